@@ -1,0 +1,142 @@
+"""Class weights from label counts, so that rare classes count for more."""
+from __future__ import division, print_function
+
+import numpy as np
+
+KINDS = ("max_over_count", "balanced", "effective_number", "median_frequency")
+SCALES = ("sum", "sample", "classes", "none")
+
+
+def count_labels(labels, n_classes, ignore_label=None, name="label"):
+    """How often each class stands in `labels`.
+
+    labels: array of any shape, whole numbers 0..n_classes-1 (or ignore_label).
+    n_classes: int, L.
+    ignore_label: int, a label that is not counted; None: there is none.
+    name: str, what an error calls the labels.
+    Returns counts, L integers (int64).
+    Raises ValueError, naming the first bad label and its position.
+    """
+    index, valid = label_index(np.asarray(labels), n_classes, ignore_label, name)
+    index = index.ravel() if valid is None else index[valid]
+    return np.bincount(index, minlength=n_classes)
+
+
+def label_index(labels, n_classes, ignore_label=None, name="label"):
+    """Labels held as floats, as integers that index the classes.
+
+    Returns (index, valid): index has the shape of labels, with 0 in place of
+    ignore_label; valid is a boolean mask of the same shape, or None if no label
+    is ignored.
+    Raises ValueError, naming the first bad label and its position.
+    """
+    # A float that is no whole number, NaN or Inf becomes an index it does not equal.
+    with np.errstate(invalid="ignore"):
+        index = labels.astype(np.intp)
+    exact = index == labels
+    valid = None
+    if ignore_label is not None:
+        ignored = labels == ignore_label
+        if ignored.any():
+            valid = ~ignored
+            index[ignored] = 0
+            exact |= ignored
+    # As unsigned a negative index is huge: one comparison for both ends.
+    fits = exact & (index.view(np.uintp) < n_classes)
+    if not fits.all():
+        first = np.unravel_index(np.argmin(fits), fits.shape)
+        ignore = "" if ignore_label is None else " or ignore_label %d" % ignore_label
+        raise ValueError("%s at %s: expected a whole number 0..%d%s, got %g"
+                         % (name, position(first), n_classes - 1, ignore, labels[first]))
+    return index, valid
+
+
+def position(index):
+    """An array index as an error shows it: (3, 0, 7)."""
+    return "(%s)" % ", ".join(str(int(i)) for i in index)
+
+
+def class_weights(counts, kind="max_over_count", beta=None, power=1.0, scale="sum",
+                  missing="zero"):
+    """One weight per class from how often each class occurs.
+
+    With n_c the count of class c, n their sum, L the number of classes:
+
+        max_over_count    w_c = max_k n_k / n_c
+        balanced          w_c = n / (L n_c)
+        effective_number  w_c = (1 - beta) / (1 - beta^n_c)
+        median_frequency  w_c = median of the n_k > 0 / n_c
+
+    then w_c^power, then the scale:
+
+        sum      sum_c w_c = 1 (the published ComputeH)
+        sample   sum_c n_c w_c / n = 1: the average sample weighs 1, and so the
+                 learning rate keeps its meaning
+        classes  sum_c w_c = L (Cui et al.)
+        none     as they stand
+
+    counts: L numbers, not negative, in samples (fractions are fine).
+    beta: float in [0, 1), for effective_number only (required there).
+    power: float; 1 leaves the weights, 0.5 is a square root, 0 makes all equal.
+    missing: what a class with count 0 gets: "zero" (weight 0) or "error".
+    Returns L weights, float64; all 0 if all counts are 0.
+    Raises ValueError.
+    Source: scikit-learn (balanced); Cui et al. 2019, arXiv 1901.05555
+    (effective_number); Eigen and Fergus 2015, arXiv 1411.4734, on counts
+    (median_frequency).
+    """
+    counts = _checked_counts(counts, missing)
+    present = counts > 0
+    weights = np.zeros(len(counts))
+    if not present.any():
+        return weights
+    with np.errstate(over="ignore", invalid="ignore"):
+        weights[present] = _raw_weights(counts[present], len(counts), kind, beta) ** power
+        weights *= _scale_factor(weights, counts, scale)
+    if not np.isfinite(weights).all():
+        raise ValueError("power: expected one that leaves the weights finite, got %g" % power)
+    return weights
+
+
+def _checked_counts(counts, missing):
+    counts = np.asarray(counts, np.float64)
+    if counts.ndim != 1 or not len(counts):
+        raise ValueError("counts: expected one number per class, got an array of shape %s"
+                         % (counts.shape,))
+    bad = ~(np.isfinite(counts) & (counts >= 0))
+    if bad.any():
+        raise ValueError("counts: expected numbers of at least 0, got %g for class %d"
+                         % (counts[bad][0], np.argmax(bad)))
+    if missing == "error" and not counts.all():
+        raise ValueError('counts: expected every class to occur (missing is "error"), got none of '
+                         "class %d" % np.argmin(counts))
+    return counts
+
+
+def _raw_weights(counts, n_classes, kind, beta):
+    if kind == "max_over_count":
+        return counts.max() / counts
+    if kind == "balanced":
+        return counts.sum() / (n_classes * counts)
+    if kind == "median_frequency":
+        return np.median(counts) / counts
+    if kind == "effective_number":
+        if beta is None or not 0 <= beta < 1:
+            raise ValueError("beta: expected a number in [0, 1) with effective_number, got %s"
+                             % beta)
+        if beta == 0:
+            return np.ones(len(counts))
+        return (1 - beta) / -np.expm1(counts * np.log(beta))
+    raise ValueError("weights: expected one of %s, got %r" % (", ".join(KINDS), kind))
+
+
+def _scale_factor(weights, counts, scale):
+    if scale == "none":
+        return 1.0
+    if scale == "sum":
+        return 1 / weights.sum()
+    if scale == "classes":
+        return len(weights) / weights.sum()
+    if scale == "sample":
+        return counts.sum() / (counts * weights).sum()
+    raise ValueError("scale: expected one of %s, got %r" % (", ".join(SCALES), scale))
