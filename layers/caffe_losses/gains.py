@@ -27,6 +27,12 @@ def negative_entries(H):
     return None
 
 
+def looks_like_cost(H):
+    """Whether a matrix given as a gain looks like distances: 0 on the diagonal, more elsewhere."""
+    H = np.asarray(H)
+    return not H.diagonal().any() and bool((H > 0).any())
+
+
 def check_cost(D, name="D"):
     """D as a square float array, if it can serve as a cost (distance) matrix.
 

@@ -257,7 +257,7 @@ def _fields(view):
             if size is None or not number:
                 raise ValueError("expected a serialised BlobProto, got something else at byte %d" % at)
             if at + size > len(view):
-                raise ValueError("expected %d more bytes at byte %d, got %d: the file is cut off"
+                raise ValueError("expected %d bytes from byte %d on, got %d: the file is cut off"
                                  % (size, at, len(view) - at))
             value, at = view[at:at + size], at + size
         yield number, kind, value

@@ -1,0 +1,152 @@
+"""The layers of a loss: for caffe.net_spec, and as text for a train_val.prototxt.
+
+    from caffe import layers as L, NetSpec
+    from caffe_prototxt.fragments import compute_h, infogain_loss
+
+    n = NetSpec()
+    n.data, n.label = L.Data(...)
+    n.score = L.InnerProduct(n.data, num_output=7)
+    n.H = compute_h(n.label, n_classes=7, weights="balanced", scale="sample")
+    n.loss = infogain_loss(n.score, n.label, H=n.H)
+
+Every layer made here has exclude { stage: "deploy" }: a net loaded with
+stages=["deploy"] has no loss and needs no labels.
+"""
+from __future__ import division, print_function
+
+import json
+
+from google.protobuf import text_format
+
+import caffe
+from caffe import layers as L
+from caffe.proto import caffe_pb2
+
+MODULE = "caffe_losses"
+LOSSES = ("SoftmaxWithLoss", "InfogainLoss", "SoftmaxWithInfogainLoss")
+EXCLUDE = {"stage": "deploy"}
+
+
+def compute_h(label, **param):
+    """H from the labels of the batch, through caffe_losses.ComputeH.
+
+    label: Top. param: the layer's param_str keys (n_classes, weights, ...); those
+    that are None are left out. Returns the Top H, 1 x 1 x L x L.
+    """
+    options = {}
+    if param.get("running") is not None:
+        # The counts are kept in a blob of the layer, and a solver must not train it:
+        # with a learning rate Caffe would also ask for a gradient with respect to H.
+        options["param"] = {"lr_mult": 0, "decay_mult": 0}
+    return L.Python(label, module=MODULE, layer="ComputeH", param_str=_param_str(param),
+                    exclude=EXCLUDE, **options)
+
+
+def infogain_matrix(source):
+    """H from a file, through caffe_losses.InfogainMatrix.
+
+    source: str, the file. Returns the Top H, 1 x 1 x L x L.
+    """
+    return L.Python(module=MODULE, layer="InfogainMatrix", param_str=_param_str({"source": source}),
+                    exclude=EXCLUDE)
+
+
+def softmax_loss(score, label, loss_weight=None, axis=None, ignore_label=None, normalization=None):
+    """Caffe's SoftmaxWithLoss. Parameters as infogain_loss's."""
+    options = _native_options(loss_weight, ignore_label, normalization)
+    if axis is not None:
+        options["softmax_param"] = {"axis": axis}
+    return L.SoftmaxWithLoss(score, label, **options)
+
+
+def infogain_loss(score, label, H=None, source=None, python=False, loss_weight=None, axis=None,
+                  ignore_label=None, normalization=None):
+    """The infogain loss of the softmax of the scores.
+
+    score, label: Tops. Either H: Top, 1 x 1 x C x C, or source: str, its file.
+    python: False for Caffe's InfogainLoss (of after April 2017, which applies the
+        softmax itself), True for caffe_losses.SoftmaxWithInfogainLoss.
+    loss_weight: float, 1 unless given. axis, ignore_label: int.
+    normalization: "FULL", "VALID", "BATCH_SIZE" or "NONE"; VALID unless given.
+    Returns the Top of the loss.
+    Raises ValueError without H and source, and with both.
+    """
+    if (H is None) == (source is None):
+        raise ValueError("H: expected either H (a Top) or source (a file), got %s"
+                         % ("neither" if H is None else "both"))
+    bottoms = [score, label] + ([] if H is None else [H])
+    if python:
+        param = {"source": source, "axis": axis, "ignore_label": ignore_label,
+                 "normalization": normalization}
+        # Caffe takes a Python layer for a loss only if it has a loss_weight.
+        return L.Python(*bottoms, module=MODULE, layer="SoftmaxWithInfogainLoss",
+                        param_str=_param_str(param), exclude=EXCLUDE,
+                        loss_weight=1 if loss_weight is None else loss_weight)
+    options = _native_options(loss_weight, ignore_label, normalization)
+    infogain = _given(source=source, axis=axis)
+    if infogain:
+        options["infogain_loss_param"] = infogain
+    return L.InfogainLoss(*bottoms, **options)
+
+
+def loss_fragment(loss, score="score", label="label", name="loss", h_name="H", h_source=None,
+                  compute=None, **options):
+    """The text of a loss, and of the layer that makes its H, for a prototxt.
+
+    loss: one of LOSSES. score, label: names of the blobs it takes. name: of the
+    loss layer and its top. h_name: of the layer and top of H.
+    H is, for the two infogain losses, one of
+        source: str, a file the loss reads;
+        h_source: str, a file an InfogainMatrix layer reads;
+        compute: dict, the parameters of a ComputeH layer.
+    options: source, loss_weight, axis, ignore_label and normalization of infogain_loss.
+    Returns str. Raises ValueError.
+    """
+    if loss not in LOSSES:
+        raise ValueError("loss: expected one of %s, got %s" % (", ".join(LOSSES), loss))
+    given = [how for how in (options.get("source"), h_source, compute) if how is not None]
+    if len(given) != (0 if loss == "SoftmaxWithLoss" else 1):
+        raise ValueError("H: expected %s with %s, got %d"
+                         % ("no H" if loss == "SoftmaxWithLoss" else "one way to get H", loss, len(given)))
+    net = caffe.NetSpec()
+    net[score] = L.Input()
+    net[label] = L.Input()
+    if compute is not None:
+        net[h_name] = compute_h(net[label], **compute)
+    if h_source is not None:
+        net[h_name] = infogain_matrix(h_source)
+    if loss == "SoftmaxWithLoss":
+        options.pop("source", None)
+        net[name] = softmax_loss(net[score], net[label], **options)
+    else:
+        H = net[h_name] if compute is not None or h_source is not None else None
+        net[name] = infogain_loss(net[score], net[label], H=H, python=loss == "SoftmaxWithInfogainLoss",
+                                  **options)
+    return _text_without(net.to_proto(), (score, label))
+
+
+def _text_without(net, names):
+    """The text of a NetParameter, less the layers that stood in for what comes before."""
+    kept = caffe_pb2.NetParameter()
+    kept.layer.extend(layer for layer in net.layer if layer.name not in names)
+    return text_format.MessageToString(kept)
+
+
+def _native_options(loss_weight, ignore_label, normalization):
+    loss_param = _given(ignore_label=ignore_label)
+    if normalization is not None:
+        loss_param["normalization"] = caffe_pb2.LossParameter.NormalizationMode.Value(normalization)
+    options = {"exclude": EXCLUDE}
+    if loss_param:
+        options["loss_param"] = loss_param
+    if loss_weight is not None:
+        options["loss_weight"] = loss_weight
+    return options
+
+
+def _given(**options):
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def _param_str(param):
+    return json.dumps(_given(**param), sort_keys=True)

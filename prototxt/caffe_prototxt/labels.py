@@ -1,0 +1,98 @@
+"""The labels in what a data layer reads."""
+from __future__ import division, print_function
+
+import io
+import os
+
+import numpy as np
+
+HDF5_ENDINGS = (".h5", ".hdf5")
+
+
+def read_labels(source, dataset="label"):
+    """All labels in a data set, as an array of integers or floats.
+
+    source: str; one of
+        an LMDB of Datum (the folder a Data layer names),
+        an HDF5 file, or the text file with a list of them that HDF5Data names,
+        a text file with the label as the last word of each line (ImageData's list,
+            or one label a line),
+        a .npy file.
+    dataset: str, the name of the labels inside HDF5.
+    Returns a one-dimensional array.
+    Raises IOError if there is no such data, ValueError if it holds no labels; both
+    name the source.
+    """
+    try:
+        if not os.path.exists(source):
+            raise IOError("cannot be read: no such file or folder")
+        labels = _reader(source)(source, dataset)
+    except (IOError, OSError) as error:
+        raise IOError("%s: %s" % (source, error))
+    except ValueError as error:
+        raise ValueError("%s: %s" % (source, error))
+    if not labels.size:
+        raise ValueError("%s: expected labels, got none" % source)
+    return labels
+
+
+def _reader(source):
+    if os.path.isdir(source):
+        return _from_lmdb
+    ending = os.path.splitext(source)[1].lower()
+    if ending in HDF5_ENDINGS:
+        return _from_hdf5
+    return _from_npy if ending == ".npy" else _from_text
+
+
+def _from_lmdb(source, _):
+    import lmdb
+    from caffe.proto import caffe_pb2
+    try:
+        environment = lmdb.open(source, readonly=True, lock=False)
+    except lmdb.Error as error:
+        raise IOError("expected an LMDB: %s" % error)
+    datum = caffe_pb2.Datum()
+    labels = []
+    with environment.begin() as transaction:
+        for _, value in _progress(transaction.cursor(), transaction.stat()["entries"]):
+            try:
+                datum.ParseFromString(value)
+            except Exception as error:  # protobuf's DecodeError moves between its versions
+                raise ValueError("expected Datums, got something else in record %d: %s"
+                                 % (len(labels), error))
+            labels.append(datum.label)
+    environment.close()
+    return np.array(labels)
+
+
+def _progress(records, total):
+    import tqdm
+    return tqdm.tqdm(records, total=total, unit=" records", disable=None, leave=False)
+
+
+def _from_hdf5(source, dataset):
+    import h5py
+    with h5py.File(source, "r") as file:
+        if dataset not in file:
+            raise ValueError("expected a dataset %r, got %s" % (dataset, ", ".join(sorted(file)) or "none"))
+        return file[dataset][...].ravel()
+
+
+def _from_npy(source, _):
+    return np.load(source, allow_pickle=False).ravel()
+
+
+def _from_text(source, dataset):
+    with io.open(source, encoding="utf-8") as file:
+        lines = [line.strip() for line in file if line.strip()]
+    if lines and os.path.splitext(lines[0])[1].lower() in HDF5_ENDINGS:
+        # As Caffe does: the names in the list are relative to the working folder.
+        return np.concatenate([_from_hdf5(line, dataset) for line in lines])
+    labels = []
+    for number, line in enumerate(lines, 1):
+        try:
+            labels.append(int(line.split()[-1]))
+        except ValueError:
+            raise ValueError("line %d: expected a label as the last word, got %r" % (number, line[:60]))
+    return np.array(labels, np.int64)

@@ -1,0 +1,221 @@
+from __future__ import division, print_function
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import real_nets
+from caffe_losses import gains
+from caffe_losses.matrix_files import read_matrix, write_matrix
+
+EXAMPLE = os.path.join(real_nets.CHECKOUT, "examples", "fashion_mnist")
+D = np.array([[0, 1, 3], [1, 0, 3], [3, 3, 0.]])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with D.csv, H.npy, names and a tree."""
+    write_matrix(str(tmp_path / "D.csv"), D)
+    np.save(str(tmp_path / "H.npy"), np.eye(3) + .125)
+    (tmp_path / "names.txt").write_text(u"T-shirt\nshirt\nb\u00f6ot\n", encoding="utf-8")
+    (tmp_path / "tree.txt").write_text(u"all: 3\n  tops: 1\n    T-shirt\n    shirt\n  b\u00f6ot\n", encoding="utf-8")
+    return str(tmp_path)
+
+
+def make_h(folder, *arguments):
+    status, out, err = real_nets.tool("make_h.py", *arguments, cwd=folder)
+    assert status == 0 and not err, err
+    return out
+
+
+def made(folder, *arguments):
+    make_h(folder, *(arguments + ("-o", "made.binaryproto")))
+    return read_matrix(os.path.join(folder, "made.binaryproto"))
+
+
+def test_from_a_matrix_bit_for_bit_and_as_caffe_reads_it(folder):
+    caffe_io = pytest.importorskip("caffe.io", reason="compares with what Caffe reads")
+    from caffe.proto import caffe_pb2
+    out = make_h(folder, "H.npy", "-o", "infogainH.binaryproto")
+    assert out.splitlines() == [
+        "infogainH.binaryproto: H, 3 x 3, entries 0.125 to 1.125, row sums 1.375 to 1.375, symmetric",
+        "next: %s --loss InfogainLoss --source infogainH.binaryproto"
+        % os.path.join(real_nets.CHECKOUT, "tools", "make_net.py")]
+    proto = caffe_pb2.BlobProto()
+    with open(os.path.join(folder, "infogainH.binaryproto"), "rb") as file:
+        proto.ParseFromString(file.read())
+    read = caffe_io.blobproto_to_array(proto)
+    assert read.shape == (1, 1, 3, 3)
+    assert read.astype(np.float32).tobytes() == (np.eye(3) + .125).astype(np.float32).tobytes()
+
+
+def test_from_csv_and_between_formats(folder):
+    make_h(folder, "H.npy", "-o", "H.csv")
+    np.testing.assert_array_equal(made(folder, "H.csv"), np.eye(3) + .125)
+    make_h(folder, "made.binaryproto", "-o", "back.npy")
+    np.testing.assert_array_equal(np.load(os.path.join(folder, "back.npy")), np.eye(3) + .125)
+
+
+def test_from_distances(folder):
+    np.testing.assert_allclose(made(folder, "--distances", "D.csv", "--tau", "0.75"),
+                               gains.gain_from_costs(D, tau=.75), rtol=1e-6)
+    np.testing.assert_allclose(made(folder, "--distances", "D.csv", "--softmax-beta", "4"),
+                               gains.gain_from_costs(D, beta=4), rtol=1e-6)
+
+
+def test_from_a_tree(folder):
+    H = made(folder, "--tree", "tree.txt", "--tau", "0.75", "--distances-out", "out.csv")
+    np.testing.assert_array_equal(read_matrix(os.path.join(folder, "out.csv")), D)
+    np.testing.assert_allclose(H, gains.gain_from_costs(D, tau=.75), rtol=1e-6)
+
+
+def test_the_tree_of_the_example(folder):
+    make_h(folder, "--tree", os.path.join(EXAMPLE, "tree.txt"), "--names", os.path.join(EXAMPLE, "classes.txt"),
+           "--tau", "0.75", "--distances-out", "out.csv", "-o", "H.npy")
+    costs = read_matrix(os.path.join(folder, "out.csv"))
+    groups = [{0, 2, 3, 4, 6}, {5, 7, 9}, {1}, {8}]  # labels of Fashion-MNIST: tops, footwear, trouser, bag
+    for i in range(10):
+        for j in range(10):
+            together = any(i in group and j in group for group in groups)
+            assert costs[i, j] == (0 if i == j else 1 if together else 3)
+
+
+def test_from_counts(folder):
+    H = made(folder, "--counts", "90,9,1")
+    np.testing.assert_allclose(H, np.diag([100 / 270, 100 / 27, 100 / 3]), rtol=1e-6)
+    H = made(folder, "--counts", "90,9,1", "--weights", "effective_number", "--beta", ".99", "--scale", "classes")
+    np.testing.assert_allclose(H.diagonal(), [.0445, .3063, 2.6492], atol=6e-5)
+    H = made(folder, "--counts", "90,9,1", "--power", ".5", "--scale", "none", "--distances", "D.csv", "--tau", "1")
+    np.testing.assert_allclose(
+        H, np.sqrt([[100 / 270], [100 / 27], [100 / 3]]) * gains.gain_from_costs(D, tau=1), rtol=1e-6)
+
+
+def test_smoothing(folder):
+    np.testing.assert_allclose(made(folder, "--smoothing", ".2", "--n-classes", "4"),
+                               gains.smoothed_identity(4, .2), rtol=1e-6)
+
+
+LABELS = [0, 0, 2, 1, 0, 2]
+
+
+def write_labels(folder, kind):
+    if kind == "lines.txt":
+        text = "\n".join(map(str, LABELS))
+    elif kind == "images.txt":
+        text = "".join("some folder/%d.png %d\n" % pair for pair in enumerate(LABELS))
+    elif kind == "hdf5.txt":
+        import h5py
+        for name, part in (("a.h5", LABELS[:2]), ("b.h5", LABELS[2:])):
+            with h5py.File(os.path.join(folder, name), "w") as file:
+                file["label"] = np.array(part, np.float32)[:, np.newaxis]
+        text = "a.h5\nb.h5\n"
+    elif kind == "labels.npy":
+        np.save(os.path.join(folder, kind), np.array(LABELS))
+        return
+    else:
+        import lmdb
+        from caffe.proto import caffe_pb2
+        with lmdb.open(os.path.join(folder, kind), map_size=2 ** 20).begin(write=True) as transaction:
+            for i, label in enumerate(LABELS):
+                transaction.put(b"%08d" % i, caffe_pb2.Datum(label=label, data=b"x").SerializeToString())
+        return
+    with open(os.path.join(folder, kind), "w") as file:
+        file.write(text)
+
+
+@pytest.mark.parametrize("kind", ["lines.txt", "images.txt", "hdf5.txt", "labels.npy", "lmdb"])
+def test_from_labels(folder, kind):
+    write_labels(folder, kind)
+    np.testing.assert_allclose(made(folder, "--labels", kind), np.diag([6 / 9, 2, 1]), rtol=1e-6)
+    out = make_h(folder, "--labels", kind, "--n-classes", "5", "-o", "wide.npy")
+    assert "warning: H has nothing in row 3, 4: a sample of that class is not trained on" in out
+    assert np.load(os.path.join(folder, "wide.npy")).shape == (5, 5)
+
+
+def test_json(folder):
+    summary = json.loads(make_h(folder, "H.npy", "-o", "H.csv", "--json"))
+    assert summary == {"output": "H.csv", "n_classes": 3, "row_sums": [1.375, 1.375], "symmetric": True,
+                       "smallest": .125, "largest": 1.125, "warnings": []}
+
+
+def test_plot(folder):
+    out = make_h(folder, "--tree", "tree.txt", "--tau", "1", "-o", "H.binaryproto", "--plot", "H.png")
+    assert "H.png: H as a picture" in out
+    with open(os.path.join(folder, "H.png"), "rb") as file:
+        assert file.read(8) == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ([], "expected MATRIX, --distances, --tree, --smoothing, --counts or --labels, got none"),
+    (["H.npy", "--tree", "tree.txt"], "expected one of MATRIX"),
+    (["--distances", "D.csv"], "expected either --tau or --softmax-beta"),
+    (["--distances", "D.csv", "--tau", "1", "--softmax-beta", "1"], "expected either --tau or --softmax-beta"),
+    (["--distances", "D.csv", "--tau", "-1"], "tau: expected a number above 0, got -1"),
+    (["H.npy", "--tau", "1"], "expected either --tau or --softmax-beta"),
+    (["D.csv"], "D.csv: expected a gain, got what looks like distances .*give it as --distances"),
+    (["--distances", "H.npy", "--tau", "1"], "H.npy at .0, 0.: expected a cost matrix, with 0 on the diagonal"),
+    (["missing.npy"], "missing.npy: cannot be read: No such file"),
+    (["names.txt"], "names.txt: expected a file that ends in"),
+    (["--tree", "names.txt", "--names", "tree.txt", "--tau", "1"], "names.txt: names: expected the classes"),
+    (["--tree", "missing.txt", "--tau", "1"], "missing.txt"),
+    (["--counts", "1,a"], "--counts: expected numbers with commas between them, got '1,a'"),
+    (["--counts", "1,-1"], "counts: expected numbers of at least 0, got -1 for class 1"),
+    (["--counts", "0,0"], "H: expected at least one positive entry, got none"),
+    (["--counts", "1,2", "--beta", ".9"], "--beta: expected with --weights effective_number"),
+    (["--counts", "1,2", "--distances", "D.csv", "--tau", "1"], "expected 2 x 2, as there are 2 weights, got 3 x 3"),
+    (["--counts", "1,2", "--names", "names.txt"], "--names: expected 2 classes, as H is 2 x 2, got 3"),
+    (["--smoothing", ".1"], "--n-classes: expected the number of classes"),
+    (["--smoothing", ".1", "--n-classes", "100000"], "--n-classes: expected at most 23"),
+    (["--labels", "missing"], "missing: cannot be read"),
+    (["--labels", "big.npy"], "big.npy: expected labels below .*, got 1000000"),
+    (["--labels", "names.txt"], "names.txt: line 1: expected a label as the last word, got"),
+    (["--labels", "labels.npy", "--n-classes", "2"], r"labels.npy: label at \(2\): expected a whole number 0..1, got 2"),
+    (["--labels", "."], "expected an LMDB"),
+    (["--labels", "H.h5"], "H.h5: expected a dataset 'label', got data"),
+])
+def test_errors_are_one_line_and_write_nothing(folder, arguments, message):
+    import h5py
+    import re
+    write_labels(folder, "labels.npy")
+    np.save(os.path.join(folder, "big.npy"), np.array([0, 10 ** 6]))
+    with h5py.File(os.path.join(folder, "H.h5"), "w") as file:
+        file["data"] = [1]
+    before = sorted(os.listdir(folder))
+    status, out, err = real_nets.tool("make_h.py", "-o", "out.binaryproto", *arguments, cwd=folder)
+    assert status == 2 and not out
+    assert len(err.splitlines()) == 1 and err.startswith("make_h.py: error: "), err
+    assert re.search(message, err), err
+    assert sorted(os.listdir(folder)) == before
+
+
+def test_starts_quickly_without_caffe(folder):
+    program = ("import sys; sys.argv = ['make_h.py', 'H.npy', '-o', 'out.npy']\n"
+               "sys.path.insert(0, %r)\nimport _command, make_h\n_command.run(make_h.main)\n"
+               "assert 'caffe' not in sys.modules and 'matplotlib' not in sys.modules"
+               % os.path.join(real_nets.CHECKOUT, "tools"))
+    start = time.time()
+    status, _, err = real_nets.run([sys.executable, "-c", program], cwd=folder)
+    assert status == 0, err
+    assert time.time() - start < 2  # .15 s on a quiet core
+
+
+def test_killed_at_any_moment(folder):
+    """Whatever is under the final name afterwards is a whole matrix."""
+    out = os.path.join(folder, "H.binaryproto")
+    np.save(os.path.join(folder, "big.npy"), np.random.RandomState(0).rand(1500, 1500))
+    make_h(folder, "H.npy", "-o", out)
+    sizes = set()
+    for wait in np.linspace(.05, .6, 15):
+        process = subprocess.Popen([sys.executable, os.path.join(real_nets.CHECKOUT, "tools", "make_h.py"),
+                                    "big.npy", "-o", out], cwd=folder, stdout=subprocess.PIPE)
+        time.sleep(wait)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        sizes.add(len(read_matrix(out)))
+    assert sizes <= {3, 1500}

@@ -1,0 +1,109 @@
+#!/usr/bin/env python
+"""Print the layers of a loss, for a train_val.prototxt.
+
+  --loss SoftmaxWithLoss           Caffe's, without H
+  --loss InfogainLoss              Caffe's, with H (Caffe of after April 2017)
+  --loss SoftmaxWithInfogainLoss   ours, with H: exact for any scores, checks labels
+
+H comes from
+
+  --source FILE            a file the loss reads itself
+  --infogain-matrix FILE   a file, through a layer: one matrix for several losses
+  --compute-h C            the labels of each batch of C classes, through a layer
+
+Put the layers in the place of the net's loss; every one has
+exclude { stage: "deploy" }. Names of files are relative to where caffe runs.
+
+examples:
+  make_net.py --loss InfogainLoss --source infogainH.binaryproto
+  make_net.py --loss SoftmaxWithInfogainLoss --source infogainH.binaryproto --ignore-label 255
+  make_net.py --loss InfogainLoss --compute-h 7 --weights balanced --scale sample --running 0.99
+"""
+from __future__ import division, print_function
+
+import os
+import sys
+
+import _command
+from caffe_losses import weights
+from caffe_losses.losses import NORMALIZATIONS
+from caffe_losses.matrix_files import atomic_write
+
+COMPUTE_KEYS = ("weights", "beta", "power", "scale", "missing", "gain", "running")
+
+
+def main():
+    parser = _parser()
+    args = parser.parse_args()
+    compute = {key: getattr(args, key) for key in COMPUTE_KEYS if getattr(args, key) is not None}
+    if compute and args.compute_h is None:
+        parser.error("--%s: expected with --compute-h only" % sorted(compute)[0])
+    if args.compute_h is not None:
+        _check_compute(parser, args)
+        compute.update(n_classes=args.compute_h, ignore_label=args.ignore_label)
+
+    from caffe_prototxt.fragments import loss_fragment  # imports caffe, which takes a second
+    text = loss_fragment(
+        args.loss, args.score, args.label, args.name, args.h_name, h_source=args.infogain_matrix,
+        compute=compute or None, source=args.source, loss_weight=args.loss_weight, axis=args.axis,
+        ignore_label=args.ignore_label, normalization=args.normalization)
+    _note_missing(args.source or args.infogain_matrix)
+    if args.output is None:
+        sys.stdout.write(text)
+        return
+    with atomic_write(args.output) as file:
+        file.write(text.encode("utf-8"))
+    print("%s: %s; next: put it in the place of the loss of your train_val.prototxt"
+          % (args.output, args.loss))
+
+
+def _parser():
+    parser = _command.Parser(description=__doc__)
+    parser.add_argument("--loss", required=True, metavar="TYPE", help="one of the three above")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--source", metavar="FILE", help="file with H that the loss reads")
+    source.add_argument("--infogain-matrix", metavar="FILE", help="file with H that a layer reads")
+    source.add_argument("--compute-h", type=int, metavar="C", help="H from the labels, of C classes")
+    parser.add_argument("--weights", choices=weights.KINDS, help="of --compute-h (default: max_over_count)")
+    parser.add_argument("--beta", type=float, help="of --weights effective_number")
+    parser.add_argument("--power", type=float, help="of --compute-h: softens the weights; 0.5: square root")
+    parser.add_argument("--scale", choices=weights.SCALES, help="of --compute-h (default: sum, the weights "
+                        "sum to 1; sample: the average sample weighs 1)")
+    parser.add_argument("--missing", choices=("zero", "error"), help="of --compute-h: what a class gets that "
+                        "the batch does not hold (default: weight 0)")
+    parser.add_argument("--gain", metavar="FILE", help="of --compute-h: gain whose rows the weights multiply")
+    parser.add_argument("--running", type=float, metavar="DECAY",
+                        help="of --compute-h: counts kept over batches, with this decay (for instance 0.99)")
+    parser.add_argument("--score", default="score", help="name of the blob of scores (default: %(default)s)")
+    parser.add_argument("--label", default="label", help="name of the blob of labels (default: %(default)s)")
+    parser.add_argument("--name", default="loss", help="of the loss layer and its top (default: %(default)s)")
+    parser.add_argument("--h-name", default="H", help="of the layer of H and its top (default: %(default)s)")
+    parser.add_argument("--axis", type=int, help="class axis of the scores (default: 1)")
+    parser.add_argument("--ignore-label", type=int, help="label whose positions do not count")
+    parser.add_argument("--normalization", choices=NORMALIZATIONS, help="(default: VALID)")
+    parser.add_argument("--loss-weight", type=float, help="(default: 1)")
+    parser.add_argument("-o", "--output", metavar="FILE", help="where the text goes (default: it is printed)")
+    return parser
+
+
+def _check_compute(parser, args):
+    """What ComputeH would refuse when the net is made, refused now."""
+    if args.compute_h < 1:
+        parser.error("--compute-h: expected at least 1 class, got %d" % args.compute_h)
+    if (args.beta is not None) != (args.weights == "effective_number"):
+        parser.error("--beta: expected with --weights effective_number, and only there")
+    if args.beta is not None and not 0 <= args.beta < 1:
+        parser.error("--beta: expected a number in [0, 1), got %g" % args.beta)
+    if args.running is not None and not 0 < args.running <= 1:
+        parser.error("--running: expected a number in (0, 1], got %g" % args.running)
+    if args.power is not None and not 0 <= args.power < float("inf"):
+        parser.error("--power: expected a number of at least 0, got %g" % args.power)
+
+
+def _note_missing(source):
+    if source and not os.path.exists(source):
+        sys.stderr.write("make_net.py: note: %s is not there yet; caffe reads it from where it runs\n" % source)
+
+
+if __name__ == "__main__":
+    _command.run(main)
