@@ -1,4 +1,8 @@
-"""The formulas as slow loops in float64: what everything else is compared with."""
+"""The formulas as slow loops in float64: what everything else is compared with.
+
+Each loss is a function of one position: (scores of its classes, label, matrix) ->
+(loss, gradient). `batch` applies one to a batch.
+"""
 from __future__ import division, print_function
 
 from math import exp, log
@@ -6,35 +10,52 @@ from math import exp, log
 import numpy as np
 
 
-def positions(scores, labels, axis):
-    """(index of the position in outer x inner, scores of its classes, its label)."""
+def softmax_with_infogain(x, l, H):
+    log_p = log_softmax(x)
+    loss = -sum(H[l][j] * log_p[j] for j in range(len(x)) if H[l][j])
+    total = sum(float(h) for h in H[l])
+    return loss, [exp(log_p[k]) * total - H[l][k] for k in range(len(x))]
+
+
+def infogain(p, l, H):
+    q = [max(v, 1e-20) for v in p]
+    return -sum(H[l][j] * log(q[j]) for j in range(len(p))), [-H[l][j] / q[j] for j in range(len(p))]
+
+
+def cost_scaled_softmax(x, l, D):
+    log_p = log_softmax(x)
+    cost = D[l][max(range(len(x)), key=lambda k: x[k])]
+    return -cost * log_p[l], [cost * (exp(log_p[k]) - (k == l)) for k in range(len(x))]
+
+
+def expected_cost(x, l, D):
+    p = [exp(v) for v in log_softmax(x)]
+    loss = sum(D[l][j] * p[j] for j in range(len(x)))
+    return loss, [p[k] * (D[l][k] - loss) for k in range(len(x))]
+
+
+def log_softmax(x):
+    m = max(x)
+    log_s = log(sum(exp(v - m) for v in x))
+    return [v - m - log_s for v in x]
+
+
+def batch(loss, scores, labels, matrix, axis=1, ignore_label=None, normalization="VALID"):
+    """(loss, gradient) of a batch, position by position."""
     scores = np.asarray(scores, np.float64)
+    matrix = np.asarray(matrix, np.float64).tolist()
     axis %= scores.ndim
-    x = scores.reshape(int(np.prod(scores.shape[:axis])), scores.shape[axis], -1)
-    labels = np.asarray(labels).reshape(x.shape[0], x.shape[2])
-    for o in range(x.shape[0]):
-        for i in range(x.shape[2]):
-            yield (o, i), x[o, :, i], int(labels[o, i])
-
-
-def softmax_with_infogain(scores, labels, H, axis=1, ignore_label=None, normalization="VALID"):
-    """(loss, gradient) of SoftmaxWithInfogainLoss, position by position."""
-    axis %= np.ndim(scores)
-    outer = int(np.prod(np.shape(scores)[:axis]))
-    C = np.shape(scores)[axis]
-    gradient = np.zeros((outer, C, int(np.prod(np.shape(scores)[axis + 1:]))))
-    total = valid = count = 0
-    for (o, i), x, label in positions(scores, labels, axis):
-        count += 1
-        if label == ignore_label:
-            continue
-        valid += 1
-        m = max(x)
-        s = sum(exp(v - m) for v in x)
-        for j in range(C):
-            if H[label][j]:
-                total -= H[label][j] * (x[j] - m - log(s))
-        for k in range(C):
-            gradient[o, k, i] = exp(x[k] - m) / s * sum(float(h) for h in H[label]) - H[label][k]
-    z = max(1, {"VALID": valid, "FULL": count, "BATCH_SIZE": outer, "NONE": 1}[normalization])
-    return total / z, (gradient / z).reshape(np.shape(scores))
+    outer, inner = int(np.prod(scores.shape[:axis])), int(np.prod(scores.shape[axis + 1:]))
+    x = scores.reshape(outer, scores.shape[axis], inner)
+    labels = np.asarray(labels).reshape(outer, inner)
+    gradient = np.zeros_like(x)
+    total = valid = 0
+    for o in range(outer):
+        for i in range(inner):
+            if labels[o, i] == ignore_label:
+                continue
+            valid += 1
+            value, gradient[o, :, i] = loss(x[o, :, i].tolist(), int(labels[o, i]), matrix)
+            total += value
+    z = max(1, {"VALID": valid, "FULL": outer * inner, "BATCH_SIZE": outer, "NONE": 1}[normalization])
+    return total / z, (gradient / z).reshape(scores.shape)

@@ -12,7 +12,8 @@ holds the package on PYTHONPATH:
       loss_weight: 1    # without it Caffe takes no Python layer for a loss
     }
 
-Layers (module `layers`): ComputeH, InfogainMatrix, SoftmaxWithInfogainLoss.
+Layers (module `layers`): ComputeH, InfogainMatrix, SoftmaxWithInfogainLoss,
+InfogainLoss, CostScaledSoftmaxLoss, ExpectedCostLoss.
 Their mathematics, on plain arrays and without Caffe: `losses`, `weights`,
 `gains`, `trees`, `metrics`. Matrices in files: `matrix_files`.
 
@@ -38,7 +39,8 @@ from __future__ import division, print_function
 import sys
 import types
 
-LAYERS = ("ComputeH", "InfogainMatrix", "SoftmaxWithInfogainLoss")
+LAYERS = ("ComputeH", "InfogainMatrix", "SoftmaxWithInfogainLoss", "InfogainLoss",
+          "CostScaledSoftmaxLoss", "ExpectedCostLoss")
 
 
 class _Package(types.ModuleType):

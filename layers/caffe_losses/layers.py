@@ -13,7 +13,7 @@ import numpy as np
 from caffe_losses import gains, losses, params, weights
 from caffe_losses.matrix_files import read_matrix
 
-TEST = 1  # caffe.TEST, as a layer's `phase` has it
+TRAIN = 0  # caffe.TRAIN, as a layer's `phase` has it
 
 
 def _reported(method):
@@ -53,10 +53,13 @@ def _warn(layer, text):
     sys.stderr.flush()
 
 
+def _read_float32(source):
+    with np.errstate(over="ignore"):  # what becomes Inf is found by the check that follows
+        return read_matrix(source).astype(np.float32)
+
+
 def _read_gain(source):
-    with np.errstate(over="ignore"):
-        H = read_matrix(source).astype(np.float32)
-    return gains.check_gain(H, source)
+    return gains.check_gain(_read_float32(source), source)
 
 
 def _refuse_gradient(propagate_down, names):
@@ -150,7 +153,7 @@ class ComputeH(caffe.Layer):
     def _keep(self, counts):
         """The counts kept over batches, with this batch added in TRAIN."""
         kept = self.blobs[0].data
-        if self.phase != TEST:
+        if getattr(self, "phase", TRAIN) == TRAIN:
             kept *= self.params["running"]
             kept += counts
         elif not kept.any():
@@ -197,7 +200,114 @@ class InfogainMatrix(caffe.Layer):
         pass
 
 
-class SoftmaxWithInfogainLoss(caffe.Layer):
+class _Loss(caffe.Layer):
+    """What the losses have in common: scores, labels and a matrix make a number.
+
+    A subclass names its function of `losses`, the key and check of its matrix, and
+    how many tops it may have.
+    """
+
+    KEYS = {
+        "source": params.path(None),
+        "axis": params.integer(1),
+        "ignore_label": params.integer(None),
+        "normalization": params.choice(None, losses.NORMALIZATIONS),
+        "normalize": params.boolean(True),
+    }
+    loss = None  # a function of `losses`, as a staticmethod
+    matrix_name = None  # "H" or "D"
+    check_matrix = None  # of `gains`, as a staticmethod
+    n_tops = (1, 2)
+
+    @_reported
+    def setup(self, bottom, top):
+        _check_blobs(bottom, top, (2, 3), self.n_tops)
+        self.params = params.parse(self.param_str, self.KEYS)
+        self.normalization = self.params["normalization"] or (
+            "VALID" if self.params["normalize"] else "BATCH_SIZE")
+        source = self.params["source"]
+        if (source is None) == (len(bottom) == 2):
+            raise ValueError('%s: expected either the key "source" or a third bottom, got %s'
+                             % (self.matrix_name, "neither" if source is None else "both"))
+        self.bottom_names = ("bottom[0] (scores)", "bottom[1] (labels)", "bottom[2] (%s)" % self.matrix_name)
+        self.shapes = None
+        self.warned = False
+        self.matrix = None
+        if source is not None:
+            self.matrix = self._checked(_read_float32(source), source)
+
+    def _checked(self, matrix, name):
+        matrix = losses.Matrix(self.check_matrix(matrix, name))
+        if not self.warned:
+            warning = gains.negative_entries(matrix.rows)
+            if warning:
+                _warn(self, "%s: %s" % (name, warning))
+                self.warned = True
+        return matrix
+
+    @_reported
+    def reshape(self, bottom, top):
+        shapes = [tuple(bottom[i].shape) for i in range(len(bottom))]  # Caffe's vector has no iterator
+        if shapes == self.shapes:
+            return
+        scores, labels = shapes[:2]
+        self.shape = _flat_shape(scores, self.params["axis"])
+        n_classes = self.shape[1]
+        if np.prod(labels, dtype=np.int64) * n_classes != np.prod(scores, dtype=np.int64):
+            raise ValueError(
+                "%s: expected one label for each position of the scores, of shape %s with the classes on axis "
+                "%d; got %s" % (self.bottom_names[1], _text(scores), self.params["axis"], _text(labels)))
+        if len(bottom) == 2:
+            _check_size(self.matrix.rows, n_classes, self.params["source"])
+        elif shapes[2][-2:] != (n_classes, n_classes) or np.prod(shapes[2]) != n_classes ** 2:
+            raise ValueError("%s: expected 1 x 1 x %d x %d, as the scores have %d classes, got %s"
+                             % (self.bottom_names[2], n_classes, n_classes, n_classes, _text(shapes[2])))
+        top[0].reshape()
+        if len(top) == 2:
+            top[1].reshape(*scores)
+        self.gradient = None
+        self.shapes = shapes
+
+    @_reported
+    def forward(self, bottom, top):
+        if not bottom[0].count:
+            # Caffe gives an empty blob no memory, and ends if it is looked at.
+            top[0].data[...] = 0
+            return
+        self.labels = losses.read_labels(bottom[1].data, self.shape, self.params["ignore_label"],
+                                         self.bottom_names[1])
+        if len(bottom) == 3:
+            self._read_bottom_matrix(bottom[2].data)
+        self.z = losses.normalizer(self.normalization, self.labels)
+        p = top[1].data.reshape(self.shape) if len(top) == 2 else None
+        # While the block is in the cache its gradient costs little: in TRAIN it will be asked for.
+        top[0].data[...] = self._batch_loss(bottom, p, getattr(self, "phase", TRAIN) == TRAIN) / self.z
+
+    def _batch_loss(self, bottom, p, with_gradient):
+        self.fresh = with_gradient
+        if with_gradient and self.gradient is None:
+            self.gradient = np.empty(self.shape, np.float32)
+        return losses.batch_loss(self.loss, bottom[0].data.reshape(self.shape), self.labels, self.matrix,
+                                 self.gradient if with_gradient else None, p, self.bottom_names[0])
+
+    def _read_bottom_matrix(self, data):
+        matrix = data.reshape(self.shape[1], self.shape[1])
+        if not self.labels.count and not matrix.any():
+            self.matrix = losses.Matrix(matrix)  # what ComputeH makes of a batch that is all ignored
+        else:
+            self.matrix = self._checked(matrix, self.bottom_names[2])
+
+    @_reported
+    def backward(self, top, propagate_down, bottom):
+        _refuse_gradient(propagate_down, {1: "labels", 2: self.matrix_name})
+        if not propagate_down[0] or not bottom[0].count:
+            return
+        if not self.fresh:
+            self._batch_loss(bottom, None, True)
+        losses.scaled(self.gradient, float(top[0].diff) / self.z, bottom[0].diff)
+
+
+class SoftmaxWithInfogainLoss(_Loss):
     """Infogain loss of the softmax of the scores, numerically stable.
 
         loss = w/Z sum over positions of -sum_j H[l, j] log p_j,  p = softmax(x)
@@ -224,98 +334,73 @@ class SoftmaxWithInfogainLoss(caffe.Layer):
     Source: Caffe, infogain_loss_layer.cpp.
     """
 
-    KEYS = {
-        "source": params.path(None),
-        "axis": params.integer(1),
-        "ignore_label": params.integer(None),
-        "normalization": params.choice(None, losses.NORMALIZATIONS),
-        "normalize": params.boolean(True),
-    }
-
-    @_reported
-    def setup(self, bottom, top):
-        _check_blobs(bottom, top, (2, 3), (1, 2))
-        self.params = params.parse(self.param_str, self.KEYS)
-        self.normalization = self.params["normalization"] or (
-            "VALID" if self.params["normalize"] else "BATCH_SIZE")
-        self.warned = False
-        self.H = None
-        source = self.params["source"]
-        if (source is None) == (len(bottom) == 2):
-            raise ValueError('H: expected either the key "source" or a third bottom, got %s'
-                             % ("neither" if source is None else "both"))
-        if source is not None:
-            self._use_gain(_read_gain(source), source)
-
-    def _use_gain(self, H, name):
-        self.H = H
-        warning = None if self.warned else gains.negative_entries(H)
-        if warning:
-            _warn(self, "%s: %s" % (name, warning))
-            self.warned = True
-
-    @_reported
-    def reshape(self, bottom, top):
-        self.outer, self.n_classes, self.inner = _split_shape(bottom[0], self.params["axis"])
-        if bottom[1].count != self.outer * self.inner:
-            raise ValueError(
-                "bottom[1] (labels): expected one label for each of the %d positions of the scores, "
-                "of shape %s with the classes on axis %d; got %s"
-                % (self.outer * self.inner, _text(bottom[0].shape), self.params["axis"],
-                   _text(bottom[1].shape)))
-        if len(bottom) == 2:
-            _check_size(self.H, self.n_classes, self.params["source"])
-        elif bottom[2].count != self.n_classes ** 2 or list(bottom[2].shape)[-2:] != [
-                self.n_classes] * 2:
-            raise ValueError("bottom[2] (H): expected 1 x 1 x %d x %d, as the scores have %d classes, "
-                             "got %s" % (self.n_classes, self.n_classes, self.n_classes,
-                                         _text(bottom[2].shape)))
-        top[0].reshape()
-        if len(top) == 2:
-            top[1].reshape(*bottom[0].shape)
-
-    @_reported
-    def forward(self, bottom, top):
-        if not bottom[0].count:
-            # Caffe gives an empty blob no memory, and ends if it is looked at.
-            top[0].data[...] = 0
-            return
-        shape = self.outer, self.n_classes, self.inner
-        self.labels = losses.read_labels(bottom[1].data, shape, self.params["ignore_label"],
-                                         "bottom[1] (labels)")
-        if len(bottom) == 3:
-            self._use_gain(self._bottom_gain(bottom[2]), "bottom[2] (H)")
-        loss, self.p = losses.softmax_with_infogain(bottom[0].data.reshape(shape), self.labels, self.H,
-                                                    "bottom[0] (scores)")
-        self.z = losses.normalizer(self.normalization, self.labels)
-        top[0].data[...] = loss / self.z
-        if len(top) == 2:
-            top[1].data[...] = self.p.reshape(top[1].data.shape)
-
-    def _bottom_gain(self, blob):
-        H = blob.data.reshape(self.n_classes, self.n_classes)
-        if not self.labels.count and not H.any():
-            return H  # what ComputeH makes of a batch that is all ignored
-        return gains.check_gain(H, "bottom[2] (H)")
-
-    @_reported
-    def backward(self, top, propagate_down, bottom):
-        _refuse_gradient(propagate_down, {1: "labels", 2: "H"})
-        if propagate_down[0] and bottom[0].count:
-            scale = float(top[0].diff) / self.z
-            dx = losses.softmax_with_infogain_gradient(self.p, self.labels, self.H, scale)
-            bottom[0].diff[...] = dx.reshape(bottom[0].diff.shape)
+    loss = staticmethod(losses.softmax_with_infogain)
+    matrix_name = "H"
+    check_matrix = staticmethod(gains.check_gain)
 
 
-def _split_shape(scores, axis):
-    """(outer, C, inner): the sizes before, at and after the class axis."""
-    shape = list(scores.shape)
+class InfogainLoss(_Loss):
+    """Infogain loss of probabilities, as Caffe's before April 2017.
+
+        loss = w/Z sum over positions of -sum_j H[l, j] log q_j,  q = max(p, 1e-20)
+        dp_j = -w/Z H[l, j] / q_j
+
+    For nets that have their Softmax before the loss, and for the forks whose native
+    InfogainLoss is still the old one. Where there is a choice, take
+    SoftmaxWithInfogainLoss: it is exact, and faster than the two layers.
+
+    param_str, bottoms and errors as of SoftmaxWithInfogainLoss, but bottom[0] holds
+    probabilities; one outside 0..1 is an error. top[0]: the loss, a scalar.
+    Source: Caffe before April 2017, infogain_loss_layer.cpp.
+    """
+
+    loss = staticmethod(losses.infogain)
+    matrix_name = "H"
+    check_matrix = staticmethod(gains.check_gain)
+    n_tops = (1,)
+
+
+class CostScaledSoftmaxLoss(_Loss):
+    """Softmax loss of each position, scaled by the cost of the present decision.
+
+        loss = w/Z sum over positions of -D[l, argmax x] log p_l,  p = softmax(x)
+        dx_k = w/Z D[l, argmax x] (p_k - [k = l])
+
+    A right decision costs 0 and is not trained on further, so this serves a net that
+    has been trained before, or as one of several losses.
+
+    param_str, bottoms, tops and errors as of SoftmaxWithInfogainLoss, with D, a
+    cost matrix (0 on the diagonal, nothing negative), in the place of H.
+    """
+
+    loss = staticmethod(losses.cost_scaled_softmax)
+    matrix_name = "D"
+    check_matrix = staticmethod(gains.check_cost)
+
+
+class ExpectedCostLoss(_Loss):
+    """The expected cost of a decision drawn from the softmax of the scores.
+
+        loss = w/Z sum over positions of sum_j D[l, j] p_j,  p = softmax(x)
+        dx_k = w/Z p_k (D[l, k] - sum_j D[l, j] p_j)
+
+    param_str, bottoms, tops and errors as of SoftmaxWithInfogainLoss, with D, a
+    cost matrix (0 on the diagonal, nothing negative), in the place of H.
+    """
+
+    loss = staticmethod(losses.expected_cost)
+    matrix_name = "D"
+    check_matrix = staticmethod(gains.check_cost)
+
+
+def _flat_shape(shape, axis):
+    """outer x C x inner: the sizes before, at and after the class axis; without an inner of 1."""
     if not -len(shape) <= axis < len(shape):
         raise ValueError('key "axis" in param_str: expected an axis of the scores, of shape %s, got %d'
                          % (_text(shape), axis))
     axis %= len(shape)
     outer, inner = (int(np.prod(part, dtype=np.int64)) for part in (shape[:axis], shape[axis + 1:]))
-    return outer, shape[axis], inner
+    return (outer, shape[axis]) if inner == 1 else (outer, shape[axis], inner)
 
 
 def _check_size(H, n_classes, name):

@@ -1,11 +1,17 @@
 """The losses: value and gradient as functions on arrays, without Caffe.
 
-Scores are seen as outer x C x inner (Caffe's outer_num_ and inner_num_ around
-the class axis), labels as outer x inner.
+A loss is a function of a block of positions: scores x (outer x C, or outer x C x
+inner), class labels l (outer, or outer x inner) and a matrix. It returns the loss
+of every position, and writes the gradient of their sum, and the probabilities,
+into arrays it is given. `batch_loss` applies one to a whole batch, block by block:
+a block fits the processor's cache, and numpy lets several threads have one each.
 """
 from __future__ import division, print_function
 
 import collections
+import multiprocessing
+import os
+import threading
 
 import numpy as np
 
@@ -13,24 +19,36 @@ from caffe_losses.weights import label_index, position
 
 NORMALIZATIONS = ("FULL", "VALID", "BATCH_SIZE", "NONE")
 
-# What one position of a batch is: class labels (0 where ignored), a mask of those
-# not ignored (None: all are valid), and how many those are.
+# Below this p counts as this much in InfogainLoss: kLOG_THRESHOLD of Caffe.
+LOG_THRESHOLD = 1e-20
+
+# What rounding may add to a probability; a score is farther off.
+PROBABILITY_SLACK = 1e-3
+
+# Scores in a block: with what is made of them about 4 MB.
+BLOCK = 2 ** 18
+
+
+# Labels
+
+# The labels of a batch: the class (0 where ignored), which are not ignored (None:
+# all), and how many those are.
 Labels = collections.namedtuple("Labels", "index valid count")
 
 
 def read_labels(labels, shape, ignore_label=None, name="label"):
     """Labels held as floats, checked.
 
-    labels: outer * inner of them in an array of any shape.
-    shape: (outer, C, inner) of the scores. name: str, what an error calls them.
-    Returns Labels. Raises ValueError, naming the first bad label and its position.
+    labels: one for each position, in an array of any shape.
+    shape: of the scores, outer x C or outer x C x inner. name: str, for an error.
+    Returns Labels, of the shape of the scores without C.
+    Raises ValueError, naming the first bad label and its position.
     """
-    outer, n_classes, inner = shape
-    index, valid = label_index(labels, n_classes, ignore_label, name)
-    index = index.reshape(outer, inner)
-    valid = None if valid is None else valid.reshape(outer, inner)
-    count = index.size if valid is None else int(np.count_nonzero(valid))
-    return Labels(index, valid, count)
+    index, valid = label_index(labels, shape[1], ignore_label, name)
+    index = index.reshape(shape[:1] + shape[2:])
+    if valid is None:
+        return Labels(index, None, index.size)
+    return Labels(index, valid.reshape(index.shape), int(np.count_nonzero(valid)))
 
 
 def normalizer(normalization, labels):
@@ -43,91 +61,240 @@ def normalizer(normalization, labels):
 
     Source: Caffe, softmax_loss_layer.cpp, get_normalizer.
     """
-    outer, inner = labels.index.shape
-    return max(1, {"FULL": outer * inner, "VALID": labels.count,
-                   "BATCH_SIZE": outer, "NONE": 1}[normalization])
+    if normalization == "VALID":
+        return max(1, labels.count)
+    if normalization == "FULL":
+        return max(1, labels.index.size)
+    return max(1, len(labels.index)) if normalization == "BATCH_SIZE" else 1
 
 
-def log_softmax(x, name="score"):
-    """Softmax over the class axis, and its log, from the scores.
+# Matrices
 
-        p_k = exp(x_k - m) / s,  log p_k = (x_k - m) - log s,
-        m = max_k x_k,  s = sum_k exp(x_k - m)
+class Matrix(object):
+    """A C x C matrix M[true, predicted], for taking the row of every label."""
 
-    x: outer x C x inner. -Inf masks a class: its p is 0.
-    name: str, what an error calls the scores.
-    Returns (p, shifted, log_s): p and shifted = x - m have the shape of x, log_s
-    is outer x 1 x inner.
-    Raises ValueError for a score that is NaN or +Inf, or where all are -Inf.
-    """
-    m = x.max(axis=1, keepdims=True) if x.size else x[:, :1]
+    def __init__(self, rows):
+        self.rows = np.ascontiguousarray(rows)
+        self.sums = np.add.reduce(self.rows, axis=1)
+        self._columns = None
+
+    def of(self, labels):
+        """M[l] for every position, laid out as the scores are."""
+        if labels.ndim == 1:
+            return self.rows.take(labels, axis=0)
+        if self._columns is None:
+            self._columns = np.ascontiguousarray(self.rows.T)
+        return self._columns.take(labels, axis=1).transpose(1, 0, 2)
+
+
+# The losses, each for a block of positions
+
+class BadScore(Exception):
+    """A block holds a score that a loss cannot take; the argument names it in words."""
+
+
+def softmax_parts(x):
+    """z = x - max_k x_k, e = exp(z), s = sum_k e_k: p = e / s, log p = z - log s."""
+    m = np.maximum.reduce(x, axis=1, keepdims=True)
     if not np.isfinite(m).all():
-        raise ValueError(_bad_score(x, name))
-    shifted = x - m
-    p = np.exp(shifted)
-    s = p.sum(axis=1, keepdims=True)
-    p /= s
-    return p, shifted, np.log(s)
+        raise BadScore(_bad_score)
+    z = x - m
+    e = np.exp(z)
+    return z, e, np.add.reduce(e, axis=1)
+
+
+def softmax_with_infogain(x, l, H, gradient=None, p=None):
+    """-sum_j H[l, j] log p_j with p = softmax(x), from the log-softmax.
+
+        dx_k = p_k sum_j H[l, j] - H[l, k]
+
+    x: scores. l: labels. H: Matrix of gains. gradient, p: arrays of the shape of
+    x to write into, or None. Returns an array of the shape of l.
+    Source: Caffe, infogain_loss_layer.cpp, which takes log(max(p, 1e-20)).
+    """
+    z, e, s = softmax_parts(x)
+    gain, gain_sum = H.of(l), H.sums.take(l)
+    loss = gain_sum * np.log(s) - _sum_over_classes(gain, z)
+    if p is not None:
+        np.divide(e, _classes(s), out=p)
+    if gradient is not None:
+        np.multiply(e, _classes(gain_sum / s), out=gradient)
+        gradient -= gain
+    return loss
+
+
+def infogain(x, l, H, gradient=None, p=None):
+    """-sum_j H[l, j] log q_j with q = max(x, 1e-20): x are probabilities already.
+
+        dx_j = -H[l, j] / q_j
+
+    Parameters as of softmax_with_infogain; p is left alone.
+    Source: Caffe before April 2017, infogain_loss_layer.cpp.
+    """
+    if x.size and not (x.min() >= -PROBABILITY_SLACK and x.max() <= 1 + PROBABILITY_SLACK):
+        raise BadScore(_bad_probability)
+    q = np.maximum(x, x.dtype.type(LOG_THRESHOLD))
+    gain = H.of(l)
+    loss = -_sum_over_classes(gain, np.log(q))
+    if gradient is not None:
+        np.divide(gain, q, out=gradient)
+        np.negative(gradient, out=gradient)
+    return loss
+
+
+def cost_scaled_softmax(x, l, D, gradient=None, p=None):
+    """-D[l, argmax x] log p_l with p = softmax(x), D[l, argmax x] held constant.
+
+        dx_k = D[l, argmax x] (p_k - [k = l])
+
+    Parameters as of softmax_with_infogain; D: Matrix of costs.
+    """
+    z, e, s = softmax_parts(x)
+    cost = D.rows[l, z.argmax(axis=1)]
+    loss = cost * (np.log(s) - z[_at(l)])
+    if p is not None:
+        np.divide(e, _classes(s), out=p)
+    if gradient is not None:
+        np.multiply(e, _classes(cost / s), out=gradient)
+        gradient[_at(l)] -= cost
+    return loss
+
+
+def expected_cost(x, l, D, gradient=None, p=None):
+    """sum_j D[l, j] p_j with p = softmax(x).
+
+        dx_k = p_k (D[l, k] - sum_j D[l, j] p_j)
+
+    Parameters as of softmax_with_infogain; D: Matrix of costs.
+    """
+    _, e, s = softmax_parts(x)
+    e /= _classes(s)
+    cost = D.of(l)
+    loss = _sum_over_classes(cost, e)
+    if p is not None:
+        p[...] = e
+    if gradient is not None:
+        np.subtract(cost, _classes(loss), out=gradient)
+        gradient *= e
+    return loss
+
+
+def _classes(values):
+    """Values of positions, with an axis of 1 for the classes."""
+    return values[:, np.newaxis]
+
+
+def _sum_over_classes(weight, values):
+    subscripts = "oc,oc->o" if values.ndim == 2 else "oci,oci->oi"
+    found = np.einsum(subscripts, weight, values)
+    if np.isfinite(found).all():
+        return found
+    with np.errstate(invalid="ignore"):  # a masked class: 0 * -Inf counts for nothing
+        return np.where(weight == 0, 0, weight * values).sum(axis=1)
+
+
+def _at(l):
+    """The index of class l of every position, in an array like the scores."""
+    grid = np.ogrid[tuple(slice(n) for n in l.shape)]
+    return (grid[0], l) + tuple(grid[1:])
+
+
+# A batch
+
+def batch_loss(loss, x, labels, matrix, gradient=None, p=None, name="score"):
+    """Sum of a loss over the positions of a batch that are not ignored.
+
+    loss: one of the functions above. x: scores, outer x C or outer x C x inner.
+    labels: Labels. matrix: Matrix. gradient, p: arrays like x to write into, or
+    None; the gradient is 0 where ignored. name: str, for an error.
+    Returns the sum, a float of float64 precision.
+    Raises ValueError for a bad score, naming the first and its position.
+    """
+    def of_block(block):
+        scores = (block[0], slice(None)) + block[1:]
+        slope = None if gradient is None else gradient[scores]
+        valid = None if labels.valid is None else labels.valid[block]
+        values = loss(x[scores], labels.index[block], matrix, slope, None if p is None else p[scores])
+        if valid is None:
+            return np.add.reduce(values, axis=None, dtype=np.float64)
+        if slope is not None:
+            slope *= _classes(valid)
+        return values[valid].sum(dtype=np.float64)
+
+    try:
+        return float(sum(_map(of_block, _blocks(x.shape))))
+    except BadScore as error:
+        in_words, = error.args
+        raise ValueError(in_words(x, name))
+
+
+def scaled(gradient, scale, out):
+    """out = scale * gradient, for arrays of one size and any shape."""
+    gradient, out = gradient.reshape(-1), out.reshape(-1)
+
+    def of_block(part):
+        np.multiply(gradient[part], gradient.dtype.type(scale), out=out[part])
+
+    _map(of_block, [slice(i, i + BLOCK) for i in range(0, gradient.size, BLOCK)])
+
+
+def _blocks(shape):
+    """Index tuples that cut outer x inner so that a block has about BLOCK scores."""
+    outer, n_classes = shape[:2]
+    inner = shape[2] if len(shape) == 3 else 1
+    width = max(1, BLOCK // n_classes)
+    if width < inner:
+        return [(slice(o, o + 1), slice(i, i + width))
+                for o in range(outer) for i in range(0, inner, width)]
+    height = max(1, width // inner)
+    rest = (slice(None),) * (len(shape) - 2)
+    return [(slice(o, o + height),) + rest for o in range(0, outer, height)]
+
+
+def _map(function, items):
+    """[function(item) for item in items], by threads where there are several items."""
+    results = [None] * len(items)
+    waiting = iter(list(enumerate(items)))  # a list's iterator may be shared by threads
+    errors = []
+
+    def work():
+        try:
+            for i, item in waiting:
+                results[i] = function(item)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(min(_threads(), len(items)) - 1)]
+    for thread in threads:
+        thread.start()
+    work()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return results
+
+
+def _threads():
+    """How many threads to use: OMP_NUM_THREADS as everything else here, or a few."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdigit() else min(4, multiprocessing.cpu_count())
 
 
 def _bad_score(x, name):
     bad = np.isnan(x) | (x == np.inf)
     if not bad.any():
-        bad = np.broadcast_to((x == -np.inf).all(axis=1, keepdims=True), x.shape)
+        bad = np.broadcast_to((x == -np.inf).all(axis=1)[:, np.newaxis], x.shape)
+    return _first_bad(x, bad, name, "a finite number (or -Inf for a masked class, not for all classes)")
+
+
+def _bad_probability(x, name):
+    bad = ~((x >= -PROBABILITY_SLACK) & (x <= 1 + PROBABILITY_SLACK))
+    return _first_bad(x, bad, name, "a probability, as from a Softmax layer (SoftmaxWithInfogainLoss takes "
+                      "scores)")
+
+
+def _first_bad(x, bad, name, expected):
     first = np.unravel_index(np.argmax(bad), x.shape)
-    return ("%s at (outer, class, inner) = %s: expected a finite number (or -Inf for a masked class, "
-            "but not for all classes), got %g" % (name, position(first), x[first]))
-
-
-def gain_rows(H, labels):
-    """H[l] of every position, laid out as the scores: outer x C x inner."""
-    return H.T.take(labels.index, axis=1).transpose(1, 0, 2)
-
-
-def softmax_with_infogain(x, labels, H, name="score"):
-    """Sum over the valid positions of the infogain loss of softmax(x).
-
-        loss of one position = -sum_j H[l, j] log p_j
-                             = log s sum_j H[l, j] - sum_j H[l, j] (x_j - m)
-
-    x: scores, outer x C x inner. labels: Labels. H: gain, C x C.
-    name: str, what an error calls the scores.
-    Returns (loss, p): the sum as a float, not normalised, and the probabilities.
-    Raises ValueError for bad scores.
-    Source: Caffe, infogain_loss_layer.cpp, but from the log-softmax, never log(p).
-    """
-    p, shifted, log_s = log_softmax(x, name)
-    rows = gain_rows(H, labels)
-    gained = np.einsum("ock,ock->ok", rows, shifted)
-    if not np.isfinite(gained).all():  # a masked class: 0 * -Inf counts for nothing
-        with np.errstate(invalid="ignore"):
-            gained = np.where(rows == 0, 0, rows * shifted).sum(axis=1)
-    loss = row_sums(H)[labels.index] * log_s[:, 0] - gained
-    return _sum_valid(loss, labels.valid), p
-
-
-def softmax_with_infogain_gradient(p, labels, H, scale):
-    """Gradient of scale * (the sum above) with respect to the scores.
-
-        dx_k = scale (p_k sum_j H[l, j] - H[l, k]), 0 where ignored
-
-    p: probabilities, outer x C x inner. scale: float, w / Z.
-    Returns an array of the shape of p.
-    """
-    dx = p * row_sums(H)[labels.index][:, np.newaxis].astype(p.dtype)
-    dx -= gain_rows(H, labels)
-    dx *= scale
-    if labels.valid is not None:
-        dx *= labels.valid[:, np.newaxis]
-    return dx
-
-
-def row_sums(H):
-    """sum_j H[l, j] of every row, float64."""
-    return H.sum(axis=1, dtype=np.float64)
-
-
-def _sum_valid(loss, valid):
-    if valid is not None:
-        loss = loss[valid]
-    return float(loss.sum(dtype=np.float64))
+    axes = ("outer", "class", "inner")[:x.ndim]
+    return "%s at (%s) = %s: expected %s, got %g" % (name, ", ".join(axes), position(first), expected, x[first])

@@ -85,7 +85,7 @@ def test_parity_with_native_and_the_loop(shape, axis, ignore_label, normalizatio
     H = random_h(shape[axis])
     fill(net, x=x, label=labels, H=H)
     run(net)
-    loss, gradient = loops.softmax_with_infogain(x, labels, H, axis, ignore_label, normalization)
+    loss, gradient = loops.batch(loops.softmax_with_infogain, x, labels, H, axis, ignore_label, normalization)
     assert float(net.blobs["ours"].data) == pytest.approx(loss, rel=1e-6)
     assert float(net.blobs["native"].data) == pytest.approx(loss, rel=1e-4)
     scale = max(1, np.abs(gradient).max())  # with NONE a gradient is as large as its row of H
@@ -138,7 +138,7 @@ def test_classes_on_axis_0():
     net = ours_net((4, 6), {"axis": 0}, labels=(6,), h_shape=(1, 1, 4, 4))
     fill(net, x=x, label=labels, H=random_h(4))
     run(net)
-    loss, gradient = loops.softmax_with_infogain(x, labels, random_h(4), axis=0)
+    loss, gradient = loops.batch(loops.softmax_with_infogain, x, labels, random_h(4), axis=0)
     assert float(net.blobs["loss"].data) == pytest.approx(loss, rel=1e-6)
     np.testing.assert_allclose(net.blobs["x1"].diff, gradient, atol=1e-6)
 
@@ -150,7 +150,7 @@ def test_normalize_is_the_old_form_of_normalization():
         net = ours_net((4, 3, 2), dict(param, ignore_label=9))
         fill(net, x=x, label=labels, H=random_h(3))
         run(net)
-        loss, _ = loops.softmax_with_infogain(x, labels, random_h(3), 1, 9, normalization)
+        loss, _ = loops.batch(loops.softmax_with_infogain, x, labels, random_h(3), 1, 9, normalization)
         assert float(net.blobs["loss"].data) == pytest.approx(loss, rel=1e-6)
 
 
@@ -181,7 +181,7 @@ def test_h_from_a_file(tmp_path, ending):
     fill(net, x=x, label=labels)
     run(net)
     np.testing.assert_array_equal(net.blobs["H"].data[0, 0], random_h(4))
-    loss, gradient = loops.softmax_with_infogain(x, labels, random_h(4))
+    loss, gradient = loops.batch(loops.softmax_with_infogain, x, labels, random_h(4))
     for top in ("by_file", "by_bottom", "native"):
         assert float(net.blobs[top].data) == pytest.approx(loss, rel=1e-6)
     np.testing.assert_allclose(net.blobs["x1"].diff, 3 * gradient, atol=1e-6)  # three losses, summed
@@ -206,7 +206,7 @@ def test_shapes_change_at_every_iteration():
         x, labels = real_nets.random_scores(shape, n), random_labels(shape, ignore_label=7, seed=n)
         fill(net, x=x, label=labels, H=random_h(3))
         run(net)
-        loss, gradient = loops.softmax_with_infogain(x, labels, random_h(3), ignore_label=7)
+        loss, gradient = loops.batch(loops.softmax_with_infogain, x, labels, random_h(3), ignore_label=7)
         assert float(net.blobs["ours"].data) == pytest.approx(loss, rel=1e-6)
         np.testing.assert_allclose(net.blobs["x_ours"].diff, gradient, atol=1e-6)
 
@@ -251,8 +251,8 @@ BAD_FORWARD = [
     (dict(label=[0, 1, -1, 0]), "expected a whole number 0..2, got -1"),
     (dict(label=[0, 1, .5, 0]), "expected a whole number 0..2, got 0.5"),
     (dict(label=[0, np.nan, 0, 0]), r"at \(1\): expected a whole number 0..2, got nan"),
-    (dict(x=[[0, 0, 0]] * 3 + [[0, np.nan, 0]]), r"bottom\[0\] \(scores\) at .* = \(3, 1, 0\): .* got nan"),
-    (dict(x=[[0, np.inf, 0]] * 4), r"= \(0, 1, 0\): expected a finite number.*, got inf"),
+    (dict(x=[[0, 0, 0]] * 3 + [[0, np.nan, 0]]), r"bottom\[0\] \(scores\) at \(outer, class\) = \(3, 1\): .* got nan"),
+    (dict(x=[[0, np.inf, 0]] * 4), r"= \(0, 1\): expected a finite number.*, got inf"),
     (dict(H=[[1, 0, 0], [0, np.nan, 0], [0, 0, 1]]), r"bottom\[2\] \(H\) at \(1, 1\): expected a finite number"),
     (dict(H=np.zeros((3, 3))), r"bottom\[2\] \(H\): expected at least one positive entry, got none"),
 ]
@@ -276,7 +276,7 @@ BAD_NETS = [
     (dict(bottoms=("x1",)), "expected 2 or 3 bottoms, got 1"),
     (dict(param={"normalization": "valid"}), 'expected one of "FULL", "VALID", "BATCH_SIZE", "NONE", got "valid"'),
     (dict(param="{"), "param_str: expected a JSON object"),
-    (dict(labels=(5,)), r"bottom\[1\] \(labels\): expected one label for each of the 4 positions .* got 5"),
+    (dict(labels=(5,)), r"bottom\[1\] \(labels\): expected one label for each position of the scores, .* got 5"),
     (dict(h_shape=(1, 1, 4, 4)), r"bottom\[2\] \(H\): expected 1 x 1 x 3 x 3, as the scores have 3 classes, got"),
     (dict(h_shape=(9,)), r"bottom\[2\] \(H\): expected 1 x 1 x 3 x 3"),
 ]
@@ -436,6 +436,6 @@ def test_compute_h_as_third_bottom(loss):
     run(net)
     counts = np.bincount(labels.astype(int))
     weights = np.append(counts.max() / counts, 0)
-    expected, gradient = loops.softmax_with_infogain(x, labels, np.diag(weights / weights.sum()))
+    expected, gradient = loops.batch(loops.softmax_with_infogain, x, labels, np.diag(weights / weights.sum()))
     assert float(net.blobs["loss"].data) == pytest.approx(expected, rel=1e-5)
     np.testing.assert_allclose(net.blobs["x1"].diff, gradient, atol=1e-6)

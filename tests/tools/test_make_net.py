@@ -51,14 +51,14 @@ def test_every_loss_with_every_h(tmp_path, monkeypatch, loss, how, gain):
     status, fragment, err = make_net("--loss", loss, *how)
     assert status == 0 and not err, err
     value, gradient = loss_of(fragment)
-    expected, expected_gradient = loops.softmax_with_infogain(X, LABELS, gain)
+    expected, expected_gradient = loops.batch(loops.softmax_with_infogain, X, LABELS, gain)
     assert value == pytest.approx(expected, rel=1e-5)
     np.testing.assert_allclose(gradient, expected_gradient, atol=1e-6)
 
 
 def test_without_h():
     value, gradient = loss_of(make_net("--loss", "SoftmaxWithLoss")[1])
-    expected, expected_gradient = loops.softmax_with_infogain(X, LABELS, np.eye(5))
+    expected, expected_gradient = loops.batch(loops.softmax_with_infogain, X, LABELS, np.eye(5))
     assert value == pytest.approx(expected, rel=1e-5)
     np.testing.assert_allclose(gradient, expected_gradient, atol=1e-6)
 
@@ -74,7 +74,7 @@ def test_options(tmp_path, monkeypatch, loss):
                                      "--loss-weight", "2.5", "--axis", "-1", *source)
     assert status == 0, err
     value, gradient = loss_of(fragment)
-    expected, expected_gradient = loops.softmax_with_infogain(X, LABELS, np.eye(5), ignore_label=3,
+    expected, expected_gradient = loops.batch(loops.softmax_with_infogain, X, LABELS, np.eye(5), ignore_label=3,
                                                               normalization="BATCH_SIZE")
     assert value == pytest.approx(expected, rel=1e-5)
     np.testing.assert_allclose(gradient, 2.5 * expected_gradient, atol=1e-6)
@@ -145,6 +145,6 @@ def test_fragments_with_net_spec():
     net.blobs["data"].data[...] = X
     net.blobs["label"].data[...] = LABELS
     net.forward()
-    assert float(net.blobs["loss"].data) == pytest.approx(loops.softmax_with_infogain(X, LABELS, balanced())[0], rel=1e-5)
+    assert float(net.blobs["loss"].data) == pytest.approx(loops.batch(loops.softmax_with_infogain, X, LABELS, balanced())[0], rel=1e-5)
     with pytest.raises(ValueError, match="expected either H .* or source"):
         infogain_loss(n.score, n.label)

@@ -1,0 +1,49 @@
+"""What holds for every source file, whatever it does."""
+from __future__ import division, print_function
+
+import io
+import os
+import sys
+
+import pytest
+
+import real_nets
+
+FOLDERS = ("layers", "prototxt", "tools", "examples", "tests")
+SOURCES = sorted(os.path.join(folder, name) for top in FOLDERS
+                 for folder, _, names in os.walk(os.path.join(real_nets.CHECKOUT, top))
+                 for name in names if name.endswith(".py") and os.sep + "output" not in folder)
+
+
+def test_compiles_on_python_2():
+    program = "import sys\nfor name in sys.argv[1:]: compile(open(name).read(), name, 'exec')"
+    try:
+        status, _, err = real_nets.run(["python2.7", "-c", program] + SOURCES)
+    except OSError:
+        pytest.skip("there is no python2.7")
+    assert status == 0, err
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: os.path.relpath(path, real_nets.CHECKOUT))
+def test_division_is_that_of_python_3(path):
+    with io.open(path, encoding="utf-8") as file:
+        text = file.read()
+    assert "from __future__ import division, print_function\n" in text or not text.count("\nimport ")
+
+
+@pytest.mark.parametrize("module", ["losses", "weights", "gains", "trees", "metrics", "params", "matrix_files"])
+def test_the_mathematics_needs_no_caffe(module):
+    program = ("import sys\nsys.modules['caffe'] = sys.modules['google'] = None  # importing them fails\n"
+               "import caffe_losses.%s" % module)
+    status, _, err = real_nets.run([sys.executable, "-c", program])
+    assert status == 0, err
+
+
+def test_layers_are_found_by_name_as_a_net_finds_them():
+    pytest.importorskip("caffe")
+    import caffe
+    import caffe_losses
+    for name in caffe_losses.LAYERS:
+        assert issubclass(getattr(caffe_losses, name), caffe.Layer) and name in dir(caffe_losses)
+    with pytest.raises(AttributeError, match="has no attribute 'ComputeG'"):
+        caffe_losses.ComputeG
