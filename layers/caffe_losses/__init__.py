@@ -13,7 +13,7 @@ holds the package on PYTHONPATH:
     }
 
 Layers (module `layers`): ComputeH, InfogainMatrix, SoftmaxWithInfogainLoss,
-InfogainLoss, CostScaledSoftmaxLoss, ExpectedCostLoss.
+InfogainLoss, CostScaledSoftmaxLoss, ExpectedCostLoss, LabelCheck.
 Their mathematics, on plain arrays and without Caffe: `losses`, `weights`,
 `gains`, `trees`, `metrics`. Matrices in files: `matrix_files`.
 
@@ -40,7 +40,7 @@ import sys
 import types
 
 LAYERS = ("ComputeH", "InfogainMatrix", "SoftmaxWithInfogainLoss", "InfogainLoss",
-          "CostScaledSoftmaxLoss", "ExpectedCostLoss")
+          "CostScaledSoftmaxLoss", "ExpectedCostLoss", "LabelCheck")
 
 
 class _Package(types.ModuleType):

@@ -74,7 +74,7 @@ class Matrix(object):
     """A C x C matrix M[true, predicted], for taking the row of every label."""
 
     def __init__(self, rows):
-        self.rows = np.ascontiguousarray(rows)
+        self.rows = np.array(rows, order="C")  # a copy: a blob's memory is the net's
         self.sums = np.add.reduce(self.rows, axis=1)
         self._columns = None
 
@@ -96,7 +96,7 @@ class BadScore(Exception):
 def softmax_parts(x):
     """z = x - max_k x_k, e = exp(z), s = sum_k e_k: p = e / s, log p = z - log s."""
     m = np.maximum.reduce(x, axis=1, keepdims=True)
-    if not np.isfinite(m).all():
+    if not _all_finite(m):
         raise BadScore(_bad_score)
     z = x - m
     e = np.exp(z)
@@ -187,10 +187,15 @@ def _classes(values):
 def _sum_over_classes(weight, values):
     subscripts = "oc,oc->o" if values.ndim == 2 else "oci,oci->oi"
     found = np.einsum(subscripts, weight, values)
-    if np.isfinite(found).all():
+    if _all_finite(found):
         return found
     with np.errstate(invalid="ignore"):  # a masked class: 0 * -Inf counts for nothing
         return np.where(weight == 0, 0, weight * values).sum(axis=1)
+
+
+def _all_finite(values):
+    # .all() goes through Python, which counts where the batch is small
+    return np.count_nonzero(np.isfinite(values)) == values.size
 
 
 def _at(l):
@@ -212,25 +217,34 @@ def batch_loss(loss, x, labels, matrix, gradient=None, p=None, name="score"):
     """
     def of_block(block):
         scores = (block[0], slice(None)) + block[1:]
-        slope = None if gradient is None else gradient[scores]
-        valid = None if labels.valid is None else labels.valid[block]
-        values = loss(x[scores], labels.index[block], matrix, slope, None if p is None else p[scores])
-        if valid is None:
-            return np.add.reduce(values, axis=None, dtype=np.float64)
-        if slope is not None:
-            slope *= _classes(valid)
-        return values[valid].sum(dtype=np.float64)
+        return _block_loss(loss, x[scores], labels.index[block],
+                           None if labels.valid is None else labels.valid[block], matrix,
+                           None if gradient is None else gradient[scores], None if p is None else p[scores])
 
     try:
+        if x.size <= BLOCK:
+            return float(_block_loss(loss, x, labels.index, labels.valid, matrix, gradient, p))
         return float(sum(_map(of_block, _blocks(x.shape))))
     except BadScore as error:
         in_words, = error.args
         raise ValueError(in_words(x, name))
 
 
+def _block_loss(loss, x, index, valid, matrix, gradient, p):
+    values = loss(x, index, matrix, gradient, p)
+    if valid is None:
+        return np.add.reduce(values, axis=None, dtype=np.float64)
+    if gradient is not None:
+        gradient *= _classes(valid)
+    return values[valid].sum(dtype=np.float64)
+
+
 def scaled(gradient, scale, out):
     """out = scale * gradient, for arrays of one size and any shape."""
     gradient, out = gradient.reshape(-1), out.reshape(-1)
+    if gradient.size <= BLOCK:
+        np.multiply(gradient, gradient.dtype.type(scale), out=out)
+        return
 
     def of_block(part):
         np.multiply(gradient[part], gradient.dtype.type(scale), out=out[part])

@@ -30,25 +30,26 @@ def label_index(labels, n_classes, ignore_label=None, name="label"):
     is ignored.
     Raises ValueError, naming the first bad label and its position.
     """
-    # A float that is no whole number, NaN or Inf becomes an index it does not equal.
-    with np.errstate(invalid="ignore"):
-        index = labels.astype(np.intp)
-    exact = index == labels
     valid = None
     if ignore_label is not None:
         ignored = labels == ignore_label
         if ignored.any():
             valid = ~ignored
-            index[ignored] = 0
-            exact |= ignored
-    # As unsigned a negative index is huge: one comparison for both ends.
-    fits = exact & (index.view(np.uintp) < n_classes)
-    if not fits.all():
-        first = np.unravel_index(np.argmin(fits), fits.shape)
-        ignore = "" if ignore_label is None else " or ignore_label %d" % ignore_label
-        raise ValueError("%s at %s: expected a whole number 0..%d%s, got %g"
-                         % (name, position(first), n_classes - 1, ignore, labels[first]))
-    return index, valid
+            labels = np.where(valid, labels, 0)
+    in_range = labels >= 0  # NaN is not
+    in_range &= labels < n_classes
+    if np.count_nonzero(in_range) == in_range.size:
+        index = labels.astype(np.intp)
+        if np.count_nonzero(index == labels) == index.size:
+            return index, valid
+    raise ValueError(_bad_label(labels, in_range & (labels == np.floor(labels)), n_classes, ignore_label, name))
+
+
+def _bad_label(labels, fits, n_classes, ignore_label, name):
+    first = np.unravel_index(np.argmin(fits), fits.shape)
+    ignore = "" if ignore_label is None else " or ignore_label %d" % ignore_label
+    return ("%s at %s: expected a whole number 0..%d%s, got %g"
+            % (name, position(first), n_classes - 1, ignore, labels[first]))
 
 
 def position(index):
