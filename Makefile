@@ -1,8 +1,10 @@
-.PHONY: help test train clean
+.PHONY: help test train results bench clean
 
 help:
 	@echo 'make test    run all tests (ARGS: more arguments for pytest)'
 	@echo 'make train   train the nets of examples/fashion_mnist and compare them (ARGS: more arguments for train.py)'
+	@echo 'make results as train, and keep table and picture as those that README and RESULTS.md show'
+	@echo 'make bench   time the loss layers against native ones (ARGS: more arguments for bench_losses.py)'
 	@echo 'make clean   delete what the examples wrote'
 
 test:
@@ -11,6 +13,12 @@ test:
 
 train:
 	tools/with_caffe.sh examples/fashion_mnist/train.py $(ARGS)
+
+results: train
+	cd examples/fashion_mnist && cp output/RESULTS.md output/results.json output/results.png .
+
+bench:
+	OPENBLAS_NUM_THREADS=$(or $(OPENBLAS_NUM_THREADS),1) tools/with_caffe.sh tests/bench/bench_losses.py $(ARGS)
 
 clean:
 	rm -rf examples/*/output

@@ -93,13 +93,16 @@ class BadScore(Exception):
     """A block holds a score that a loss cannot take; the argument names it in words."""
 
 
-def softmax_parts(x):
-    """z = x - max_k x_k, e = exp(z), s = sum_k e_k: p = e / s, log p = z - log s."""
-    m = np.maximum.reduce(x, axis=1, keepdims=True)
+def softmax_parts(x, out=None):
+    """z = x - max_k x_k, e = exp(z), s = sum_k e_k: p = e / s, log p = z - log s.
+
+    out: array like x to hold e, so that it needs no memory of its own, or None.
+    """
+    m = _classes(_max_over_classes(x))
     if not _all_finite(m):
         raise BadScore(_bad_score)
     z = x - m
-    e = np.exp(z)
+    e = np.exp(z, out=out)
     return z, e, np.add.reduce(e, axis=1)
 
 
@@ -112,13 +115,13 @@ def softmax_with_infogain(x, l, H, gradient=None, p=None):
     x to write into, or None. Returns an array of the shape of l.
     Source: Caffe, infogain_loss_layer.cpp, which takes log(max(p, 1e-20)).
     """
-    z, e, s = softmax_parts(x)
+    z, e, s = softmax_parts(x, out=gradient)
     gain, gain_sum = H.of(l), H.sums.take(l)
     loss = gain_sum * np.log(s) - _sum_over_classes(gain, z)
     if p is not None:
         np.divide(e, _classes(s), out=p)
     if gradient is not None:
-        np.multiply(e, _classes(gain_sum / s), out=gradient)
+        gradient *= _classes(gain_sum / s)
         gradient -= gain
     return loss
 
@@ -149,13 +152,13 @@ def cost_scaled_softmax(x, l, D, gradient=None, p=None):
 
     Parameters as of softmax_with_infogain; D: Matrix of costs.
     """
-    z, e, s = softmax_parts(x)
+    z, e, s = softmax_parts(x, out=gradient)
     cost = D.rows[l, z.argmax(axis=1)]
     loss = cost * (np.log(s) - z[_at(l)])
     if p is not None:
         np.divide(e, _classes(s), out=p)
     if gradient is not None:
-        np.multiply(e, _classes(cost / s), out=gradient)
+        gradient *= _classes(cost / s)
         gradient[_at(l)] -= cost
     return loss
 
@@ -182,6 +185,17 @@ def expected_cost(x, l, D, gradient=None, p=None):
 def _classes(values):
     """Values of positions, with an axis of 1 for the classes."""
     return values[:, np.newaxis]
+
+
+def _max_over_classes(x):
+    if x.ndim == 2 or len(x) * x.shape[2] < 512:
+        return np.maximum.reduce(x, axis=1)
+    # Into a second array: in place, and so in reduce, numpy takes no vector instructions.
+    found = x[:, 0]
+    spare = [np.empty_like(found), np.empty_like(found)]
+    for c in range(1, x.shape[1]):
+        found = np.maximum(found, x[:, c], out=spare[c % 2])
+    return found
 
 
 def _sum_over_classes(weight, values):

@@ -1,0 +1,99 @@
+"""Fashion-MNIST: its files read, subsets of it chosen, LMDBs for Caffe written."""
+from __future__ import division, print_function
+
+import gzip
+import os
+import shutil
+import struct
+
+import lmdb
+import numpy as np
+from caffe.proto import caffe_pb2
+
+FOLDER = os.environ.get("FASHION_MNIST", "/usr/share/datasets/fashion-mnist")
+N_CLASSES = 10
+
+
+class DataError(Exception):
+    """The data set is missing or is not what it should be."""
+
+
+def load(part):
+    """Images (N x 28 x 28, uint8) and labels (N, uint8) of one part, "train" or "t10k"."""
+    images = _read_idx(part + "-images-idx3-ubyte.gz")
+    labels = _read_idx(part + "-labels-idx1-ubyte.gz")
+    if images.ndim != 3 or len(images) != len(labels):
+        raise DataError("%s: the %s images, shape %s, do not fit the %d labels"
+                        % (FOLDER, part, images.shape, len(labels)))
+    return images, labels
+
+
+def _read_idx(name):
+    path = os.path.join(FOLDER, name)
+    if not os.path.exists(path):
+        raise DataError("no Fashion-MNIST at %s: install Debian's dataset-fashion-mnist, or set "
+                        "FASHION_MNIST to the folder with the four .gz files" % path)
+    try:
+        with gzip.open(path) as stream:
+            content = stream.read()
+    except (IOError, EOFError) as error:
+        raise DataError("%s: %s" % (path, error))
+    # An IDX file: 0, 0, the type (8: uint8), the number of axes, each axis's length.
+    n_axes = struct.unpack(">BBBB", content[:4])[3]
+    start = 4 + 4 * n_axes
+    shape = struct.unpack(">%dI" % n_axes, content[4:start])
+    if len(content) - start != np.prod(shape):
+        raise DataError("%s: expected %s values, got %d"
+                        % (path, " x ".join(map(str, shape)), len(content) - start))
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def long_tail_counts(most, fewest):
+    """How many images of each class: from `most` to `fewest`, falling geometrically."""
+    ratio = (fewest / most) ** (1 / (N_CLASSES - 1))
+    return np.rint(most * ratio ** np.arange(N_CLASSES)).astype(int)
+
+
+def split(labels, n_train, n_validation=0):
+    """Which images to train with, and which others to validate with.
+
+    The draw is always the same; `shuffled` gives a seed's order.
+
+    labels: N integers.
+    n_train: how many of each class to train with, a number or one per class.
+    n_validation: how many others of each class to validate with.
+    Returns two arrays of indices into labels.
+    """
+    rng = np.random.RandomState(0)
+    train, validation = [], []
+    for label, n in enumerate(np.broadcast_to(n_train, N_CLASSES)):
+        images = rng.permutation(np.flatnonzero(labels == label))
+        if n + n_validation > len(images):
+            raise DataError("class %d: %d images wanted, there are %d"
+                            % (label, n + n_validation, len(images)))
+        train.append(images[:n])
+        validation.append(images[n:n + n_validation])
+    return np.concatenate(train), np.concatenate(validation)
+
+
+def shuffled(indices, seed):
+    """The same indices in the order of one seed: Caffe's Data layer reads in order."""
+    return np.random.RandomState(seed).permutation(indices)
+
+
+def write_lmdb(path, images, labels):
+    """Write images and labels as an LMDB of Datum, in place of what is at `path`.
+
+    It is made beside `path` and renamed, so that `path` never is half an LMDB.
+    """
+    unfinished = path + ".unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    env = lmdb.open(unfinished, map_size=2 * images.nbytes + 2 ** 24)
+    with env.begin(write=True) as transaction:
+        for i, (image, label) in enumerate(zip(images, labels)):
+            datum = caffe_pb2.Datum(channels=1, height=image.shape[0], width=image.shape[1],
+                                    data=image.tobytes(), label=int(label))
+            transaction.put(b"%08d" % i, datum.SerializeToString())
+    env.close()
+    shutil.rmtree(path, ignore_errors=True)
+    os.rename(unfinished, path)

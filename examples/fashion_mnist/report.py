@@ -1,0 +1,235 @@
+"""The results as tables, and in sentences that follow from the figures."""
+from __future__ import division, print_function
+
+import collections
+import textwrap
+
+import numpy as np
+
+import experiments
+
+WIDTH = 120
+
+# A mean difference of paired runs below this many standard errors is taken for noise:
+# the 97.5 % quantile of Student's t for 2, 3 and 4 seeds, and for more no less than 3.
+NOISE_OF_FEW = {2: 12.7, 3: 4.3, 4: 3.2}
+NOISE = 3
+
+Metric = collections.namedtuple("Metric", "key title form smaller_is_better")
+Part = collections.namedtuple("Part", "heading introduction tables findings")
+Table = collections.namedtuple("Table", "heading rows")
+
+TREE_METRICS = [
+    Metric("accuracy", "top-1", "%.4f", False),
+    Metric("cost", "mean cost", "%.4f", True),
+    Metric("across", "across groups", "%.0f", True),
+    Metric("severity", "severity", "%.3f", True),
+    Metric("top3", "top-3 cost", "%.3f", True),
+    Metric("calibration", "ECE", "%.3f", True),
+]
+BALANCED = Metric("balanced", "mean recall", "%.3f", False)
+
+DECISIONS = [("probable", "Deciding for the most probable class"),
+             ("cheapest", "Deciding for the class of least expected cost")]
+
+
+def as_text(results):
+    """The report for a terminal."""
+    lines = []
+    for part in parts(results):
+        lines += ["", part.heading.upper(), "", textwrap.fill(part.introduction, WIDTH)]
+        for table in part.tables:
+            lines += ["", table.heading, _columns(table.rows)]
+        lines.append("")
+        lines += [textwrap.fill("- " + finding, WIDTH, subsequent_indent="  ")
+                  for finding in part.findings]
+    return "\n".join(lines)
+
+
+def as_markdown(results):
+    """The report as a markdown document."""
+    lines = ["# Fashion-MNIST: what the losses do", "", "![The results](results.png)"]
+    for part in parts(results):
+        lines += ["", "## " + part.heading, "", part.introduction]
+        for table in part.tables:
+            lines += ["", "**%s**" % table.heading, "", _markdown_table(table.rows)]
+        lines.append("")
+        lines += ["- " + finding for finding in part.findings]
+    return "\n".join(lines).replace("+-", u"\u00b1") + "\n"
+
+
+def _columns(rows):
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0])] + [cell.rjust(width) for cell, width
+                                               in zip(row[1:], widths[1:])])
+        for row in rows)
+
+
+def _markdown_table(rows):
+    rule = ["---"] + ["---:"] * (len(rows[0]) - 1)
+    return "\n".join("| %s |" % " | ".join(row) for row in [rows[0], rule] + rows[1:])
+
+
+def parts(results):
+    """The two experiments as Parts."""
+    return [tree_part(results), tail_part(results)]
+
+
+def compare(metric, before, after):
+    """Paired runs compared in one metric.
+
+    before, after: one number per seed, of the same seeds in the same order.
+    Returns a verdict ("better", "worse" or "as good") and the figures in words.
+    """
+    before, after = np.asarray(before), np.asarray(after)
+    gain = before - after if metric.smaller_is_better else after - before
+    noise = _noise(len(gain)) * np.std(gain, ddof=1) / np.sqrt(len(gain))
+    if abs(gain.mean()) <= noise:
+        verdict = "as good"
+    else:
+        verdict = "better" if gain.mean() > 0 else "worse"
+    figures = "%s %s -> %s (%d/%d)" % (
+        metric.title, metric.form % before.mean(), metric.form % after.mean(),
+        np.count_nonzero(gain > 0), len(gain))
+    return verdict, figures
+
+
+def _noise(n_seeds):
+    return NOISE_OF_FEW.get(n_seeds, NOISE)
+
+
+def _comparison(metrics, before, after):
+    """Runs compared in several metrics, as a sentence.
+
+    before, after: {metric: a list over seeds}.
+    """
+    found = collections.defaultdict(list)
+    for metric in metrics:
+        verdict, figures = compare(metric, before[metric.key], after[metric.key])
+        found[verdict].append(figures)
+    return "; ".join("%s: %s" % (verdict.upper(), ", ".join(found[verdict]))
+                     for verdict in ("better", "as good", "worse") if found[verdict]) + "."
+
+
+def _cell(metric, values):
+    spread = metric.form % np.std(values, ddof=1)
+    return "%s +-%s" % (metric.form % np.mean(values), spread[spread.startswith("0."):])
+
+
+# First experiment
+
+def tree_part(results):
+    setting = results["settings"]["tree"]
+    introduction = (
+        "%d training images, the same for every net; %d seeds of %d iterations; mean and standard "
+        "deviation over the seeds, on %d test images. Cost: the distance in the class tree. Across "
+        "groups: how many mistakes leave their group. Severity: the mean cost of a mistake. Top-3 "
+        "cost: the mean cost of the 3 classes ranked first. ECE: expected calibration error. "
+        "Two controls say what in H it is that helps: label smoothing (epsilon %.2f) leaves as much "
+        "on the true class as H does on average, and spreads the rest over all classes alike; the "
+        "shuffled H is made from the same tree with the classes in another random order for every "
+        "seed, none at its own place. Below the tables, \"0.25 -> 0.24 (9/10)\" is from the mean of "
+        "the one to the mean of the other, better for 9 of 10 seeds; \"as good\" means that the "
+        "paired difference is below %.3g standard errors."
+        % (sum(setting["counts"]), len(setting["seeds"]), setting["iterations"],
+           results["n_test"], results["epsilon"], _noise(len(setting["seeds"]))))
+    return Part("Few images, and classes in a tree", introduction, list(tree_tables(results)),
+                list(tree_findings(results["tree"])) + [_calibration(results["H"])])
+
+
+def tree_tables(results):
+    """One Table per way to decide."""
+    head = [""] + [metric.title for metric in TREE_METRICS]
+    for decision, heading in DECISIONS:
+        yield Table(heading, [head] + [
+            [method.title] + [_cell(metric, results["tree"][method.name][decision][metric.key])
+                              for metric in TREE_METRICS]
+            for method in experiments.TREE])
+
+
+def tree_findings(scores):
+    """What the first experiment shows, in sentences."""
+    softmax, native = scores["softmax"], scores["native"]
+
+    def against(before, after):
+        return _comparison(TREE_METRICS, before, after)
+
+    yield "H against SoftmaxWithLoss. " + against(softmax["probable"], native["probable"])
+    yield "H against label smoothing. " + against(scores["smoothing"]["probable"],
+                                                  native["probable"])
+    yield "H against the shuffled H. " + against(scores["shuffled"]["probable"],
+                                                 native["probable"])
+    yield _shares(scores)
+    yield ("Is D at test time enough? SoftmaxWithLoss deciding for the least expected cost, against "
+           "itself deciding for the most probable class. "
+           + against(softmax["probable"], softmax["cheapest"]))
+    yield ("H, deciding for the most probable class, against SoftmaxWithLoss deciding for the least "
+           "expected cost. " + against(softmax["cheapest"], native["probable"]))
+    yield ("H, deciding for the least expected cost, against itself deciding for the most probable "
+           "class (D then counts twice: H has already drawn the probabilities to the near classes). "
+           + against(native["probable"], native["cheapest"]))
+    yield _twins(scores)
+
+
+def _shares(scores):
+    cost = {name: np.mean(scores[name]["probable"]["cost"]) for name in scores}
+    saved = {name: cost["softmax"] - cost[name] for name in cost}
+    if saved["native"] <= 0:
+        return "H saves no cost here, on average."
+
+    def share(name):
+        return "%.0f %% of it" % (100 * saved[name] / saved["native"]) if saved[name] > 0 else "nothing"
+    return ("On average H saves %.4f of the mean cost of SoftmaxWithLoss; label smoothing alone saves "
+            "%s, the shuffled H %s." % (saved["native"], share("smoothing"), share("shuffled")))
+
+
+def _twins(scores):
+    apart = np.abs(np.subtract(scores["ours"]["probable"]["accuracy"],
+                               scores["native"]["probable"]["accuracy"])).max()
+    return ("SoftmaxWithInfogainLoss and native InfogainLoss have the same gradients up to rounding; "
+            "in the end their top-1 differs by at most %.4f for a seed." % apart)
+
+
+def _calibration(H):
+    asked = np.diag(H)
+    return ("H asks for a probability of %.2f to %.2f on the true class, never 1: do not take the "
+            "probabilities of a net trained with it for its confidence without calibrating them."
+            % (asked.min(), asked.max()))
+
+
+# Second experiment
+
+def tail_part(results):
+    setting = results["settings"]["tail"]
+    introduction = (
+        "%d training images, from %d of the first class to %d of the last; %d seeds of %d "
+        "iterations. The mean recall of the classes is the balanced accuracy, with its standard "
+        "deviation over the seeds; the test set has as many of each class, so it is top-1 too. All "
+        "weights but the last two are scaled so that the average training sample weighs 1."
+        % (sum(setting["counts"]), setting["counts"][0], setting["counts"][-1],
+           len(setting["seeds"]), setting["iterations"]))
+    return Part("A long tail", introduction, [tail_table(results)],
+                list(tail_findings(results["tail"], results["sample_weights"])))
+
+
+def tail_table(results):
+    """The Table of the second experiment: balanced accuracy, and the recall of each class."""
+    rows = [["", BALANCED.title] + results["classes"],
+            ["(training images)", ""] + [str(n) for n in results["settings"]["tail"]["counts"]]]
+    for method in experiments.TAIL:
+        scores = results["tail"][method.name]
+        rows.append([method.title, _cell(BALANCED, scores[BALANCED.key])]
+                    + ["%.2f" % recall for recall in np.mean(scores["recalls"], axis=0)])
+    return Table("Recall of each class", rows)
+
+
+def tail_findings(scores, sample_weights):
+    """What the second experiment shows, in sentences."""
+    for method in experiments.TAIL[1:]:
+        finding = "%s, against no weights. %s" % (
+            method.title, _comparison([BALANCED], scores["none"], scores[method.name]))
+        if method.name in sample_weights:
+            finding = ("WARNING. %s The average training sample weighs %.3g, as if the learning rate "
+                       "were multiplied by that." % (finding, sample_weights[method.name]))
+        yield finding

@@ -1,0 +1,228 @@
+"""The steps before the results: data, matrices, losses, nets, training."""
+from __future__ import division, print_function
+
+import collections
+import contextlib
+import fcntl
+import io
+import multiprocessing
+import os
+import sys
+
+try:
+    from shlex import quote
+except ImportError:  # Python 2
+    from pipes import quote
+
+from caffe.proto import caffe_pb2
+from caffe_losses.matrix_files import atomic_write, read_matrix, write_matrix
+from caffe_losses.trees import parse_tree
+from google.protobuf import text_format
+import numpy as np
+from tqdm import tqdm
+
+import data
+import experiments
+import jobs
+import net
+
+N_CORES = multiprocessing.cpu_count()
+# Side by side, runs of one thread each are faster than one after the other. The logs have all.
+FOR_CAFFE = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "GLOG_minloglevel": "0"}
+
+# A net to train. seed: int. net, solver, snapshot, log: paths.
+Run = collections.namedtuple("Run", "method seed net solver snapshot log")
+
+
+class Folder(object):
+    """Where everything is written: folder("nets", "a.log") is a path inside."""
+
+    def __init__(self, path):
+        inside = os.path.relpath(path)
+        self.path = path if inside.startswith(os.pardir) else inside
+
+    def __call__(self, *parts):
+        path = os.path.join(self.path, *parts)
+        if not os.path.isdir(os.path.dirname(path)):
+            os.makedirs(os.path.dirname(path))
+        return path
+
+
+def beside(name):
+    """The path of a file of the example."""
+    return os.path.join(os.path.dirname(os.path.relpath(os.path.abspath(__file__))), name)
+
+
+class FolderInUse(Exception):
+    """Another run writes into the folder."""
+
+
+@contextlib.contextmanager
+def alone_in(folder):
+    """As long as this lasts, no other run can write into the folder."""
+    with open(folder(".lock"), "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except EnvironmentError:
+            raise FolderInUse("another run is writing into %s; --output sets another folder"
+                              % folder.path)
+        yield
+
+
+def class_names():
+    """The names of the classes, by label."""
+    with io.open(beside("classes.txt"), encoding="utf-8") as file:
+        return file.read().splitlines()
+
+
+def tree_order():
+    """The labels in the order in which the classes stand in the tree."""
+    with io.open(beside("tree.txt"), encoding="utf-8") as file:
+        root = parse_tree(file.read())
+    names = class_names()
+    return [names.index(leaf.name) for leaf in root.leaves()]
+
+
+# Data
+
+def write_data(folder, experiment, train):
+    """LMDBs: the same images for every seed, each time in another order.
+
+    train: images and labels.
+    """
+    images, labels = train
+    chosen, validation = data.split(labels, experiment.counts, experiment.n_validation)
+    for seed in experiment.seeds:
+        order = data.shuffled(chosen, seed)
+        data.write_lmdb(_lmdb(folder, experiment, seed), images[order], labels[order])
+    if len(validation):
+        data.write_lmdb(_lmdb(folder, experiment), images[validation], labels[validation])
+
+
+def _lmdb(folder, experiment, seed=None):
+    part = "validation" if seed is None else "seed%d" % seed
+    return folder("data", "%s_%s" % (experiment.name, part))
+
+
+# Matrices and losses, by the project's commands
+
+def make_matrices(folder, tree, tail):
+    """The H of every method, through tools/make_h.py; returns D and H of the class tree."""
+    words = dict(tree=beside("tree.txt"), names=beside("classes.txt"), tau=experiments.TAU,
+                 folder=os.path.dirname(folder("matrices", "")),
+                 counts=",".join(str(n) for n in tail.counts))
+    _run_commands(folder, [_make_h(folder, "tree", words)])
+    D, H = read_matrix(folder("matrices", "D.csv")), read_matrix(_matrix(folder, "tree"))
+
+    words["epsilon"] = "%.4f" % smoothing_of(H)
+    for seed in tree.seeds:
+        order = shuffled_classes(seed)
+        write_matrix(folder("matrices", "D_shuffled_seed%d.csv" % seed), D[np.ix_(order, order)])
+    _run_commands(folder, _once(_make_h(folder, name, words, seed)
+                                for name in experiments.MATRICES if name != "tree"
+                                for seed in tree.seeds))
+    return D, H
+
+
+def smoothing_of(H):
+    """The epsilon of label smoothing that leaves the true class as much as H does on average."""
+    n_classes = len(H)
+    return (1 - np.diag(H).mean()) * n_classes / (n_classes - 1)
+
+
+def shuffled_classes(seed):
+    """A random order of the classes in which none is at its own place."""
+    rng = np.random.RandomState(seed)
+    while True:
+        order = rng.permutation(data.N_CLASSES)
+        if (order != np.arange(data.N_CLASSES)).all():
+            return order
+
+
+def sample_weight(folder, matrix, counts):
+    """What the average training sample weighs with the class weights on the diagonal of H."""
+    return float(np.average(np.diag(read_matrix(_matrix(folder, matrix))), weights=counts))
+
+
+def make_losses(folder, experiment):
+    """The layers of every loss, through tools/make_net.py."""
+    _run_commands(folder, _once(_make_net(folder, method, seed)
+                                for method in experiment.methods for seed in experiment.seeds))
+
+
+def _matrix(folder, name, seed=None):
+    return folder("matrices", "H_%s.binaryproto" % name.format(seed=seed))
+
+
+def _loss(folder, method, seed):
+    name = method.name
+    if "{seed}" in (method.matrix or ""):
+        name += "_seed%d" % seed
+    return folder("losses", name + ".prototxt")
+
+
+def _make_h(folder, name, words, seed=None):
+    options = [word.format(seed=seed, **words) for word in experiments.MATRICES[name].split()]
+    return ["tools/make_h.py"] + options + ["-o", _matrix(folder, name, seed)]
+
+
+def _make_net(folder, method, seed):
+    H = method.matrix and _matrix(folder, method.matrix, seed)
+    options = [word.format(H=H) for word in method.loss.split()]
+    return ["tools/make_net.py"] + options + ["-o", _loss(folder, method, seed)]
+
+
+def _once(commands):
+    return [list(command) for command in collections.OrderedDict.fromkeys(map(tuple, commands))]
+
+
+def _run_commands(folder, commands):
+    """Run commands of tools/, whose last word is the file that each makes."""
+    for command in commands:
+        print("  tools/with_caffe.sh " + " ".join(map(quote, command)))
+    sys.stdout.flush()
+    jobs.run([jobs.Job([sys.executable] + command,
+                       folder("logs", os.path.basename(command[-1]) + ".log"))
+              for command in commands], N_CORES)
+
+
+# Nets
+
+def write_nets(folder, experiment, gpu=None):
+    """The net and the solver of every method and seed; returns the Runs."""
+    return [_write_net(folder, experiment, method, seed, gpu)
+            for method in experiment.methods for seed in experiment.seeds]
+
+
+def _write_net(folder, experiment, method, seed, gpu):
+    name = "%s_%s_seed%d" % (experiment.name, method.name, seed)
+    prefix = folder("nets", name)
+    run = Run(method, seed, prefix + ".prototxt", prefix + ".solver.prototxt",
+              "%s_iter_%d.caffemodel" % (prefix, experiment.iterations), prefix + ".log")
+    with open(_loss(folder, method, seed)) as file:
+        loss = text_format.Merge(file.read(), caffe_pb2.NetParameter())
+    validation = _lmdb(folder, experiment) if experiment.n_validation else None
+    _write_message(run.net, net.train_val(name, loss, _lmdb(folder, experiment, seed), validation))
+    _write_message(run.solver, net.solver(run.net, prefix, experiment.iterations, seed,
+                                          experiment.n_validation * data.N_CLASSES,
+                                          gpu is not None))
+    return run
+
+
+def _write_message(path, message):
+    with atomic_write(path) as file:
+        file.write(text_format.MessageToString(message).encode("utf-8"))
+
+
+def train(runs, gpu=None):
+    """Train every net with `caffe train`, as many at a time as there are cores."""
+    def command(run):
+        device = [] if gpu is None else ["-gpu", str(gpu)]
+        return ["caffe", "train", "-solver", run.solver] + device
+
+    print("  tools/with_caffe.sh %s\n  and %d more, %d at a time"
+          % (" ".join(map(quote, command(runs[0]))), len(runs) - 1, N_CORES))
+    sys.stdout.flush()
+    with tqdm(total=len(runs), unit="net", disable=None) as bar:  # disabled but on a terminal
+        jobs.run([jobs.Job(command(run), run.log) for run in runs], N_CORES, FOR_CAFFE,
+                 on_end=bar.update)

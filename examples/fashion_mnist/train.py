@@ -1,0 +1,145 @@
+"""Train nets on Fashion-MNIST with losses that know how bad a mistake is, and compare them.
+
+Two experiments (experiments.py lists what each compares): a class tree on 1,000
+images, and class weights on a long tail. Every matrix and every loss is made by
+the project's own commands, every net is trained by `caffe train`.
+"""
+from __future__ import division, print_function
+
+import argparse
+import json
+import os
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+
+# Read when caffe is imported first; else every net evaluated would be printed layer by layer.
+os.environ.setdefault("GLOG_minloglevel", "2")
+
+try:
+    from caffe_losses.matrix_files import atomic_write
+    import data
+    import evaluate
+    import experiments
+    import jobs
+    import picture
+    import report
+    import steps
+except ImportError as error:
+    sys.stderr.write("train.py: error: %s; run it as tools/with_caffe.sh "
+                     "examples/fashion_mnist/train.py\n" % error)
+    sys.exit(2)
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line."""
+
+    def error(self, message):
+        self.exit(2, "%s: error: %s\n" % (self.prog, message))
+
+
+def main(arguments=None):
+    options = parse(arguments)
+    # What is inside the checkout is named from its top, so that the commands printed
+    # and the nets made are the same wherever the checkout is.
+    os.chdir(ROOT)
+    try:
+        folder = steps.Folder(options.output)
+        with steps.alone_in(folder):
+            run(options, folder)
+    except KeyboardInterrupt:
+        sys.stderr.write("\ntrain.py: stopped; run it again to start afresh\n")
+        return 130
+    except (data.DataError, jobs.JobFailed, steps.FolderInUse, EnvironmentError) as error:
+        sys.stderr.write("train.py: error: %s\n" % error)
+        return 2
+    return 0
+
+
+def parse(arguments):
+    parser = Parser(description=__doc__.split("\n")[0],
+                    epilog="example: tools/with_caffe.sh examples/fashion_mnist/train.py --seeds 5")
+    parser.add_argument("--seeds", type=_at_least_2, metavar="N", default=None,
+                        help="train every net with N seeds, in the second experiment with half as "
+                             "many (default: 10)")
+    parser.add_argument("--output", metavar="DIR", default=os.path.join(HERE, "output"),
+                        help="folder for all that is made (default: output/ beside this script)")
+    parser.add_argument("--gpu", type=int, metavar="N", help="train on GPU N (default: on the CPU)")
+    parser.add_argument("--quick", action="store_true",
+                        help="few images, iterations and seeds: to see that it runs")
+    options = parser.parse_args(arguments)
+    options.seeds = options.seeds or (2 if options.quick else 10)
+    options.output = os.path.abspath(options.output)
+    return options
+
+
+def _at_least_2(text):
+    try:
+        if int(text) >= 2:
+            return int(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError("expected a whole number of at least 2, got %r" % text)
+
+
+def run(options, folder):
+    """Both experiments, from the data to the picture."""
+    start = time.time()
+    tree = experiments.class_tree(options.seeds, options.quick)
+    tail = experiments.long_tail(max(2, options.seeds // 2), options.quick)
+
+    print("Writing the data")
+    train = data.load("train")
+    for experiment in (tree, tail):
+        steps.write_data(folder, experiment, train)
+
+    print("Making the matrices and the losses")
+    D, H = steps.make_matrices(folder, tree, tail)
+    for experiment in (tree, tail):
+        steps.make_losses(folder, experiment)
+
+    print("Training")
+    tree_runs = steps.write_nets(folder, tree, options.gpu)
+    tail_runs = steps.write_nets(folder, tail, options.gpu)
+    steps.train(tree_runs + tail_runs, options.gpu)
+
+    print("Evaluating on the test images")
+    images, labels = data.load("t10k")
+    results = {
+        "classes": steps.class_names(),
+        "tree_order": steps.tree_order(),
+        "D": D.tolist(),
+        "H": H.tolist(),
+        "n_test": len(labels),
+        "tau": experiments.TAU,
+        "epsilon": steps.smoothing_of(H),
+        "settings": {experiment.name: dict(experiment._asdict(), methods=None)
+                     for experiment in (tree, tail)},
+        "sample_weights": {name: steps.sample_weight(folder, name, tail.counts)
+                           for name in experiments.BADLY_SCALED},
+        "tree": evaluate.collect(tree_runs, images, lambda p: evaluate.tree_scores(p, labels, D)),
+        "tail": evaluate.collect(tail_runs, images, lambda p: evaluate.tail_scores(p, labels)),
+    }
+    write_results(folder, results)
+    print("\nDone in %.0f s. The picture: %s" % (time.time() - start, folder("results.png")))
+
+
+def write_results(folder, results):
+    print(report.as_text(results))
+    _write(folder("results.json"), json.dumps(results, indent=1, sort_keys=True))
+    _write(folder("RESULTS.md"), report.as_markdown(results))
+    with atomic_write(folder("results.png")) as file:
+        picture.draw(results, file)
+
+
+def _write(path, text):
+    if not isinstance(text, bytes):  # Python 2's json gives bytes
+        text = text.encode("utf-8")
+    with atomic_write(path) as file:
+        file.write(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,325 @@
+from __future__ import division, print_function
+
+import glob
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+caffe = pytest.importorskip("caffe")
+lmdb = pytest.importorskip("lmdb")
+caffe_pb2 = pytest.importorskip("caffe.proto.caffe_pb2")
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+EXAMPLE = os.path.join(ROOT, "examples", "fashion_mnist")
+TRAIN = os.path.join(EXAMPLE, "train.py")
+sys.path.insert(0, EXAMPLE)
+
+import data
+import evaluate
+import experiments
+import jobs
+import net
+import report
+import steps
+
+PATIENCE = 120  # seconds: a busy machine is slow
+
+
+def read_lmdb(path):
+    """Images and labels as Caffe would read them, in its order."""
+    images, labels = [], []
+    env = lmdb.open(path, readonly=True, lock=False)
+    with env.begin() as transaction:
+        for _, value in transaction.cursor():
+            datum = caffe_pb2.Datum.FromString(value)
+            images.append(np.frombuffer(datum.data, np.uint8).reshape(
+                datum.channels, datum.height, datum.width)[0])
+            labels.append(datum.label)
+    env.close()
+    return np.array(images), np.array(labels)
+
+
+@pytest.fixture
+def labelled():
+    """Images that can be told apart, with labels: 20 of each class."""
+    labels = np.arange(200) % 10
+    images = np.zeros((200, 28, 28), np.uint8)
+    images[:, 0, 0] = np.arange(200)
+    images[:, 0, 1] = labels
+    return images, labels
+
+
+# Data
+
+def test_long_tail_counts():
+    assert data.long_tail_counts(6000, 60).tolist() == [
+        6000, 3597, 2156, 1293, 775, 465, 278, 167, 100, 60]
+
+
+def test_split_takes_what_it_is_told_and_no_image_twice(labelled):
+    _, labels = labelled
+    counts = range(1, 11)
+    train, validation = data.split(labels, counts, 4)
+    assert np.bincount(labels[train]).tolist() == list(counts)
+    assert np.bincount(labels[validation]).tolist() == [4] * 10
+    assert len(set(train) | set(validation)) == len(train) + len(validation)
+    again = data.split(labels, counts, 4)
+    assert np.array_equal(train, again[0]) and np.array_equal(validation, again[1])
+
+
+def test_split_of_too_few_images(labelled):
+    with pytest.raises(data.DataError, match="class 0: 21 images wanted, there are 20"):
+        data.split(labelled[1], 18, 3)
+
+
+def test_every_seed_reads_the_same_images_in_its_own_order(tmp_path, labelled):
+    experiment = experiments.Experiment("few", [], [0, 1], 1, [3] * 10, 2)
+    folder = steps.Folder(str(tmp_path))
+    steps.write_data(folder, experiment, labelled)
+    (images0, labels0), (images1, labels1) = [
+        read_lmdb(folder("data", "few_seed%d" % seed)) for seed in (0, 1)]
+    assert not np.array_equal(images0, images1)
+    assert sorted(images0[:, 0, 0]) == sorted(images1[:, 0, 0])
+    for images, labels in ((images0, labels0), (images1, labels1)):
+        assert np.array_equal(images[:, 0, 1], labels)
+        assert np.bincount(labels).tolist() == [3] * 10
+    validation, _ = read_lmdb(folder("data", "few_validation"))
+    assert len(validation) == 20
+    assert not set(validation[:, 0, 0]) & set(images0[:, 0, 0])
+
+
+def test_write_lmdb_replaces_what_is_there_even_half_an_lmdb(tmp_path, labelled):
+    images, labels = labelled
+    path = str(tmp_path / "images")
+    os.mkdir(path + ".unfinished")
+    (tmp_path / "images.unfinished" / "data.mdb").write_bytes(b"half")
+    data.write_lmdb(path, images, labels)
+    data.write_lmdb(path, images[:5], labels[:5])
+    assert np.array_equal(read_lmdb(path)[0], images[:5])
+    assert os.listdir(str(tmp_path)) == ["images"]
+
+
+def needs_data():
+    if not os.path.isdir(data.FOLDER):
+        pytest.skip("there is no Fashion-MNIST at " + data.FOLDER)
+
+
+def test_real_data():
+    needs_data()
+    images, labels = data.load("t10k")
+    assert images.shape == (10000, 28, 28) and np.bincount(labels).tolist() == [1000] * 10
+
+
+# Net
+
+def test_deployed_net_is_the_trunk_alone():
+    loss = caffe_pb2.NetParameter()
+    layer = loss.layer.add(name="loss", type="SoftmaxWithLoss", bottom=["score", "label"], top=["loss"])
+    layer.exclude.add(stage=["deploy"])
+    whole = net.train_val("name", loss, "train", "validation")
+
+    def kept(rule):
+        return not rule.stage or "deploy" in rule.stage
+
+    deployed = [layer.type for layer in whole.layer
+                if not (layer.exclude or layer.type in ("Data", "Accuracy"))
+                and all(map(kept, layer.include))]
+    assert deployed == ["Input", "InnerProduct", "ReLU", "InnerProduct", "Softmax"]
+    assert sum(layer.type == "Data" for layer in whole.layer) == 2
+
+
+def test_smoothing_leaves_the_true_class_as_much_as_h():
+    H = np.array([[.6, .4], [.2, .8]])
+    epsilon = steps.smoothing_of(H)
+    assert 1 - epsilon + epsilon / 2 == pytest.approx(.7)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_shuffled_classes_leave_none_at_its_place(seed):
+    order = steps.shuffled_classes(seed)
+    assert sorted(order) == list(range(10)) and (order != np.arange(10)).all()
+
+
+# Report
+
+COST = report.Metric("cost", "mean cost", "%.2f", True)
+
+
+@pytest.mark.parametrize("before, after, verdict", [
+    ([.30, .31, .32, .33], [.20, .22, .21, .23], "better"),
+    ([.20, .22, .21, .23], [.30, .31, .32, .33], "worse"),
+    ([.30, .31, .32, .33], [.31, .30, .33, .32], "as good"),
+    ([.30, .31], [.30, .31], "as good"),
+])
+def test_verdict(before, after, verdict):
+    assert report.compare(COST, before, after)[0] == verdict
+
+
+def test_figures_in_words():
+    assert report.compare(COST, [.3, .3], [.2, .4])[1] == (
+        "mean cost 0.30 -> 0.30 (1/2)")
+
+
+# Jobs
+
+def python(code):
+    return [sys.executable, "-c", code]
+
+
+def running_with(word):
+    """The command lines of the processes that have a word in theirs."""
+    found = []
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            with io.open(path, "rb") as file:
+                command = file.read().decode("utf-8", "replace").split("\0")
+        except EnvironmentError:
+            continue  # it has ended
+        if any(word in argument for argument in command):
+            found.append(command)
+    return found
+
+
+def test_failing_job_names_its_log_and_ends_the_others(tmp_path):
+    mark = str(tmp_path / "mark")
+    waiting = jobs.Job(python("import time; time.sleep(60)") + [mark], str(tmp_path / "0.log"))
+    failing = jobs.Job(python("print('a reason'); raise SystemExit(7)"), str(tmp_path / "1.log"))
+    with pytest.raises(jobs.JobFailed) as failure:
+        jobs.run([waiting, failing], 2)
+    assert "status 7" in str(failure.value)
+    assert failing.log in str(failure.value) and "a reason" in str(failure.value)
+    assert not running_with(mark)
+
+
+def test_failing_caffe_shows_the_cause_not_the_stack_trace(tmp_path):
+    job = jobs.Job(["caffe", "train", "-solver", str(tmp_path / "none")], str(tmp_path / "log"))
+    with pytest.raises(jobs.JobFailed) as failure:
+        jobs.run([job], 1)
+    assert "File not found" in str(failure.value)
+    assert "google::LogMessage" not in str(failure.value)
+
+
+def test_jobs_keep_to_their_number_and_all_run(tmp_path):
+    logs = [str(tmp_path / ("%d.log" % i)) for i in range(5)]
+    done = []
+    jobs.run([jobs.Job(python("import os; print(os.environ['WORD'])"), log) for log in logs], 2,
+             {"WORD": "hello"}, on_end=lambda: done.append(1))
+    assert len(done) == 5
+    assert [io.open(log).read() for log in logs] == ["hello\n"] * 5
+
+
+# The command
+
+def start(output, *arguments, **environment):
+    command = [sys.executable, TRAIN, "--quick", "--output", str(output)] + list(arguments)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            env=dict(os.environ, **environment), preexec_fn=os.setsid)
+
+
+def finish(process):
+    out, err = process.communicate()
+    return process.returncode, out.decode("utf-8"), err.decode("utf-8")
+
+
+@pytest.fixture(scope="module")
+def interrupted_run(tmp_path_factory):
+    """A run that got Ctrl-C while it trained: its folder, status and standard error."""
+    needs_data()
+    output = tmp_path_factory.mktemp("fashion_mnist")
+    process = start(output)
+    deadline = time.time() + PATIENCE
+    while not any("caffe" in command[0] for command in running_with(str(output / "nets"))):
+        assert process.poll() is None and time.time() < deadline
+        time.sleep(.02)
+    os.killpg(process.pid, signal.SIGINT)
+    status, _, err = finish(process)
+    return output, status, err
+
+
+@pytest.fixture(scope="module")
+def whole_run(interrupted_run):
+    """A run over what the interrupted one left: its folder, status, standard output and error."""
+    return (interrupted_run[0],) + finish(start(interrupted_run[0]))
+
+
+def test_interrupted_run_says_so_and_leaves_no_process(interrupted_run):
+    output, status, err = interrupted_run
+    assert status == 130
+    assert err.strip().splitlines()[-1].startswith("train.py: stopped")
+    assert not running_with(str(output))
+    assert not (output / "results.json").exists()
+
+
+def test_whole_run(whole_run):
+    output, status, out, err = whole_run
+    assert status == 0, err
+    assert out.splitlines()[-1].endswith(str(output / "results.png"))
+    assert (output / "results.png").read_bytes().startswith(b"\x89PNG")
+    results = json.loads((output / "results.json").read_bytes().decode("utf-8"))
+    markdown = (output / "RESULTS.md").read_bytes().decode("utf-8")
+    for method in experiments.TREE + experiments.TAIL:
+        assert method.title in out and method.title in markdown
+    cost = results["tree"]["native"]["probable"]["cost"]
+    assert len(cost) == 2
+    assert "%.4f +-%s" % (np.mean(cost), ("%.4f" % np.std(cost, ddof=1))[1:]) in out
+    assert np.shape(results["tail"]["balanced"]["recalls"]) == (2, 10)
+
+
+def test_printed_commands_can_be_run_again(whole_run):
+    output, _, out, _ = whole_run
+    command = re.search(r"tools/with_caffe.sh (tools/make_h.py .*smoothing.*)", out).group(1).split()
+    written = output / "matrices" / "H_smoothing.binaryproto"
+    before = written.read_bytes()
+    subprocess.check_call([sys.executable] + command, cwd=ROOT)
+    assert written.read_bytes() == before
+
+
+def test_deployed_net_is_as_right_as_caffe_says(whole_run):
+    output = whole_run[0]
+    images, labels = read_lmdb(str(output / "data" / "tree_validation"))
+    prefix = str(output / "nets" / "tree_native_seed1")
+    p = evaluate.probabilities(prefix + ".prototxt", prefix + "_iter_60.caffemodel", images)
+    with io.open(prefix + ".log") as log:
+        said = re.findall(r"Test net output #\d: accuracy = ([\d.]+)", log.read())[-1]
+    assert np.mean(p.argmax(axis=1) == labels) == pytest.approx(float(said))
+
+
+def test_ours_and_native_train_alike(whole_run):
+    tree = json.loads((whole_run[0] / "results.json").read_bytes().decode("utf-8"))["tree"]
+    assert tree["ours"]["probable"]["accuracy"] == pytest.approx(
+        tree["native"]["probable"]["accuracy"], abs=.002)
+
+
+def test_missing_data_is_one_line(tmp_path):
+    status, _, err = finish(start(tmp_path, FASHION_MNIST=str(tmp_path / "nowhere")))
+    assert status == 2
+    assert err.startswith("train.py: error: no Fashion-MNIST at " + str(tmp_path / "nowhere"))
+    assert len(err.splitlines()) == 1
+
+
+def test_damaged_data_is_one_line(tmp_path):
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(b"not gzip at all")
+    status, _, err = finish(start(tmp_path, FASHION_MNIST=str(tmp_path)))
+    assert status == 2
+    assert "train-images-idx3-ubyte.gz" in err and len(err.splitlines()) == 1
+
+
+def test_folder_in_use_is_one_line(tmp_path):
+    with steps.alone_in(steps.Folder(str(tmp_path))):
+        status, _, err = finish(start(tmp_path))
+    assert status == 2
+    assert "another run is writing into " + str(tmp_path) in err and len(err.splitlines()) == 1
+
+
+def test_wrong_option_is_one_line(tmp_path):
+    status, _, err = finish(start(tmp_path, "--seeds", "1"))
+    assert status == 2
+    assert "at least 2, got '1'" in err and len(err.splitlines()) == 1

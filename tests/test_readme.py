@@ -1,0 +1,113 @@
+"""README.md: its commands run, its figures are those that the example made."""
+from __future__ import division, print_function
+
+import io
+import json
+import os
+import re
+import shutil
+import sys
+
+import numpy as np
+import pytest
+
+import real_nets
+
+caffe = pytest.importorskip("caffe")
+
+EXAMPLE = os.path.join(real_nets.CHECKOUT, "examples", "fashion_mnist")
+
+
+def read(*path):
+    with io.open(os.path.join(real_nets.CHECKOUT, *path), encoding="utf-8") as file:
+        return file.read()
+
+
+README = read("README.md")
+COMMANDS = [line.split("  #")[0].strip() for block in re.findall(r"```sh\n(.*?)```", README, re.S)
+            for line in block.splitlines() if line.strip()]
+MAKE = [command for command in COMMANDS if command.startswith("make ")]
+
+NET = """
+layer { name: "data" type: "DummyData" top: "data" top: "label" dummy_data_param {
+  shape { dim: 8 dim: 4 } shape { dim: 8 } data_filler { type: "gaussian" } data_filler { type: "constant" value: 2 } } }
+layer { name: "score" type: "InnerProduct" bottom: "data" top: "score"
+        inner_product_param { num_output: 7 weight_filler { type: "xavier" } } }
+"""
+SOLVER = 'net: "train_val.prototxt" base_lr: .1 lr_policy: "fixed" max_iter: 3 solver_mode: CPU snapshot_prefix: "s"'
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A copy of the project, with the files that README takes for granted in a user's folder."""
+    import lmdb
+    from caffe.proto import caffe_pb2
+    top = str(tmp_path / "caffe losses")  # a name with a space, as a user may have
+    for name in ("layers", "prototxt", "tools", "examples"):
+        shutil.copytree(os.path.join(real_nets.CHECKOUT, name), os.path.join(top, name),
+                        ignore=shutil.ignore_patterns("output", "__pycache__"))
+    np.save(os.path.join(top, "H.npy"), np.eye(7))
+    np.savetxt(os.path.join(top, "D.csv"), 1 - np.eye(7), delimiter=",")
+    with open(os.path.join(top, "tree.txt"), "w") as file:
+        file.write("a\n b\n  c\n  d\n e\n")
+    with lmdb.open(os.path.join(top, "train_lmdb"), map_size=2 ** 20).begin(write=True) as transaction:
+        for i in range(9):
+            transaction.put(b"%08d" % i, caffe_pb2.Datum(label=i % 3, data=b"x").SerializeToString())
+    layers = [block for block in re.findall(r"```\n(layer.*?)```", README, re.S)]
+    assert len(layers) == 1
+    for name, text in (("train_val.prototxt", NET + layers[0]), ("solver.prototxt", SOLVER)):
+        with open(os.path.join(top, name), "w") as file:
+            file.write(text)
+    return top
+
+
+def test_every_command(checkout):
+    commands = [command for command in COMMANDS if command not in MAKE]
+    assert len(commands) > 8
+    bin_folder = os.path.join(checkout, "bin")
+    os.mkdir(bin_folder)
+    os.symlink(sys.executable, os.path.join(bin_folder, "python"))  # "python" is the one that has Caffe
+    environment = dict(os.environ, PATH=bin_folder + os.pathsep + os.environ["PATH"])
+    for command in commands:
+        status, out, err = real_nets.run(["sh", "-c", command], cwd=checkout, env=environment)
+        assert status == 0, (command, err[-2000:])
+    assert os.path.exists(os.path.join(checkout, "s_iter_3.caffemodel"))
+
+
+def test_the_make_commands_are_what_the_tests_run():
+    assert sorted(MAKE) == ["make test", "make train"]
+    status, out, _ = real_nets.run(["make", "-n", "train", "test"], cwd=real_nets.CHECKOUT)
+    assert status == 0
+    assert "tools/with_caffe.sh examples/fashion_mnist/train.py" in out and "-m pytest" in out
+
+
+def test_tables_are_those_of_the_example():
+    results = read("examples", "fashion_mnist", "RESULTS.md").splitlines()
+    rows = [line for line in README.splitlines() if line.startswith("|")]
+    assert len(rows) > 6
+    for row in rows:
+        assert row in results, row
+
+
+def test_figures_in_the_text_are_those_of_the_example():
+    results = read("examples", "fashion_mnist", "RESULTS.md")
+    text = README[README.index("1,000 training images"):README.index("## Two commands")]
+    figures = re.findall(r"\b\d\.\d{3,}|\b\d{3}\b(?! training| test)", re.sub(r"\d,\d{3}", "", text))
+    assert len(figures) > 30
+    for figure in figures:
+        assert figure in results, figure
+
+
+def test_results_are_what_the_report_makes_of_the_figures():
+    sys.path.insert(0, EXAMPLE)
+    try:
+        import report
+    finally:
+        sys.path.remove(EXAMPLE)
+    assert report.as_markdown(json.loads(read("examples", "fashion_mnist", "results.json"))) == read(
+        "examples", "fashion_mnist", "RESULTS.md")
+
+
+def test_links():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert os.path.exists(os.path.join(real_nets.CHECKOUT, target)), target
