@@ -62,14 +62,13 @@ def _read_gain(source):
     return gains.check_gain(_read_float32(source), source)
 
 
-def _refuse_gradient(propagate_down, names):
-    """Raise if a gradient is asked for with respect to a bottom that has none."""
-    for i, name in names.items():
-        if i < len(propagate_down) and propagate_down[i]:
+def _refuse_gradient(propagate_down, names, first=1):
+    """Raise if a gradient is asked for with respect to a bottom from `first` on."""
+    for i in range(first, len(propagate_down)):
+        if propagate_down[i]:
             raise ValueError(
-                "bottom[%d] (%s): expected no gradient to be asked for, as there is none; remove "
-                "force_backward, and give layers with blobs before it (a running ComputeH) "
-                "param { lr_mult: 0 decay_mult: 0 }" % (i, name))
+                "%s: expected no gradient to be asked for, as there is none; remove force_backward, and give "
+                "layers with blobs before it (a running ComputeH) param { lr_mult: 0 decay_mult: 0 }" % names[i])
 
 
 class ComputeH(caffe.Layer):
@@ -162,7 +161,7 @@ class ComputeH(caffe.Layer):
 
     @_reported
     def backward(self, top, propagate_down, bottom):
-        _refuse_gradient(propagate_down, {0: "labels"})
+        _refuse_gradient(propagate_down, ("bottom[0] (labels)",), first=0)
 
 
 class InfogainMatrix(caffe.Layer):
@@ -236,7 +235,7 @@ class LabelCheck(caffe.Layer):
 
     @_reported
     def backward(self, top, propagate_down, bottom):
-        _refuse_gradient(propagate_down, {0: "labels"})
+        _refuse_gradient(propagate_down, ("bottom[0] (labels)",), first=0)
 
 
 class _Loss(caffe.Layer):
@@ -269,6 +268,8 @@ class _Loss(caffe.Layer):
             raise ValueError('%s: expected either the key "source" or a third bottom, got %s'
                              % (self.matrix_name, "neither" if source is None else "both"))
         self.bottom_names = ("bottom[0] (scores)", "bottom[1] (labels)", "bottom[2] (%s)" % self.matrix_name)
+        self.in_training = getattr(self, "phase", TRAIN) == TRAIN
+        self.has_p = len(top) == 2
         self.shapes = None
         self.warned = False
         self.matrix = None
@@ -302,27 +303,28 @@ class _Loss(caffe.Layer):
             raise ValueError("%s: expected 1 x 1 x %d x %d, as the scores have %d classes, got %s"
                              % (self.bottom_names[2], n_classes, n_classes, n_classes, _text(shapes[2])))
         top[0].reshape()
-        if len(top) == 2:
+        if self.has_p:
             top[1].reshape(*scores)
         if len(bottom) == 3:
             self.matrix = None
+        # Caffe gives an empty blob no memory, and ends if its data is looked at.
+        self.empty = 0 in scores
         self.gradient = None
         self.shapes = shapes
 
     @_reported
     def forward(self, bottom, top):
-        if not bottom[0].count:
-            # Caffe gives an empty blob no memory, and ends if it is looked at
+        if self.empty:
             top[0].data[...] = 0
             return
         self.labels = losses.read_labels(bottom[1].data, self.shape, self.params["ignore_label"],
                                          self.bottom_names[1])
-        if len(bottom) == 3:
+        if self.params["source"] is None:
             self._read_bottom_matrix(bottom[2].data)
         self.z = losses.normalizer(self.normalization, self.labels)
-        p = top[1].data.reshape(self.shape) if len(top) == 2 else None
+        p = top[1].data.reshape(self.shape) if self.has_p else None
         # While the block is in the cache its gradient costs little: in TRAIN it will be asked for.
-        top[0].data[...] = self._batch_loss(bottom, p, getattr(self, "phase", TRAIN) == TRAIN) / self.z
+        top[0].data[...] = self._batch_loss(bottom, p, self.in_training) / self.z
 
     def _batch_loss(self, bottom, p, with_gradient):
         self.fresh = with_gradient
@@ -342,8 +344,8 @@ class _Loss(caffe.Layer):
 
     @_reported
     def backward(self, top, propagate_down, bottom):
-        _refuse_gradient(propagate_down, {1: "labels", 2: self.matrix_name})
-        if not propagate_down[0] or not bottom[0].count:
+        _refuse_gradient(propagate_down, self.bottom_names)
+        if self.empty or not propagate_down[0]:
             return
         if not self.fresh:
             self._batch_loss(bottom, None, True)

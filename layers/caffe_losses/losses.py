@@ -103,7 +103,7 @@ def softmax_parts(x, out=None):
         raise BadScore(_bad_score)
     z = x - m
     e = np.exp(z, out=out)
-    return z, e, np.add.reduce(e, axis=1)
+    return z, e, np.add.reduce(e, 1)
 
 
 def softmax_with_infogain(x, l, H, gradient=None, p=None):
@@ -189,7 +189,7 @@ def _classes(values):
 
 def _max_over_classes(x):
     if x.ndim == 2 or len(x) * x.shape[2] < 512:
-        return np.maximum.reduce(x, axis=1)
+        return np.maximum.reduce(x, 1)
     # Into a second array: in place, and so in reduce, numpy takes no vector instructions.
     found = x[:, 0]
     spare = [np.empty_like(found), np.empty_like(found)]
@@ -247,21 +247,21 @@ def batch_loss(loss, x, labels, matrix, gradient=None, p=None, name="score"):
 def _block_loss(loss, x, index, valid, matrix, gradient, p):
     values = loss(x, index, matrix, gradient, p)
     if valid is None:
-        return np.add.reduce(values, axis=None, dtype=np.float64)
+        return np.add.reduce(values, None, np.float64)
     if gradient is not None:
         gradient *= _classes(valid)
     return values[valid].sum(dtype=np.float64)
 
 
 def scaled(gradient, scale, out):
-    """out = scale * gradient, for arrays of one size and any shape."""
-    gradient, out = gradient.reshape(-1), out.reshape(-1)
+    """out = scale * gradient, for arrays of one size. scale: a Python float."""
     if gradient.size <= BLOCK:
-        np.multiply(gradient, gradient.dtype.type(scale), out=out)
+        np.multiply(gradient, scale, out.reshape(gradient.shape))
         return
+    gradient, out = gradient.reshape(-1), out.reshape(-1)
 
     def of_block(part):
-        np.multiply(gradient[part], gradient.dtype.type(scale), out=out[part])
+        np.multiply(gradient[part], scale, out[part])
 
     _map(of_block, [slice(i, i + BLOCK) for i in range(0, gradient.size, BLOCK)])
 
