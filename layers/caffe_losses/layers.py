@@ -270,7 +270,9 @@ class _Loss(caffe.Layer):
         self.bottom_names = ("bottom[0] (scores)", "bottom[1] (labels)", "bottom[2] (%s)" % self.matrix_name)
         self.in_training = getattr(self, "phase", TRAIN) == TRAIN
         self.has_p = len(top) == 2
+        self.bottoms = range(len(bottom))
         self.shapes = None
+        self.shape_of = _declared_shape
         self.warned = False
         self.matrix = None
         if source is not None:
@@ -287,7 +289,7 @@ class _Loss(caffe.Layer):
 
     @_reported
     def reshape(self, bottom, top):
-        shapes = [_shape(bottom[i]) for i in range(len(bottom))]  # Caffe's vector has no iterator
+        shapes = [self.shape_of(bottom[i]) for i in self.bottoms]  # Caffe's vector has no iterator
         if shapes == self.shapes:
             return
         scores, labels = shapes[:2]
@@ -307,8 +309,10 @@ class _Loss(caffe.Layer):
             top[1].reshape(*scores)
         if len(bottom) == 3:
             self.matrix = None
-        # Caffe gives an empty blob no memory, and ends if its data is looked at.
+        # Caffe gives an empty blob no memory, and ends if its data is looked at. What has been
+        # larger has memory, and the shape of its array is there ten times as fast.
         self.empty = 0 in scores
+        self.shape_of = _declared_shape if self.empty else _array_shape
         self.gradient = None
         self.shapes = shapes
 
@@ -438,9 +442,12 @@ class ExpectedCostLoss(_Loss):
     check_matrix = staticmethod(gains.check_cost)
 
 
-def _shape(blob):
-    """blob.shape as a tuple; that of its array is there ten times as fast."""
-    return blob.data.shape if blob.count else tuple(blob.shape)
+def _declared_shape(blob):
+    return tuple(blob.shape)
+
+
+def _array_shape(blob):
+    return blob.data.shape
 
 
 def _flat_shape(shape, axis):

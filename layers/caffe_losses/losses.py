@@ -5,6 +5,8 @@ inner), class labels l (outer, or outer x inner) and a matrix. It returns the lo
 of every position, and writes the gradient of their sum, and the probabilities,
 into arrays it is given. `batch_loss` applies one to a whole batch, block by block:
 a block fits the processor's cache, and numpy lets several threads have one each.
+
+A bad score makes the loss NaN, and so it is looked for only then.
 """
 from __future__ import division, print_function
 
@@ -12,10 +14,14 @@ import collections
 import multiprocessing
 import os
 import threading
+import warnings
 
 import numpy as np
 
 from caffe_losses.weights import label_index, position
+
+# The error that follows a bad score says all.
+warnings.filterwarnings("ignore", "invalid value encountered", RuntimeWarning, r"caffe_losses\.losses")
 
 NORMALIZATIONS = ("FULL", "VALID", "BATCH_SIZE", "NONE")
 
@@ -98,35 +104,33 @@ def softmax_parts(x, out=None):
 
     out: array like x to hold e, so that it needs no memory of its own, or None.
     """
-    m = _classes(_max_over_classes(x))
-    if not _all_finite(m):
-        raise BadScore(_bad_score)
-    z = x - m
+    z = x - _max_over_classes(x)[:, None]
     e = np.exp(z, out=out)
     return z, e, np.add.reduce(e, 1)
 
 
-def softmax_with_infogain(x, l, H, gradient=None, p=None):
+def softmax_with_infogain(x, l, H, gradient=None, p=None, masked=False):
     """-sum_j H[l, j] log p_j with p = softmax(x), from the log-softmax.
 
         dx_k = p_k sum_j H[l, j] - H[l, k]
 
     x: scores. l: labels. H: Matrix of gains. gradient, p: arrays of the shape of
-    x to write into, or None. Returns an array of the shape of l.
+    x to write into, or None. masked: whether a score may be -Inf; a gain of 0 for
+    such a class counts for nothing. Returns an array of the shape of l.
     Source: Caffe, infogain_loss_layer.cpp, which takes log(max(p, 1e-20)).
     """
     z, e, s = softmax_parts(x, out=gradient)
     gain, gain_sum = H.of(l), H.sums.take(l)
-    loss = gain_sum * np.log(s) - _sum_over_classes(gain, z)
+    loss = gain_sum * np.log(s) - _sum_over_classes(gain, z, masked)
     if p is not None:
-        np.divide(e, _classes(s), out=p)
+        np.divide(e, s[:, None], out=p)
     if gradient is not None:
-        gradient *= _classes(gain_sum / s)
+        gradient *= (gain_sum / s)[:, None]
         gradient -= gain
     return loss
 
 
-def infogain(x, l, H, gradient=None, p=None):
+def infogain(x, l, H, gradient=None, p=None, masked=False):
     """-sum_j H[l, j] log q_j with q = max(x, 1e-20): x are probabilities already.
 
         dx_j = -H[l, j] / q_j
@@ -145,7 +149,7 @@ def infogain(x, l, H, gradient=None, p=None):
     return loss
 
 
-def cost_scaled_softmax(x, l, D, gradient=None, p=None):
+def cost_scaled_softmax(x, l, D, gradient=None, p=None, masked=False):
     """-D[l, argmax x] log p_l with p = softmax(x), D[l, argmax x] held constant.
 
         dx_k = D[l, argmax x] (p_k - [k = l])
@@ -155,15 +159,17 @@ def cost_scaled_softmax(x, l, D, gradient=None, p=None):
     z, e, s = softmax_parts(x, out=gradient)
     cost = D.rows[l, z.argmax(axis=1)]
     loss = cost * (np.log(s) - z[_at(l)])
+    if masked:
+        loss[cost == 0] = 0
     if p is not None:
-        np.divide(e, _classes(s), out=p)
+        np.divide(e, s[:, None], out=p)
     if gradient is not None:
-        gradient *= _classes(cost / s)
+        gradient *= (cost / s)[:, None]
         gradient[_at(l)] -= cost
     return loss
 
 
-def expected_cost(x, l, D, gradient=None, p=None):
+def expected_cost(x, l, D, gradient=None, p=None, masked=False):
     """sum_j D[l, j] p_j with p = softmax(x).
 
         dx_k = p_k (D[l, k] - sum_j D[l, j] p_j)
@@ -171,20 +177,15 @@ def expected_cost(x, l, D, gradient=None, p=None):
     Parameters as of softmax_with_infogain; D: Matrix of costs.
     """
     _, e, s = softmax_parts(x)
-    e /= _classes(s)
+    e /= s[:, None]
     cost = D.of(l)
     loss = _sum_over_classes(cost, e)
     if p is not None:
         p[...] = e
     if gradient is not None:
-        np.subtract(cost, _classes(loss), out=gradient)
+        np.subtract(cost, loss[:, None], out=gradient)
         gradient *= e
     return loss
-
-
-def _classes(values):
-    """Values of positions, with an axis of 1 for the classes."""
-    return values[:, np.newaxis]
 
 
 def _max_over_classes(x):
@@ -198,18 +199,10 @@ def _max_over_classes(x):
     return found
 
 
-def _sum_over_classes(weight, values):
-    subscripts = "oc,oc->o" if values.ndim == 2 else "oci,oci->oi"
-    found = np.einsum(subscripts, weight, values)
-    if _all_finite(found):
-        return found
-    with np.errstate(invalid="ignore"):  # a masked class: 0 * -Inf counts for nothing
-        return np.where(weight == 0, 0, weight * values).sum(axis=1)
-
-
-def _all_finite(values):
-    # .all() goes through Python, which counts where the batch is small
-    return np.count_nonzero(np.isfinite(values)) == values.size
+def _sum_over_classes(weight, values, masked=False):
+    if masked:
+        values = np.where(weight == 0, 0, values)
+    return np.einsum("oc,oc->o" if values.ndim == 2 else "oci,oci->oi", weight, values)
 
 
 def _at(l):
@@ -229,27 +222,37 @@ def batch_loss(loss, x, labels, matrix, gradient=None, p=None, name="score"):
     Returns the sum, a float of float64 precision.
     Raises ValueError for a bad score, naming the first and its position.
     """
+    total = _total(loss, x, labels, matrix, gradient, p, False, name)
+    if total != total:  # NaN: of a bad score, or of a gain of 0 for a masked class
+        _check_scores(x, name)
+        total = _total(loss, x, labels, matrix, gradient, p, True, name)
+    return total
+
+
+def _total(loss, x, labels, matrix, gradient, p, masked, name):
     def of_block(block):
         scores = (block[0], slice(None)) + block[1:]
         return _block_loss(loss, x[scores], labels.index[block],
                            None if labels.valid is None else labels.valid[block], matrix,
-                           None if gradient is None else gradient[scores], None if p is None else p[scores])
+                           None if gradient is None else gradient[scores],
+                           None if p is None else p[scores], masked)
 
     try:
         if x.size <= BLOCK:
-            return float(_block_loss(loss, x, labels.index, labels.valid, matrix, gradient, p))
+            return float(_block_loss(loss, x, labels.index, labels.valid, matrix, gradient, p, masked))
         return float(sum(_map(of_block, _blocks(x.shape))))
     except BadScore as error:
         in_words, = error.args
         raise ValueError(in_words(x, name))
 
 
-def _block_loss(loss, x, index, valid, matrix, gradient, p):
-    values = loss(x, index, matrix, gradient, p)
-    if valid is None:
-        return np.add.reduce(values, None, np.float64)
+def _block_loss(loss, x, index, valid, matrix, gradient, p, masked):
+    values = loss(x, index, matrix, gradient, p, masked)
+    total = np.add.reduce(values, None, np.float64)
+    if valid is None or total != total:
+        return total
     if gradient is not None:
-        gradient *= _classes(valid)
+        gradient *= valid[:, None]
     return values[valid].sum(dtype=np.float64)
 
 
@@ -272,11 +275,19 @@ def _blocks(shape):
     inner = shape[2] if len(shape) == 3 else 1
     width = max(1, BLOCK // n_classes)
     if width < inner:
+        width = _even_share(inner, width)
         return [(slice(o, o + 1), slice(i, i + width))
                 for o in range(outer) for i in range(0, inner, width)]
-    height = max(1, width // inner)
+    height = _even_share(outer, max(1, width // inner))
     rest = (slice(None),) * (len(shape) - 2)
     return [(slice(o, o + height),) + rest for o in range(0, outer, height)]
+
+
+def _even_share(total, size):
+    """A size of about `size` that gives every thread as many parts of `total`."""
+    parts = -(-total // size)
+    parts += -parts % _threads()
+    return -(-total // parts)
 
 
 def _map(function, items):
@@ -309,11 +320,13 @@ def _threads():
     return int(given) if given.isdigit() else min(4, multiprocessing.cpu_count())
 
 
-def _bad_score(x, name):
+def _check_scores(x, name):
     bad = np.isnan(x) | (x == np.inf)
     if not bad.any():
-        bad = np.broadcast_to((x == -np.inf).all(axis=1)[:, np.newaxis], x.shape)
-    return _first_bad(x, bad, name, "a finite number (or -Inf for a masked class, not for all classes)")
+        bad = np.broadcast_to((x == -np.inf).all(axis=1)[:, None], x.shape)
+    if bad.any():
+        raise ValueError(_first_bad(x, bad, name, "a finite number (or -Inf for a masked class, not for all "
+                                    "classes)"))
 
 
 def _bad_probability(x, name):

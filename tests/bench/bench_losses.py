@@ -117,8 +117,18 @@ def measure(shape, rounds, from_bottom, seed=0):
                 native_error=abs(float(net.blobs["native"].data) / loss - 1))
 
 
+def _shape(text):
+    return tuple(int(n) for n in text.split("x"))
+
+
+def _text(shape):
+    return "x".join(map(str, shape))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("shapes", nargs="*", default=SHAPES, metavar="SHAPE", type=_shape,
+                        help="of the scores, for instance 64x10 (default: %s)" % ", ".join(map(_text, SHAPES)))
     parser.add_argument("--rounds", type=int, default=9, help="(default: %(default)s)")
     parser.add_argument("--h-bottom", action="store_true", help="H as third bottom instead of from a file")
     args = parser.parse_args()
@@ -127,9 +137,9 @@ def main():
     row = "%-16s %11s %10s %10s %10s %7s %9s %7s %10s %12s"
     print(row % ("scores", "native/ours", "native", "ours", "of it exp", "empty", "gradient", "memory", "our error",
                  "native error"))
-    for shape in SHAPES:
+    for shape in args.shapes:
         found = measure(shape, args.rounds, args.h_bottom)
-        print(row % ("x".join(map(str, shape)), "%.2f" % found["ratio"], "%.1f" % (found["native"] * 1e6),
+        print(row % (_text(shape), "%.2f" % found["ratio"], "%.1f" % (found["native"] * 1e6),
                      "%.1f" % (found["ours"] * 1e6), "%.1f" % (found["exp"] * 1e6), "%.1f" % (found["empty"] * 1e6),
                      "%.1g" % found["difference"], "%.2f" % found["memory"] if found["memory"] else "-",
                      "%.1g" % found["ours_error"], "%.1g" % found["native_error"]))

@@ -1,6 +1,9 @@
 """Every loss layer in a real caffe.Net against its loop, and LabelCheck."""
 from __future__ import division, print_function
 
+import os
+import sys
+
 import numpy as np
 import pytest
 
@@ -187,6 +190,35 @@ def test_train_and_test_nets_of_different_shapes(tmp_path):
     solver.step(30)
     assert float(solver.net.blobs["loss"].data) < first
     assert solver.test_nets[0].blobs["x1"].shape[0] == 3
+
+
+@pytest.mark.parametrize("shape", [(256, 1000), (10, 21, 100, 100)])
+def test_large_blobs_are_exact_where_native_is_not(shape):
+    """Native sums in float32, over all positions."""
+    rng = np.random.RandomState(0)
+    inputs = dict(x=shape, label=shape[:1] + shape[2:], M=(1, 1, shape[1], shape[1]))
+    text = real_nets.input_layer(**inputs) + real_nets.learned("x", "x1") + real_nets.learned("x", "x2")
+    text += real_nets.python_layer("SoftmaxWithInfogainLoss", ["x1", "label", "M"], ["loss"], {}, "loss_weight: 1")
+    text += 'layer { name: "native" type: "InfogainLoss" bottom: "x2" bottom: "label" bottom: "M" top: "native" }'
+    net = real_nets.net(text)
+    matrix = rng.rand(shape[1], shape[1]).astype(np.float32)
+    net.blobs["M"].data[0, 0] = matrix
+    scores, labels = (rng.randn(*shape) * 3).astype(np.float32), rng.randint(0, shape[1], inputs["label"])
+    loss = feed(net, scores, labels)
+    net.backward()
+    expected, gradient = loops.batch(loops.softmax_with_infogain, scores, labels, matrix)
+    assert loss == pytest.approx(expected, rel=1e-6)
+    assert abs(float(net.blobs["native"].data) / expected - 1) > 2e-6
+    np.testing.assert_allclose(net.blobs["x1"].diff, gradient, rtol=1e-4, atol=1e-6 * np.abs(gradient).max())
+    np.testing.assert_allclose(net.blobs["x1"].diff, net.blobs["x2"].diff, atol=1e-5)
+
+
+def test_the_benchmark_runs():
+    script = os.path.join(real_nets.CHECKOUT, "tests", "bench", "bench_losses.py")
+    for more in ([], ["--h-bottom"]):
+        status, out, err = real_nets.run([sys.executable, script, "--rounds", "1", "8x3", "2x3x4"] + more)
+        assert status == 0, err
+        assert [line.split()[0] for line in out.splitlines()[-2:]] == ["8x3", "2x3x4"]
 
 
 # LabelCheck
