@@ -1,7 +1,10 @@
-.PHONY: help test train results bench clean
+.PHONY: help test test-math train results bench clean
+
+MATH = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/caffe-losses/math
 
 help:
 	@echo 'make test    run all tests (ARGS: more arguments for pytest)'
+	@echo 'make test-math the tests that need no Caffe, with this machine'"'"'s python3 and the newest numpy'
 	@echo 'make train   train the nets of examples/fashion_mnist and compare them (ARGS: more arguments for train.py)'
 	@echo 'make results as train, and keep table and picture as those that README and RESULTS.md show'
 	@echo 'make bench   time the loss layers against native ones (ARGS: more arguments for bench_losses.py)'
@@ -10,6 +13,11 @@ help:
 test:
 	tests/with_caffe_test.sh
 	tools/with_caffe.sh sh -c '"$$PYTHON" -m pytest "$$@"' pytest tests $(ARGS)
+
+test-math:
+	python3 -m venv $(MATH)
+	$(MATH)/bin/pip install --quiet --upgrade numpy pytest hypothesis matplotlib setuptools
+	$(MATH)/bin/python -m pytest tests $(ARGS)
 
 train:
 	tools/with_caffe.sh examples/fashion_mnist/train.py $(ARGS)

@@ -31,8 +31,11 @@ import sys
 
 import numpy as np
 
-import _command
-from caffe_losses import gains, matrix_files, trees, weights
+# From a checkout the packages are beside tools/; installed ones are found anyway.
+CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
+
+from caffe_losses import command, gains, matrix_files, trees, weights
 
 # the largest C with C x C float32 in the 2 GiB of a protobuf message
 MAX_CLASSES = int((matrix_files.MAX_BYTES / 4) ** .5) - 1
@@ -57,7 +60,7 @@ def main():
 
 
 def _parser():
-    parser = _command.Parser(description=__doc__)
+    parser = command.Parser(description=__doc__)
     parser.add_argument("matrix", nargs="?", metavar="MATRIX", help="file with H as it is")
     parser.add_argument("--distances", metavar="D", help="file with a cost matrix D[true, predicted]")
     parser.add_argument("--tree", help="text file with a class tree ('name: height' sets a group's height, "
@@ -233,4 +236,4 @@ def _warnings(H):
 
 
 if __name__ == "__main__":
-    _command.run(main)
+    command.run(main)

@@ -24,8 +24,11 @@ from __future__ import division, print_function
 import os
 import sys
 
-import _command
-from caffe_losses import weights
+# From a checkout the packages are beside tools/; installed ones are found anyway.
+CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
+
+from caffe_losses import command, weights
 from caffe_losses.losses import NORMALIZATIONS
 from caffe_losses.matrix_files import atomic_write
 
@@ -58,7 +61,7 @@ def main():
 
 
 def _parser():
-    parser = _command.Parser(description=__doc__)
+    parser = command.Parser(description=__doc__)
     parser.add_argument("--loss", required=True, metavar="TYPE", help="one of the three above")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--source", metavar="FILE", help="file with H that the loss reads")
@@ -106,4 +109,4 @@ def _note_missing(source):
 
 
 if __name__ == "__main__":
-    _command.run(main)
+    command.run(main)

@@ -19,6 +19,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 os.environ.setdefault("GLOG_minloglevel", "2")
 
 try:
+    from caffe_losses import command
     from caffe_losses.matrix_files import atomic_write
     import data
     import evaluate
@@ -31,13 +32,6 @@ except ImportError as error:
     sys.stderr.write("train.py: error: %s; run it as tools/with_caffe.sh "
                      "examples/fashion_mnist/train.py\n" % error)
     sys.exit(2)
-
-
-class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line."""
-
-    def error(self, message):
-        self.exit(2, "%s: error: %s\n" % (self.prog, message))
 
 
 def main(arguments=None):
@@ -59,7 +53,7 @@ def main(arguments=None):
 
 
 def parse(arguments):
-    parser = Parser(description=__doc__.split("\n")[0],
+    parser = command.Parser(description=__doc__,
                     epilog="example: tools/with_caffe.sh examples/fashion_mnist/train.py --seeds 5")
     parser.add_argument("--seeds", type=_at_least_2, metavar="N", default=None,
                         help="train every net with N seeds, in the second experiment with half as "

@@ -2,6 +2,7 @@ from __future__ import division, print_function
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -110,7 +111,7 @@ def write_labels(folder, kind):
     elif kind == "images.txt":
         text = "".join("some folder/%d.png %d\n" % pair for pair in enumerate(LABELS))
     elif kind == "hdf5.txt":
-        import h5py
+        h5py = pytest.importorskip("h5py")
         for name, part in (("a.h5", LABELS[:2]), ("b.h5", LABELS[2:])):
             with h5py.File(os.path.join(folder, name), "w") as file:
                 file["label"] = np.array(part, np.float32)[:, np.newaxis]
@@ -119,8 +120,8 @@ def write_labels(folder, kind):
         np.save(os.path.join(folder, kind), np.array(LABELS))
         return
     else:
-        import lmdb
-        from caffe.proto import caffe_pb2
+        lmdb = pytest.importorskip("lmdb")
+        caffe_pb2 = pytest.importorskip("caffe.proto.caffe_pb2")
         with lmdb.open(os.path.join(folder, kind), map_size=2 ** 20).begin(write=True) as transaction:
             for i, label in enumerate(LABELS):
                 transaction.put(b"%08d" % i, caffe_pb2.Datum(label=label, data=b"x").SerializeToString())
@@ -145,6 +146,7 @@ def test_json(folder):
 
 
 def test_plot(folder):
+    pytest.importorskip("matplotlib")
     out = make_h(folder, "--tree", "tree.txt", "--tau", "1", "-o", "H.binaryproto", "--plot", "H.png")
     assert "H.png: H as a picture" in out
     with open(os.path.join(folder, "H.png"), "rb") as file:
@@ -176,16 +178,10 @@ def test_plot(folder):
     (["--labels", "big.npy"], "big.npy: expected labels below .*, got 1000000"),
     (["--labels", "names.txt"], "names.txt: line 1: expected a label as the last word, got"),
     (["--labels", "labels.npy", "--n-classes", "2"], r"labels.npy: label at \(2\): expected a whole number 0..1, got 2"),
-    (["--labels", "."], "expected an LMDB"),
-    (["--labels", "H.h5"], "H.h5: expected a dataset 'label', got data"),
 ])
 def test_errors_are_one_line_and_write_nothing(folder, arguments, message):
-    import h5py
-    import re
     write_labels(folder, "labels.npy")
     np.save(os.path.join(folder, "big.npy"), np.array([0, 10 ** 6]))
-    with h5py.File(os.path.join(folder, "H.h5"), "w") as file:
-        file["data"] = [1]
     before = sorted(os.listdir(folder))
     status, out, err = real_nets.tool("make_h.py", "-o", "out.binaryproto", *arguments, cwd=folder)
     assert status == 2 and not out
@@ -194,9 +190,24 @@ def test_errors_are_one_line_and_write_nothing(folder, arguments, message):
     assert sorted(os.listdir(folder)) == before
 
 
+def test_labels_that_are_none(folder):
+    h5py, lmdb = pytest.importorskip("h5py"), pytest.importorskip("lmdb")
+    pytest.importorskip("caffe")
+    with h5py.File(os.path.join(folder, "H.h5"), "w") as file:
+        file["data"] = [1]
+    lmdb.open(os.path.join(folder, "empty"), map_size=2 ** 20).close()
+    with lmdb.open(os.path.join(folder, "other"), map_size=2 ** 20).begin(write=True) as transaction:
+        transaction.put(b"0", b"no Datum")
+    for source, message in [(".", "expected an LMDB"), ("H.h5", "expected a dataset 'label', got data"),
+                            ("empty", "expected labels, got none"), ("other", "expected Datums, got something else")]:
+        status, out, err = real_nets.tool("make_h.py", "-o", "H.npy", "--labels", source, cwd=folder)
+        assert status == 2 and not out and len(err.splitlines()) == 1
+        assert err.startswith("make_h.py: error: %s: %s" % (source, message)), err
+
+
 def test_starts_quickly_without_caffe(folder):
     program = ("import sys; sys.argv = ['make_h.py', 'H.npy', '-o', 'out.npy']\n"
-               "sys.path.insert(0, %r)\nimport _command, make_h\n_command.run(make_h.main)\n"
+               "sys.path.insert(0, %r)\nimport make_h\nmake_h.command.run(make_h.main)\n"
                "assert 'caffe' not in sys.modules and 'matplotlib' not in sys.modules"
                % os.path.join(real_nets.CHECKOUT, "tools"))
     start = time.time()

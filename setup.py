@@ -1,0 +1,17 @@
+"""Installs the packages caffe_losses and caffe_prototxt, and the commands."""
+from __future__ import division, print_function
+
+from setuptools import setup
+
+setup(
+    name="caffe-losses",
+    version="0.1.0",
+    description="Loss layers for Caffe that know how bad a mistake is, and the tools around them",
+    license="BSD-2-Clause",
+    package_dir={"caffe_losses": "layers/caffe_losses", "caffe_prototxt": "prototxt/caffe_prototxt"},
+    packages=["caffe_losses", "caffe_prototxt"],
+    scripts=["tools/make_h.py", "tools/make_net.py"],
+    python_requires=">=2.7, !=3.0.*, !=3.1.*, !=3.2.*, !=3.3.*, !=3.4.*, !=3.5.*",
+    # No requirements: numpy and protobuf are those that the user's Caffe was built with,
+    # and a second one of either breaks it.
+)
