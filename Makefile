@@ -1,11 +1,13 @@
-.PHONY: help test test-math train results bench clean
+.PHONY: help test test-image test-math train results bench clean
 
 MATH = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/caffe-losses/math
 
 help:
 	@echo 'make test    run all tests (ARGS: more arguments for pytest)'
 	@echo 'make test-math the tests that need no Caffe, with this machine'"'"'s python3 and the newest numpy'
-	@echo 'make train   train the nets of examples/fashion_mnist and compare them (ARGS: more arguments for train.py)'
+	@echo 'make test-image build the Dockerfile on a stand-in for bvlc/caffe:gpu, and test what came out'
+	@echo 'make train   train the nets of examples/fashion_mnist and compare them (GPU: a number, train there; ARGS: more'
+	@echo '             arguments for train.py)'
 	@echo 'make results as train, and keep table and picture as those that README and RESULTS.md show'
 	@echo 'make bench   time the loss layers against native ones (ARGS: more arguments for bench_losses.py)'
 	@echo 'make clean   delete what the examples wrote'
@@ -19,8 +21,11 @@ test-math:
 	$(MATH)/bin/pip install --quiet --upgrade numpy pytest hypothesis matplotlib setuptools
 	$(MATH)/bin/python -m pytest tests $(ARGS)
 
+test-image:
+	tests/image_test.sh $(ARGS)
+
 train:
-	tools/with_caffe.sh examples/fashion_mnist/train.py $(ARGS)
+	tools/with_caffe.sh examples/fashion_mnist/train.py $(if $(GPU),--gpu $(GPU)) $(ARGS)
 
 results: train
 	cd examples/fashion_mnist && cp output/RESULTS.md output/results.json output/results.png .

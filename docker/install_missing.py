@@ -1,0 +1,61 @@
+"""Install what the tests and the example need and this Python lacks: python docker/install_missing.py FOLDER
+
+What is missing goes into FOLDER, with all that it needs in versions known to fit; put it on PYTHONPATH. What
+the image has is not touched: numpy and protobuf above all are those that its Caffe was built with, and pip
+would bring others.
+"""
+from __future__ import division, print_function
+
+import importlib
+import io
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+PINS = os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                    "python2.7.txt" if sys.version_info[0] == 2 else "python3.txt")
+
+
+def main(folder):
+    with io.open(PINS, encoding="utf-8") as file:
+        options, sections = parse(file.read())
+    missing = [name for name in sections if not is_there(name)]
+    print("install_missing: missing: %s" % (" ".join(missing) or "nothing"))
+    if not missing:
+        return 0
+    if subprocess.call([sys.executable, "-m", "pip", "--version"]):
+        sys.stderr.write("install_missing: error: %s has no pip either\n" % sys.executable)
+        return 2
+    pins = sorted(set(pin for name in missing for pin in sections[name]))  # some need the same
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write(options + "".join(pins))
+        file.flush()
+        subprocess.check_call([sys.executable, "-m", "pip", "install", "--target", folder, "--no-deps", "--no-cache-dir",
+                               "--disable-pip-version-check", "--require-hashes", "-r", file.name])
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join([os.environ.get("PYTHONPATH", ""), folder]))
+    return subprocess.call([sys.executable, "-c", "import caffe, " + ", ".join(sections)], env=environment)
+
+
+def parse(text):
+    """The options of a file of pins, and a dict: what is needed, and its pins with those of all that it needs."""
+    head, _, rest = text.partition("\n# For ")
+    options = "".join(line + "\n" for line in head.splitlines() if line.startswith("--"))
+    sections = {}
+    for section in rest.split("\n# For "):
+        name, _, pins = section.partition("\n")
+        sections[name] = re.findall(r"^\S.*(?:\n    .*)*\n", pins + "\n", re.M)
+    return options, sections
+
+
+def is_there(name):
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
