@@ -27,6 +27,8 @@ README = read("README.md")
 COMMANDS = [line.split("  #")[0].strip() for block in re.findall(r"```sh\n(.*?)```", README, re.S)
             for line in block.splitlines() if line.strip()]
 MAKE = [command for command in COMMANDS if command.startswith("make ")]
+DOCKER = [command for command in COMMANDS if command.startswith("docker ")]
+SEVERAL_GPUS = [command for command in COMMANDS if " -gpu all " in command or " --gpus 0 1 " in command]
 
 NET = """
 layer { name: "data" type: "DummyData" top: "data" top: "label" dummy_data_param {
@@ -62,7 +64,7 @@ def checkout(tmp_path):
 
 
 def test_every_command(checkout):
-    commands = [command for command in COMMANDS if command not in MAKE]
+    commands = [command for command in COMMANDS if command not in MAKE + DOCKER + SEVERAL_GPUS]
     assert len(commands) > 8
     bin_folder = os.path.join(checkout, "bin")
     os.mkdir(bin_folder)
@@ -79,6 +81,39 @@ def test_the_make_commands_are_what_the_tests_run():
     status, out, _ = real_nets.run(["make", "-n", "train", "test"], cwd=real_nets.CHECKOUT)
     assert status == 0
     assert "tools/with_caffe.sh examples/fashion_mnist/train.py" in out and "-m pytest" in out
+
+
+def test_the_docker_commands_name_what_there_is():
+    """They cannot run here; make test-image runs what they would."""
+    dockerfile = read("Dockerfile")
+    (folder,) = re.findall(r"^WORKDIR (.*)$", dockerfile, re.M)
+    assert "ARG BASE_IMAGE=bvlc/caffe:gpu\n" in dockerfile
+    builds, runs = [[c for c in DOCKER if c.startswith("docker " + verb)] for verb in ("build ", "run ")]
+    assert len(builds) == 2 and len(runs) == 3
+    for command in builds:
+        assert command.split()[-1] == "." and set(re.findall(r"--build-arg (\w+)=", command)) <= {"BASE_IMAGE"}
+    for command in runs:
+        inside = command.split(" caffe-losses ")[1].split()
+        if inside[0] == "make":
+            status, out, err = real_nets.run(["make", "-n"] + inside[1:], cwd=real_nets.CHECKOUT)
+            assert status == 0, err
+            assert ("--gpu 0" in out) == ("GPU=0" in inside)
+    for path in re.findall(re.escape(folder) + r"/([\w/]+)", README):
+        assert os.path.dirname(path) == "examples/fashion_mnist" and path in dockerfile
+
+
+def test_the_commands_for_several_gpus_name_nets_of_the_example(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLE)
+    import experiments
+    python_layers = {}
+    for command in SEVERAL_GPUS:
+        name, seed = re.search(r"fashion_mnist/output/nets/tree_(\w+)_seed(\d+)\.solver\.prototxt$", command).groups()
+        (method,) = [method for method in experiments.TREE if method.name == name]
+        assert int(seed) in experiments.class_tree(2).seeds
+        status, out, err = real_nets.tool("make_net.py", *method.loss.format(H="H").split())
+        assert status == 0, err
+        python_layers[command.split()[0]] = '"Python"' in out
+    assert python_layers == {"caffe": False, "python": True}
 
 
 def test_tables_are_those_of_the_example():
