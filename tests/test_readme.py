@@ -52,6 +52,8 @@ def checkout(tmp_path):
     np.savetxt(os.path.join(top, "D.csv"), 1 - np.eye(7), delimiter=",")
     with open(os.path.join(top, "tree.txt"), "w") as file:
         file.write("a\n b\n  c\n  d\n e\n")
+    with open(os.path.join(top, "classes.txt"), "w") as file:
+        file.write("e\nc\nd\n")
     with lmdb.open(os.path.join(top, "train_lmdb"), map_size=2 ** 20).begin(write=True) as transaction:
         for i in range(9):
             transaction.put(b"%08d" % i, caffe_pb2.Datum(label=i % 3, data=b"x").SerializeToString())

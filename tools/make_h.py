@@ -7,7 +7,8 @@ that class. It is made from one of
   MATRIX          H itself, as it is (.npy, .csv, .binaryproto)
   --distances D   a matrix of costs, 0 on the diagonal: the farther, the less gain
   --tree TREE     a text file whose indentation groups the classes; the distance of
-                  two classes is the height of their lowest common ancestor
+                  two classes is the height of their lowest common ancestor; with --names
+                  for the order of the labels, else the classes are in the text's order
   --smoothing E   uniform label smoothing, (1 - E) I + E / C
 
 and / or from class weights w, which multiply its rows (alone: H = diag(w)):
@@ -16,7 +17,7 @@ and / or from class weights w, which multiply its rows (alone: H = diag(w)):
 
 examples:
   make_h.py H.npy -o infogainH.binaryproto
-  make_h.py --tree tree.txt --tau 0.75 -o infogainH.binaryproto --plot H.png
+  make_h.py --tree tree.txt --names classes.txt --tau 0.75 -o infogainH.binaryproto --plot H.png
   make_h.py --distances D.csv --softmax-beta 4 -o infogainH.binaryproto
   make_h.py --counts 90,9,1 --weights balanced -o infogainH.binaryproto
   make_h.py --labels train_lmdb --weights effective_number --beta 0.999 -o infogainH.binaryproto
@@ -24,10 +25,14 @@ examples:
 from __future__ import division, print_function
 
 import argparse
-import io
 import json
 import os
 import sys
+
+try:
+    from shlex import quote
+except ImportError:  # Python 2
+    from pipes import quote
 
 import numpy as np
 
@@ -45,18 +50,13 @@ def main():
     parser = _parser()
     args = parser.parse_args()
     _check_together(parser, args)
-    names = _read_names(args.names) if args.names else None
+    names = _read_names(args.names) if args.names is not None else None
     costs, names = _costs(args, names)
     gain = _gain(args, costs, names)
     H = gain if args.counts is None and args.labels is None else _weighted(args, gain, names)
     _check_result(H, args, names)
-    for path, matrix in ((args.distances_out, costs), (args.output, H)):
-        if path:
-            matrix_files.write_matrix(path, matrix)
-    if args.plot:
-        from caffe_losses.plots import matrix_picture
-        matrix_picture(args.plot, H, names, "gain H")
-    _report(args, H)
+    matrix_files.write_files(_writers(args, costs, H, names))
+    _report(args, H, names)
 
 
 def _parser():
@@ -73,11 +73,11 @@ def _parser():
     parser.add_argument("--counts", type=_numbers, metavar="N,N,...", help="samples of each class")
     parser.add_argument("--labels", metavar="SOURCE", help="labels to count: an LMDB, an HDF5 file or list, "
                         "a text file with the label last on each line, a .npy")
-    parser.add_argument("--weights", choices=weights.KINDS, default="balanced",
-                        help="class weights from the counts (default: %(default)s)")
+    parser.add_argument("--weights", choices=weights.KINDS,
+                        help="class weights from the counts (default: balanced)")
     parser.add_argument("--beta", type=float, help="of effective_number, in [0, 1), for instance 0.999")
-    parser.add_argument("--power", type=float, default=1.0, help="softens the weights; 0.5: square root")
-    parser.add_argument("--scale", choices=weights.SCALES, default="sample", help="of the weights; sample: "
+    parser.add_argument("--power", type=float, help="softens the weights; 0.5: square root")
+    parser.add_argument("--scale", choices=weights.SCALES, help="of the weights; sample: "
                         "the average sample weighs 1, so the learning rate keeps its meaning (default); sum: "
                         "they sum to 1; classes: to the number of classes; none: as they are")
     parser.add_argument("--n-classes", type=int, metavar="C", help="number of classes, if nothing else tells")
@@ -108,8 +108,16 @@ def _check_together(parser, args):
                      "got %d of them" % conversions)
     if args.distances_out and not has_costs:
         parser.error("--distances-out: expected --distances or --tree, got neither")
-    if (args.beta is not None) != (weighted and args.weights == "effective_number"):
+    for name in ("weights", "power", "scale"):
+        if getattr(args, name) is not None and not weighted:
+            parser.error("--%s: expected with --counts or --labels only" % name)
+    if args.ignore_label is not None and args.labels is None:
+        parser.error("--ignore-label: expected with --labels only")
+    if (args.beta is not None) != (args.weights == "effective_number"):
         parser.error("--beta: expected with --weights effective_number, and only there")
+    outputs = [path for path in (args.output, args.distances_out, args.plot) if path is not None]
+    if "" in outputs or len(set(map(os.path.realpath, outputs))) < len(outputs):
+        parser.error("expected a file of its own for each output, got %s" % ", ".join(map(repr, outputs)))
     if args.n_classes is not None and args.n_classes < 1:
         parser.error("--n-classes: expected at least 1, got %d" % args.n_classes)
 
@@ -122,8 +130,7 @@ def _numbers(text):
 
 
 def _read_names(path):
-    with io.open(path, encoding="utf-8") as file:
-        names = [line.strip() for line in file if line.strip()]
+    names = [line.strip() for line in command.read_text(path).splitlines() if line.strip()]
     if not names:
         raise ValueError("%s: expected class names, one a line, got none" % path)
     return names
@@ -135,8 +142,7 @@ def _costs(args, names):
         return gains.check_cost(matrix_files.read_matrix(args.distances), args.distances), names
     if args.tree is None:
         return None, names
-    with io.open(args.tree, encoding="utf-8") as file:
-        text = file.read()
+    text = command.read_text(args.tree)
     try:
         return trees.tree_costs(trees.parse_tree(text), names)
     except ValueError as error:
@@ -173,7 +179,8 @@ def _n_classes(args, names):
 
 def _weighted(args, gain, names):
     counts = args.counts if args.counts is not None else _count(args, gain, names)
-    w = weights.class_weights(counts, args.weights, args.beta, args.power, args.scale)
+    w = weights.class_weights(counts, args.weights or "balanced", args.beta,
+                              1.0 if args.power is None else args.power, args.scale or "sample")
     return gains.weighted_gain(w, gain)
 
 
@@ -197,14 +204,26 @@ def _highest(args, labels):
 
 
 def _check_result(H, args, names):
-    gains.check_gain(H)
+    with np.errstate(over="ignore"):
+        gains.check_gain(np.asarray(H, np.float32))  # what a net reads of it
     for what, size in (("--names", len(names) if names else None), ("--n-classes", args.n_classes)):
         if size not in (None, len(H)):
             raise ValueError("%s: expected %d classes, as H is %d x %d, got %d"
                              % (what, len(H), len(H), len(H), size))
 
 
-def _report(args, H):
+def _writers(args, costs, H, names):
+    """What to write where: all the files, or none if one cannot be written."""
+    writers = [(args.output, matrix_files.matrix_writer(args.output, H))]
+    if args.distances_out is not None:
+        writers.append((args.distances_out, matrix_files.matrix_writer(args.distances_out, costs)))
+    if args.plot is not None:
+        from caffe_losses.plots import matrix_picture
+        writers.append((args.plot, matrix_picture(args.plot, H, names, "gain H")))
+    return writers
+
+
+def _report(args, H, names):
     H = np.asarray(H, np.float32)
     rows = H.sum(axis=1, dtype=np.float64)
     summary = {"output": args.output, "n_classes": len(H), "row_sums": [rows.min(), rows.max()],
@@ -216,13 +235,22 @@ def _report(args, H):
     print("%s: H, %d x %d, entries %.4g to %.4g, row sums %.4g to %.4g, %ssymmetric"
           % (args.output, len(H), len(H), summary["smallest"], summary["largest"], rows.min(), rows.max(),
              "" if summary["symmetric"] else "not "))
+    if args.tree is not None:
+        print("classes, in the order of %s: %s" % (args.names or "the tree (--names sets another)", _listed(names)))
     for path, what in ((args.distances_out, "D, the costs it was made from"), (args.plot, "H as a picture")):
         if path:
             print("%s: %s" % (path, what))
     for warning in warnings:
         print("warning: %s" % warning)
-    print("next: %s --loss InfogainLoss --source %s"
-          % (os.path.join(os.path.dirname(sys.argv[0]), "make_net.py"), args.output))
+    # Caffe's own loss reads nothing but a .binaryproto
+    loss = "InfogainLoss" if args.output.endswith(".binaryproto") else "SoftmaxWithInfogainLoss"
+    print("next: %s --loss %s --source %s"
+          % (os.path.join(os.path.dirname(sys.argv[0]), "make_net.py"), loss, quote(args.output)))
+
+
+def _listed(names):
+    shown = ["%d %s" % pair for pair in enumerate(names[:12])]
+    return ", ".join(shown + ["..."] * (len(names) > 12))
 
 
 def _warnings(H):

@@ -41,6 +41,7 @@ def main():
     compute = {key: getattr(args, key) for key in COMPUTE_KEYS if getattr(args, key) is not None}
     if compute and args.compute_h is None:
         parser.error("--%s: expected with --compute-h only" % sorted(compute)[0])
+    _check_names(parser, args)
     if args.compute_h is not None:
         _check_compute(parser, args)
         compute.update(n_classes=args.compute_h, ignore_label=args.ignore_label)
@@ -50,7 +51,8 @@ def main():
         args.loss, args.score, args.label, args.name, args.h_name, h_source=args.infogain_matrix,
         compute=compute or None, source=args.source, loss_weight=args.loss_weight, axis=args.axis,
         ignore_label=args.ignore_label, normalization=args.normalization)
-    _note_missing(args.source or args.infogain_matrix)
+    for source in (args.source, args.infogain_matrix, args.gain):
+        _note_missing(source)
     if args.output is None:
         sys.stdout.write(text)
         return
@@ -89,6 +91,25 @@ def _parser():
     return parser
 
 
+def _check_names(parser, args):
+    """Refuse what Caffe would make another net of, or none."""
+    names = [args.score, args.label, args.name] + ([args.h_name] if args.infogain_matrix or args.compute_h else [])
+    if "" in names or len(set(names)) < len(names):
+        parser.error("expected different names for the blobs --score, --label, --name and --h-name, got %s"
+                     % ", ".join(map(repr, names)))
+    if args.loss_weight is not None and not abs(args.loss_weight) < float("inf"):
+        parser.error("--loss-weight: expected a finite number, got %g" % args.loss_weight)
+    for option, source in (("--source", args.source), ("--infogain-matrix", args.infogain_matrix),
+                           ("--gain", args.gain)):
+        native = option == "--source" and args.loss == "InfogainLoss"
+        endings = (".binaryproto",) if native else (".binaryproto", ".npy", ".csv")
+        if source is not None and not source.lower().endswith(endings):
+            parser.error("%s: expected a file that ends in %s%s, got %r" % (
+                option, ", ".join(endings), ", as Caffe's own InfogainLoss reads nothing else" * native, source))
+    if args.ignore_label is not None and not -2 ** 31 <= args.ignore_label < 2 ** 31:
+        parser.error("--ignore-label: expected a 32-bit number, got %d" % args.ignore_label)
+
+
 def _check_compute(parser, args):
     """What ComputeH would refuse when the net is made, refused now."""
     if args.compute_h < 1:
@@ -97,8 +118,8 @@ def _check_compute(parser, args):
         parser.error("--beta: expected with --weights effective_number, and only there")
     if args.beta is not None and not 0 <= args.beta < 1:
         parser.error("--beta: expected a number in [0, 1), got %g" % args.beta)
-    if args.running is not None and not 0 < args.running <= 1:
-        parser.error("--running: expected a number in (0, 1], got %g" % args.running)
+    if args.running is not None and not 0 < args.running < 1:
+        parser.error("--running: expected a number between 0 and 1, got %g" % args.running)
     if args.power is not None and not 0 <= args.power < float("inf"):
         parser.error("--power: expected a number of at least 0, got %g" % args.power)
 

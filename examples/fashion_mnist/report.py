@@ -80,13 +80,13 @@ def compare(metric, before, after):
     """Paired runs compared in one metric.
 
     before, after: one number per seed, of the same seeds in the same order.
-    Returns a verdict ("better", "worse" or "as good") and the figures in words.
+    Returns a verdict ("better", "worse" or "within the noise") and the figures in words.
     """
     before, after = np.asarray(before), np.asarray(after)
     gain = before - after if metric.smaller_is_better else after - before
     noise = _noise(len(gain)) * np.std(gain, ddof=1) / np.sqrt(len(gain))
     if abs(gain.mean()) <= noise:
-        verdict = "as good"
+        verdict = "within the noise"
     else:
         verdict = "better" if gain.mean() > 0 else "worse"
     figures = "%s %s -> %s (%d/%d)" % (
@@ -109,7 +109,7 @@ def _comparison(metrics, before, after):
         verdict, figures = compare(metric, before[metric.key], after[metric.key])
         found[verdict].append(figures)
     return "; ".join("%s: %s" % (verdict.upper(), ", ".join(found[verdict]))
-                     for verdict in ("better", "as good", "worse") if found[verdict]) + "."
+                     for verdict in ("better", "within the noise", "worse") if found[verdict]) + "."
 
 
 def _cell(metric, values):
@@ -130,7 +130,7 @@ def tree_part(results):
         "on the true class as H does on average, and spreads the rest over all classes alike; the "
         "shuffled H is made from the same tree with the classes in another random order for every "
         "seed, none at its own place. Below the tables, \"0.25 -> 0.24 (9/10)\" is from the mean of "
-        "the one to the mean of the other, better for 9 of 10 seeds; \"as good\" means that the "
+        "the one to the mean of the other, better for 9 of 10 seeds; \"within the noise\" means that the "
         "paired difference is below %.3g standard errors."
         % (sum(setting["counts"]), len(setting["seeds"]), setting["iterations"],
            results["n_test"], results["epsilon"], _noise(len(setting["seeds"]))))
@@ -160,7 +160,7 @@ def tree_findings(scores):
                                                   native["probable"])
     yield "H against the shuffled H. " + against(scores["shuffled"]["probable"],
                                                  native["probable"])
-    yield _shares(scores)
+    yield "Label smoothing against SoftmaxWithLoss. " + against(softmax["probable"], scores["smoothing"]["probable"])
     yield ("Is D at test time enough? SoftmaxWithLoss deciding for the least expected cost, against "
            "itself deciding for the most probable class. "
            + against(softmax["probable"], softmax["cheapest"]))
@@ -170,18 +170,6 @@ def tree_findings(scores):
            "class (D then counts twice: H has already drawn the probabilities to the near classes). "
            + against(native["probable"], native["cheapest"]))
     yield _twins(scores)
-
-
-def _shares(scores):
-    cost = {name: np.mean(scores[name]["probable"]["cost"]) for name in scores}
-    saved = {name: cost["softmax"] - cost[name] for name in cost}
-    if saved["native"] <= 0:
-        return "H saves no cost here, on average."
-
-    def share(name):
-        return "%.0f %% of it" % (100 * saved[name] / saved["native"]) if saved[name] > 0 else "nothing"
-    return ("On average H saves %.4f of the mean cost of SoftmaxWithLoss; label smoothing alone saves "
-            "%s, the shuffled H %s." % (saved["native"], share("smoothing"), share("shuffled")))
 
 
 def _twins(scores):

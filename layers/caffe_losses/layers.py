@@ -13,6 +13,9 @@ import numpy as np
 from caffe_losses import gains, losses, params, weights
 from caffe_losses.matrix_files import read_matrix
 
+# the largest L with L x L entries in a blob, whose count is an int
+MAX_CLASSES = 46340
+
 TRAIN = 0  # caffe.TRAIN, as a layer's `phase` has it
 
 
@@ -34,10 +37,11 @@ def _reported(method):
 
 
 def _name_layer(error, layer):
-    """The same kind of exception, its message led by the layer's class."""
-    kinds = (ValueError, IOError)
-    kind = next((kind for kind in kinds if isinstance(error, kind)), None)
-    return kind("%s: %s" % (layer, error)) if kind else error
+    """An exception of the same kind (RuntimeError for those not ours), led by the layer's class."""
+    kind = next((kind for kind in (ValueError, IOError) if isinstance(error, kind)), None)
+    if kind is None:
+        return RuntimeError("%s: %s: %s" % (layer, type(error).__name__, error))
+    return kind("%s: %s" % (layer, error))
 
 
 def _check_blobs(bottom, top, n_bottoms, n_tops):
@@ -91,7 +95,7 @@ class ComputeH(caffe.Layer):
         missing: "zero" (default; an absent class weighs 0) or "error".
         ignore_label: int, not counted; default: none.
         gain: file with an L x L gain matrix S; default: the identity.
-        running: float in (0, 1], the decay of counts kept over batches:
+        running: float in (0, 1), the decay of counts kept over batches:
             counts = running * counts + counts of the batch. They are kept in the
             layer's blob, so a snapshot saves and a resume restores them; in the
             TEST phase they are used and left as they are. Such a layer needs
@@ -103,7 +107,7 @@ class ComputeH(caffe.Layer):
     """
 
     KEYS = {
-        "n_classes": params.integer(params.REQUIRED, minimum=1),
+        "n_classes": params.integer(params.REQUIRED, 1, MAX_CLASSES),
         "weights": params.choice("max_over_count", weights.KINDS),
         "beta": params.number(None, lambda b: 0 <= b < 1, "a number in [0, 1)"),
         "power": params.number(1.0, lambda p: p >= 0, "a number of at least 0"),
@@ -111,7 +115,7 @@ class ComputeH(caffe.Layer):
         "missing": params.choice("zero", ("zero", "error")),
         "ignore_label": params.integer(None),
         "gain": params.path(None),
-        "running": params.number(None, lambda r: 0 < r <= 1, "a number in (0, 1]"),
+        "running": params.number(None, lambda r: 0 < r < 1, "a number between 0 and 1"),
     }
 
     @_reported
@@ -214,7 +218,7 @@ class LabelCheck(caffe.Layer):
     position, and for a gradient with respect to the labels.
     """
 
-    KEYS = {"n_classes": params.integer(params.REQUIRED, minimum=1), "ignore_label": params.integer(None)}
+    KEYS = {"n_classes": params.integer(params.REQUIRED, 1), "ignore_label": params.integer(None)}
 
     @_reported
     def setup(self, bottom, top):
@@ -274,6 +278,7 @@ class _Loss(caffe.Layer):
         self.shapes = None
         self.shape_of = _declared_shape
         self.warned = False
+        self.started = False
         self.matrix = None
         if source is not None:
             self.matrix = self._checked(_read_float32(source), source)
@@ -318,6 +323,8 @@ class _Loss(caffe.Layer):
 
     @_reported
     def forward(self, bottom, top):
+        if not self.started:
+            self._start(top)
         if self.empty:
             top[0].data[...] = 0
             return
@@ -329,6 +336,12 @@ class _Loss(caffe.Layer):
         p = top[1].data.reshape(self.shape) if self.has_p else None
         # While the block is in the cache its gradient costs little: in TRAIN it will be asked for.
         top[0].data[...] = self._batch_loss(bottom, p, self.in_training) / self.z
+
+    def _start(self, top):
+        self.started = True
+        if self.in_training and not top[0].diff:
+            _warn(self, "expected a loss_weight, got none (or 0): Caffe does not train on this loss; give its "
+                  "layer loss_weight: 1" + (" loss_weight: 0" if self.has_p else ""))
 
     def _batch_loss(self, bottom, p, with_gradient):
         self.fresh = with_gradient
@@ -379,7 +392,8 @@ class SoftmaxWithInfogainLoss(_Loss):
     The net's layer needs loss_weight: 1, or Caffe does not train on it.
     Errors: ValueError for a label outside 0..C-1 and not ignore_label, a score that
     is NaN or +Inf, an H of another size than C or without a positive entry, and a
-    gradient with respect to labels or H.
+    gradient with respect to labels or H. A bad score is an error at an ignored
+    position, too.
     Source: Caffe, infogain_loss_layer.cpp.
     """
 

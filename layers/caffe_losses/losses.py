@@ -317,7 +317,7 @@ def _map(function, items):
 def _threads():
     """How many threads to use: OMP_NUM_THREADS as everything else here, or a few."""
     given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdigit() else min(4, multiprocessing.cpu_count())
+    return max(1, int(given)) if given.isdigit() else min(4, multiprocessing.cpu_count())
 
 
 def _check_scores(x, name):

@@ -49,12 +49,31 @@ def write_matrix(path, matrix):
     A .binaryproto holds float32, as a blob 1 x 1 x rows x columns.
     Raises ValueError if float32 cannot hold the matrix, or a .binaryproto cannot.
     """
+    write_files([(path, matrix_writer(path, matrix))])
+
+
+def matrix_writer(path, matrix):
+    """A function that writes a matrix to an open file, in the format that `path` ends in."""
     writer = _by_ending(path, _WRITERS)
     matrix = np.asarray(matrix)
     if matrix.ndim != 2:
         raise ValueError("%s: expected a matrix, got shape %s" % (path, matrix.shape))
-    with atomic_write(path) as file:
-        writer(file, matrix)
+
+    def write(file):
+        try:
+            writer(file, matrix)
+        except ValueError as error:
+            raise ValueError("%s: %s" % (path, error))
+    return write
+
+
+def write_files(writers):
+    """Write several files, all or none. writers: pairs of a path and a function of the open file."""
+    if writers:
+        (path, write), rest = writers[0], writers[1:]
+        with atomic_write(path) as file:
+            write(file)
+            write_files(rest)
 
 
 @contextlib.contextmanager
@@ -63,6 +82,8 @@ def atomic_write(path):
 
     Whatever stops the program before that leaves `path` as it was.
     """
+    if not os.path.basename(path) or os.path.isdir(path):
+        raise IOError("%s: cannot be written: expected the name of a file" % (path or "''"))
     if os.path.exists(path) and not os.path.isfile(path):
         # A device or a pipe (/dev/stdout): there is nothing to replace.
         with open(path, "wb") as file:
@@ -70,7 +91,10 @@ def atomic_write(path):
         return
     path = os.path.realpath(path)  # a link stays a link
     folder, name = os.path.split(path)
-    handle, temporary = tempfile.mkstemp(prefix="." + name + ".", dir=folder)
+    try:
+        handle, temporary = tempfile.mkstemp(prefix="." + name + ".", dir=folder)
+    except EnvironmentError as error:
+        raise IOError("%s: cannot be written: %s" % (path, error.strerror))
     try:
         with os.fdopen(handle, "wb") as file:
             yield file

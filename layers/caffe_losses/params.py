@@ -13,16 +13,16 @@ REQUIRED = object()
 Key = collections.namedtuple("Key", "default check expected")
 
 
-def integer(default, minimum=None):
-    """A Key for a whole number, at least `minimum`."""
+def integer(default, minimum=-2 ** 31, maximum=2 ** 31 - 1):
+    """A Key for a whole number from `minimum` to `maximum`."""
     def check(value):
         if isinstance(value, bool) or not isinstance(value, (int, type(2 ** 64))):
             raise ValueError
-        if minimum is not None and value < minimum:
+        if not minimum <= value <= maximum:
             raise ValueError
         return int(value)
-    limit = "" if minimum is None else " of at least %d" % minimum
-    return Key(default, check, "a whole number" + limit)
+    limits = "" if minimum == -2 ** 31 else " in %d..%d" % (minimum, maximum)
+    return Key(default, check, "a whole number" + limits)
 
 
 def number(default, within, expected):
@@ -59,7 +59,7 @@ def path(default):
     def check(value):
         if not isinstance(value, (str, type(u""))) or not value:
             raise ValueError
-        return value
+        return value if isinstance(value, str) else value.encode("utf-8")  # JSON on Python 2
     return Key(default, check, "the name of a file, as a string")
 
 
@@ -96,7 +96,7 @@ def _object(param_str):
     text = param_str.strip()
     if not text:
         return {}
-    for read in (_read_json, ast.literal_eval):
+    for read in (_read_json, _read_literal):
         try:
             value = read(text)
         except _Duplicate as duplicate:
@@ -115,13 +115,23 @@ class _Duplicate(Exception):
 
 
 def _read_json(text):
-    def unique(pairs):
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            names = [name for name, _ in pairs]
-            raise _Duplicate(next(n for n in names if names.count(n) > 1))
-        return found
-    return json.loads(text, object_pairs_hook=unique)
+    return json.loads(text, object_pairs_hook=_unique)
+
+
+def _read_literal(text):
+    value = ast.literal_eval(text)
+    if isinstance(value, dict):
+        keys = ast.parse(text, mode="eval").body.keys
+        _unique([(ast.literal_eval(key), None) for key in keys])
+    return value
+
+
+def _unique(pairs):
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Duplicate(next(name for name in names if names.count(name) > 1))
+    return found
 
 
 def _quote(value):

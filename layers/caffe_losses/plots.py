@@ -2,14 +2,13 @@
 from __future__ import division, print_function
 
 import os
+import warnings
 
 import numpy as np
 
-from caffe_losses.matrix_files import atomic_write
-
 
 def matrix_picture(path, matrix, names=None, title=None):
-    """Write a heat map of a matrix to a picture file.
+    """A function that writes a heat map of a matrix to an open file.
 
     path: str; its ending is the format (.png, .pdf, .svg ...).
     matrix: C x C, [true, predicted]. names: C class names; None: their numbers.
@@ -20,14 +19,21 @@ def matrix_picture(path, matrix, names=None, title=None):
     from matplotlib.figure import Figure
     size = min(12, 3.2 + .34 * len(matrix))
     figure = Figure(figsize=(size + .9, size))
-    FigureCanvasAgg(figure)
+    kinds = FigureCanvasAgg(figure).get_supported_filetypes()
+    kind = os.path.splitext(path)[1][1:].lower()
+    if kind not in kinds:
+        raise ValueError("%s: expected a picture that ends in .%s" % (path, ", .".join(sorted(kinds))))
     axes = figure.add_subplot(1, 1, 1)
     image = draw_matrix(axes, matrix, names)
     figure.colorbar(image, ax=axes, fraction=.046, pad=.03)
     if title:
         axes.set_title(title)
-    with atomic_write(path) as file:
-        figure.savefig(file, format=os.path.splitext(path)[1][1:].lower(), dpi=150, bbox_inches="tight")
+
+    def write(file):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of letters that the font lacks
+            figure.savefig(file, format=kind, dpi=150, bbox_inches="tight")
+    return write
 
 
 def draw_matrix(axes, matrix, names=None):
@@ -43,7 +49,7 @@ def draw_matrix(axes, matrix, names=None):
         shown = np.arange(n_classes)
     else:
         shown = np.unique(np.linspace(0, n_classes - 1, 20).astype(int))
-    text = [str(i) if names is None else names[i] for i in shown]
+    text = [str(i) if names is None else _label(names[i]) for i in shown]
     axes.set_xticks(shown)
     axes.set_yticks(shown)
     axes.set_xticklabels(text, rotation=45 if names else 0, ha="right" if names else "center",
@@ -54,6 +60,15 @@ def draw_matrix(axes, matrix, names=None):
     if n_classes <= 12:
         _write_entries(axes, matrix)
     return image
+
+
+def _label(name, longest=24):
+    """A class name as matplotlib shows it: no formula, and not too long."""
+    if isinstance(name, bytes):  # Python 2
+        name = name.decode("utf-8")
+    if len(name) > longest:
+        name = name[:longest - 1] + u"\u2026"
+    return name.replace(u"$", u"\\$")
 
 
 def _write_entries(axes, matrix):

@@ -32,8 +32,8 @@ def parse_tree(text):
 
     Indentation makes the tree. A line without deeper lines below it is a class;
     any other is a group, and may give its height after a colon. A group that does
-    not is 1 higher than its highest child; a class has height 0. `#` starts a
-    comment, empty lines do not count. One root, or several (then joined under a
+    not is 1 higher than its highest child; a class has height 0. A `#` at the
+    start of a word starts a comment, empty lines do not count. One root, or several (then joined under a
     root of their own):
 
         garments: 3
@@ -66,7 +66,7 @@ def parse_tree(text):
 
 def _nodes(text):
     for number, line in enumerate(text.splitlines(), 1):
-        line = line.split("#")[0].rstrip()
+        line = re.sub(r"(^|\s)#.*", "", line).rstrip()
         if not line:
             continue
         indent = len(line) - len(line.lstrip())

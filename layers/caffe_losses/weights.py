@@ -87,6 +87,8 @@ def class_weights(counts, kind="max_over_count", beta=None, power=1.0, scale="su
     (median_frequency).
     """
     counts = _checked_counts(counts, missing)
+    if not 0 <= power < np.inf:
+        raise ValueError("power: expected a number of at least 0, got %g" % power)
     present = counts > 0
     weights = np.zeros(len(counts))
     if not present.any():

@@ -3,6 +3,7 @@ from __future__ import division, print_function
 
 import io
 import os
+import warnings
 
 import numpy as np
 
@@ -33,6 +34,11 @@ def read_labels(source, dataset="label"):
         raise ValueError("%s: %s" % (source, error))
     if not labels.size:
         raise ValueError("%s: expected labels, got none" % source)
+    if labels.dtype.kind not in "fiub":
+        raise ValueError("%s: expected numbers as labels, got %s" % (source, labels.dtype))
+    if not np.isfinite(labels).all():
+        first = int(np.argmin(np.isfinite(labels)))
+        raise ValueError("%s: label %d: expected a finite number, got %g" % (source, first, labels[first]))
     return labels
 
 
@@ -54,16 +60,22 @@ def _from_lmdb(source, _):
         raise IOError("expected an LMDB: %s" % error)
     datum = caffe_pb2.Datum()
     labels = []
-    with environment.begin() as transaction:
+    with environment.begin() as transaction, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # protobuf's, of what is found right here
         for _, value in _progress(transaction.cursor(), transaction.stat()["entries"]):
-            try:
-                datum.ParseFromString(value)
-            except Exception as error:  # protobuf's DecodeError moves between its versions
-                raise ValueError("expected Datums, got something else in record %d: %s"
-                                 % (len(labels), error))
+            if not _parses(datum, value):
+                raise ValueError("expected Datums with a label, got something else in record %d" % len(labels))
             labels.append(datum.label)
     environment.close()
     return np.array(labels)
+
+
+def _parses(datum, value):
+    try:
+        consumed = datum.ParseFromString(value)  # old protobufs do not say how much
+        return consumed in (None, len(value)) and datum.HasField("label")
+    except Exception:  # protobuf's DecodeError moves between its versions
+        return False
 
 
 def _progress(records, total):
@@ -74,17 +86,18 @@ def _progress(records, total):
 def _from_hdf5(source, dataset):
     import h5py
     with h5py.File(source, "r") as file:
-        if dataset not in file:
+        if not isinstance(file.get(dataset), h5py.Dataset):
             raise ValueError("expected a dataset %r, got %s" % (dataset, ", ".join(sorted(file)) or "none"))
         return file[dataset][...].ravel()
 
 
 def _from_npy(source, _):
-    return np.load(source, allow_pickle=False).ravel()
+    # Mapped, because a header that lies about the size then is an error, and not a reservation.
+    return np.array(np.load(source, mmap_mode="r", allow_pickle=False)).ravel()
 
 
 def _from_text(source, dataset):
-    with io.open(source, encoding="utf-8") as file:
+    with io.open(source, encoding="utf-8-sig") as file:
         lines = [line.strip() for line in file if line.strip()]
     if lines and os.path.splitext(lines[0])[1].lower() in HDF5_ENDINGS:
         # As Caffe does: the names in the list are relative to the working folder.

@@ -321,6 +321,15 @@ def test_negative_gain_warns_once(capfd):
     assert err.count("warning") == 1 and "no lower bound" in err
 
 
+@pytest.mark.parametrize("more, warned", [("", True), ("loss_weight: 0", True), ("loss_weight: .5", False)])
+def test_a_loss_that_is_not_trained_on_warns_once(more, warned, capfd):
+    net = ours_net((4, 3), more=more)
+    fill(net, x=np.zeros((4, 3)), label=np.zeros(4), H=np.eye(3))
+    for _ in range(3):
+        net.forward()
+    assert capfd.readouterr().err.count("warning: expected a loss_weight, got none") == warned
+
+
 def test_gradient_of_labels_or_h_is_refused(capfd):
     net = ours_net((4, 3), head="force_backward: true\n")
     fill(net, x=np.zeros((4, 3)), label=np.zeros(4), H=np.eye(3))
@@ -410,7 +419,9 @@ def test_compute_h_running_counts_stand_still_in_test():
     ({"n_classes": 3, "beta": .9}, 'key "beta" in param_str: expected with "weights": "effective_number"'),
     ({"n_classes": 3, "weights": "effective_number"}, 'key "beta" in param_str: expected with'),
     ({"n_classes": 3, "weights": "effective_number", "beta": 1}, r"expected a number in \[0, 1\), got 1"),
-    ({"n_classes": 3, "running": 0}, r"expected a number in \(0, 1\], got 0"),
+    ({"n_classes": 3, "running": 0}, "expected a number between 0 and 1, got 0"),
+    ({"n_classes": 3, "running": 1}, "expected a number between 0 and 1, got 1"),
+    ({"n_classes": 10 ** 11}, "expected a whole number in 1..46340, got 100000000000"),
     ({"n_classes": 3, "weight": "balanced"}, 'unknown key "weight"'),
     ({"n_classes": 2}, r"bottom\[0\] \(labels\) at \(99\): expected a whole number 0..1, got 2"),
 ])

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from caffe_losses.matrix_files import atomic_write, read_matrix, write_matrix
+from caffe_losses.matrix_files import atomic_write, matrix_writer, read_matrix, write_files, write_matrix
 
 H = np.array([[1, .25, 1e-30], [-2, 3e38, 0], [1 / 3, 5, -0.0]], np.float32)
 
@@ -172,6 +172,25 @@ def test_what_float32_cannot_hold_is_refused(path):
     with pytest.raises(ValueError, match="float32 can hold, got 1e.300"):
         write_matrix(path("H.binaryproto"), np.full((2, 2), 1e300))
     assert os.listdir(path("")) == []
+
+
+def test_several_files_all_or_none(path):
+    def broken(file):
+        file.write(b"half")
+        raise ValueError("broken")
+    good = matrix_writer(path("H.npy"), H)
+    with pytest.raises(ValueError, match="broken"):
+        write_files([(path("H.npy"), good), (path("other"), broken)])
+    assert os.listdir(path("")) == []
+    write_files([(path("H.npy"), good), (path("D.csv"), matrix_writer(path("D.csv"), H))])
+    assert sorted(os.listdir(path(""))) == ["D.csv", "H.npy"]
+
+
+@pytest.mark.parametrize("name", ["", "folder/", "none/H.npy"])
+def test_no_file_of_that_name(path, name):
+    with pytest.raises(IOError, match="cannot be written"):
+        with atomic_write(os.path.join(path(""), name) if name else ""):
+            pass
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_beside_it(path):

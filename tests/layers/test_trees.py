@@ -41,6 +41,10 @@ def test_several_roots_join():
     np.testing.assert_array_equal(D, [[0, 1], [1, 0]])
 
 
+def test_a_number_sign_in_a_name():
+    assert tree_costs(parse_tree("lang # uages\n C\n C#\n#F\n"))[1] == ["C", "C#"]
+
+
 def test_one_class():
     D, names = tree_costs(parse_tree("cat"))
     assert names == ["cat"] and D.tolist() == [[0]]

@@ -102,6 +102,8 @@ def test_bad_options():
         class_weights(COUNTS, "inverse_square")
     with pytest.raises(ValueError, match="scale: expected one of"):
         class_weights(COUNTS, scale="max")
+    with pytest.raises(ValueError, match="power: expected a number of at least 0"):
+        class_weights(COUNTS, power=-1)
     with pytest.raises(ValueError, match="power: expected"):
         class_weights(COUNTS, power=1e6)
 

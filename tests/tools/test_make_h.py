@@ -1,5 +1,6 @@
 from __future__ import division, print_function
 
+import io
 import json
 import os
 import re
@@ -59,6 +60,8 @@ def test_from_a_matrix_bit_for_bit_and_as_caffe_reads_it(folder):
 def test_from_csv_and_between_formats(folder):
     make_h(folder, "H.npy", "-o", "H.csv")
     np.testing.assert_array_equal(made(folder, "H.csv"), np.eye(3) + .125)
+    out = make_h(folder, "H.npy", "-o", "my H.csv")  # Caffe's own loss reads no .csv
+    assert out.endswith("make_net.py --loss SoftmaxWithInfogainLoss --source 'my H.csv'\n")
     make_h(folder, "made.binaryproto", "-o", "back.npy")
     np.testing.assert_array_equal(np.load(os.path.join(folder, "back.npy")), np.eye(3) + .125)
 
@@ -74,6 +77,17 @@ def test_from_a_tree(folder):
     H = made(folder, "--tree", "tree.txt", "--tau", "0.75", "--distances-out", "out.csv")
     np.testing.assert_array_equal(read_matrix(os.path.join(folder, "out.csv")), D)
     np.testing.assert_allclose(H, gains.gain_from_costs(D, tau=.75), rtol=1e-6)
+
+
+def test_the_order_of_the_classes_is_told(folder):
+    with io.open(os.path.join(folder, "order.txt"), "w", encoding="utf-8") as file:
+        file.write(u"\ufeffb\u00f6ot\r\nT-shirt\r\nshirt\r\n")  # as Windows writes it
+    out = make_h(folder, "--tree", "tree.txt", "--tau", "1", "-o", "H1.npy")
+    assert "classes, in the order of the tree (--names sets another): 0 T-shirt, 1 shirt, 2 " in out
+    out = make_h(folder, "--tree", "tree.txt", "--tau", "1", "-o", "H2.npy", "--names", "order.txt")
+    assert "classes, in the order of order.txt: 0 b" in out
+    first, second = (np.load(os.path.join(folder, name)) for name in ("H1.npy", "H2.npy"))
+    np.testing.assert_allclose(second, first[np.ix_([2, 0, 1], [2, 0, 1])])
 
 
 def test_the_tree_of_the_example(folder):
@@ -172,6 +186,20 @@ def test_plot(folder):
     (["--counts", "1,2", "--beta", ".9"], "--beta: expected with --weights effective_number"),
     (["--counts", "1,2", "--distances", "D.csv", "--tau", "1"], "expected 2 x 2, as there are 2 weights, got 3 x 3"),
     (["--counts", "1,2", "--names", "names.txt"], "--names: expected 2 classes, as H is 2 x 2, got 3"),
+    (["H.npy", "--power", "2"], "--power: expected with --counts or --labels only"),
+    (["H.npy", "--ignore-label", "2"], "--ignore-label: expected with --labels only"),
+    (["--counts", "1,2", "--power", "-1"], "power: expected a number of at least 0, got -1"),
+    (["H.npy", "--plot", "H.foo"], "H.foo: expected a picture that ends in"),
+    (["H.npy", "--plot", "none/H.png"], "none/H.png: cannot be written: No such file"),
+    (["H.npy", "--plot", ""], "expected a file of its own for each output"),
+    (["--distances", "D.csv", "--tau", "1", "--distances-out", "./out.binaryproto"], "a file of its own for each"),
+    (["--distances", "D.csv", "--tau", "1", "--distances-out", "out.foo"], "out.foo: expected a file that ends in"),
+    (["--tree", "H.npy", "--tau", "1"], "H.npy: expected text in UTF-8"),
+    (["tiny.npy"], "H: expected at least one positive entry"),
+    (["huge.npy"], "expected a finite number, got inf"),
+    (["--labels", "inf.npy"], "inf.npy: label 1: expected a finite number, got inf"),
+    (["--labels", "text.npy"], "text.npy: expected numbers as labels, got"),
+    (["--labels", "lying.npy"], "lying.npy: "),
     (["--smoothing", ".1"], "--n-classes: expected the number of classes"),
     (["--smoothing", ".1", "--n-classes", "100000"], "--n-classes: expected at most 23"),
     (["--labels", "missing"], "missing: cannot be read"),
@@ -181,7 +209,13 @@ def test_plot(folder):
 ])
 def test_errors_are_one_line_and_write_nothing(folder, arguments, message):
     write_labels(folder, "labels.npy")
-    np.save(os.path.join(folder, "big.npy"), np.array([0, 10 ** 6]))
+    for name, array in (("big", [0, 10 ** 6]), ("tiny", np.eye(2) * 1e-300), ("huge", np.eye(2) * 1e300),
+                        ("inf", [0, np.inf]), ("text", ["a"]), ("lying", [0, 1])):
+        np.save(os.path.join(folder, name + ".npy"), np.array(array))
+    with open(os.path.join(folder, "lying.npy"), "r+b") as file:
+        content = file.read().replace(b"(2,), }" + b" " * 13, b"(20000000000000,), }")
+        file.seek(0)
+        file.write(content)
     before = sorted(os.listdir(folder))
     status, out, err = real_nets.tool("make_h.py", "-o", "out.binaryproto", *arguments, cwd=folder)
     assert status == 2 and not out
@@ -199,7 +233,7 @@ def test_labels_that_are_none(folder):
     with lmdb.open(os.path.join(folder, "other"), map_size=2 ** 20).begin(write=True) as transaction:
         transaction.put(b"0", b"no Datum")
     for source, message in [(".", "expected an LMDB"), ("H.h5", "expected a dataset 'label', got data"),
-                            ("empty", "expected labels, got none"), ("other", "expected Datums, got something else")]:
+                            ("empty", "expected labels, got none"), ("other", "expected Datums with a label, got something else")]:
         status, out, err = real_nets.tool("make_h.py", "-o", "H.npy", "--labels", source, cwd=folder)
         assert status == 2 and not out and len(err.splitlines()) == 1
         assert err.startswith("make_h.py: error: %s: %s" % (source, message)), err
