@@ -1,15 +1,19 @@
-.PHONY: help test train results bench clean
+.PHONY: help test test-py27 train results bench clean
 
 help:
-	@echo 'make test    run all tests (ARGS: more arguments for pytest)'
-	@echo 'make train   train the nets of examples/fashion_mnist and compare them (ARGS: more arguments for train.py)'
-	@echo 'make results as train, and keep table and picture as those that README and RESULTS.md show'
-	@echo 'make bench   time the loss layers against native ones (ARGS: more arguments for bench_losses.py)'
-	@echo 'make clean   delete what the examples wrote'
+	@echo 'make test      run all tests (ARGS: more arguments for pytest)'
+	@echo 'make test-py27 the same with Python 2.7, in a Caffe built for it'
+	@echo 'make train     train the nets of examples/fashion_mnist and compare them (ARGS: more arguments for train.py)'
+	@echo 'make results   as train, and keep table and picture as those that README and RESULTS.md show'
+	@echo 'make bench     time the loss layers against native ones (ARGS: more arguments for bench_losses.py)'
+	@echo 'make clean     delete what the examples wrote'
 
 test:
 	tests/with_caffe_test.sh
 	tools/with_caffe.sh sh -c '"$$PYTHON" -m pytest "$$@"' pytest tests $(ARGS)
+
+test-py27:
+	tools/with_caffe.sh --python 2.7 sh -c '"$$PYTHON" -m pytest "$$@"' pytest tests $(ARGS)
 
 train:
 	tools/with_caffe.sh examples/fashion_mnist/train.py $(ARGS)
