@@ -13,6 +13,7 @@ test:
 	tools/with_caffe.sh sh -c '"$$PYTHON" -m pytest "$$@"' pytest tests $(ARGS)
 
 test-py27:
+	tests/with_caffe_test.sh 2.7
 	tools/with_caffe.sh --python 2.7 sh -c '"$$PYTHON" -m pytest "$$@"' pytest tests $(ARGS)
 
 train:

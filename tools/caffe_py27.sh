@@ -33,7 +33,7 @@ python2.7 -m pip install --no-binary protobuf --global-option=--cpp_implementati
 python2.7 -m pip install -r "$requirements"
 
 # Debian's Boost.Python is for Python 3.
-tar -xf boost1.74_*.orig.tar.* --strip-components=3 --wildcards '*/libs/python/src'
+tar --no-same-owner -xf boost1.74_*.orig.tar.* --strip-components=3 --wildcards '*/libs/python/src'
 find src -name '*.cpp' ! -path 'src/numpy/*' -print0 |
     xargs -0 -P "$(nproc)" -I '{}' g++ -c -O2 -w -fPIC -fno-strict-aliasing -DNDEBUG -DBOOST_PYTHON_SOURCE \
         -I/usr/include/python2.7 '{}' -o '{}.o'
@@ -63,6 +63,6 @@ find .build_release -name '*.o' -delete
 apt-get -y purge --auto-remove "${build_packages[@]}"
 rm /etc/apt/sources.list.d/source.list
 
-# A Python layer inside `caffe`, and Caffe inside Python.
+# Both start without the packages of the build.
 PYTHONPATH=/opt/caffe/python python2.7 -c 'import caffe; print(caffe.__version__)'
 /opt/caffe/build/tools/caffe --version

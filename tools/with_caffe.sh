@@ -14,8 +14,8 @@ ${XDG_CACHE_HOME:-~/.cache}/caffe-losses, where your files are at their own path
 
     tools/with_caffe.sh caffe train -solver solver.prototxt
 
---python 2.7: only with Python 2.7. The root file system, with a Caffe built for it in /opt/caffe as in the image
-bvlc/caffe:gpu, is another one (about MINUTES minutes and SIZE MB).
+--python 2.7: with Python 2.7 only. The root file system is then another one, in which Debian 11's Caffe is built for it
+once (about five minutes and 600 MB) in /opt/caffe, where the image bvlc/caffe:gpu has it.
 CAFFE_LOSSES_MIRROR: the URL of a mirror of Debian, for a machine that does not reach the usual one.
 END
 }
@@ -82,10 +82,11 @@ else
     PYTHON=/usr/bin/python2.7
     PYTHONPATH=/opt/caffe/python # this and the PATH as in the image
     path=/opt/caffe/build/tools:/opt/caffe/python:$path
-    name=debian11-python2.7 takes='ten minutes' megabytes=4000
+    name=debian11-python2.7 takes='five minutes, on a slow machine twenty' megabytes=4000
     packages=(python-is-python2 libpython2.7 libprotobuf23 libboost-filesystem1.74.0 libboost-system1.74.0
         libboost-thread1.74.0 libgflags2.2 libgoogle-glog0v5 libhdf5-103-1 libhdf5-hl-100 liblmdb0 libopenblas0-pthread
         dataset-fashion-mnist make)
+    [[ $(uname -m) == x86_64 ]] || die 'the packages of the Caffe for Python 2.7 are for x86_64 only'
     # Given to mmdebstrap as text, so that the whole build is part of the recipe.
     build=()
     for file in caffe_py27.txt caffe_py27.sh; do
@@ -95,7 +96,7 @@ else
     build+=(--customize-hook='set -e
         if [ -e "${PIP_CERT-}" ]; then cp "$PIP_CERT" "$1/root/ca.crt"; fi
         chroot "$1" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
-            $(env | grep -E "^(PIP_INDEX_URL|[a-z]+_proxy)=") bash /root/caffe_py27.sh
+            $(env | grep -iE "^(PIP_INDEX_URL|PIP_TRUSTED_HOST|[a-z]+_proxy)=") bash /root/caffe_py27.sh
         rm -f "$1"/root/caffe_py27.* "$1/root/ca.crt"')
 fi
 recipe=(--variant=apt --include="$(IFS=,; echo "${packages[*]}")"
