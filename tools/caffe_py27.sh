@@ -1,7 +1,7 @@
 #!/bin/bash
-# Run by with_caffe.sh as root inside a new Debian 11, where only the packages it names are: builds Caffe against
-# Python 2.7, in /opt/caffe as in the image bvlc/caffe:gpu. Sources are Debian 11's; for pip's packages see
-# caffe_py27.txt, and a ca.crt, both beside this file.
+# Run by with_caffe.sh as root inside a new Debian 11: builds Caffe against Python 2.7, in /opt/caffe as in the image
+# bvlc/caffe:gpu. The sources are Debian 11's; pip's packages are those of caffe_py27.txt, which lies beside this file,
+# where the host's certificates (ca.crt) may lie too. Leaves only what running it needs.
 set -eux -o pipefail
 cd "$(dirname "$0")"
 requirements=$PWD/caffe_py27.txt

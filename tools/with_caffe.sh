@@ -90,7 +90,9 @@ else
     # Given to mmdebstrap as text, so that the whole build is part of the recipe.
     build=()
     for file in caffe_py27.txt caffe_py27.sh; do
-        build+=(--customize-hook="cat >\"\$1/root/$file\" <<'END OF FILE'"$'\n'"$(<"${script%/*}/$file")"$'\nEND OF FILE')
+        build+=(--customize-hook="cat >\"\$1/root/$file\" <<'END OF FILE'
+$(<"${script%/*}/$file")
+END OF FILE")
     done
     # shellcheck disable=SC2016
     build+=(--customize-hook='set -e
