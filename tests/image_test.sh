@@ -4,7 +4,7 @@
 # Dockerfile starts from are made here. bvlc/caffe:gpu is played by the root file system of with_caffe.sh, as it is in
 # that image, without what the image lacks; Debian by a new one. Run as root; nothing outside a temporary folder changes.
 #
-#     tests/image_test.sh [ROOT]: another root file system that has Caffe
+#     tests/image_test.sh [ROOT]: another root file system that has Caffe, as one that with_caffe.sh made
 set -u
 shopt -s nullglob
 cd "$(dirname "$0")/.." || exit
@@ -54,9 +54,8 @@ case ${XDG_CACHE_HOME-} in
 esac
 root=${1-}
 if [[ -z $root ]]; then
-    tools/with_caffe.sh true || exit
-    roots=("$cache"/debian11-*/usr/bin/caffe)
-    root=${roots[0]%/usr/bin/caffe}
+    root=$cache/$(tools/with_caffe.sh --python 2.7 grep -o -m 1 'debian11-[^/]*' /proc/self/mountinfo) ||
+        die 'no root file system of Caffe with Python 2.7; is there one on the PATH? Then name a root file system'
 fi
 [[ -d $root/usr ]] || die "$root is no root file system"
 

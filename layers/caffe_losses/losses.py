@@ -330,7 +330,8 @@ def _check_scores(x, name):
 
 
 def _bad_probability(x, name):
-    bad = ~((x >= -PROBABILITY_SLACK) & (x <= 1 + PROBABILITY_SLACK))
+    with np.errstate(invalid="ignore"):
+        bad = ~((x >= -PROBABILITY_SLACK) & (x <= 1 + PROBABILITY_SLACK))
     return _first_bad(x, bad, name, "a probability, as from a Softmax layer (SoftmaxWithInfogainLoss takes "
                       "scores)")
 

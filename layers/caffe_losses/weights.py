@@ -36,8 +36,9 @@ def label_index(labels, n_classes, ignore_label=None, name="label"):
         if ignored.any():
             valid = ~ignored
             labels = np.where(valid, labels, 0)
-    in_range = labels >= 0  # NaN is not
-    in_range &= labels < n_classes
+    with np.errstate(invalid="ignore"):  # numpy 1.16 warns of NaN, which is found here
+        in_range = labels >= 0  # NaN is not
+        in_range &= labels < n_classes
     if np.count_nonzero(in_range) == in_range.size:
         index = labels.astype(np.intp)
         if np.count_nonzero(index == labels) == index.size:
@@ -106,7 +107,8 @@ def _checked_counts(counts, missing):
     if counts.ndim != 1 or not len(counts):
         raise ValueError("counts: expected one number per class, got an array of shape %s"
                          % (counts.shape,))
-    bad = ~(np.isfinite(counts) & (counts >= 0))
+    with np.errstate(invalid="ignore"):
+        bad = ~(np.isfinite(counts) & (counts >= 0))
     if bad.any():
         raise ValueError("counts: expected numbers of at least 0, got %g for class %d"
                          % (counts[bad][0], np.argmax(bad)))
