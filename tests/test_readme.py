@@ -112,7 +112,7 @@ def test_the_commands_for_several_gpus_name_nets_of_the_example(monkeypatch):
         name, seed = re.search(r"fashion_mnist/output/nets/tree_(\w+)_seed(\d+)\.solver\.prototxt$", command).groups()
         (method,) = [method for method in experiments.TREE if method.name == name]
         assert int(seed) in experiments.class_tree(2).seeds
-        status, out, err = real_nets.tool("make_net.py", *method.loss.format(H="H").split())
+        status, out, err = real_nets.tool("make_net.py", *method.loss.format(H="H.binaryproto").split())
         assert status == 0, err
         python_layers[command.split()[0]] = '"Python"' in out
     assert python_layers == {"caffe": False, "python": True}
