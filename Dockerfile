@@ -11,6 +11,7 @@ FROM ${BASE_IMAGE}
 COPY --from=data /usr/share/datasets/fashion-mnist /usr/share/datasets/fashion-mnist
 WORKDIR /opt/caffe-losses
 COPY docker docker/
+COPY tools/caffe_py27.txt tools/
 # Into /opt/caffe-losses-packages.
 RUN for python in python python3; do \
         if "$python" -c 'from caffe import Net'; then exec "$python" docker/install_missing.py "$PWD-packages"; fi; \

@@ -14,13 +14,13 @@ import subprocess
 import sys
 import tempfile
 
-PINS = os.path.join(os.path.dirname(os.path.abspath(__file__)),
-                    "python2.7.txt" if sys.version_info[0] == 2 else "python3.txt")
+HERE = os.path.dirname(os.path.abspath(__file__))
+PINS = os.path.join(HERE, "python2.7.txt" if sys.version_info[0] == 2 else "python3.txt")
+VERSIONS = os.path.join(os.path.dirname(HERE), "tools", "caffe_py27.txt")  # of those that stand in PINS without
 
 
 def main(folder):
-    with io.open(PINS, encoding="utf-8") as file:
-        options, sections = parse(file.read())
+    options, sections = parse(read(PINS), read(VERSIONS))
     missing = [name for name in sections if not is_there(name)]
     print("install_missing: missing: %s" % (" ".join(missing) or "nothing"))
     if not missing:
@@ -38,14 +38,21 @@ def main(folder):
     return subprocess.call([sys.executable, "-c", "import caffe, " + ", ".join(sections)], env=environment)
 
 
-def parse(text):
+def read(path):
+    with io.open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def parse(text, versions):
     """The options of a file of pins, and a dict: what is needed, and its pins with those of all that it needs."""
     head, _, rest = text.partition("\n# For ")
     options = "".join(line + "\n" for line in head.splitlines() if line.startswith("--"))
+    pinned = dict(re.findall("^(.*?)(==.*\n)", versions, re.M))
     sections = {}
     for section in rest.split("\n# For "):
         name, _, pins = section.partition("\n")
-        sections[name] = re.findall(r"^\S.*(?:\n    .*)*\n", pins + "\n", re.M)
+        sections[name] = [pin if "==" in pin else pin.strip() + pinned[pin.strip()]
+                          for pin in re.findall(r"^\S.*(?:\n    .*)*\n", pins + "\n", re.M)]
     return options, sections
 
 
