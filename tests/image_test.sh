@@ -103,7 +103,7 @@ else
         apt-get -qq download python3-pip python3-wheel python3-setuptools python3-distutils python3-lib2to3 \
             python-pip-whl python3-pkg-resources && dpkg --force-depends -i ./*.deb && rm ./*.deb'
 fi >"$tmp/log" 2>&1 || die "could not prepare the base image: $(tail -n 5 "$tmp/log")"
-versions='import numpy, google.protobuf as p; print(numpy.__version__, numpy.__file__, p.__version__, p.__file__)'
+versions='import numpy, google.protobuf as p; print(numpy.__version__, list(numpy.__path__), p.__version__, list(p.__path__))'
 before=$(in_base "$python -c '$versions'")
 buildah commit --quiet --rm "$base" docker.io/bvlc/caffe:gpu >/dev/null || exit
 
