@@ -1,18 +1,23 @@
-.PHONY: help test test-math train results bench clean
+.PHONY: help test test-py27 test-math train results bench clean
 
 MATH = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/caffe-losses/math
 
 help:
-	@echo 'make test    run all tests (ARGS: more arguments for pytest)'
-	@echo 'make test-math the tests that need no Caffe, with this machine'"'"'s python3 and the newest numpy'
-	@echo 'make train   train the nets of examples/fashion_mnist and compare them (ARGS: more arguments for train.py)'
-	@echo 'make results as train, and keep table and picture as those that README and RESULTS.md show'
-	@echo 'make bench   time the loss layers against native ones (ARGS: more arguments for bench_losses.py)'
-	@echo 'make clean   delete what the examples wrote'
+	@echo 'make test       run all tests (ARGS: more arguments for pytest)'
+	@echo 'make test-py27  the same with Python 2.7, in a Caffe built for it'
+	@echo 'make test-math  the tests that need no Caffe, with this machine'"'"'s python3 and the newest numpy'
+	@echo 'make train      train the nets of examples/fashion_mnist and compare them (ARGS: more arguments for train.py)'
+	@echo 'make results    as train, and keep table and picture as those that README and RESULTS.md show'
+	@echo 'make bench      time the loss layers against native ones (ARGS: more arguments for bench_losses.py)'
+	@echo 'make clean      delete what the examples wrote'
 
 test:
 	tests/with_caffe_test.sh
 	tools/with_caffe.sh sh -c '"$$PYTHON" -m pytest "$$@"' pytest tests $(ARGS)
+
+test-py27:
+	tests/with_caffe_test.sh 2.7
+	tools/with_caffe.sh --python 2.7 sh -c '"$$PYTHON" -m pytest "$$@"' pytest tests $(ARGS)
 
 test-math:
 	python3 -m venv $(MATH)

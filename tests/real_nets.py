@@ -58,5 +58,11 @@ def tool(name, *arguments, **options):
                **options)
 
 
+def cut(path, size):
+    """Cut a file off after `size` bytes; Python 2 has no os.truncate."""
+    with open(path, "r+b") as file:
+        file.truncate(size)
+
+
 def random_scores(shape, seed=0, scale=3):
     return (np.random.RandomState(seed).randn(*shape) * scale).astype(np.float32)

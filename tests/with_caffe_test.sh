@@ -75,6 +75,25 @@ check 'and its Python runs a .py' 'python3 got: a.py x  y' "$out"
 PATH=$tmp/host:$PATH run "$with_caffe" bash -c 'exit 41'
 check 'and the status is the command'\''s' 41 "$status"
 
+# With the argument 2.7 only this: the real root file system for Python 2.7, or a Caffe for it on the PATH.
+
+if [[ ${1-} == 2.7 ]]; then
+    "$with_caffe" --python 2.7 true || exit
+    run "$with_caffe" --python 2.7 bash -c '"$PYTHON" -c "import caffe; print(caffe.__version__)"; caffe --version'
+    check '2.7: import caffe, and caffe' $'1.0.0\ncaffe version 1.0.0' "$out"
+    echo 'import sys; print(sys.version[:3])' >"$tmp/version.py"
+    run "$with_caffe" --python 2.7 "$tmp/version.py"
+    check '2.7: a .py is run by PYTHON' 2.7 "$out"
+    run "$with_caffe" --python 2.7 "$with_caffe" --python 2.7 "$tmp/version.py"
+    check '2.7: inside itself it takes the Caffe on the PATH' '2.7 ' "$out $err"
+    if folder=$(mktemp -d /opt/with_caffe_test.XXXXXX 2>/dev/null); then
+        run "$with_caffe" --python 2.7 bash -c 'cd "$1" && echo text >made' bash "$folder"
+        check "2.7: the host's /opt is there too" text "$(<"$folder/made")"
+        rm -r "$folder"
+    fi
+    finish
+fi
+
 # The usage.
 
 run "$with_caffe"
@@ -83,6 +102,18 @@ check 'no arguments: nothing on stdout' '' "$out"
 check_like 'no arguments: usage' 'usage: *' "$err"
 run "$with_caffe" --help
 check_like '--help' '0 usage: *caffe train*' "$status $out"
+run "$with_caffe" --python 3.8 true
+check '--python of another version' '2 with_caffe: --python takes only 2.7, not 3.8' "$status $err"
+run "$with_caffe" --python 2.7
+check_like '--python without a command' '2 usage: *' "$status $err"
+
+# --python 2.7: only a python that says it is takes the Caffe on the PATH. (A fake says so where it is asked.)
+
+fake host2 caffe <<<'exit 0'
+fake host2 python <<<'[[ $2 != *"(2, 7)"* ]] && exit; echo "3.9" >&2; exit 1'
+fake host2 python2.7 <<<'[[ $1 == -c ]] || echo "python2.7 got: $*"'
+PATH=$tmp/host2:$PATH run "$with_caffe" --python 2.7 a.py x
+check '--python 2.7 with a Caffe on the PATH' 'python2.7 got: a.py x' "$out"
 
 if type -P caffe >/dev/null; then
     echo 'Caffe is on the PATH here: tests of the Debian 11 root file system are skipped'
@@ -183,7 +214,7 @@ with_fake() { # DIRECTORY ARGUMENT...: with_caffe, where a fake command comes fi
     env PATH="$tmp/$1:$PATH" "$with_caffe" "${@:2}"
 }
 
-in_cache() { (cd "$cache" && echo * | sed -E 's/debian11-[0-9a-f]{12}/ROOT/g'); }
+in_cache() { (cd "$cache" && echo * | sed -E 's/debian11-(python2.7-)?[0-9a-f]{12}/ROOT/g'); }
 
 times_made() { if [[ -e $tmp/made ]]; then wc -l <"$tmp/made"; else echo 0; fi; }
 
@@ -195,9 +226,25 @@ check_like 'its mmdebstrap chooses the mirror' '*bullseye?-' "$(<"$tmp/arguments
 check 'what it says is marked' '' "$(grep -v '^with_caffe: ' "$tmp/err")"
 run with_fake cheap true
 check 'a second run makes none and says nothing' '1 ' "$(times_made) $err"
-sed 's/^packages=(/&some-package /' "$with_caffe" >"$tmp/tools/other.sh"
+sed 's/ packages=(/&some-package /' "$with_caffe" >"$tmp/tools/other.sh"
 run env PATH="$tmp/cheap:$PATH" bash "$tmp/tools/other.sh" true
 check 'another package list makes another root' '0 ROOT ROOT.lock ROOT ROOT.lock' "$status $(in_cache)"
+
+fresh_cache
+# Python 2.7's: in the cheap one `caffe` never is, but its build is what mmdebstrap gets.
+run with_fake cheap --python 2.7 sh -c 'echo "$PYTHON $PATH $PYTHONPATH"'
+check_like '--python 2.7: the layout of bvlc/caffe' \
+    "/usr/bin/python2.7 /opt/caffe/build/tools:*:/bin /opt/caffe/python:$checkout/layers:$checkout/prototxt" "$out"
+check_like '--python 2.7: its build is part of the recipe' \
+    "*$(sed -n '$p' "$checkout/tools/caffe_py27.txt")*$(sed -n '$p' "$checkout/tools/caffe_py27.sh")*" "$(<"$tmp/arguments")"
+echo '# changed' >>"$tmp/tools/caffe_py27.txt"
+run env PATH="$tmp/cheap:$PATH" "$tmp/tools/with_caffe.sh" --python 2.7 true
+check 'a changed build makes another root' '0 2' "$status $(times_made)"
+fake failing_build mmdebstrap <<<"echo 'I: running --customize-hook in shell: x' >&2; exit 1"
+fresh_cache
+run with_fake failing_build --python 2.7 true
+check_like 'a build that fails: no other mirror is tried' '2 with_caffe: making *with_caffe: could not build Caffe; *' \
+    "$status $err"
 
 fresh_cache
 run env CAFFE_LOSSES_MIRROR=http://mirror.test/debian PATH="$tmp/cheap:$PATH" "$with_caffe" true

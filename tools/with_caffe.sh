@@ -5,15 +5,18 @@ shopt -s extglob nullglob
 
 usage() {
     cat <<'END'
-usage: with_caffe.sh COMMAND [ARGUMENT]...
+usage: with_caffe.sh [--python 2.7] COMMAND [ARGUMENT]...
 
 Runs COMMAND where `caffe` and `import caffe` work, with the interpreter in $PYTHON and this project's packages on
 PYTHONPATH; a COMMAND that ends in .py is run by $PYTHON. Uses the Caffe on the PATH, if python or python3 imports it;
 else Debian 11's, in a root file system made once (about two minutes and 800 MB) under
-${XDG_CACHE_HOME:-~/.cache}/caffe-losses, where your files are at their own paths and the system itself is read-only.
+${XDG_CACHE_HOME:-~/.cache}/caffe-losses. Your files are at their own paths there; of /etc, /usr and /var, which are
+Debian's and read-only, only this checkout, HOME and the current folder.
 
     tools/with_caffe.sh caffe train -solver solver.prototxt
 
+--python 2.7: with Python 2.7 only. The root file system is then another one, in which Debian 11's Caffe is built for it
+once (about five minutes and 600 MB) in /opt/caffe, where the image bvlc/caffe:gpu has it.
 CAFFE_LOSSES_MIRROR: the URL of a mirror of Debian, for a machine that does not reach the usual one.
 END
 }
@@ -21,10 +24,15 @@ END
 say() { printf 'with_caffe: %s\n' "$*" >&2; }
 die() { say "$@"; exit 2; }
 
+version=3
 case ${1-} in
     -h | --help) usage; exit ;;
-    '') usage >&2; exit 2 ;;
+    --python)
+        [[ ${2-} == 2.7 ]] || die "--python takes only 2.7, not ${2:-nothing}"
+        version=2.7
+        shift 2 ;;
 esac
+if [[ -z ${1-} ]]; then usage >&2; exit 2; fi
 
 script=$(readlink -f -- "${BASH_SOURCE[0]}")
 checkout=${script%/*/*}
@@ -42,13 +50,16 @@ python_path() {
 }
 
 find_python() {
-    local name said='there is no python'
-    for name in python python3; do
-        PYTHON=$(type -P $name) || continue
-        # Not `import caffe`: a mere folder of that name satisfies it.
-        if said=$("$PYTHON" -c 'from caffe import Net' 2>&1 </dev/null); then return; fi
+    local name said='there is no python' program
+    # Not `import caffe`: a mere folder of that name satisfies it.
+    program='from caffe import Net'
+    if [[ $version == 2.7 ]]; then program+='; import sys; sys.version_info[:2] == (2, 7) or sys.exit(sys.version)'; fi
+    for name in python "python$version"; do
+        PYTHON=$(type -P "$name") || continue
+        if said=$("$PYTHON" -c "$program" 2>&1 </dev/null); then return; fi
     done
-    say "caffe is on the PATH, but no python imports it (${said##*$'\n'}): using the one of Debian 11"
+    if [[ $version == 2.7 ]]; then name='python 2.7'; else name=python; fi
+    say "caffe is on the PATH, but no $name imports it (${said##*$'\n'}): using the one of Debian 11"
     return 1
 }
 
@@ -61,14 +72,41 @@ fi
 
 # From here on: Debian 11. What belongs to the host's Pythons and libraries must reach neither its making nor its use.
 unset PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE LD_LIBRARY_PATH LD_PRELOAD VIRTUAL_ENV "${!CONDA_@}"
-PYTHON=/usr/bin/python3
-
-packages=(caffe python3-caffe libopenblas0-pthread python3-pytest python3-hypothesis python3-h5py python3-lmdb
-    python3-matplotlib python3-tqdm dataset-fashion-mnist python2.7 python-is-python3 make)
+path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+if [[ $version == 3 ]]; then
+    PYTHON=/usr/bin/python3
+    name=debian11 takes='two minutes' megabytes=1500
+    packages=(caffe python3-caffe libopenblas0-pthread python3-pytest python3-hypothesis python3-h5py python3-lmdb
+        python3-matplotlib python3-tqdm dataset-fashion-mnist python2.7 python-is-python3 make)
+    build=()
+else
+    PYTHON=/usr/bin/python2.7
+    PYTHONPATH=/opt/caffe/python # this and the PATH as in the image
+    path=/opt/caffe/build/tools:/opt/caffe/python:$path
+    name=debian11-python2.7 takes='five minutes, on a slow machine twenty' megabytes=4000
+    packages=(python-is-python2 libpython2.7 libprotobuf23 libboost-filesystem1.74.0 libboost-system1.74.0
+        libboost-thread1.74.0 libgflags2.2 libgoogle-glog0v5 libhdf5-103-1 libhdf5-hl-100 liblmdb0 libopenblas0-pthread
+        dataset-fashion-mnist make)
+    [[ $(uname -m) == x86_64 ]] || die 'the packages of the Caffe for Python 2.7 are for x86_64 only'
+    # Given to mmdebstrap as text, so that the whole build is part of the recipe.
+    build=()
+    for file in caffe_py27.txt caffe_py27.sh; do
+        build+=(--customize-hook="cat >\"\$1/root/$file\" <<'END OF FILE'
+$(<"${script%/*}/$file")
+END OF FILE")
+    done
+    # shellcheck disable=SC2016
+    build+=(--customize-hook='set -e
+        if [ -e "${PIP_CERT-}" ]; then cp "$PIP_CERT" "$1/root/ca.crt"; fi
+        chroot "$1" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
+            $(env | grep -iE "^(PIP_INDEX_URL|PIP_TRUSTED_HOST|[a-z]+_proxy)=") bash /root/caffe_py27.sh
+        rm -f "$1"/root/caffe_py27.* "$1/root/ca.crt"')
+fi
 recipe=(--variant=apt --include="$(IFS=,; echo "${packages[*]}")"
     --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Acquire::Retries "3"'
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*'
-    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright')
+    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright'
+    ${build[@]+"${build[@]}"})
 
 case ${XDG_CACHE_HOME-} in
     /*) cache=$XDG_CACHE_HOME/caffe-losses ;;
@@ -76,7 +114,7 @@ case ${XDG_CACHE_HOME-} in
        cache=$HOME/.cache/caffe-losses ;;
 esac
 hash=$(printf '%s\n' "$(uname -m)" "${recipe[@]}" | sha256sum)
-root=$cache/debian11-${hash:0:12}
+root=$cache/$name-${hash:0:12}
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 # install PACKAGE=PROOF...: makes sure that each PROOF (a command, or a file) is there.
@@ -120,7 +158,7 @@ check_space() { # FOLDER MEGABYTES VARIABLE: the variable that moves it
 
 check_subordinate_ids() {
     local user file
-    user=$(id -un 2>/dev/null) || die "mmdebstrap needs a user with a name, and user $EUID has none"
+    user=$(id -un 2>/dev/null) || die "mmdebstrap needs a user with a name, and user $EUID has none: make the root file system as another"
     for file in /etc/subuid /etc/subgid; do
         grep -qs "^$user:" $file || die "$file has no ids for $user; as root, run:" \
             "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $user"
@@ -184,15 +222,15 @@ make_root() {
     check_bwrap
     if ((EUID)); then
         check_subordinate_ids
-        check_space "${TMPDIR:-/tmp}" 1000 TMPDIR
+        check_space "${TMPDIR:-/tmp}" $((megabytes * 2 / 3)) TMPDIR
     fi
-    check_space "$cache" 1500 XDG_CACHE_HOME
+    check_space "$cache" "$megabytes" XDG_CACHE_HOME
 
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
     trap discard EXIT
-    say "making Debian 11 with Caffe in $root (once; about two minutes)"
+    say "making Debian 11 with Caffe in $root (once; about $takes)"
     old_umask=$(umask)
     umask 022
     : >"$log"
@@ -204,6 +242,7 @@ make_root() {
     for source in "${sources[@]}"; do
         logged=$(stat -c %s "$log")
         if debootstrap ${source:+"$source"}; then made=1; break; fi
+        ! grep -q '^I: running --customize-hook' "$log" || die "could not build Caffe; the log: $log"
         say "failed with ${source:-the usual mirror}: $(tail -c +$((logged + 1)) "$log" | grep -m 1 -E '^(E|tar):')"
     done
     [[ -n $made ]] || die "could not make Debian 11: set CAFFE_LOSSES_MIRROR to the URL of a mirror that this machine" \
@@ -260,13 +299,19 @@ for folder in /!(bin|boot|dev|etc|lib?(32|64|x32)|lost+found|proc|run|sbin|sys|u
     mounts+=(--bind "${folder%/}" "${folder%/}")
 done
 mounts+=(--dev /dev --proc /proc --tmpfs /run)
+if [[ -d $root/opt/caffe ]]; then # in the host's /opt
+    mounts+=(--tmpfs /opt)
+    for folder in /opt/!(caffe)/; do mounts+=(--bind "${folder%/}" "${folder%/}"); done
+    mount_entries "$root/opt/caffe"
+    opened+=(/opt)
+fi
 readarray -d '' folders < <(readlink -zf -- /var/tmp "$checkout" "$PWD" "${HOME:-/}" "${TMPDIR:-/tmp}")
 for folder in "${folders[@]}"; do share "$folder"; done
 for folder in / ${opened[@]+"${opened[@]}"}; do mounts+=(--remount-ro "$folder"); done
 
 # The names of the host's users, and a HOME, are what Python and matplotlib fail without.
 options=(--die-with-parent --chdir "$(pwd -P)" --ro-bind /etc/passwd /etc/passwd --ro-bind /etc/group /etc/group
-    --setenv PATH /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin --setenv HOME "${HOME:-/tmp}"
+    --setenv PATH "$path" --setenv HOME "${HOME:-/tmp}"
     --setenv PYTHON "$PYTHON" --setenv PYTHONPATH "$(python_path)" --setenv PYTHONNOUSERSITE 1 --setenv LC_ALL C.UTF-8
     --setenv MPLCONFIGDIR /run/matplotlib --setenv MPLBACKEND Agg)
 # Its own process ids let no orphan survive; not every container allows them.
@@ -274,7 +319,7 @@ if bwrap "${mounts[@]}" "${options[@]}" --unshare-pid true </dev/null >/dev/null
     options+=(--unshare-pid)
 elif ! said=$(bwrap "${mounts[@]}" "${options[@]}" true 2>&1 </dev/null); then
     check_bwrap
-    die "bwrap could not enter $root (${said##*$'\n'}): start from another folder, or delete that one to make it anew"
+    die "bwrap could not enter $root (${said##*$'\n'}): is the current folder still there? If it is, delete $root to make it anew"
 fi
 
 if [[ $1 == *.py ]]; then set -- "$PYTHON" "$@"; fi

@@ -14,14 +14,10 @@ import collections
 import multiprocessing
 import os
 import threading
-import warnings
 
 import numpy as np
 
 from caffe_losses.weights import label_index, position
-
-# The error that follows a bad score says all.
-warnings.filterwarnings("ignore", "invalid value encountered", RuntimeWarning, r"caffe_losses\.losses")
 
 NORMALIZATIONS = ("FULL", "VALID", "BATCH_SIZE", "NONE")
 

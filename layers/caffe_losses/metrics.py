@@ -204,7 +204,8 @@ def _checked_probabilities(probabilities):
     if p.ndim != 2 or not p.size:
         raise ValueError("probabilities: expected N x C, got shape %s" % (p.shape,))
     # Written so that NaN fails too.
-    bad = ~((p >= 0).all(axis=1) & (np.abs(p.sum(axis=1) - 1) <= SUM_TOLERANCE))
+    with np.errstate(invalid="ignore"):
+        bad = ~((p >= 0).all(axis=1) & (np.abs(p.sum(axis=1) - 1) <= SUM_TOLERANCE))
     if bad.any():
         raise ValueError("probabilities: expected numbers of at least 0 that sum to 1, "
                          "got %s in row %d" % (p[bad][0], np.argmax(bad)))

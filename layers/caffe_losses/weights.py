@@ -1,7 +1,12 @@
 """Class weights from label counts, so that rare classes count for more."""
 from __future__ import division, print_function
 
+import warnings
+
 import numpy as np
+
+# Of NaN and Inf in what is checked here and in `losses`: the error that follows says all.
+warnings.filterwarnings("ignore", "invalid value encountered", RuntimeWarning, r"caffe_losses\.(losses|weights)$")
 
 KINDS = ("max_over_count", "balanced", "effective_number", "median_frequency")
 SCALES = ("sum", "sample", "classes", "none")

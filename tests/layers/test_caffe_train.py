@@ -68,14 +68,14 @@ FAULTS = {
     "H of the wrong size": (BY_FILE, None, lambda path: write_matrix(path, np.eye(4)),
                             "SoftmaxWithInfogainLoss: H.binaryproto: expected H to be 3 x 3, as there are 3 "
                             "classes, got 4 x 4"),
-    "truncated H": (BY_FILE, None, lambda path: os.truncate(path, 20),
+    "truncated H": (BY_FILE, None, lambda path: real_nets.cut(path, 20),
                     "SoftmaxWithInfogainLoss: H.binaryproto: expected 36 bytes from byte 10 on, got 10: the "
                     "file is cut off"),
     "missing H": (BY_FILE, None, os.remove,
                   "SoftmaxWithInfogainLoss: H.binaryproto: cannot be read: No such file or directory"),
     "truncated H of InfogainMatrix": (
         real_nets.python_layer("InfogainMatrix", [], ["H"], {"source": "H.binaryproto"}) + BY_BOTTOM, None,
-        lambda path: os.truncate(path, 20),
+        lambda path: real_nets.cut(path, 20),
         "InfogainMatrix: H.binaryproto: expected 36 bytes from byte 10 on, got 10: the file is cut off"),
 }
 
