@@ -10,7 +10,8 @@ usage: with_caffe.sh [--python 2.7] COMMAND [ARGUMENT]...
 Runs COMMAND where `caffe` and `import caffe` work, with the interpreter in $PYTHON and this project's packages on
 PYTHONPATH; a COMMAND that ends in .py is run by $PYTHON. Uses the Caffe on the PATH, if python or python3 imports it;
 else Debian 11's, in a root file system made once (about two minutes and 800 MB) under
-${XDG_CACHE_HOME:-~/.cache}/caffe-losses, where your files are at their own paths and the system itself is read-only.
+${XDG_CACHE_HOME:-~/.cache}/caffe-losses. Your files are at their own paths there; of /etc, /usr and /var, which are
+Debian's and read-only, only this checkout, HOME and the current folder.
 
     tools/with_caffe.sh caffe train -solver solver.prototxt
 
@@ -157,7 +158,7 @@ check_space() { # FOLDER MEGABYTES VARIABLE: the variable that moves it
 
 check_subordinate_ids() {
     local user file
-    user=$(id -un 2>/dev/null) || die "mmdebstrap needs a user with a name, and user $EUID has none"
+    user=$(id -un 2>/dev/null) || die "mmdebstrap needs a user with a name, and user $EUID has none: make the root file system as another"
     for file in /etc/subuid /etc/subgid; do
         grep -qs "^$user:" $file || die "$file has no ids for $user; as root, run:" \
             "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $user"
@@ -318,7 +319,7 @@ if bwrap "${mounts[@]}" "${options[@]}" --unshare-pid true </dev/null >/dev/null
     options+=(--unshare-pid)
 elif ! said=$(bwrap "${mounts[@]}" "${options[@]}" true 2>&1 </dev/null); then
     check_bwrap
-    die "bwrap could not enter $root (${said##*$'\n'}): start from another folder, or delete that one to make it anew"
+    die "bwrap could not enter $root (${said##*$'\n'}): is the current folder still there? If it is, delete $root to make it anew"
 fi
 
 if [[ $1 == *.py ]]; then set -- "$PYTHON" "$@"; fi

@@ -14,14 +14,10 @@ import collections
 import multiprocessing
 import os
 import threading
-import warnings
 
 import numpy as np
 
 from caffe_losses.weights import label_index, position
-
-# The error that follows a bad score says all.
-warnings.filterwarnings("ignore", "invalid value encountered", RuntimeWarning, r"caffe_losses\.losses")
 
 NORMALIZATIONS = ("FULL", "VALID", "BATCH_SIZE", "NONE")
 
@@ -330,8 +326,7 @@ def _check_scores(x, name):
 
 
 def _bad_probability(x, name):
-    with np.errstate(invalid="ignore"):
-        bad = ~((x >= -PROBABILITY_SLACK) & (x <= 1 + PROBABILITY_SLACK))
+    bad = ~((x >= -PROBABILITY_SLACK) & (x <= 1 + PROBABILITY_SLACK))
     return _first_bad(x, bad, name, "a probability, as from a Softmax layer (SoftmaxWithInfogainLoss takes "
                       "scores)")
 

@@ -1,7 +1,12 @@
 """Class weights from label counts, so that rare classes count for more."""
 from __future__ import division, print_function
 
+import warnings
+
 import numpy as np
+
+# Of NaN and Inf in what is checked here and in `losses`: the error that follows says all.
+warnings.filterwarnings("ignore", "invalid value encountered", RuntimeWarning, r"caffe_losses\.(losses|weights)$")
 
 KINDS = ("max_over_count", "balanced", "effective_number", "median_frequency")
 SCALES = ("sum", "sample", "classes", "none")
@@ -36,9 +41,8 @@ def label_index(labels, n_classes, ignore_label=None, name="label"):
         if ignored.any():
             valid = ~ignored
             labels = np.where(valid, labels, 0)
-    with np.errstate(invalid="ignore"):  # numpy 1.16 warns of NaN, which is found here
-        in_range = labels >= 0  # NaN is not
-        in_range &= labels < n_classes
+    in_range = labels >= 0  # NaN is not
+    in_range &= labels < n_classes
     if np.count_nonzero(in_range) == in_range.size:
         index = labels.astype(np.intp)
         if np.count_nonzero(index == labels) == index.size:
@@ -107,8 +111,7 @@ def _checked_counts(counts, missing):
     if counts.ndim != 1 or not len(counts):
         raise ValueError("counts: expected one number per class, got an array of shape %s"
                          % (counts.shape,))
-    with np.errstate(invalid="ignore"):
-        bad = ~(np.isfinite(counts) & (counts >= 0))
+    bad = ~(np.isfinite(counts) & (counts >= 0))
     if bad.any():
         raise ValueError("counts: expected numbers of at least 0, got %g for class %d"
                          % (counts[bad][0], np.argmax(bad)))
