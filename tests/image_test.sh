@@ -59,13 +59,16 @@ if [[ -z $root ]]; then
 fi
 [[ -d $root/usr ]] || die "$root is no root file system"
 
-# Images are big, and this kind of storage keeps a copy for each layer: not in /tmp, which may be memory.
+# Images are big: not in /tmp, which may be memory.
 mkdir -p "$cache"
 tmp=$(mktemp -d "$cache/image_test.XXXXXX")
-export BUILDAH_ISOLATION=chroot STORAGE_DRIVER=vfs TMPDIR=$tmp
-buildah() { command buildah --root "$tmp/storage" --runroot "$tmp/run" "$@"; }
+export BUILDAH_ISOLATION=chroot TMPDIR=$tmp
+# The kernel's overlays, or where there are none (STORAGE_DRIVER=vfs) a copy for each image.
+buildah() {
+    command buildah ${STORAGE_DRIVER:+--storage-driver "$STORAGE_DRIVER"} --root "$tmp/storage" --runroot "$tmp/run" "$@"
+}
 clean() {
-    command buildah --root "$tmp/storage" --runroot "$tmp/run" umount --all >/dev/null 2>&1
+    buildah umount --all >/dev/null 2>&1
     # What of this machine were still mounted in it must not be deleted.
     if grep -qF " $tmp/" /proc/mounts; then say "left, as something is mounted in it: $tmp"; else rm -rf "$tmp"; fi
 }
@@ -84,7 +87,7 @@ mmdebstrap --quiet --variant=apt --mode=root bookworm "$tmp/debian.tar" || die '
 debian=$(buildah from scratch)
 buildah add --quiet "$debian" "$tmp/debian.tar" / >/dev/null
 rm "$tmp/debian.tar"
-buildah commit --quiet --rm "$debian" docker.io/library/debian:12.11-slim >/dev/null || exit
+buildah commit --quiet --rm "$debian" debian:12.11-slim >/dev/null || exit
 
 base=$(buildah from scratch)
 cp -a "$root/." "$(buildah mount "$base")/"
@@ -105,7 +108,7 @@ else
 fi >"$tmp/log" 2>&1 || die "could not prepare the base image: $(tail -n 5 "$tmp/log")"
 versions='import numpy, google.protobuf as p; print(numpy.__version__, list(numpy.__path__), p.__version__, list(p.__path__))'
 before=$(in_base "$python -c '$versions'")
-buildah commit --quiet --rm "$base" docker.io/bvlc/caffe:gpu >/dev/null || exit
+buildah commit --quiet --rm "$base" bvlc/caffe:gpu >/dev/null || exit
 
 say 'building the Dockerfile'
 buildah build --quiet --layers=false --pull-never "${mounts[@]}" --tag "$name" "$checkout" >"$tmp/log" 2>&1
