@@ -7,6 +7,11 @@
 #     tests/image_test.sh [ROOT]: another root file system that has Caffe, as one that with_caffe.sh made
 set -u
 shopt -s nullglob
+# Tests look for processes and name folders in /tmp: those of another run on this machine are not theirs.
+apart=(unshare --mount --pid --fork --kill-child --mount-proc)
+if [[ -z ${IMAGE_TEST_APART-} ]] && "${apart[@]}" true 2>/dev/null; then
+    IMAGE_TEST_APART=1 exec "${apart[@]}" "$0" "$@"
+fi
 cd "$(dirname "$0")/.." || exit
 checkout=$(pwd -P)
 passed=0
