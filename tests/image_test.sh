@@ -77,6 +77,8 @@ clean() {
     # What of this machine were still mounted in it must not be deleted.
     if grep -qF " $tmp/" /proc/mounts; then say "left, as something is mounted in it: $tmp"; else rm -rf "$tmp"; fi
 }
+trap 'exit 130' INT
+trap 'exit 143' TERM
 trap clean EXIT
 
 # The machine's own way to its package index goes with the build, not into the image.
