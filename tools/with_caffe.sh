@@ -83,7 +83,7 @@ else
     PYTHON=/usr/bin/python2.7
     PYTHONPATH=/opt/caffe/python # this and the PATH as in the image
     path=/opt/caffe/build/tools:/opt/caffe/python:$path
-    name=debian11-python2.7 takes='five minutes, on a slow machine twenty' megabytes=4000
+    name=debian11-python2.7 takes='five minutes, on a slow machine twenty' megabytes=2500
     packages=(python-is-python2 libpython2.7 libprotobuf23 libboost-filesystem1.74.0 libboost-system1.74.0
         libboost-thread1.74.0 libgflags2.2 libgoogle-glog0v5 libhdf5-103-1 libhdf5-hl-100 liblmdb0 libopenblas0-pthread
         dataset-fashion-mnist make)
