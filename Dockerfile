@@ -10,11 +10,10 @@ RUN apt-get update \
 FROM ${BASE_IMAGE}
 COPY --from=data /usr/share/datasets/fashion-mnist /usr/share/datasets/fashion-mnist
 WORKDIR /opt/caffe-losses
-COPY docker docker/
-COPY tools/caffe_py27.txt tools/
+COPY tools/image_* tools/caffe_py27.txt tools/
 # Into /opt/caffe-losses-packages.
 RUN for python in python python3; do \
-        if "$python" -c 'from caffe import Net'; then exec "$python" docker/install_missing.py "$PWD-packages"; fi; \
+        if "$python" -c 'from caffe import Net'; then exec "$python" tools/image_packages.py "$PWD-packages"; fi; \
     done; \
     echo 'neither python nor python3 of the base image imports caffe' >&2; exit 1
 COPY . .

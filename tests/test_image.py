@@ -10,15 +10,15 @@ import pytest
 
 import real_nets
 
-FOLDER = os.path.join(real_nets.CHECKOUT, "docker")
-PINS = ("python2.7.txt", "python3.txt")
+FOLDER = os.path.join(real_nets.CHECKOUT, "tools")
+PINS = ("image_python2.7.txt", "image_python3.txt")
 
 
 @pytest.fixture
-def install_missing(monkeypatch):
+def image_packages(monkeypatch):
     monkeypatch.syspath_prepend(FOLDER)
-    import install_missing
-    return install_missing
+    import image_packages
+    return image_packages
 
 
 def read(*path):
@@ -27,8 +27,8 @@ def read(*path):
 
 
 @pytest.mark.parametrize("name", PINS)
-def test_pins(install_missing, name):
-    options, sections = install_missing.parse(read("docker", name), read("tools", "caffe_py27.txt"))
+def test_pins(image_packages, name):
+    options, sections = image_packages.parse(read("tools", name), read("tools", "caffe_py27.txt"))
     assert "--only-binary=:all:" in options
     assert sorted(sections) == ["h5py", "hypothesis", "lmdb", "matplotlib", "pytest", "tqdm"]
     for needed, pins in sections.items():
@@ -38,24 +38,24 @@ def test_pins(install_missing, name):
             assert not re.match("(numpy|protobuf|scipy)==", pin)
 
 
-def test_nothing_is_installed_where_nothing_is_missing(install_missing, monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(install_missing, "is_there", lambda name: True)
-    monkeypatch.setattr(install_missing.subprocess, "check_call", None)
-    assert install_missing.main(str(tmp_path)) == 0
+def test_nothing_is_installed_where_nothing_is_missing(image_packages, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(image_packages, "is_there", lambda name: True)
+    monkeypatch.setattr(image_packages.subprocess, "check_call", None)
+    assert image_packages.main(str(tmp_path)) == 0
     assert "missing: nothing" in capsys.readouterr().out
 
 
-def test_what_is_missing_is_installed_with_all_that_it_needs_and_nothing_else(install_missing, monkeypatch, tmp_path):
+def test_what_is_missing_is_installed_with_all_that_it_needs_and_nothing_else(image_packages, monkeypatch, tmp_path):
     commands = []
 
     def pip(command):
         with open(command[-1]) as file:
             commands.append((command, file.read()))
 
-    monkeypatch.setattr(install_missing, "is_there", lambda name: name not in ("pytest", "hypothesis"))
-    monkeypatch.setattr(install_missing.subprocess, "call", lambda *_, **__: 0)
-    monkeypatch.setattr(install_missing.subprocess, "check_call", pip)
-    assert install_missing.main(str(tmp_path)) == 0
+    monkeypatch.setattr(image_packages, "is_there", lambda name: name not in ("pytest", "hypothesis"))
+    monkeypatch.setattr(image_packages.subprocess, "call", lambda *_, **__: 0)
+    monkeypatch.setattr(image_packages.subprocess, "check_call", pip)
+    assert image_packages.main(str(tmp_path)) == 0
     (command, pins), = commands
     assert command[:5] == [sys.executable, "-m", "pip", "install", "--target"]
     assert "--no-deps" in command and "--require-hashes" in command
@@ -63,10 +63,10 @@ def test_what_is_missing_is_installed_with_all_that_it_needs_and_nothing_else(in
     assert len(re.findall("^attrs==", pins, re.M)) == 1  # both need it
 
 
-def test_without_pip_it_says_what_is_missing(install_missing, monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(install_missing, "is_there", lambda name: name != "lmdb")
-    monkeypatch.setattr(install_missing.subprocess, "call", lambda *_, **__: 1)
-    assert install_missing.main(str(tmp_path)) == 2
+def test_without_pip_it_says_what_is_missing(image_packages, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(image_packages, "is_there", lambda name: name != "lmdb")
+    monkeypatch.setattr(image_packages.subprocess, "call", lambda *_, **__: 1)
+    assert image_packages.main(str(tmp_path)) == 2
     out, err = capsys.readouterr()
     assert "missing: lmdb\n" in out and "has no pip" in err
 

@@ -1,4 +1,4 @@
-"""Install what the tests and the example need and this Python lacks: python docker/install_missing.py FOLDER
+"""Install what the tests and the example need and this Python lacks: python tools/image_packages.py FOLDER
 
 What is missing goes into FOLDER, with all that it needs in versions known to fit; put it on PYTHONPATH. What
 the image has is not touched: numpy and protobuf above all are those that its Caffe was built with, and pip
@@ -15,18 +15,18 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PINS = os.path.join(HERE, "python2.7.txt" if sys.version_info[0] == 2 else "python3.txt")
-VERSIONS = os.path.join(os.path.dirname(HERE), "tools", "caffe_py27.txt")  # of those that stand in PINS without
+PINS = os.path.join(HERE, "image_python2.7.txt" if sys.version_info[0] == 2 else "image_python3.txt")
+VERSIONS = os.path.join(HERE, "caffe_py27.txt")  # of those that stand in PINS without
 
 
 def main(folder):
     options, sections = parse(read(PINS), read(VERSIONS))
     missing = [name for name in sections if not is_there(name)]
-    print("install_missing: missing: %s" % (" ".join(missing) or "nothing"))
+    print("image_packages: missing: %s" % (" ".join(missing) or "nothing"))
     if not missing:
         return 0
     if subprocess.call([sys.executable, "-m", "pip", "--version"]):
-        sys.stderr.write("install_missing: error: %s has no pip either\n" % sys.executable)
+        sys.stderr.write("image_packages: error: %s has no pip either\n" % sys.executable)
         return 2
     pins = sorted(set(pin for name in missing for pin in sections[name]))  # some need the same
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
