@@ -9,7 +9,7 @@ import pytest
 
 import real_nets
 
-FOLDERS = ("layers", "prototxt", "tools", "examples", "tests", "docker")
+FOLDERS = ("layers", "prototxt", "tools", "examples", "tests")
 SOURCES = sorted(os.path.join(folder, name) for top in FOLDERS
                  for folder, _, names in os.walk(os.path.join(real_nets.CHECKOUT, top))
                  for name in names if name.endswith(".py") and os.sep + "output" not in folder)
