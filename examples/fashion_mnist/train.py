@@ -29,8 +29,9 @@ try:
     import report
     import steps
 except ImportError as error:
-    sys.stderr.write("train.py: error: %s; run it as tools/with_caffe.sh "
-                     "examples/fashion_mnist/train.py\n" % error)
+    sys.stderr.write("train.py: error: %s; expected a Python with Caffe, lmdb, matplotlib and tqdm: install what is "
+                     "missing, or where there is no Caffe run tools/with_caffe.sh examples/fashion_mnist/train.py\n"
+                     % error)
     sys.exit(2)
 
 
