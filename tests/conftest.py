@@ -11,3 +11,10 @@ sys.path[:0] = ROOTS + [HERE]
 os.environ["PYTHONPATH"] = os.pathsep.join(ROOTS + [p for p in [os.environ.get("PYTHONPATH")] if p])
 os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe logs every layer it makes
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# Where there is a Caffe to test in, a test that lacks it must fail and not be skipped.
+if not os.environ.get("NO_CAFFE"):
+    try:
+        import caffe, h5py, hypothesis, lmdb, matplotlib, tqdm  # noqa: E401, F401
+    except ImportError as error:
+        raise ImportError("%s; NO_CAFFE=1 skips the tests that need Caffe and what comes with it" % error)

@@ -14,28 +14,9 @@ if [[ -z ${IMAGE_TEST_APART-} ]] && "${apart[@]}" true 2>/dev/null; then
 fi
 cd "$(dirname "$0")/.." || exit
 checkout=$(pwd -P)
-passed=0
-failed=0
+# shellcheck source=tests/checks.sh
+. tests/checks.sh
 name=caffe-losses-test
-
-check() { # NAME EXPECTED ACTUAL
-    if [[ $2 == "$3" ]]; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        printf 'FAILED: %s\n  expected: %q\n  came:     %q\n' "$1" "$2" "$3"
-    fi
-}
-
-check_like() { # NAME PATTERN ACTUAL
-    # shellcheck disable=SC2053
-    if [[ $3 == $2 ]]; then check "$1" '' ''; else check "$1" "$2" "$3"; fi
-}
-
-finish() {
-    echo "$passed passed, $failed failed"
-    exit $((failed > 0))
-}
 
 say() { printf 'image_test: %s\n' "$*" >&2; }
 die() { say "$@"; exit 2; }

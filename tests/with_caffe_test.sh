@@ -7,30 +7,11 @@ shopt -s nullglob
 cd "$(dirname "$0")/.." || exit
 checkout=$(pwd -P)
 with_caffe=$checkout/tools/with_caffe.sh
-passed=0
-failed=0
+# shellcheck source=tests/checks.sh
+. tests/checks.sh
 tmp=$(mktemp -d)
 chmod 755 "$tmp"
 trap 'rm -rf "$tmp"' EXIT
-
-check() { # NAME EXPECTED ACTUAL
-    if [[ $2 == "$3" ]]; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        printf 'FAILED: %s\n  expected: %q\n  came:     %q\n' "$1" "$2" "$3"
-    fi
-}
-
-check_like() { # NAME PATTERN ACTUAL
-    # shellcheck disable=SC2053
-    if [[ $3 == $2 ]]; then check "$1" '' ''; else check "$1" "$2" "$3"; fi
-}
-
-finish() {
-    echo "$passed passed, $failed failed"
-    exit $((failed > 0))
-}
 
 run() { # COMMAND...: its standard output, standard error and status
     out=$("$@" 2>"$tmp/err")
