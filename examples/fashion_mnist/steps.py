@@ -16,7 +16,7 @@ except ImportError:  # Python 2
 
 from caffe.proto import caffe_pb2
 from caffe_losses.matrix_files import atomic_write, read_matrix, write_matrix
-from caffe_losses.trees import parse_tree
+from caffe_losses.tree_text import parse_tree
 from google.protobuf import text_format
 import numpy as np
 from tqdm import tqdm

@@ -13,7 +13,7 @@ def check_gain(H, name="H"):
     legal, but the loss has no lower bound then: `negative_entries` says so.
     Raises ValueError, naming the first bad entry.
     """
-    H = _checked_square(H, name)
+    H = check_square(H, name)
     if not (H > 0).any():
         raise ValueError("%s: expected at least one positive entry, got none" % name)
     return H
@@ -40,7 +40,7 @@ def check_cost(D, name="D"):
     Raises ValueError, naming the first bad entry; a gain matrix given by mistake
     is called by its name.
     """
-    D = _checked_square(D, name)
+    D = check_square(D, name)
     if (D < 0).any():
         raise ValueError("%s at %s: expected a cost of at least 0, got %g"
                          % ((name,) + _first(D, D < 0)))
@@ -53,7 +53,8 @@ def check_cost(D, name="D"):
     return D
 
 
-def _checked_square(matrix, name):
+def check_square(matrix, name):
+    """A matrix as an array, if it is square, not empty, and all finite numbers; else ValueError."""
     matrix = np.asarray(matrix)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
         raise ValueError("%s: expected a square matrix, got shape %s"
@@ -71,35 +72,39 @@ def _first(matrix, mask):
     return position(index), matrix[index]
 
 
-def gain_from_costs(D, tau=None, beta=None):
+def gain_from_costs(D, tau=None, beta=None, linear=False):
     """H from D: the smaller the cost, the bigger the gain; every row sums to 1.
 
-        tau:   H[l, k] proportional to exp(-D[l, k] / tau)
-        beta:  H[l, k] proportional to exp(-beta D[l, k] / max D), that is
-               softmax(-beta D / max D) over the row
+        tau:     H[l, k] proportional to exp(-D[l, k] / tau)
+        beta:    H[l, k] proportional to exp(-beta D[l, k] / max D), that is
+                 softmax(-beta D / max D) over the row
+        linear:  H[l, k] proportional to 1 - D[l, k] / max D
 
     D: C x C costs (see check_cost).
     tau: float > 0, in the unit of D; small: close to the identity.
-    beta: float >= 0; large: close to the identity, 0: uniform. Exactly one of
-        tau and beta is given.
+    beta: float >= 0; large: close to the identity, 0: uniform.
+    linear: bool. Exactly one of tau, beta and linear is given.
     Returns H, C x C float64.
     Raises ValueError.
     Source: Bertinetto et al. 2020, arXiv 1912.09393 (soft labels, beta).
     """
-    D = check_cost(D).astype(np.float64)
-    if (tau is None) == (beta is None):
-        raise ValueError("expected either tau or beta, got %s" % ("neither" if tau is None else "both"))
-    if tau is not None:
-        if not (np.isfinite(tau) and tau > 0):
-            raise ValueError("tau: expected a number above 0, got %g" % tau)
-        with np.errstate(over="ignore"):
-            exponent = -D / tau
+    H = check_cost(D).astype(np.float64)  # a copy, changed in place below: it may be large
+    if (tau is not None) + (beta is not None) + bool(linear) != 1:
+        raise ValueError("expected one of tau, beta and linear, got %d"
+                         % ((tau is not None) + (beta is not None) + bool(linear)))
+    if tau is not None and not (np.isfinite(tau) and tau > 0):
+        raise ValueError("tau: expected a number above 0, got %g" % tau)
+    if beta is not None and not (np.isfinite(beta) and beta >= 0):
+        raise ValueError("beta: expected a number of at least 0, got %g" % beta)
+    with np.errstate(over="ignore"):
+        H /= H.max() if tau is None else tau
+    if linear:
+        np.subtract(1, H, out=H)
     else:
-        if not (np.isfinite(beta) and beta >= 0):
-            raise ValueError("beta: expected a number of at least 0, got %g" % beta)
-        exponent = -beta * (D / D.max())
-    H = np.exp(exponent)  # the diagonal is exp(0), so no row sums to 0
-    return H / H.sum(axis=1, keepdims=True)
+        H *= -1 if beta is None else -beta
+        np.exp(H, out=H)
+    H /= H.sum(axis=1, keepdims=True)  # the diagonal was 1, so no row sums to 0
+    return H
 
 
 def smoothed_identity(n_classes, epsilon):

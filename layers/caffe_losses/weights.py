@@ -8,7 +8,7 @@ import numpy as np
 # Of NaN and Inf in what is checked here and in `losses`: the error that follows says all.
 warnings.filterwarnings("ignore", "invalid value encountered", RuntimeWarning, r"caffe_losses\.(losses|weights)$")
 
-KINDS = ("max_over_count", "balanced", "effective_number", "median_frequency")
+KINDS = ("max_over_count", "balanced", "inverse", "effective_number", "median_frequency")
 SCALES = ("sum", "sample", "classes", "none")
 
 
@@ -63,15 +63,16 @@ def position(index):
 
 
 def class_weights(counts, kind="max_over_count", beta=None, power=1.0, scale="sum",
-                  missing="zero"):
+                  missing="zero", present=None):
     """One weight per class from how often each class occurs.
 
     With n_c the count of class c, n their sum, L the number of classes:
 
         max_over_count    w_c = max_k n_k / n_c
         balanced          w_c = n / (L n_c)
+        inverse           w_c = 1 / n_c
         effective_number  w_c = (1 - beta) / (1 - beta^n_c)
-        median_frequency  w_c = median of the n_k > 0 / n_c
+        median_frequency  w_c = median of the f_k > 0 / f_c, f_c = n_c / m_c
 
     then w_c^power, then the scale:
 
@@ -85,21 +86,25 @@ def class_weights(counts, kind="max_over_count", beta=None, power=1.0, scale="su
     beta: float in [0, 1), for effective_number only (required there).
     power: float; 1 leaves the weights, 0.5 is a square root, 0 makes all equal.
     missing: what a class with count 0 gets: "zero" (weight 0) or "error".
+    present: L numbers m_c, for median_frequency of labels that stand in images: the
+        labelled pixels of the images that hold class c at all. None: the same for
+        all classes, as where every sample has one label.
     Returns L weights, float64; all 0 if all counts are 0.
     Raises ValueError.
     Source: scikit-learn (balanced); Cui et al. 2019, arXiv 1901.05555
-    (effective_number); Eigen and Fergus 2015, arXiv 1411.4734, on counts
-    (median_frequency).
+    (effective_number); Eigen and Fergus 2015, arXiv 1411.4734, section 6.3.2, and
+    SegNet, arXiv 1511.00561 (median_frequency).
     """
     counts = _checked_counts(counts, missing)
     if not 0 <= power < np.inf:
         raise ValueError("power: expected a number of at least 0, got %g" % power)
-    present = counts > 0
+    occurs = counts > 0
+    frequency = counts[occurs] if present is None else _frequency(counts, present)[occurs]
     weights = np.zeros(len(counts))
-    if not present.any():
+    if not occurs.any():
         return weights
     with np.errstate(over="ignore", invalid="ignore"):
-        weights[present] = _raw_weights(counts[present], len(counts), kind, beta) ** power
+        weights[occurs] = _raw_weights(counts[occurs], frequency, len(counts), kind, beta) ** power
         weights *= _scale_factor(weights, counts, scale)
     if not np.isfinite(weights).all():
         raise ValueError("power: expected one that leaves the weights finite, got %g" % power)
@@ -121,13 +126,23 @@ def _checked_counts(counts, missing):
     return counts
 
 
-def _raw_weights(counts, n_classes, kind, beta):
+def _frequency(counts, present):
+    present = np.asarray(present, np.float64)
+    if present.shape != counts.shape or not (present >= counts).all():
+        raise ValueError("present: expected for each of %d classes a number of at least its count, got %s"
+                         % (len(counts), present))
+    return np.divide(counts, present, out=np.zeros(len(counts)), where=counts > 0)
+
+
+def _raw_weights(counts, frequency, n_classes, kind, beta):
     if kind == "max_over_count":
         return counts.max() / counts
     if kind == "balanced":
         return counts.sum() / (n_classes * counts)
+    if kind == "inverse":
+        return 1 / counts
     if kind == "median_frequency":
-        return np.median(counts) / counts
+        return np.median(frequency) / frequency
     if kind == "effective_number":
         if beta is None or not 0 <= beta < 1:
             raise ValueError("beta: expected a number in [0, 1) with effective_number, got %s"

@@ -23,6 +23,11 @@ def test_beta_by_hand():
     np.testing.assert_allclose(H[2], [exp(-2) / total, exp(-4 / 3) / total, 1 / total], rtol=1e-14)
 
 
+def test_linear_by_hand():
+    np.testing.assert_allclose(gains.gain_from_costs(D, linear=True),
+                               [[.6, .4, 0], [.4, .6, 0], [0, .25, .75]], rtol=1e-14)
+
+
 def test_the_loop():
     for l in range(3):
         for tau in (.1, 1, 10):
@@ -37,7 +42,7 @@ def test_limits():
 
 
 @pytest.mark.parametrize("options", [
-    {}, {"tau": 1, "beta": 1}, {"tau": 0}, {"tau": -1}, {"tau": np.nan}, {"beta": -1}, {"beta": np.inf}])
+    {}, {"tau": 1, "beta": 1}, {"tau": 1, "linear": True}, {"beta": 1, "linear": True}, {"tau": 0}, {"tau": -1}, {"tau": np.nan}, {"beta": -1}, {"beta": np.inf}])
 def test_bad_options(options):
     with pytest.raises(ValueError, match="expected"):
         gains.gain_from_costs(D, **options)

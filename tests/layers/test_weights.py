@@ -56,9 +56,29 @@ def test_effective_number_with_beta_0_weighs_all_the_same():
         class_weights(COUNTS, "effective_number", beta=0, scale="none"), [1, 1, 1])
 
 
+def test_inverse_by_hand():
+    np.testing.assert_allclose(class_weights(COUNTS, "inverse", scale="none"), [1 / 90, 1 / 9, 1])
+
+
 def test_median_frequency_by_hand():
     np.testing.assert_allclose(class_weights(COUNTS, "median_frequency", scale="none"), [.1, 1, 9])
     np.testing.assert_allclose(class_weights([8, 0, 2], "median_frequency", scale="none"), [.625, 0, 2.5])
+
+
+def test_median_frequency_of_pixels_by_the_loop():
+    images = [np.array([0, 0, 0, 1]), np.array([0, 1, 1, 1, 1, 1]), np.array([2, 0])]
+    frequency = []
+    for c in range(3):
+        holding = [image for image in images if c in image]
+        frequency.append(sum((image == c).sum() for image in holding) / sum(image.size for image in holding))
+    assert frequency == [5 / 12, 6 / 10, 1 / 2]
+    w = class_weights([5, 6, 1], "median_frequency", scale="none", present=[12, 10, 2])
+    np.testing.assert_allclose(w, np.median(frequency) / frequency)
+    np.testing.assert_allclose(
+        class_weights([5, 6, 0, 1], "median_frequency", scale="none", present=[12, 10, 0, 2])[[0, 1, 3]], w)
+    for bad in ([12, 5, 2], [12, 10], [12, np.nan, 2]):
+        with pytest.raises(ValueError, match="present: expected for each of 3 classes"):
+            class_weights([5, 6, 1], "median_frequency", present=bad)
 
 
 @pytest.mark.parametrize("kind", KINDS)
