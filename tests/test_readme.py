@@ -8,10 +8,10 @@ import re
 import shutil
 import sys
 
-import numpy as np
 import pytest
 
 import real_nets
+import user_files
 
 caffe = pytest.importorskip("caffe")
 
@@ -42,21 +42,11 @@ SOLVER = 'net: "train_val.prototxt" base_lr: .1 lr_policy: "fixed" max_iter: 3 s
 @pytest.fixture
 def checkout(tmp_path):
     """A copy of the project, with the files that README takes for granted in a user's folder."""
-    import lmdb
-    from caffe.proto import caffe_pb2
     top = str(tmp_path / "caffe losses")  # a name with a space, as a user may have
     for name in ("layers", "prototxt", "tools", "examples"):
         shutil.copytree(os.path.join(real_nets.CHECKOUT, name), os.path.join(top, name),
                         ignore=shutil.ignore_patterns("output", "__pycache__"))
-    np.save(os.path.join(top, "H.npy"), np.eye(7))
-    np.savetxt(os.path.join(top, "D.csv"), 1 - np.eye(7), delimiter=",")
-    with open(os.path.join(top, "tree.txt"), "w") as file:
-        file.write("a\n b\n  c\n  d\n e\n")
-    with open(os.path.join(top, "classes.txt"), "w") as file:
-        file.write("e\nc\nd\n")
-    with lmdb.open(os.path.join(top, "train_lmdb"), map_size=2 ** 20).begin(write=True) as transaction:
-        for i in range(9):
-            transaction.put(b"%08d" % i, caffe_pb2.Datum(label=i % 3, data=b"x").SerializeToString())
+    user_files.write(top)
     layers = [block for block in re.findall(r"```\n(layer.*?)```", README, re.S)]
     assert len(layers) == 1
     for name, text in (("train_val.prototxt", NET + layers[0]), ("solver.prototxt", SOLVER)):

@@ -1,30 +1,43 @@
 #!/usr/bin/env python
 """Make H, the gain matrix of an infogain loss, and write it to a file.
 
-H[true class, predicted class] is a gain: a bigger entry attracts probability to
-that class. It is made from one of
+H[true class, predicted class] is a gain (a similarity): a bigger entry attracts probability to
+that class. It is made from at most one of
 
-  MATRIX          H itself, as it is (.npy, .csv, .binaryproto)
-  --distances D   a matrix of costs, 0 on the diagonal: the farther, the less gain
-  --tree TREE     a text file whose indentation groups the classes; the distance of
-                  two classes is the height of their lowest common ancestor; with --names
-                  for the order of the labels, else the classes are in the text's order
-  --smoothing E   uniform label smoothing, (1 - E) I + E / C
+  MATRIX           H itself, as it is: a file of gains, in any of the formats below
+  --distances D    a file with costs, D[true class, predicted class], 0 on the diagonal
+  --tree TREE      a class tree; the distance of two classes is the height of their lowest
+                   common ancestor. Indented text, Newick, or a .csv of edges group,member
+                   or group,member,length
+  --confusion F    a confusion matrix [true, predicted] of another classifier: the distance of
+                   two classes is 1 if it never confuses them, 0 if it always does
+  --embeddings F   a vector for each class, a row each: the distance of two classes is that
+                   of their vectors
+  --smoothing E    uniform label smoothing, (1 - E) I + E / C
 
-and / or from class weights w, which multiply its rows (alone: H = diag(w)):
+where all distances go to gains by one of --tau, --softmax-beta and --linear (near classes get a
+large gain, rows then sum to 1); and from class weights w, which multiply its rows (alone: H =
+diag(w)), given by one of
 
-  --counts, --labels   how often each class occurs, or the labels to count
+  --class-weights  the weights themselves
+  --counts         how often each class occurs
+  --labels         the data, whose labels are counted
+
+The ending of the file says the format: .binaryproto (what Caffe's InfogainLoss reads), .npy, .csv,
+.json.
 
 examples:
   make_h.py H.npy -o infogainH.binaryproto
   make_h.py --tree tree.txt --names classes.txt --tau 0.75 -o infogainH.binaryproto --plot H.png
   make_h.py --distances D.csv --softmax-beta 4 -o infogainH.binaryproto
+  make_h.py --confusion confusion.csv --linear -o infogainH.binaryproto
+  make_h.py --embeddings word2vec.npy --metric cosine --tau 0.2 -o infogainH.binaryproto
+  make_h.py --class-weights 1,2,10 -o infogainH.binaryproto
   make_h.py --counts 90,9,1 --weights balanced -o infogainH.binaryproto
   make_h.py --labels train_lmdb --weights effective_number --beta 0.999 -o infogainH.binaryproto
 """
 from __future__ import division, print_function
 
-import argparse
 import json
 import os
 import sys
@@ -40,79 +53,97 @@ import numpy as np
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 
-from caffe_losses import command, gains, matrix_files, trees, weights
+from caffe_losses import command, costs, gains, matrix_files, summary, tree_text, trees, weights
 
 # the largest C with C x C float32 in the 2 GiB of a protobuf message
 MAX_CLASSES = int((matrix_files.MAX_BYTES / 4) ** .5) - 1
+
+DISTANCES = ("distances", "tree", "confusion", "embeddings")
+CONVERSIONS = ("tau", "softmax_beta", "linear")
+COUNTS = ("counts", "labels")
 
 
 def main():
     parser = _parser()
     args = parser.parse_args()
     _check_together(parser, args)
-    names = _read_names(args.names) if args.names is not None else None
-    costs, names = _costs(args, names)
-    gain = _gain(args, costs, names)
-    H = gain if args.counts is None and args.labels is None else _weighted(args, gain, names)
+    names = None if args.names is None else command.read_names(args.names)
+    D, names = _distances(args, names)
+    gain = _gain(args, D, names)
+    w = _weights(args, gain, names)
+    H = gain if w is None else gains.weighted_gain(w, gain)
     _check_result(H, args, names)
-    matrix_files.write_files(_writers(args, costs, H, names))
+    matrix_files.write_files(_writers(args, D, H, names))
     _report(args, H, names)
 
 
 def _parser():
     parser = command.Parser(description=__doc__)
-    parser.add_argument("matrix", nargs="?", metavar="MATRIX", help="file with H as it is")
-    parser.add_argument("--distances", metavar="D", help="file with a cost matrix D[true, predicted]")
-    parser.add_argument("--tree", help="text file with a class tree ('name: height' sets a group's height, "
-                        "else it is 1 above its highest child)")
-    parser.add_argument("--smoothing", type=float, metavar="E", help="uniform label smoothing, 0..1")
-    parser.add_argument("--tau", type=float, help="distances to gains: exp(-D / tau), rows then sum to 1; "
-                        "the smaller tau, the closer to the identity")
-    parser.add_argument("--softmax-beta", type=float, metavar="B", help="distances to gains: softmax of "
-                        "-B D / max D; the bigger B, the closer to the identity")
-    parser.add_argument("--counts", type=_numbers, metavar="N,N,...", help="samples of each class")
-    parser.add_argument("--labels", metavar="SOURCE", help="labels to count: an LMDB, an HDF5 file or list, "
-                        "a text file with the label last on each line, a .npy")
-    parser.add_argument("--weights", choices=weights.KINDS,
-                        help="class weights from the counts (default: balanced)")
-    parser.add_argument("--beta", type=float, help="of effective_number, in [0, 1), for instance 0.999")
-    parser.add_argument("--power", type=float, help="softens the weights; 0.5: square root")
-    parser.add_argument("--scale", choices=weights.SCALES, help="of the weights; sample: "
-                        "the average sample weighs 1, so the learning rate keeps its meaning (default); sum: "
-                        "they sum to 1; classes: to the number of classes; none: as they are")
-    parser.add_argument("--n-classes", type=int, metavar="C", help="number of classes, if nothing else tells")
-    parser.add_argument("--ignore-label", type=int, help="label that is not counted")
-    parser.add_argument("--names", metavar="FILE", help="class names, one a line, in the order of the labels")
-    parser.add_argument("-o", "--output", required=True, metavar="FILE",
-                        help="where H goes (.binaryproto, .npy, .csv)")
-    parser.add_argument("--distances-out", metavar="FILE", help="also write the cost matrix D")
-    parser.add_argument("--plot", metavar="PNG", help="also draw H")
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    group = parser.add_argument_group("H is made from")
+    group.add_argument("matrix", nargs="?", metavar="MATRIX", help="file with H, taken as it is: gains, not distances")
+    group.add_argument("--distances", metavar="D", help="file with costs (the bigger, the worse the mistake)")
+    group.add_argument("--tree", help="file with a class tree; with --names for the order of the labels, else the "
+                       "classes are in the text's order. In indented text 'name: height' sets a group's height; else a "
+                       "group is as much above its highest member as the branch to it is long, 1 if that is not given")
+    group.add_argument("--confusion", metavar="F", help="file with a confusion matrix: classes that are often confused "
+                       "become near, and mistaking them costs less")
+    group.add_argument("--embeddings", metavar="F", help="file with a row for each class: classes with similar vectors "
+                       "become near")
+    group.add_argument("--metric", choices=costs.METRICS, help="of --embeddings (default: cosine)")
+    group.add_argument("--smoothing", type=float, metavar="E", help="uniform label smoothing, 0..1")
+    group = parser.add_argument_group("distances D go to gains H by")
+    group.add_argument("--tau", type=float, help="exp(-D / tau), rows then divided by their sums; the smaller tau, the "
+                       "closer to the identity")
+    group.add_argument("--softmax-beta", type=float, metavar="B", help="softmax of -B D / max D over each row; the "
+                       "bigger B, the closer to the identity")
+    group.add_argument("--linear", action="store_true", default=None, help="1 - D / max D, rows then divided by their "
+                       "sums: the farthest classes get 0")
+    group = parser.add_argument_group("class weights")
+    group.add_argument("--class-weights", type=command.numbers, metavar="W", help="a weight for each class, taken as "
+                       "they are: 1,2,10 or a file of numbers (.npy, text)")
+    group.add_argument("--counts", type=command.numbers, metavar="N", help="samples of each class: 90,9,1 or a file of "
+                       "numbers")
+    group.add_argument("--labels", metavar="SOURCE", help="labels to count: an LMDB, an HDF5 file or list, "
+                       "a text file with the label last on each line, a .npy")
+    group.add_argument("--ignore-label", type=int, metavar="L", help="label that is not counted")
+    group.add_argument("--weights", choices=weights.KINDS, help="class weights from the counts (default: balanced)")
+    group.add_argument("--beta", type=float, help="of effective_number, in [0, 1), for instance 0.999")
+    group.add_argument("--power", type=float, help="softens the weights; 0.5: square root")
+    group.add_argument("--scale", choices=weights.SCALES, help="of the weights; sample: the average sample weighs 1, "
+                       "so the learning rate keeps its meaning (default); sum: they sum to 1; classes: to the number "
+                       "of classes; none: as they are")
+    group = parser.add_argument_group("classes and files")
+    group.add_argument("--n-classes", type=int, metavar="C", help="number of classes, if nothing else tells")
+    group.add_argument("--names", metavar="FILE", help="class names, one a line, in the order of the labels")
+    group.add_argument("-o", "--output", required=True, metavar="FILE", help="where H goes")
+    group.add_argument("--distances-out", metavar="FILE", help="also write the distances D")
+    group.add_argument("--plot", metavar="PNG", help="also draw H")
+    group.add_argument("--json", action="store_true", help="print the summary as JSON")
     return parser
 
 
 def _check_together(parser, args):
     """Refuse options that mean nothing together."""
-    gain = [name for name in ("matrix", "distances", "tree", "smoothing") if getattr(args, name) is not None]
-    if len(gain) > 1:
-        parser.error("expected one of MATRIX, --distances, --tree and --smoothing, got %d" % len(gain))
-    if args.counts is not None and args.labels is not None:
-        parser.error("expected either --counts or --labels, got both")
-    weighted = args.counts is not None or args.labels is not None
-    if not gain and not weighted:
-        parser.error("expected MATRIX, --distances, --tree, --smoothing, --counts or --labels, got none")
-    has_costs = args.distances is not None or args.tree is not None
-    conversions = (args.tau is not None) + (args.softmax_beta is not None)
-    if conversions != has_costs:
-        parser.error("expected either --tau or --softmax-beta with --distances or --tree, and only there; "
-                     "got %d of them" % conversions)
-    if args.distances_out and not has_costs:
-        parser.error("--distances-out: expected --distances or --tree, got neither")
-    for name in ("weights", "power", "scale"):
-        if getattr(args, name) is not None and not weighted:
-            parser.error("--%s: expected with --counts or --labels only" % name)
-    if args.ignore_label is not None and args.labels is None:
-        parser.error("--ignore-label: expected with --labels only")
+    def given(*names):
+        return [_option(name) for name in names if getattr(args, name) is not None]
+
+    def only_with(options, needed, needs):
+        if options and not needed:
+            parser.error("%s: expected with %s only" % (options[0], needs))
+
+    for group in (("matrix",) + DISTANCES + ("smoothing",), ("class_weights",) + COUNTS, CONVERSIONS):
+        if len(given(*group)) > 1:
+            parser.error("expected one of %s, got %s" % (_either(group), " and ".join(given(*group))))
+    sources = ("matrix",) + DISTANCES + ("smoothing", "class_weights") + COUNTS
+    if not given(*sources):
+        parser.error("expected %s, got none" % _either(sources))
+    has_distances, counted = given(*DISTANCES), given(*COUNTS)
+    if has_distances and not given(*CONVERSIONS):
+        parser.error("%s: expected %s to make gains of distances, got none" % (has_distances[0], _either(CONVERSIONS)))
+    only_with(given(*(CONVERSIONS + ("distances_out",))), has_distances, _either(DISTANCES))
+    only_with(given("metric"), args.embeddings is not None, "--embeddings")
+    only_with(given("weights", "power", "scale"), counted, _either(COUNTS))
+    only_with(given("ignore_label"), args.labels is not None, "--labels")
     if (args.beta is not None) != (args.weights == "effective_number"):
         parser.error("--beta: expected with --weights effective_number, and only there")
     outputs = [path for path in (args.output, args.distances_out, args.plot) if path is not None]
@@ -122,37 +153,38 @@ def _check_together(parser, args):
         parser.error("--n-classes: expected at least 1, got %d" % args.n_classes)
 
 
-def _numbers(text):
-    try:
-        return [float(number) for number in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError("expected numbers with commas between them, got %r" % text)
+def _option(name):
+    return "MATRIX" if name == "matrix" else "--" + name.replace("_", "-")
 
 
-def _read_names(path):
-    names = [line.strip() for line in command.read_text(path).splitlines() if line.strip()]
-    if not names:
-        raise ValueError("%s: expected class names, one a line, got none" % path)
-    return names
+def _either(names):
+    options = [_option(name) for name in names]
+    return ", ".join(options[:-1]) + " or " + options[-1]
 
 
-def _costs(args, names):
+def _distances(args, names):
     """(D or None, names): the tree knows its classes' names."""
-    if args.distances is not None:
-        return gains.check_cost(matrix_files.read_matrix(args.distances), args.distances), names
-    if args.tree is None:
-        return None, names
-    text = command.read_text(args.tree)
+    path = next((path for path in map(vars(args).get, DISTANCES) if path is not None), None)
+    if args.tree is not None:
+        text = command.read_text(path)
+    elif path is not None:
+        matrix = matrix_files.read_matrix(path)
     try:
-        return trees.tree_costs(trees.parse_tree(text), names)
+        if args.tree is not None:
+            return trees.tree_costs(tree_text.parse_tree(text, edges=path.lower().endswith(".csv")), names)
+        if args.confusion is not None:
+            return costs.costs_from_confusion(matrix), names
+        if args.embeddings is not None:
+            return costs.costs_from_embeddings(matrix, args.metric or "cosine"), names
     except ValueError as error:
-        raise ValueError("%s: %s" % (args.tree, error))
+        raise ValueError("%s: %s" % (path, error))
+    return None if path is None else gains.check_cost(matrix, path), names
 
 
-def _gain(args, costs, names):
+def _gain(args, D, names):
     """H before the weights; None for the identity."""
-    if costs is not None:
-        return gains.gain_from_costs(costs, args.tau, args.softmax_beta)
+    if D is not None:
+        return gains.gain_from_costs(D, args.tau, args.softmax_beta, args.linear)
     if args.smoothing is not None:
         n_classes = _n_classes(args, names)
         if n_classes is None:
@@ -169,7 +201,7 @@ def _gain(args, costs, names):
 
 def _n_classes(args, names):
     """The number of classes as far as the options tell, or None."""
-    known = [names, args.counts]
+    known = [names, args.counts, args.class_weights]
     n_classes = args.n_classes or next((len(k) for k in known if k is not None), None)
     if n_classes is not None and n_classes > MAX_CLASSES:
         raise ValueError("--n-classes: expected at most %d, the most a .binaryproto can hold, got %d"
@@ -177,11 +209,15 @@ def _n_classes(args, names):
     return n_classes
 
 
-def _weighted(args, gain, names):
-    counts = args.counts if args.counts is not None else _count(args, gain, names)
-    w = weights.class_weights(counts, args.weights or "balanced", args.beta,
-                              1.0 if args.power is None else args.power, args.scale or "sample")
-    return gains.weighted_gain(w, gain)
+def _weights(args, gain, names):
+    """One weight per class, or None."""
+    if args.class_weights is not None:
+        return weights.check_weights(args.class_weights)
+    counts = args.counts
+    if args.labels is not None:
+        counts = _count(args, gain, names)
+    return None if counts is None else weights.class_weights(
+        counts, args.weights or "balanced", args.beta, 1.0 if args.power is None else args.power, args.scale or "sample")
 
 
 def _count(args, gain, names):
@@ -212,32 +248,27 @@ def _check_result(H, args, names):
                              % (what, len(H), len(H), len(H), size))
 
 
-def _writers(args, costs, H, names):
+def _writers(args, D, H, names):
     """What to write where: all the files, or none if one cannot be written."""
     writers = [(args.output, matrix_files.matrix_writer(args.output, H))]
     if args.distances_out is not None:
-        writers.append((args.distances_out, matrix_files.matrix_writer(args.distances_out, costs)))
+        writers.append((args.distances_out, matrix_files.matrix_writer(args.distances_out, D)))
     if args.plot is not None:
         from caffe_losses.plots import matrix_picture
-        writers.append((args.plot, matrix_picture(args.plot, H, names, "gain H")))
+        writers.append((args.plot, matrix_picture(args.plot, H, names)))
     return writers
 
 
 def _report(args, H, names):
     H = np.asarray(H, np.float32)
-    rows = H.sum(axis=1, dtype=np.float64)
-    summary = {"output": args.output, "n_classes": len(H), "row_sums": [rows.min(), rows.max()],
-               "symmetric": bool((H == H.T).all()), "smallest": float(H.min()), "largest": float(H.max())}
-    warnings = _warnings(H)
+    figures, warnings = summary.summarise(H), summary.warnings_about(H)
     if args.json:
-        print(json.dumps(dict(summary, warnings=warnings), sort_keys=True))
+        print(json.dumps(dict(figures, output=args.output, warnings=warnings), sort_keys=True))
         return
-    print("%s: H, %d x %d, entries %.4g to %.4g, row sums %.4g to %.4g, %ssymmetric"
-          % (args.output, len(H), len(H), summary["smallest"], summary["largest"], rows.min(), rows.max(),
-             "" if summary["symmetric"] else "not "))
+    print("%s: %s" % (args.output, summary.in_words(figures)))
     if args.tree is not None:
         print("classes, in the order of %s: %s" % (args.names or "the tree (--names sets another)", _listed(names)))
-    for path, what in ((args.distances_out, "D, the costs it was made from"), (args.plot, "H as a picture")):
+    for path, what in ((args.distances_out, "D, the distances it was made from"), (args.plot, "H as a picture")):
         if path:
             print("%s: %s" % (path, what))
     for warning in warnings:
@@ -251,16 +282,6 @@ def _report(args, H, names):
 def _listed(names):
     shown = ["%d %s" % pair for pair in enumerate(names[:12])]
     return ", ".join(shown + ["..."] * (len(names) > 12))
-
-
-def _warnings(H):
-    negative = gains.negative_entries(H)
-    found = [negative] if negative else []
-    empty = np.flatnonzero(~H.any(axis=1))
-    if len(empty):
-        found.append("H has nothing in row %s: a sample of that class is not trained on"
-                     % ", ".join(map(str, empty[:10])) + (" ..." if len(empty) > 10 else ""))
-    return found
 
 
 if __name__ == "__main__":

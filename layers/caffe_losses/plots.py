@@ -6,60 +6,99 @@ import warnings
 
 import numpy as np
 
+DPI = 150
+MOST_NAMED = 100  # classes; of more, only some are named
+MOST_WRITTEN = 12  # classes whose entries are written into their cells
+MOST_CELLS = 1600  # a side; below two dots a cell nothing could be told apart
 
-def matrix_picture(path, matrix, names=None, title=None):
+
+def matrix_picture(path, matrix, names=None, title="gain H"):
     """A function that writes a heat map of a matrix to an open file.
 
     path: str; its ending is the format (.png, .pdf, .svg ...).
     matrix: C x C, [true, predicted]. names: C class names; None: their numbers.
-    title: str or None.
+    title: str, what the matrix is.
     Raises ValueError for a format that matplotlib cannot write.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    size = min(12, 3.2 + .34 * len(matrix))
-    figure = Figure(figsize=(size + .9, size))
+    side = _side(len(matrix))
+    figure = Figure(figsize=(side + 1.5, side + .5))
     kinds = FigureCanvasAgg(figure).get_supported_filetypes()
     kind = os.path.splitext(path)[1][1:].lower()
     if kind not in kinds:
         raise ValueError("%s: expected a picture that ends in .%s" % (path, ", .".join(sorted(kinds))))
     axes = figure.add_subplot(1, 1, 1)
     image = draw_matrix(axes, matrix, names)
-    figure.colorbar(image, ax=axes, fraction=.046, pad=.03)
-    if title:
-        axes.set_title(title)
+    figure.colorbar(image, ax=axes, fraction=.046, pad=.02)
+    if _logarithmic(matrix):
+        title += " (log scale%s)" % ("" if np.all(matrix) else "; grey: 0")
+    axes.set_title(title)
 
     def write(file):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of letters that the font lacks
-            figure.savefig(file, format=kind, dpi=150, bbox_inches="tight")
+            figure.savefig(file, format=kind, dpi=DPI, bbox_inches="tight")
     return write
+
+
+def _side(n_classes):
+    """The side of the heat map in inches: room for an entry, or at least for a name, in each cell."""
+    cell = .45 if n_classes <= MOST_WRITTEN else .34 if n_classes <= 40 else .17
+    return min(16, max(3, cell * n_classes))
 
 
 def draw_matrix(axes, matrix, names=None):
     """Draw a heat map of a C x C matrix into matplotlib axes; returns the image.
 
-    Entries are written into the cells of a small matrix, and every class is named
-    as long as the names can be read.
+    Entries are written into the cells of a small matrix; of up to 100 classes each
+    is named, of more every second, every third ... Colours are on a logarithmic
+    scale where the entries differ by more than a factor of 100: else the
+    diagonal would leave nothing to be seen of the rest.
     """
-    matrix = np.asarray(matrix)
+    from matplotlib.colors import LogNorm
+    matrix = np.asarray(matrix, np.float64)
     n_classes = len(matrix)
-    image = axes.imshow(matrix, cmap="viridis", interpolation="nearest")
-    if n_classes <= 40:
-        shown = np.arange(n_classes)
-    else:
-        shown = np.unique(np.linspace(0, n_classes - 1, 20).astype(int))
+    norm = None
+    cells = _largest_in_blocks(matrix, -(-n_classes // MOST_CELLS))
+    if _logarithmic(matrix):
+        positive = matrix[matrix > 0]
+        norm = LogNorm(vmin=max(positive.min(), positive.max() * 1e-6), vmax=positive.max())
+        cells = np.ma.masked_equal(cells, 0)
+        axes.set_facecolor("lightgrey")
+    image = axes.imshow(cells, cmap="viridis", norm=norm, interpolation="nearest",
+                        extent=(-.5, n_classes - .5, n_classes - .5, -.5))
+    _name_classes(axes, n_classes, names)
+    if n_classes <= MOST_WRITTEN:
+        _write_entries(axes, matrix, image)
+    return image
+
+
+def _logarithmic(matrix):
+    matrix = np.asarray(matrix)
+    return bool((matrix >= 0).all() and ((matrix > 0) & (matrix < matrix.max() / 100)).any())
+
+
+def _largest_in_blocks(matrix, size):
+    """The largest entry of each block of size x size, so that a small picture lacks none."""
+    starts = np.arange(0, len(matrix), size)
+    if size == 1:
+        return matrix
+    return np.maximum.reduceat(np.maximum.reduceat(matrix, starts, axis=0), starts, axis=1)
+
+
+def _name_classes(axes, n_classes, names):
+    every = -(-n_classes // MOST_NAMED)
+    shown = np.arange(0, n_classes, every)
     text = [str(i) if names is None else _label(names[i]) for i in shown]
+    size = 8 if n_classes <= 40 else 7
     axes.set_xticks(shown)
     axes.set_yticks(shown)
-    axes.set_xticklabels(text, rotation=45 if names else 0, ha="right" if names else "center",
-                         rotation_mode="anchor" if names else None)
-    axes.set_yticklabels(text)
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("true class")
-    if n_classes <= 12:
-        _write_entries(axes, matrix)
-    return image
+    axes.set_xticklabels(text, rotation=90 if names or len(shown) > 20 else 0, fontsize=size)
+    axes.set_yticklabels(text, fontsize=size)
+    ending = {1: "", 2: " (every 2nd named)", 3: " (every 3rd named)"}.get(every, " (every %dth named)" % every)
+    axes.set_xlabel("predicted class" + ending)
+    axes.set_ylabel("true class" + ending)
 
 
 def _label(name, longest=24):
@@ -71,8 +110,16 @@ def _label(name, longest=24):
     return name.replace(u"$", u"\\$")
 
 
-def _write_entries(axes, matrix):
-    middle = (matrix.min() + matrix.max()) / 2
+def _write_entries(axes, matrix, image):
     for (row, column), value in np.ndenumerate(matrix):
-        axes.text(column, row, "%.2g" % value, ha="center", va="center", fontsize=8,
-                  color="black" if value > middle else "white")
+        shade = image.norm(value)  # masked for the 0 of a logarithmic scale, which is light grey
+        axes.text(column, row, _short(value), ha="center", va="center", fontsize=8,
+                  color="white" if not np.ma.is_masked(shade) and shade < .5 else "black")
+
+
+def _short(value):
+    text = "%.2g" % value
+    if len(text) > 5 or "e" in text:  # 0.00032: 3e-4
+        text = "%.0e" % value
+        text = text.replace("e-0", "e-").replace("e+0", "e+")
+    return text

@@ -111,6 +111,20 @@ def class_weights(counts, kind="max_over_count", beta=None, power=1.0, scale="su
     return weights
 
 
+def check_weights(weights):
+    """Weights as a float array, one for each class, if they can serve as class weights.
+
+    weights: L numbers, finite, not negative, not all 0. Raises ValueError, naming the first bad one.
+    """
+    w = np.asarray(weights, np.float64)
+    bad = ~(np.isfinite(w) & (w >= 0))
+    if bad.any():
+        raise ValueError("class weights: expected numbers of at least 0, got %g for class %d" % (w[bad][0], np.argmax(bad)))
+    if w.ndim != 1 or not w.any():
+        raise ValueError("class weights: expected at least one above 0, got %s" % ("none" if w.size else "no numbers"))
+    return w
+
+
 def _checked_counts(counts, missing):
     counts = np.asarray(counts, np.float64)
     if counts.ndim != 1 or not len(counts):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import real_nets
-from caffe_losses import gains
+from caffe_losses import costs, gains
 from caffe_losses.matrix_files import read_matrix, write_matrix
 
 EXAMPLE = os.path.join(real_nets.CHECKOUT, "examples", "fashion_mnist")
@@ -46,7 +46,8 @@ def test_from_a_matrix_bit_for_bit_and_as_caffe_reads_it(folder):
     from caffe.proto import caffe_pb2
     out = make_h(folder, "H.npy", "-o", "infogainH.binaryproto")
     assert out.splitlines() == [
-        "infogainH.binaryproto: H, 3 x 3, entries 0.125 to 1.125, row sums 1.375 to 1.375, symmetric",
+        "infogainH.binaryproto: H, 3 x 3, entries 0.125 to 1.125, row sums 1.375 to 1.375, symmetric, "
+        "least loss 0.8252 (0.8252 to 0.8252 a class)",
         "next: %s --loss InfogainLoss --source infogainH.binaryproto"
         % os.path.join(real_nets.CHECKOUT, "tools", "make_net.py")]
     proto = caffe_pb2.BlobProto()
@@ -99,6 +100,40 @@ def test_the_tree_of_the_example(folder):
         for j in range(10):
             together = any(i in group and j in group for group in groups)
             assert costs[i, j] == (0 if i == j else 1 if together else 3)
+
+
+def test_trees_in_every_form(folder):
+    expected = made(folder, "--tree", "tree.txt", "--tau", "1")
+    for name, text in (("tree.nwk", u"((T-shirt:1,shirt:1)tops:2,b\u00f6ot:3);"),
+                       ("tree.csv", u"parent,child,length\nall,tops,2\ntops,T-shirt,1\ntops,shirt,1\nall,b\u00f6ot,3")):
+        with io.open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+            file.write(text)
+        np.testing.assert_array_equal(made(folder, "--tree", name, "--tau", "1", "--names", "names.txt"), expected)
+
+
+def test_linear_from_confusion_and_embeddings(folder):
+    counts = np.array([[8, 2, 0], [1, 9, 0], [0, 5, 5]])
+    vectors = np.array([[1, 0], [0, 2], [-3, 0.]])
+    write_matrix(os.path.join(folder, "counts.csv"), counts)
+    np.save(os.path.join(folder, "vectors.npy"), vectors)
+    for arguments, D in ((["--confusion", "counts.csv"], costs.costs_from_confusion(counts)),
+                         (["--embeddings", "vectors.npy"], costs.costs_from_embeddings(vectors, "cosine")),
+                         (["--embeddings", "vectors.npy", "--metric", "euclidean"],
+                          costs.costs_from_embeddings(vectors, "euclidean"))):
+        H = made(folder, "--linear", "--distances-out", "out.npy", *arguments)
+        np.testing.assert_array_equal(np.load(os.path.join(folder, "out.npy")), D)
+        np.testing.assert_allclose(H, gains.gain_from_costs(D, linear=True), rtol=1e-6)
+
+
+def test_class_weights(folder):
+    for name, text in (("w.txt", "1 2.5\n10 # the last\n"), ("w.csv", "1,2.5,10")):
+        with open(os.path.join(folder, name), "w") as file:
+            file.write(text)
+    np.save(os.path.join(folder, "w.npy"), [1, 2.5, 10])
+    for source in ("1,2.5,10", "w.txt", "w.csv", "w.npy"):
+        np.testing.assert_array_equal(made(folder, "--class-weights", source), np.diag([1, 2.5, 10]))
+    np.testing.assert_allclose(made(folder, "--class-weights", "w.txt", "--distances", "D.csv", "--tau", "1"),
+                               gains.gain_from_costs(D, tau=1) * [[1], [2.5], [10]], rtol=1e-6)
 
 
 def test_from_counts(folder):
@@ -155,8 +190,10 @@ def test_from_labels(folder, kind):
 
 def test_json(folder):
     summary = json.loads(make_h(folder, "H.npy", "-o", "H.csv", "--json"))
+    least = 1.375 * np.log(1.375) - 1.125 * np.log(1.125) - .25 * np.log(.125)
     assert summary == {"output": "H.csv", "n_classes": 3, "row_sums": [1.375, 1.375], "symmetric": True,
-                       "smallest": .125, "largest": 1.125, "warnings": []}
+                       "smallest": .125, "largest": 1.125, "warnings": [], "diagonal": False,
+                       "least_loss": [pytest.approx(least)] * 3}
 
 
 def test_plot(folder):
@@ -168,19 +205,32 @@ def test_plot(folder):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    ([], "expected MATRIX, --distances, --tree, --smoothing, --counts or --labels, got none"),
-    (["H.npy", "--tree", "tree.txt"], "expected one of MATRIX"),
-    (["--distances", "D.csv"], "expected either --tau or --softmax-beta"),
-    (["--distances", "D.csv", "--tau", "1", "--softmax-beta", "1"], "expected either --tau or --softmax-beta"),
+    ([], "expected MATRIX, --distances, --tree, --confusion, .* --counts or --labels, got none"),
+    (["H.npy", "--tree", "tree.txt"], "expected one of MATRIX, .* got MATRIX and --tree"),
+    (["--distances", "D.csv"], "--distances: expected --tau, --softmax-beta or --linear to make gains of distances, got none"),
+    (["--distances", "D.csv", "--tau", "1", "--softmax-beta", "1"], "expected one of --tau, --softmax-beta or --linear"),
+    (["--distances", "D.csv", "--linear", "--softmax-beta", "1"], "got --softmax-beta and --linear"),
+    (["--confusion", "D.csv", "--linear", "--metric", "cosine"], "--metric: expected with --embeddings only"),
+    (["--confusion", "none.csv", "--linear"], "none.csv: confusion: expected samples of every true class"),
+    (["--embeddings", "D.csv", "--linear", "--metric", "taxi"], "--metric: invalid choice"),
+    (["--embeddings", "none.csv", "--linear"], "none.csv: embeddings: expected no row of zeros"),
+    (["--class-weights", "1,-1"], "class weights: expected numbers of at least 0, got -1 for class 1"),
+    (["--class-weights", "0,0"], "class weights: expected at least one above 0, got none"),
+    (["--class-weights", "missing.txt"], "--class-weights: expected numbers with commas between them, or a file of them"),
+    (["--class-weights", "names.txt"], "--class-weights: expected numbers in the file names.txt"),
+    (["--class-weights", "H.npy"], "--class-weights: expected numbers in the file H.npy .expected a row of numbers"),
+    (["--class-weights", "lying.npy"], "--class-weights: expected numbers in the file lying.npy"),
+    (["--class-weights", "1,2", "--counts", "1,2"], "got --class-weights and --counts"),
+    (["--class-weights", "1,2", "--scale", "sum"], "--scale: expected with --counts or --labels only"),
     (["--distances", "D.csv", "--tau", "-1"], "tau: expected a number above 0, got -1"),
-    (["H.npy", "--tau", "1"], "expected either --tau or --softmax-beta"),
+    (["H.npy", "--tau", "1"], "--tau: expected with --distances, --tree, --confusion or --embeddings only"),
     (["D.csv"], "D.csv: expected a gain, got what looks like distances .*give it as --distances"),
     (["--distances", "H.npy", "--tau", "1"], "H.npy at .0, 0.: expected a cost matrix, with 0 on the diagonal"),
     (["missing.npy"], "missing.npy: cannot be read: No such file"),
     (["names.txt"], "names.txt: expected a file that ends in"),
     (["--tree", "names.txt", "--names", "tree.txt", "--tau", "1"], "names.txt: names: expected the classes"),
     (["--tree", "missing.txt", "--tau", "1"], "missing.txt"),
-    (["--counts", "1,a"], "--counts: expected numbers with commas between them, got '1,a'"),
+    (["--counts", "1,a"], "--counts: expected numbers with commas between them, or a file of them, got '1,a'"),
     (["--counts", "1,-1"], "counts: expected numbers of at least 0, got -1 for class 1"),
     (["--counts", "0,0"], "H: expected at least one positive entry, got none"),
     (["--counts", "1,2", "--beta", ".9"], "--beta: expected with --weights effective_number"),
@@ -216,6 +266,7 @@ def test_errors_are_one_line_and_write_nothing(folder, arguments, message):
         content = file.read().replace(b"(2,), }" + b" " * 13, b"(20000000000000,), }")
         file.seek(0)
         file.write(content)
+    write_matrix(os.path.join(folder, "none.csv"), np.diag([1, 0, 1]))
     before = sorted(os.listdir(folder))
     status, out, err = real_nets.tool("make_h.py", "-o", "out.binaryproto", *arguments, cwd=folder)
     assert status == 2 and not out
