@@ -190,13 +190,7 @@ def _gain(args, D, names):
         if n_classes is None:
             raise ValueError("--n-classes: expected the number of classes with --smoothing, got none")
         return gains.smoothed_identity(n_classes, args.smoothing)
-    if args.matrix is None:
-        return None
-    H = gains.check_gain(matrix_files.read_matrix(args.matrix), args.matrix)
-    if gains.looks_like_cost(H):
-        raise ValueError("%s: expected a gain, got what looks like distances (0 on the diagonal, more "
-                         "elsewhere); give it as --distances with --tau" % args.matrix)
-    return H
+    return None if args.matrix is None else gains.check_gain(matrix_files.read_matrix(args.matrix), args.matrix)
 
 
 def _n_classes(args, names):

@@ -11,9 +11,12 @@ def check_gain(H, name="H"):
 
     H: C x C, finite, with at least one positive entry. Negative entries are
     legal, but the loss has no lower bound then: `negative_entries` says so.
-    Raises ValueError, naming the first bad entry.
+    Raises ValueError, naming the first bad entry, and for what looks like distances.
     """
     H = check_square(H, name)
+    if looks_like_cost(H):
+        raise ValueError("%s: expected a gain, got what looks like distances (0 on the diagonal, more elsewhere); "
+                         "make_h.py --distances FILE --tau T makes a gain of them" % name)
     if not (H > 0).any():
         raise ValueError("%s: expected at least one positive entry, got none" % name)
     return H

@@ -67,6 +67,8 @@ def test_bad_costs(bad, message):
     (np.zeros((3, 3)), "positive entry, got none"),
     ([[1, np.inf], [0, 1]], r"at \(0, 1\): expected a finite number, got inf"),
     (np.zeros(4), "expected a square matrix, got shape 4"),
+    (D, "H: expected a gain, got what looks like distances .* make_h.py --distances"),
+    ([[0, 1e-9], [0, 0]], "expected a gain, got what looks like distances"),
 ])
 def test_bad_gains(bad, message):
     with pytest.raises(ValueError, match=message):

@@ -224,7 +224,7 @@ def test_plot(folder):
     (["--class-weights", "1,2", "--scale", "sum"], "--scale: expected with --counts or --labels only"),
     (["--distances", "D.csv", "--tau", "-1"], "tau: expected a number above 0, got -1"),
     (["H.npy", "--tau", "1"], "--tau: expected with --distances, --tree, --confusion or --embeddings only"),
-    (["D.csv"], "D.csv: expected a gain, got what looks like distances .*give it as --distances"),
+    (["D.csv"], "D.csv: expected a gain, got what looks like distances .*make_h.py --distances"),
     (["--distances", "H.npy", "--tau", "1"], "H.npy at .0, 0.: expected a cost matrix, with 0 on the diagonal"),
     (["missing.npy"], "missing.npy: cannot be read: No such file"),
     (["names.txt"], "names.txt: expected a file that ends in"),
