@@ -85,8 +85,8 @@ class ComputeH(caffe.Layer):
 
     param_str:
         n_classes: int, L; required.
-        weights: "max_over_count" (default), "balanced", "effective_number" (with
-            beta) or "median_frequency".
+        weights: "max_over_count" (default), "balanced", "inverse", "effective_number"
+            (with beta) or "median_frequency".
         beta: float in [0, 1), for effective_number.
         power: float >= 0, default 1; 0.5 softens the weights to their square root.
         scale: "sum" (default; the weights sum to 1), "sample" (the average sample
