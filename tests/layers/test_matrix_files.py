@@ -109,7 +109,7 @@ def test_csv_with_comments(path):
     ("H.binaryproto", b"", "expected a BlobProto with data"),
     ("H.binaryproto", b"some text that is no message", "H.binaryproto: expected"),
     ("H.binaryproto", b"\xff" * 40, "expected a serialised BlobProto"),
-    ("H.txt", b"1", "expected a file that ends in .binaryproto, .csv, .npy"),
+    ("H.txt", b"1", ": expected a file that ends in .binaryproto, .caffemodel, .csv, "),
 ])
 def test_bad_files(path, name, content, message):
     with open(path(name), "wb") as file:
