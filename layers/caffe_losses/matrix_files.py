@@ -20,14 +20,14 @@ import tempfile
 
 import numpy as np
 
-from caffe_losses import binaryproto, databases, npy, text_files
+from caffe_losses import binaryproto, hdf5_files, lmdb_files, npy, text_files
 
 MAX_BYTES = binaryproto.MAX_BYTES
 
 # check: function of a matrix's shape, which raises ValueError before anything is written
 _Format = collections.namedtuple("_Format", "read write check")
-_HDF5 = _Format(databases.read_hdf5, databases.write_hdf5, None)
-_LMDB = _Format(databases.read_lmdb, databases.write_lmdb, binaryproto.check_size)
+_HDF5 = _Format(hdf5_files.read_hdf5, hdf5_files.write_hdf5, None)
+_LMDB = _Format(lmdb_files.read_lmdb, lmdb_files.write_lmdb, binaryproto.check_size)
 _FORMATS = {
     ".binaryproto": _Format(binaryproto.read_binaryproto, binaryproto.write_binaryproto, binaryproto.check_size),
     ".caffemodel": _Format(binaryproto.read_caffemodel, binaryproto.write_caffemodel, binaryproto.check_size),
@@ -116,7 +116,7 @@ def _list_file(path):
     if _FORMATS.get(_ending(path)) is not _HDF5:
         return []
     name = getattr(os, "fsencode", str)(path)
-    return [(path + databases.LIST_ENDING, lambda file: file.write(name + b"\n"))]
+    return [(path + hdf5_files.LIST_ENDING, lambda file: file.write(name + b"\n"))]
 
 
 @contextlib.contextmanager
@@ -157,9 +157,9 @@ def _atomic_lmdb(path):
         raise IOError("%s: cannot be written: expected no such folder, or an LMDB, got one with %s"
                       % (path, ", ".join(others[:3])))
     temporary = _beside(folder, tempfile.mkdtemp)
-    data = os.path.join(folder, databases.DATA_FILE)
+    data = os.path.join(folder, lmdb_files.DATA_FILE)
     try:
-        unfinished = os.path.join(temporary, databases.DATA_FILE)
+        unfinished = os.path.join(temporary, lmdb_files.DATA_FILE)
         with open(unfinished, "wb") as file:
             yield file
             _finish(file, path)
@@ -170,8 +170,8 @@ def _atomic_lmdb(path):
             return
         _replace(unfinished, data)
         # The lock file tells which transaction was the last: not that of this data file.
-        if os.path.exists(os.path.join(folder, databases.LOCK_FILE)):
-            os.unlink(os.path.join(folder, databases.LOCK_FILE))
+        if os.path.exists(os.path.join(folder, lmdb_files.LOCK_FILE)):
+            os.unlink(os.path.join(folder, lmdb_files.LOCK_FILE))
         os.rmdir(temporary)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -183,7 +183,7 @@ def _contents(path, folder):
     if not os.path.exists(folder):
         return []
     try:
-        return sorted(set(os.listdir(folder)) - {databases.DATA_FILE, databases.LOCK_FILE})
+        return sorted(set(os.listdir(folder)) - {lmdb_files.DATA_FILE, lmdb_files.LOCK_FILE})
     except EnvironmentError as error:
         raise _not_written(path, error)
 

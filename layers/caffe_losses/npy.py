@@ -49,5 +49,5 @@ def _header(part):
             else np.lib.format.read_array_header_2_0)
     try:
         return read(file) + (start,)
-    except Exception as error:  # numpy fails in many ways
-        raise ValueError("expected a .npy file, got something else (%s)" % " ".join(str(error).split()))
+    except Exception:  # numpy fails in many ways
+        raise ValueError("expected a .npy file with a matrix, got something else")
