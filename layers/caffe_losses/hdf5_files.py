@@ -15,6 +15,8 @@ from caffe_losses.raw_numbers import float32_blocks, matrix_shape, open_part, re
 DATASET = "H"  # HDF5Data reads the dataset that has its top's name
 LIST_ENDING = ".txt"  # HDF5Data's source is a text file that lists HDF5 files
 
+_AT_ONCE = 2 ** 22  # bytes
+
 # A compressed file may hold this many times its size, or this many bytes if that is more.
 _MAX_RATIO, _MAX_SMALL = 3, 2 ** 26
 
@@ -26,7 +28,7 @@ def write_hdf5(file, matrix):
         with h5py.File(file.name, "w") as content:
             dataset = content.create_dataset(DATASET, (1, 1) + matrix.shape, np.float32)
             first = 0
-            for block in float32_blocks(matrix):
+            for block in float32_blocks(matrix, _AT_ONCE):
                 dataset[0, 0, first:first + len(block)] = block
                 first += len(block)
     except RuntimeError as error:  # a full disk
@@ -83,7 +85,7 @@ def _send_dataset(h5py, path, limit, out):
         dataset = _only_dataset(h5py, content)
         rows, columns = _check_limit(dataset.shape, dataset.dtype, limit)
         _send(out, shape=[rows, columns], dtype=dataset.dtype.str)
-        step = max(1, 2 ** 22 // (columns * dataset.dtype.itemsize))
+        step = max(1, _AT_ONCE // (columns * dataset.dtype.itemsize))
         for first in range(0, rows, step):
             index = (0,) * (len(dataset.shape) - 2) + (slice(first, first + step),)
             out.write(np.ascontiguousarray(dataset[index]).data)

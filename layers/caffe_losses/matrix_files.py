@@ -129,16 +129,15 @@ def atomic_write(path):
         raise IOError("%s: cannot be written: expected the name of a file" % (path or "''"))
     if os.path.exists(path) and not os.path.isfile(path):
         # A device or a pipe (/dev/stdout): there is nothing to replace.
-        with open(path, "wb") as file:
+        with _open(path, path) as file:
             yield file
         return
     path = os.path.realpath(path)  # a link stays a link
     handle, temporary = _beside(path, tempfile.mkstemp)
     os.close(handle)
     try:
-        with open(temporary, "wb") as file:
+        with _open(temporary, path) as file:
             yield file
-            _finish(file, path)
         _replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
@@ -160,9 +159,8 @@ def _atomic_lmdb(path):
     data = os.path.join(folder, lmdb_files.DATA_FILE)
     try:
         unfinished = os.path.join(temporary, lmdb_files.DATA_FILE)
-        with open(unfinished, "wb") as file:
+        with _open(unfinished, path) as file:
             yield file
-            _finish(file, path)
         if not os.path.isdir(folder):
             os.chmod(unfinished, _mode(data))
             os.chmod(temporary, _mode(folder, 0o777))
@@ -197,12 +195,28 @@ def _beside(path, make):
         raise _not_written(path, error)
 
 
-def _finish(file, path):
+@contextlib.contextmanager
+def _open(name, path):
+    """An open file, whose content is on the disk before it is closed. path: what an error is to name."""
     try:
-        file.flush()
-        os.fsync(file.fileno())
+        file = open(name, "wb")
     except EnvironmentError as error:
         raise _not_written(path, error)
+    try:
+        yield file
+        try:
+            file.flush()
+            if os.path.isfile(name):
+                os.fsync(file.fileno())
+        except EnvironmentError as error:
+            raise _not_written(path, error)
+    except BaseException:
+        try:
+            file.close()  # tries again to write what is left
+        except EnvironmentError:
+            pass
+        raise
+    file.close()
 
 
 def _replace(temporary, path):

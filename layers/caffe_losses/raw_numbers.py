@@ -8,7 +8,8 @@ import stat
 
 import numpy as np
 
-_BLOCK = 2 ** 22  # bytes; large enough for the disk's speed, small beside any large matrix
+_READ_AT_ONCE = 2 ** 22  # bytes
+_WRITE_AT_ONCE = 2 ** 18  # bytes that stay in the processor's cache while they are converted
 
 
 @contextlib.contextmanager
@@ -62,18 +63,18 @@ def read_into(file, array):
     content = array.reshape(-1).view(np.uint8)
     done = 0
     while done < len(content):
-        got = file.readinto(content[done:done + _BLOCK])
+        got = file.readinto(content[done:done + _READ_AT_ONCE])
         if not got:
             raise ValueError("expected %d bytes of numbers, got %d: the file is cut off" % (len(content), done))
         done += got
 
 
-def float32_blocks(matrix):
-    """A matrix as contiguous float32 blocks of some of its rows.
+def float32_blocks(matrix, size=_WRITE_AT_ONCE):
+    """A matrix as contiguous float32 blocks of some of its rows, of about `size` bytes.
 
     Raises ValueError for an entry that float32 cannot hold.
     """
-    rows = max(1, _BLOCK // (4 * matrix.shape[1]))
+    rows = max(1, size // (4 * matrix.shape[1]))
     safe = np.can_cast(matrix.dtype, np.float32)
     for first in range(0, len(matrix), rows):
         block = matrix[first:first + rows]
