@@ -10,7 +10,9 @@ help:
 	@echo 'make train      train the nets of examples/fashion_mnist and compare them'
 	@echo '                (GPU: its number; ARGS: more arguments for train.py)'
 	@echo 'make results    as train, and keep table and picture as those that README and RESULTS.md show'
-	@echo 'make bench      time the loss layers against native ones (ARGS: more arguments for bench_losses.py)'
+	@echo 'make bench      run all benchmarks'
+	@echo 'make bench-losses        time the loss layers against native ones (ARGS: more arguments)'
+	@echo 'make bench-matrix_files  time H in files against caffe.io (ARGS: more arguments)'
 	@echo 'make clean      delete what the examples wrote'
 
 test:
@@ -35,8 +37,10 @@ train:
 results: train
 	cd examples/fashion_mnist && cp output/RESULTS.md output/results.json output/results.png .
 
-bench:
-	OPENBLAS_NUM_THREADS=$(or $(OPENBLAS_NUM_THREADS),1) tools/with_caffe.sh tests/bench/bench_losses.py $(ARGS)
+bench: bench-losses bench-matrix_files
+
+bench-%:
+	OPENBLAS_NUM_THREADS=$(or $(OPENBLAS_NUM_THREADS),1) tools/with_caffe.sh tests/bench/bench_$*.py $(ARGS)
 
 clean:
 	rm -rf examples/*/output

@@ -1,79 +1,122 @@
-"""Square matrices in files: .binaryproto as Caffe reads it, .npy and .csv.
+"""Square matrices in files, by the file's ending, written whole or not at all.
 
-`infogainH.binaryproto` is a serialised BlobProto; its fields, from Caffe's
-caffe.proto: num 1, channels 2, height 3, width 4 (the old form of a shape),
-data 5 (packed floats), shape 7 (a BlobShape, whose field 1 holds the dims),
-double_data 8. It is read and written here as raw packed floats, because
-protobuf's Python takes them one by one, and so that making H needs no Caffe.
+    .binaryproto    a BlobProto, what infogain_loss_param { source: } reads
+    .caffemodel     the blob of a Parameter layer named H, for -weights
+    .h5, .hdf5      a dataset H for an HDF5Data layer, whose source is the list
+                    that is written beside it (H.h5.txt)
+    .lmdb, _lmdb    a folder, an LMDB of one Datum for a Data layer
+    .npy            numpy's; keeps the matrix's own type
+    .csv, .json     text, in which float64 reads back the same
+
+Those that Caffe reads hold float32, as a blob 1 x 1 x rows x columns.
 """
 from __future__ import division, print_function
 
+import collections
 import contextlib
-import io
 import os
+import shutil
 import tempfile
 
 import numpy as np
 
-# A protobuf message holds at most 2 GiB, and Caffe reads no larger one.
-MAX_BYTES = 2 ** 31 - 1
+from caffe_losses import binaryproto, hdf5_files, lmdb_files, npy, text_files
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_LEGACY_DIMS = (1, 2, 3, 4)
-_DATA, _SHAPE, _DOUBLE_DATA = 5, 7, 8
+MAX_BYTES = binaryproto.MAX_BYTES
+
+# check: function of a matrix's shape, which raises ValueError before anything is written
+_Format = collections.namedtuple("_Format", "read write check")
+_HDF5 = _Format(hdf5_files.read_hdf5, hdf5_files.write_hdf5, None)
+_LMDB = _Format(lmdb_files.read_lmdb, lmdb_files.write_lmdb, binaryproto.check_size)
+_FORMATS = {
+    ".binaryproto": _Format(binaryproto.read_binaryproto, binaryproto.write_binaryproto, binaryproto.check_size),
+    ".caffemodel": _Format(binaryproto.read_caffemodel, binaryproto.write_caffemodel, binaryproto.check_size),
+    ".h5": _HDF5,
+    ".hdf5": _HDF5,
+    ".lmdb": _LMDB,
+    "_lmdb": _LMDB,
+    ".npy": _Format(npy.read_npy, npy.write_npy, None),
+    ".csv": _Format(text_files.read_csv, text_files.write_csv, None),
+    ".json": _Format(text_files.read_json, text_files.write_json, None),
+}
+ENDINGS = tuple(sorted(_FORMATS))
 
 
 def read_matrix(path):
-    """The matrix in a .binaryproto, .npy or .csv file.
+    """The matrix in a file.
 
-    path: str; its ending says what the file holds.
-    Returns an array of two axes: float32 from a .binaryproto (float64 if it
-    holds double_data), the file's own type from .npy, float64 from .csv.
+    path: str; its ending says what the file holds (see the module's docstring).
+    Returns an array of two axes, of the file's own type: float32 where Caffe
+    wrote it (float64 if that was double_data), float64 from text.
     Raises IOError if there is no such file, ValueError if it holds no matrix;
-    both name the file.
+    both name the file. ImportError if it is HDF5 and there is no h5py.
     """
-    reader = _by_ending(path, _READERS)
+    file_format = _format(path)
     try:
-        with open(path, "rb") as file:
-            content = file.read()
-        return reader(content)
-    except (IOError, OSError) as error:
+        return file_format.read(path)
+    except EnvironmentError as error:
         raise IOError("%s: cannot be read: %s" % (path, error.strerror or error))
     except ValueError as error:
         raise ValueError("%s: %s" % (path, error))
 
 
 def write_matrix(path, matrix):
-    """Write a matrix to a .binaryproto, .npy or .csv file, whole or not at all.
+    """Write a matrix to a file, or an LMDB's folder, whole or not at all.
 
-    A .binaryproto holds float32, as a blob 1 x 1 x rows x columns.
-    Raises ValueError if float32 cannot hold the matrix, or a .binaryproto cannot.
+    Raises ValueError if float32 or the format cannot hold the matrix.
     """
     write_files([(path, matrix_writer(path, matrix))])
 
 
 def matrix_writer(path, matrix):
-    """A function that writes a matrix to an open file, in the format that `path` ends in."""
-    writer = _by_ending(path, _WRITERS)
+    """A function that writes a matrix to an open file, in the format that `path` ends in.
+
+    Raises ValueError if the format cannot hold a matrix of that size or type.
+    """
+    file_format = _format(path)
     matrix = np.asarray(matrix)
-    if matrix.ndim != 2:
-        raise ValueError("%s: expected a matrix, got shape %s" % (path, matrix.shape))
+    if matrix.ndim != 2 or not matrix.size or matrix.dtype.kind not in "fiub":
+        raise ValueError("%s: expected a matrix of numbers, got shape %s of %s" % (path, matrix.shape, matrix.dtype))
+    if file_format is _HDF5 and path.split() != [path]:
+        raise ValueError("%s: expected a name without spaces, as HDF5Data's list of files has none" % path)
+    if file_format.check:
+        with _named(path):
+            file_format.check(matrix.shape)
 
     def write(file):
-        try:
-            writer(file, matrix)
-        except ValueError as error:
-            raise ValueError("%s: %s" % (path, error))
+        with _named(path):
+            file_format.write(file, matrix)
     return write
 
 
 def write_files(writers):
-    """Write several files, all or none. writers: pairs of a path and a function of the open file."""
+    """Write several files, all or none.
+
+    writers: pairs of a path and a function of the open file, as matrix_writer
+    makes them. Where the path ends as an LMDB's folder does, the file is that
+    folder's data file. Beside an .h5 its list for HDF5Data is written, too.
+    Each takes its name only once all are complete; a program that is killed
+    between two of these renames leaves some of the files new and the others old.
+    """
+    _write_nested([pair for path, write in writers for pair in [(path, write)] + _list_file(path)])
+
+
+def _write_nested(writers):
     if writers:
         (path, write), rest = writers[0], writers[1:]
-        with atomic_write(path) as file:
-            write(file)
-            write_files(rest)
+        with (_atomic_lmdb if _ending(path) in (".lmdb", "_lmdb") else atomic_write)(path) as file:
+            try:
+                write(file)
+            except EnvironmentError as error:
+                raise _not_written(path, error)
+            _write_nested(rest)
+
+
+def _list_file(path):
+    if _FORMATS.get(_ending(path)) is not _HDF5:
+        return []
+    name = getattr(os, "fsencode", str)(path)
+    return [(path + hdf5_files.LIST_ENDING, lambda file: file.write(name + b"\n"))]
 
 
 @contextlib.contextmanager
@@ -86,218 +129,129 @@ def atomic_write(path):
         raise IOError("%s: cannot be written: expected the name of a file" % (path or "''"))
     if os.path.exists(path) and not os.path.isfile(path):
         # A device or a pipe (/dev/stdout): there is nothing to replace.
-        with open(path, "wb") as file:
+        with _open(path, path) as file:
             yield file
         return
     path = os.path.realpath(path)  # a link stays a link
-    folder, name = os.path.split(path)
+    handle, temporary = _beside(path, tempfile.mkstemp)
+    os.close(handle)
     try:
-        handle, temporary = tempfile.mkstemp(prefix="." + name + ".", dir=folder)
-    except EnvironmentError as error:
-        raise IOError("%s: cannot be written: %s" % (path, error.strerror))
-    try:
-        with os.fdopen(handle, "wb") as file:
+        with _open(temporary, path) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, _mode(path))
-        getattr(os, "replace", os.rename)(temporary, path)
+        _replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
 
 
-def _mode(path):
+@contextlib.contextmanager
+def _atomic_lmdb(path):
+    """The data file of an LMDB's folder that takes the place of `path` only once it is complete.
+
+    In an LMDB that is there its data file is replaced, so that there always is one.
+    """
+    folder = os.path.realpath(path)
+    others = _contents(path, folder)
+    if others:
+        raise IOError("%s: cannot be written: expected no such folder, or an LMDB, got one with %s"
+                      % (path, ", ".join(others[:3])))
+    temporary = _beside(folder, tempfile.mkdtemp)
+    data = os.path.join(folder, lmdb_files.DATA_FILE)
+    try:
+        unfinished = os.path.join(temporary, lmdb_files.DATA_FILE)
+        with _open(unfinished, path) as file:
+            yield file
+        if not os.path.isdir(folder):
+            os.chmod(unfinished, _mode(data))
+            os.chmod(temporary, _mode(folder, 0o777))
+            os.rename(temporary, folder)
+            return
+        _replace(unfinished, data)
+        # The lock file tells which transaction was the last: not that of this data file.
+        if os.path.exists(os.path.join(folder, lmdb_files.LOCK_FILE)):
+            os.unlink(os.path.join(folder, lmdb_files.LOCK_FILE))
+        os.rmdir(temporary)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _contents(path, folder):
+    """What a folder has beside an LMDB."""
+    if not os.path.exists(folder):
+        return []
+    try:
+        return sorted(set(os.listdir(folder)) - {lmdb_files.DATA_FILE, lmdb_files.LOCK_FILE})
+    except EnvironmentError as error:
+        raise _not_written(path, error)
+
+
+def _beside(path, make):
+    """A temporary file or folder where `path` is to be."""
+    folder, name = os.path.split(path)
+    try:
+        return make(prefix="." + name + ".", dir=folder)
+    except EnvironmentError as error:
+        raise _not_written(path, error)
+
+
+@contextlib.contextmanager
+def _open(name, path):
+    """An open file, whose content is on the disk before it is closed. path: what an error is to name."""
+    try:
+        file = open(name, "wb")
+    except EnvironmentError as error:
+        raise _not_written(path, error)
+    try:
+        yield file
+        try:
+            file.flush()
+            if os.path.isfile(name):
+                os.fsync(file.fileno())
+        except EnvironmentError as error:
+            raise _not_written(path, error)
+    except BaseException:
+        try:
+            file.close()  # tries again to write what is left
+        except EnvironmentError:
+            pass
+        raise
+    file.close()
+
+
+def _replace(temporary, path):
+    os.chmod(temporary, _mode(path))
+    getattr(os, "replace", os.rename)(temporary, path)
+
+
+def _not_written(path, error):
+    return IOError("%s: cannot be written: %s" % (path, error.strerror or error))
+
+
+def _mode(path, new=0o666):
     """The permissions `path` has, or would get if it were made now."""
     try:
         return os.stat(path).st_mode & 0o777
     except OSError:
         umask = os.umask(0)
         os.umask(umask)
-        return 0o666 & ~umask
+        return new & ~umask
 
 
-def _by_ending(path, table):
-    ending = os.path.splitext(path)[1].lower()
-    if ending not in table:
-        raise ValueError("%s: expected a file that ends in %s" % (path, ", ".join(sorted(table))))
-    return table[ending]
-
-
-# .npy and .csv
-
-def _read_npy(content):
-    shape, fortran_order, dtype, start = _npy_header(io.BytesIO(content))
-    if len(shape) != 2:
-        raise ValueError("expected a matrix, got an array of shape %s" % (shape,))
-    if dtype.kind not in "fiub":
-        raise ValueError("expected numbers, got %s" % dtype)
-    # np.load would believe the header, and reserve the memory it asks for.
-    expected = shape[0] * shape[1] * dtype.itemsize
-    if len(content) - start != expected:
-        raise ValueError("expected %d bytes of numbers, got %d: the file is damaged"
-                         % (expected, len(content) - start))
-    order = "F" if fortran_order else "C"
-    return np.frombuffer(content, dtype, offset=start).reshape(shape, order=order)
-
-
-def _npy_header(file):
-    """(shape, fortran_order, dtype, where the numbers start) of a .npy file."""
-    read_header = {(1, 0): np.lib.format.read_array_header_1_0,
-                   (2, 0): np.lib.format.read_array_header_2_0}
+@contextlib.contextmanager
+def _named(path):
     try:
-        header = read_header[np.lib.format.read_magic(file)](file)
-    except Exception as error:  # numpy parses the header as Python, and fails in its ways
-        raise ValueError("expected a .npy file, got something else (%s)"
-                         % " ".join(str(error).split()))
-    return header + (file.tell(),)
+        yield
+    except ValueError as error:
+        raise ValueError("%s: %s" % (path, error))
 
 
-def _read_csv(content):
-    rows = []
-    for number, line in enumerate(content.decode("utf-8-sig").splitlines(), 1):
-        line = line.split("#")[0].strip()
-        if not line:
-            continue
-        try:
-            rows.append([float(field) for field in line.split(",")])
-        except ValueError:
-            raise ValueError("line %d: expected numbers with commas between them, got %r"
-                             % (number, line[:60]))
-        if len(rows[-1]) != len(rows[0]):
-            raise ValueError("line %d: expected %d numbers, as in the first row, got %d"
-                             % (number, len(rows[0]), len(rows[-1])))
-    if not rows:
-        raise ValueError("expected a matrix, got an empty file")
-    return np.array(rows)
+def _ending(path):
+    path = os.path.normpath(path).lower()  # a folder's name may end in a slash
+    return "_lmdb" if path.endswith("_lmdb") else os.path.splitext(path)[1]
 
 
-def _write_npy(file, matrix):
-    np.save(file, matrix)
-
-
-def _write_csv(file, matrix):
-    for row in matrix:
-        # repr of a float is the shortest text that reads back as the same float
-        file.write((",".join(repr(float(value)) for value in row) + "\n").encode("ascii"))
-
-
-# .binaryproto
-
-def _write_binaryproto(file, matrix):
-    with np.errstate(over="ignore"):
-        packed = np.ascontiguousarray(matrix, "<f4")
-    overflow = np.isfinite(matrix) & ~np.isfinite(packed)
-    if overflow.any():
-        raise ValueError("expected entries that float32 can hold, got %g" % matrix[overflow][0])
-    shape = _bytes_field(1, b"".join(_varint(n) for n in (1, 1) + matrix.shape))
-    head = _bytes_field(_SHAPE, shape) + _varint(_DATA << 3 | _BYTES) + _varint(packed.nbytes)
-    if len(head) + packed.nbytes > MAX_BYTES:
-        raise ValueError("expected a matrix that fits into 2 GiB, the most a .binaryproto can hold, "
-                         "got %d x %d" % matrix.shape)
-    file.write(head)
-    file.write(packed.data)
-
-
-def _bytes_field(number, content):
-    return _varint(number << 3 | _BYTES) + _varint(len(content)) + content
-
-
-def _varint(value):
-    encoded = bytearray()
-    while value > 0x7f:
-        encoded.append(value & 0x7f | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-def _read_binaryproto(content):
-    legacy, shape, floats, doubles = {}, None, [], []
-    for number, kind, value in _fields(np.frombuffer(content, np.uint8)):
-        if number in _LEGACY_DIMS and kind == _VARINT:
-            legacy[number] = value
-        elif number == _SHAPE and kind == _BYTES:
-            shape = (shape or []) + _dims(value)  # protobuf merges repeated messages
-        elif number == _DATA and kind in (_BYTES, _FIXED32):
-            floats.append(_numbers(value, "<f4"))
-        elif number == _DOUBLE_DATA and kind in (_BYTES, _FIXED64):
-            doubles.append(_numbers(value, "<f8"))
-    chunks = doubles or floats  # Caffe takes double_data first, too
-    if not chunks:
-        raise ValueError("expected a BlobProto with data, got one without (is this a .binaryproto?)")
-    if legacy:  # Caffe lets the old form win, with 0 for a dim that is not there
-        shape = [legacy.get(number, 0) for number in _LEGACY_DIMS]
-    values = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
-    return values.reshape(_matrix_shape(shape, values.size))
-
-
-def _matrix_shape(shape, count):
-    text = " x ".join(map(str, shape or [])) or "none"
-    dims = list(shape or [])
-    while len(dims) > 2 and dims[0] == 1:
-        del dims[0]
-    if len(dims) != 2:
-        raise ValueError("expected a blob of shape 1 x 1 x L x L, got %s" % text)
-    if dims[0] * dims[1] != count:
-        raise ValueError("expected %d numbers for shape %s, got %d (is the file cut off?)"
-                         % (dims[0] * dims[1], text, count))
-    return dims
-
-
-def _dims(shape):
-    """The dims of a serialised BlobShape, packed or one by one."""
-    dims = []
-    for number, kind, value in _fields(shape):
-        if number == 1 and kind == _BYTES:
-            at = 0
-            while at < len(value):
-                dim, at = _read_varint(value, at)
-                dims.append(dim)
-        elif number == 1 and kind == _VARINT:
-            dims.append(value)
-    return dims
-
-
-def _numbers(packed, dtype):
-    if len(packed) % np.dtype(dtype).itemsize:
-        raise ValueError("expected packed numbers of %d bytes, got %d bytes"
-                         % (np.dtype(dtype).itemsize, len(packed)))
-    return packed.view(dtype)
-
-
-def _fields(view):
-    """(number, wire type, value) of every field of a protobuf message, a uint8 array."""
-    at = 0
-    while at < len(view):
-        tag, at = _read_varint(view, at)
-        number, kind = tag >> 3, tag & 7
-        if kind == _VARINT:
-            value, at = _read_varint(view, at)
-        else:
-            size = {_FIXED64: 8, _FIXED32: 4}.get(kind)
-            if kind == _BYTES:
-                size, at = _read_varint(view, at)
-            if size is None or not number:
-                raise ValueError("expected a serialised BlobProto, got something else at byte %d" % at)
-            if at + size > len(view):
-                raise ValueError("expected %d bytes from byte %d on, got %d: the file is cut off"
-                                 % (size, at, len(view) - at))
-            value, at = view[at:at + size], at + size
-        yield number, kind, value
-
-
-def _read_varint(view, at):
-    value = shift = 0
-    while True:
-        if at >= len(view) or shift > 63:
-            raise ValueError("expected a serialised BlobProto, got something else at byte %d" % at)
-        byte = int(view[at])
-        value |= (byte & 0x7f) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at
-
-
-_READERS = {".binaryproto": _read_binaryproto, ".npy": _read_npy, ".csv": _read_csv}
-_WRITERS = {".binaryproto": _write_binaryproto, ".npy": _write_npy, ".csv": _write_csv}
+def _format(path):
+    if _ending(path) not in _FORMATS:
+        raise ValueError("%s: expected a file that ends in %s" % (path, ", ".join(ENDINGS)))
+    return _FORMATS[_ending(path)]

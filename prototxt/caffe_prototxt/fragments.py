@@ -15,11 +15,12 @@ stages=["deploy"] has no loss and needs no labels.
 from __future__ import division, print_function
 
 import json
+import os
 
 from google.protobuf import text_format
 
 import caffe
-from caffe import layers as L
+from caffe import layers as L, params as P
 from caffe.proto import caffe_pb2
 
 MODULE = "caffe_losses"
@@ -49,6 +50,39 @@ def infogain_matrix(source):
     """
     return L.Python(module=MODULE, layer="InfogainMatrix", param_str=_param_str({"source": source}),
                     exclude=EXCLUDE)
+
+
+def h_from_file(path, n_classes=None):
+    """H from a file that caffe_losses.matrix_files wrote, by the layer that reads such a file.
+
+        .h5, .hdf5      HDF5Data, from the list beside the file (path + ".txt")
+        .lmdb, _lmdb    Data
+        .caffemodel     Parameter, not trained: Caffe fills it from -weights (or
+                        Net.copy_from), and without them it is 0
+        any other       caffe_losses.InfogainMatrix
+
+    path: str, as Caffe is to find it. n_classes: int, needed for a .caffemodel.
+    Returns the Top H, 1 x 1 x L x L; of HDF5Data and Parameter the name has to be
+    H (n.H = ...), as it says what they read. Raises ValueError.
+    """
+    ending = os.path.splitext(path)[1].lower()
+    if ending in (".h5", ".hdf5"):
+        return L.HDF5Data(source=path + ".txt", batch_size=1, exclude=EXCLUDE)
+    if ending == ".lmdb" or path.lower().endswith("_lmdb"):
+        return L.Data(source=path, backend=P.Data.LMDB, batch_size=1, exclude=EXCLUDE)
+    if ending == ".caffemodel":
+        if n_classes is None:
+            raise ValueError("n_classes: expected the number of classes, for a Parameter layer, got none")
+        return L.Parameter(shape={"dim": [1, 1, n_classes, n_classes]}, param={"lr_mult": 0, "decay_mult": 0},
+                           exclude=EXCLUDE)
+    return infogain_matrix(path)
+
+
+def h_fragment(path, n_classes=None):
+    """The text of the layer "H" that reads a file with H, for a prototxt. Parameters as h_from_file's."""
+    net = caffe.NetSpec()
+    net.H = h_from_file(path, n_classes)
+    return text_format.MessageToString(net.to_proto())
 
 
 def softmax_loss(score, label, loss_weight=None, axis=None, ignore_label=None, normalization=None):

@@ -98,6 +98,39 @@ def test_it_trains(tmp_path):
     assert losses[-1] < .8 * losses[0]
 
 
+def printed_losses(err):
+    return [line.split("loss = ")[1].split()[0] for line in err.splitlines() if ", loss = " in line]
+
+
+@pytest.mark.parametrize("loss", ["InfogainLoss", "SoftmaxWithInfogainLoss"])
+def test_it_trains_with_h_from_any_file(tmp_path, monkeypatch, loss):
+    """The same losses with H from a layer that reads a file as with H from `source:`, and H is not trained."""
+    from caffe_prototxt.fragments import h_fragment, loss_fragment
+    monkeypatch.chdir(tmp_path)
+    H = np.random.RandomState(0).rand(3, 3).astype(np.float32)
+    write_matrix("H.binaryproto", H)
+    status, _, err = caffe_train(tmp_path, loss_fragment(loss, source="H.binaryproto"))
+    assert status == 0, err[-3000:]
+    losses = printed_losses(err)
+    assert len(losses) > 15 and len(set(losses)) > 15
+    by_bottom = loss_fragment(loss, h_source="any")
+    by_bottom = by_bottom[by_bottom.index("layer {", 1):]  # less the layer of H
+    for name in ("H.h5", "H_lmdb", "H.caffemodel", "H.json"):
+        write_matrix(name, H)
+        weights = ["-weights", name] if name == "H.caffemodel" else []
+        status, _, err = caffe_train(tmp_path, h_fragment(name, 3) + by_bottom, arguments=weights)
+        assert status == 0, err[-3000:]
+        assert printed_losses(err) == losses, name
+        if weights:
+            os.rename("snap_iter_20.caffemodel", "trained.caffemodel")
+            status, _, err = caffe_train(tmp_path, h_fragment(name, 3) + by_bottom,
+                                         arguments=["-weights", "trained.caffemodel,H.caffemodel"])
+            assert status == 0, err[-3000:]
+            for snapshot in ("trained.caffemodel", "snap_iter_10.caffemodel", "snap_iter_20.caffemodel"):
+                blob, = caffe.Net("net.prototxt", snapshot, caffe.TEST).params["H"]
+                assert blob.data.shape == (1, 1, 3, 3) and blob.data.tobytes() == H.tobytes()
+
+
 def kept_counts(folder, snapshot):
     net = caffe.Net(str(folder / "net.prototxt"), str(folder / snapshot), caffe.TEST)
     return net.params["H"][0].data.copy()

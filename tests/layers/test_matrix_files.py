@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from caffe_losses.matrix_files import atomic_write, matrix_writer, read_matrix, write_files, write_matrix
+from caffe_losses.matrix_files import ENDINGS, atomic_write, matrix_writer, read_matrix, write_files, write_matrix
 
 H = np.array([[1, .25, 1e-30], [-2, 3e38, 0], [1 / 3, 5, -0.0]], np.float32)
 
@@ -109,7 +109,7 @@ def test_csv_with_comments(path):
     ("H.binaryproto", b"", "expected a BlobProto with data"),
     ("H.binaryproto", b"some text that is no message", "H.binaryproto: expected"),
     ("H.binaryproto", b"\xff" * 40, "expected a serialised BlobProto"),
-    ("H.txt", b"1", "expected a file that ends in .binaryproto, .csv, .npy"),
+    ("H.txt", b"1", ": expected a file that ends in .binaryproto, .caffemodel, .csv, "),
 ])
 def test_bad_files(path, name, content, message):
     with open(path(name), "wb") as file:
@@ -221,19 +221,145 @@ def test_a_device_is_written_not_replaced():
     assert not os.path.isfile("/dev/null")
 
 
-def test_killed_while_writing(path):
+@pytest.mark.parametrize("ending", [".binaryproto", ".lmdb", ".h5"])
+def test_killed_while_writing(path, ending):
     """Whenever the writer is killed, the final name holds a whole file or none."""
-    write_matrix(path("H.binaryproto"), np.zeros((1200, 1200)))
-    program = ("import numpy, itertools; from caffe_losses.matrix_files import write_matrix\n"
-               "for i in itertools.count(1): write_matrix(%r, numpy.full((1200, 1200), i))"
-               % path("H.binaryproto"))
+    write_matrix(path("H" + ending), np.zeros((1200, 1200)))
+    program = ("import sys, numpy, itertools; from caffe_losses.matrix_files import write_matrix\n"
+               "for i in itertools.count(1):\n"
+               "    write_matrix(%r, numpy.full((1200, 1200), i)); sys.stdout.write('.'); sys.stdout.flush()"
+               % path("H" + ending))
     seen = set()
-    for wait in np.linspace(.15, .6, 12):
-        process = subprocess.Popen([sys.executable, "-c", program])
+    for wait in np.linspace(0, .06, 12):
+        process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+        process.stdout.read(1)
         time.sleep(wait)
         process.send_signal(signal.SIGKILL)
-        process.wait()
-        found = read_matrix(path("H.binaryproto"))
+        process.communicate()
+        found = read_matrix(path("H" + ending))
         assert found.shape == (1200, 1200) and len(np.unique(found)) == 1
         seen.add(found[0, 0])
     assert len(seen) > 1  # it was writing when it was killed
+
+
+def test_a_matrix_above_2_gib_is_refused_before_anything_is_written(path):
+    nothing = np.broadcast_to(np.float64(1), (23171, 23171))  # takes no memory
+    for ending in (".binaryproto", ".caffemodel", ".lmdb", "_lmdb"):
+        with pytest.raises(ValueError, match="H%s: expected a matrix that fits into 2 GiB, .*, got 23171 x 23171" % ending):
+            matrix_writer(path("H" + ending), nothing)
+        matrix_writer(path("H" + ending), nothing[:23170, :23170])
+    with pytest.raises(ValueError, match="fits into 2 GiB"):
+        write_files([(path("D.npy"), matrix_writer(path("D.npy"), H)),
+                     (path("H.lmdb"), matrix_writer(path("H.lmdb"), nothing))])
+    assert os.listdir(path("")) == []
+
+
+# LMDB: a folder
+
+def lmdb_folder(path, names=("data.mdb", "lock.mdb")):
+    os.mkdir(path("H_lmdb"))
+    for name in names:
+        with open(path(os.path.join("H_lmdb", name)), "wb") as file:
+            file.write(b"old")
+
+
+@pytest.mark.parametrize("names", [(), ("data.mdb",), ("data.mdb", "lock.mdb"), ("lock.mdb",)])
+def test_an_lmdb_that_is_there_is_replaced(path, names):
+    lmdb_folder(path, names)
+    os.chmod(path("H_lmdb"), 0o750)
+    os.symlink("H_lmdb", path("link_lmdb"))
+    write_matrix(path("link_lmdb/"), H)
+    assert sorted(os.listdir(path(""))) == ["H_lmdb", "link_lmdb"] and os.path.islink(path("link_lmdb"))
+    assert os.listdir(path("H_lmdb")) == ["data.mdb"]  # the lock file was that of the old one
+    assert os.stat(path("H_lmdb")).st_mode & 0o777 == 0o750
+    assert same_bits(read_matrix(path("link_lmdb/")), H)
+
+
+def test_another_folder_or_a_file_is_not_replaced(path):
+    lmdb_folder(path, ("data.mdb", "notes.txt"))
+    with pytest.raises(IOError, match="H_lmdb: cannot be written: expected no such folder, or an LMDB, got one with notes.txt"):
+        write_matrix(path("H_lmdb"), H)
+    assert sorted(os.listdir(path("H_lmdb"))) == ["data.mdb", "notes.txt"]
+    write_matrix(path("H.npy"), H)
+    os.rename(path("H.npy"), path("D_lmdb"))
+    with pytest.raises(IOError, match="D_lmdb: cannot be written: Not a directory"):
+        write_matrix(path("D_lmdb"), H)
+    assert sorted(os.listdir(path(""))) == ["D_lmdb", "H_lmdb"]
+
+
+def test_a_failure_leaves_the_old_lmdb_or_none(path):
+    for exists in (False, True):
+        with pytest.raises(ValueError, match="float32 can hold"):
+            write_matrix(path("H.lmdb"), np.full((2, 2), 1e300))
+        assert os.listdir(path("")) == ["H.lmdb"] * exists
+        if exists:
+            assert same_bits(read_matrix(path("H.lmdb")), H)
+        else:
+            write_matrix(path("H.lmdb"), H)
+
+
+def test_the_mode_of_a_new_lmdb(path):
+    write_matrix(path("H.lmdb"), H)
+    umask = os.umask(0)
+    os.umask(umask)
+    assert os.stat(path("H.lmdb")).st_mode & 0o777 == 0o777 & ~umask
+    assert os.stat(path("H.lmdb/data.mdb")).st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_folders_and_files_together_all_or_none(path):
+    names = ["H.h5", "H.lmdb", "H.npy", "H.caffemodel"]
+    writers = [(path(name), matrix_writer(path(name), H)) for name in names]
+    broken = (path("bad.csv"), matrix_writer(path("bad.npy"), H))
+    with pytest.raises(IOError, match="none/bad.csv: cannot be written: No such file or directory"):
+        write_files(writers + [(path("none/bad.csv"), broken[1])])
+    assert os.listdir(path("")) == []
+    write_files(writers)
+    assert sorted(os.listdir(path(""))) == ["H.caffemodel", "H.h5", "H.h5.txt", "H.lmdb", "H.npy"]
+    assert all(same_bits(read_matrix(path(name)), H) for name in names)
+
+
+# what is no plain file
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_cannot_be_read(path, ending):
+    name = path("H" + ending)
+    data = os.path.join(name, "data.mdb") if "lmdb" in ending else name
+    with pytest.raises(IOError, match="H%s: cannot be read: No such file or directory" % ending):
+        read_matrix(name)
+    if data != name:
+        os.mkdir(name)
+    os.mkdir(data)
+    with pytest.raises(IOError, match="H%s: cannot be read: Is a directory" % ending):
+        read_matrix(name)
+    os.rmdir(data)
+    for device in ("/dev/zero", "/dev/stdin"):
+        os.symlink(device, data)
+        with pytest.raises(IOError, match="H%s: cannot be read: expected a plain file, got a pipe or a device" % ending):
+            read_matrix(name)
+        os.unlink(data)
+    os.mkfifo(data)
+    with pytest.raises(IOError, match="expected a plain file, got a pipe or a device"):
+        read_matrix(name)
+    os.unlink(data)
+    os.symlink(os.path.basename(data), data)
+    with pytest.raises(IOError, match="H%s: cannot be read: Too many levels of symbolic links" % ending):
+        read_matrix(name)
+    os.unlink(data)
+    open(data, "wb").close()
+    with pytest.raises(ValueError, match="H%s: expected " % ending):
+        read_matrix(name)
+    with pytest.raises(IOError, match="cannot be read: Not a directory"):
+        read_matrix(os.path.join(data, "H" + ending))
+
+
+@pytest.mark.parametrize("name", ["/dev/stdin", "/dev/null", "H", "", "."])
+def test_no_ending(name):
+    with pytest.raises(ValueError, match="expected a file that ends in .binaryproto, "):
+        read_matrix(name)
+
+
+@pytest.mark.parametrize("ending", [".npy", ".csv", ".json", ".binaryproto", ".caffemodel"])
+def test_a_full_disk(path, ending):
+    os.symlink("/dev/full", path("H" + ending))
+    with pytest.raises(IOError, match="H%s: cannot be written: (No space left on device|[0-9]+ requested)" % ending):
+        write_matrix(path("H" + ending), np.ones((300, 300)))
