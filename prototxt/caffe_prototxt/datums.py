@@ -10,6 +10,7 @@ from __future__ import division, print_function
 
 import re
 import struct
+from operator import itemgetter
 
 import numpy as np
 
@@ -75,12 +76,12 @@ def labels(batches):
 
     batches: as `databases` yields them.
     Yields (label, count, record): a label, how many records have it, and the number of the
-    first of these. A label comes again and again.
+    first of these, in the order of these numbers. A label comes again and again.
     Raises ValueError, naming the first record that is no Datum or has no label.
     """
     known, before = {}, 0
     for data, starts, sizes in batches:
-        for value, count, record in _batch_labels(data, starts, sizes, known):
+        for value, count, record in sorted(_batch_labels(data, starts, sizes, known), key=itemgetter(2)):
             if value is None:
                 raise ValueError("expected Datums with a label, got something else in record %d" % (before + record))
             yield value, count, before + record
@@ -105,9 +106,9 @@ def _batch_labels(data, starts, sizes, known):
                 yield value, count, records[first]
         rest = np.ones(len(left), bool)
         rest[fits] = False
+        left = left[rest]
         if rest[0]:  # for instance because nothing stands after its image
             break
-        left = left[rest]
     for record in left:
         yield _label_or_none(_record(data, starts[record], sizes[record])), 1, record
 
