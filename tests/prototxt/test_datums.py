@@ -63,10 +63,10 @@ RECORDS = st.lists(st.one_of(FIELDS, GROUPS), max_size=12).map(b"".join)
 def parsed(record):
     """The label, None if there is none, or ValueError: by protobuf itself."""
     datum = caffe_pb2.Datum()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # some protobufs warn of garbage at the end
+    with warnings.catch_warnings(record=True) as garbage:  # some protobufs only warn of it
+        warnings.simplefilter("always")
         try:
-            if datum.ParseFromString(record) not in (None, len(record)):
+            if datum.ParseFromString(record) not in (None, len(record)) or garbage:
                 return ValueError
         except Exception:
             return ValueError
@@ -86,13 +86,13 @@ def batch(records):
     return data, np.cumsum(sizes) - sizes, sizes
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(RECORDS)
 def test_the_walk_finds_what_protobuf_finds(record):
     assert walked(record) == parsed(record)
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(RECORDS, st.data())
 def test_the_walk_refuses_what_protobuf_refuses(record, data):
     record = bytearray(record)
@@ -114,7 +114,7 @@ ENCODED = st.builds(lambda label, image: caffe_pb2.Datum(label=label, data=image
                     st.integers(0, 999), st.binary(max_size=300))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(st.lists(st.one_of(USUAL, ENCODED, RECORDS), max_size=30), max_size=4))
 def test_of_many_records_each_label_is_counted(batches):
     expected = [parsed(record) for records in batches for record in records]
