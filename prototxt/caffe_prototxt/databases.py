@@ -14,9 +14,7 @@ import contextlib
 import ctypes
 import mmap
 import os
-import shutil
 import struct
-import tempfile
 
 import numpy as np
 
@@ -159,12 +157,14 @@ def _no_readahead(data):
 def leveldb_batches(folder):
     """The records of a LevelDB, by the module plyvel, or leveldb (of Caffe's requirements.txt).
 
-    LevelDB opens a database only for one process, and always writes to it. So what is opened
-    is a temporary folder of links to its files: neither is a training disturbed that reads it,
-    nor anything changed.
+    LevelDB opens a database for one program at a time, and puts its files in order whenever
+    it opens it, as it does for each training. Of a damaged one leveldb gives the records before
+    the damage, as Caffe does; plyvel says so.
+    Raises IOError for what is not a LevelDB, is damaged, or is open elsewhere.
     """
     values, starts, size = [], [], 0
-    with _links(folder) as links, _leveldb_values(links) as records:
+    records = _leveldb_values(folder)
+    with contextlib.closing(records):  # it holds the lock
         for value in records:
             values.append(value)
             starts.append(size)
@@ -172,47 +172,36 @@ def leveldb_batches(folder):
             if size >= BATCH_BYTES:
                 yield _joined(values, starts, size)
                 values, starts, size = [], [], 0
-        if values:
-            yield _joined(values, starts, size)
+    if values:
+        yield _joined(values, starts, size)
 
 
 def _joined(values, starts, size):
-    return (np.frombuffer(b"".join(values), np.uint8), np.array(starts),
-            np.diff(np.array(starts + [size])))
+    return np.frombuffer(b"".join(values), np.uint8), np.array(starts), np.diff(starts + [size])
 
 
-@contextlib.contextmanager
-def _links(folder):
-    links = tempfile.mkdtemp()
-    try:
-        for name in os.listdir(folder):
-            path = os.path.join(folder, name)
-            if name == "CURRENT" or name.startswith("MANIFEST-"):
-                shutil.copyfile(path, os.path.join(links, name))
-            elif name.endswith((".ldb", ".sst", ".log")):
-                os.symlink(os.path.abspath(path), os.path.join(links, name))
-        yield links
-    finally:
-        shutil.rmtree(links)
-
-
-@contextlib.contextmanager
 def _leveldb_values(folder):
     try:
-        import plyvel
+        import plyvel as module
+        failure = module.Error
     except ImportError:
-        plyvel = None
         try:
-            import leveldb
+            import leveldb as module
+            failure = module.LevelDBError
         except ImportError:
-            raise ImportError("a LevelDB needs the Python module plyvel or leveldb: install one of them")
+            raise ImportError("reading a LevelDB needs the Python module plyvel or leveldb: install one of them")
+    options = {"create_if_missing": False, "paranoid_checks": True}
+    reading = {"verify_checksums": True, "fill_cache": False}
     try:
-        if plyvel:
-            database = plyvel.DB(folder, create_if_missing=False, paranoid_checks=True)
-            yield database.iterator(include_key=False, verify_checksums=True, fill_cache=False)
-            database.close()
+        if module.__name__ == "plyvel":
+            with contextlib.closing(module.DB(folder, **options)) as database:
+                for value in database.iterator(include_key=False, **reading):
+                    yield value
         else:
-            database = leveldb.LevelDB(folder, create_if_missing=False, paranoid_checks=True)
-            yield (value for _, value in database.RangeIter(verify_checksums=True, fill_cache=False))
-    except (plyvel.Error if plyvel else leveldb.LevelDBError) as error:
-        raise IOError("expected a LevelDB: %s (does something write to it now?)" % error)
+            for _, value in module.LevelDB(folder, **options).RangeIter(**reading):
+                yield value
+    except failure as error:
+        if "/LOCK" in str(error):
+            raise IOError("this LevelDB is open in another program, perhaps a training that reads it; wait until "
+                          "that ends, or count a copy")
+        raise IOError("expected a LevelDB: %s" % error)

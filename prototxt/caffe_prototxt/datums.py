@@ -22,6 +22,7 @@ BUFFER = memoryview if str is not bytes else buffer  # noqa: F821: that of Pytho
 
 _VARINT = br"[\x80-\xff]{0,9}[\x00-\x7f]"
 VARINT = re.compile(_VARINT)
+MAX_TAG = 5
 LABEL, FLOAT_DATA = 5, 6
 # Varints of fields other than the label, and floats: what has a tag of one byte and is of no interest.
 PLAIN = re.compile(br"(?:[\x08\x10\x18\x38]" + _VARINT + br"|\x35[\x00-\xff]{4}){0,1000}")
@@ -39,8 +40,10 @@ def label(record):
         position = PLAIN.match(record, position).end()
         if position == size:
             break
-        tag, position = _varint(record, position)
-        number, wire = (tag & 0xffffffff) >> 3, tag & 7
+        tag, end = _varint(record, position)
+        if end - position > MAX_TAG:
+            raise ValueError("no field")
+        position, number, wire = end, (tag & 0xffffffff) >> 3, tag & 7
         if wire == 0 and number:
             value, position = _varint(record, position)
             if number == LABEL and not groups:

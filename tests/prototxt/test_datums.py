@@ -86,13 +86,13 @@ def batch(records):
     return data, np.cumsum(sizes) - sizes, sizes
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(RECORDS)
 def test_the_walk_finds_what_protobuf_finds(record):
     assert walked(record) == parsed(record)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(RECORDS, st.data())
 def test_the_walk_refuses_what_protobuf_refuses(record, data):
     record = bytearray(record)
@@ -114,7 +114,7 @@ ENCODED = st.builds(lambda label, image: caffe_pb2.Datum(label=label, data=image
                     st.integers(0, 999), st.binary(max_size=300))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.lists(st.one_of(USUAL, ENCODED, RECORDS), max_size=30), max_size=4))
 def test_of_many_records_each_label_is_counted(batches):
     expected = [parsed(record) for records in batches for record in records]
@@ -139,5 +139,7 @@ def test_values_by_hand():
     assert datums.label(b"\x22\x02\x28\x01") is None  # that is the image
     assert datums.label(b"\x28" + b"\xff" * 9 + b"\x01") == -1
     assert datums.label(b"") is None
+    assert parsed(b"\x80\xff\xff\xff\x80\x0b+") is ValueError  # a tag of six bytes
+    assert walked(b"\x80\xff\xff\xff\x80\x0b+") is ValueError
     many_floats = b"".join(b"\x35" + struct.pack("<f", i) for i in range(5000))
     assert datums.label(b"\x28\x03" + many_floats) == 3 and datums.label(many_floats + b"\x28\x03") == 3
