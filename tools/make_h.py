@@ -215,22 +215,13 @@ def _weights(args, gain, names):
 
 
 def _count(args, gain, names):
-    from caffe_prototxt.labels import read_labels
-    labels = read_labels(args.labels)
+    from caffe_prototxt.labels import count_source, per_class
     n_classes = _n_classes(args, names) or (None if gain is None else len(gain))
-    if n_classes is None:
-        n_classes = _highest(args, labels) + 1
-    return weights.count_labels(labels, n_classes, args.ignore_label, "%s: label" % args.labels)
-
-
-def _highest(args, labels):
-    if args.ignore_label is not None:
-        labels = labels[labels != args.ignore_label]
-    highest = int(labels.max()) if labels.size else 0
-    if highest >= MAX_CLASSES:
-        raise ValueError("%s: expected labels below %d, the most classes a .binaryproto can hold, got %d (is "
-                         "it an --ignore-label?)" % (args.labels, MAX_CLASSES, highest))
-    return max(highest, 0)
+    counts, _ = per_class(count_source(args.labels), n_classes, args.ignore_label)
+    if len(counts) > MAX_CLASSES:
+        raise ValueError("%s: expected labels below %d, the most classes a .binaryproto can hold, got %d"
+                         % (args.labels, MAX_CLASSES, len(counts) - 1))
+    return counts
 
 
 def _check_result(H, args, names):

@@ -247,15 +247,15 @@ def test_plot(folder):
     (["--tree", "H.npy", "--tau", "1"], "H.npy: expected text in UTF-8"),
     (["tiny.npy"], "H: expected at least one positive entry"),
     (["huge.npy"], "expected a finite number, got inf"),
-    (["--labels", "inf.npy"], "inf.npy: label 1: expected a finite number, got inf"),
+    (["--labels", "inf.npy"], "inf.npy: expected whole numbers as labels, got inf in record 1"),
     (["--labels", "text.npy"], "text.npy: expected numbers as labels, got"),
     (["--labels", "lying.npy"], "lying.npy: "),
     (["--smoothing", ".1"], "--n-classes: expected the number of classes"),
     (["--smoothing", ".1", "--n-classes", "100000"], "--n-classes: expected at most 23"),
     (["--labels", "missing"], "missing: cannot be read"),
-    (["--labels", "big.npy"], "big.npy: expected labels below .*, got 1000000"),
+    (["--labels", "big.npy"], "big.npy: expected the number of classes, .* only 2 of the labels 0..1000000 occur"),
     (["--labels", "names.txt"], "names.txt: line 1: expected a label as the last word, got"),
-    (["--labels", "labels.npy", "--n-classes", "2"], r"labels.npy: label at \(2\): expected a whole number 0..1, got 2"),
+    (["--labels", "labels.npy", "--n-classes", "2"], r"labels.npy: expected labels 0..1, got 2 in 2 records .the first: record 2."),
 ])
 def test_errors_are_one_line_and_write_nothing(folder, arguments, message):
     write_labels(folder, "labels.npy")

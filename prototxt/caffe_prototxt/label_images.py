@@ -1,0 +1,49 @@
+"""Images whose values are labels."""
+from __future__ import division, print_function
+
+import os
+import warnings
+
+import numpy as np
+
+ENDINGS = (".png", ".bmp", ".gif", ".pgm", ".tif", ".tiff", ".jpg", ".jpeg")
+MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "F")
+
+
+def read_image(file, palette=True):
+    """The labels in an image file, H x W.
+
+    file: str or file object. An image with a palette (PASCAL VOC's) gives its indices.
+    palette: bool, whether one with a palette is welcome.
+    Raises IOError or ValueError for what is no image, has several channels, or is a JPEG,
+    which does not keep values as they are.
+    """
+    from PIL import Image
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            image = Image.open(file)
+            if image.format == "JPEG":
+                raise ValueError("expected a format that keeps labels as they are (PNG), got JPEG")
+            if image.mode not in MODES or image.mode == "P" and not palette:
+                raise ValueError("expected an image of one channel whose values are labels, got mode %s%s"
+                                 % (image.mode, ", of which Caffe makes three channels" * (image.mode == "P")))
+            return np.array(image)
+        except (ValueError, MemoryError):
+            raise
+        except EnvironmentError as error:
+            raise IOError("cannot be read as an image: %s" % (error.strerror or error))
+        except Exception as error:  # broken files: whatever the reader of their format fails with
+            raise ValueError("cannot be read as an image: %s" % error)
+
+
+def folder_images(folder):
+    """The paths of the images in a folder, sorted.
+
+    Raises ValueError if there are none.
+    """
+    names = sorted(name for name in os.listdir(folder) if name.lower().endswith(ENDINGS) and not name.startswith("."))
+    if not names:
+        raise ValueError("expected label images (%s), got none in this folder (a text file can list those of others)"
+                         % ", ".join(ENDINGS[:6]))
+    return [os.path.join(folder, name) for name in names]
