@@ -30,12 +30,6 @@ MAKE = [command for command in COMMANDS if command.startswith("make ")]
 DOCKER = [command for command in COMMANDS if command.startswith("docker ")]
 SEVERAL_GPUS = [command for command in COMMANDS if " -gpu all " in command or " --gpus 0 1 " in command]
 
-NET = """
-layer { name: "data" type: "DummyData" top: "data" top: "label" dummy_data_param {
-  shape { dim: 8 dim: 4 } shape { dim: 8 } data_filler { type: "gaussian" } data_filler { type: "constant" value: 2 } } }
-layer { name: "score" type: "InnerProduct" bottom: "data" top: "score"
-        inner_product_param { num_output: 7 weight_filler { type: "xavier" } } }
-"""
 SOLVER = 'net: "train_val.prototxt" base_lr: .1 lr_policy: "fixed" max_iter: 3 solver_mode: CPU snapshot_prefix: "s"'
 
 
@@ -49,7 +43,7 @@ def checkout(tmp_path):
     user_files.write(top)
     layers = [block for block in re.findall(r"```\n(layer.*?)```", README, re.S)]
     assert len(layers) == 1
-    for name, text in (("train_val.prototxt", NET + layers[0]), ("solver.prototxt", SOLVER)):
+    for name, text in (("train_val.prototxt", user_files.net(7, layers[0])), ("solver.prototxt", SOLVER)):
         with open(os.path.join(top, name), "w") as file:
             file.write(text)
     return top

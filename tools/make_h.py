@@ -22,9 +22,10 @@ diag(w)), given by one of
   --class-weights  the weights themselves
   --counts         how often each class occurs
   --labels         the data, whose labels are counted
+  --net            the net, whose training labels are counted
 
 The ending of the file says the format: .binaryproto (what Caffe's InfogainLoss reads), .npy, .csv,
-.json.
+.json; .h5 or .lmdb for a data layer and .caffemodel for a Parameter layer, which is then printed.
 
 examples:
   make_h.py H.npy -o infogainH.binaryproto
@@ -35,6 +36,9 @@ examples:
   make_h.py --class-weights 1,2,10 -o infogainH.binaryproto
   make_h.py --counts 90,9,1 --weights balanced -o infogainH.binaryproto
   make_h.py --labels train_lmdb --weights effective_number --beta 0.999 -o infogainH.binaryproto
+  make_h.py --labels masks --pixels --ignore-label 255 --weights median_frequency -o infogainH.binaryproto
+  make_h.py infogainH.binaryproto -o H.h5
+  make_h.py --net train_val.prototxt --weights inverse --power 0.5 -o infogainH.binaryproto
 """
 from __future__ import division, print_function
 
@@ -60,7 +64,7 @@ MAX_CLASSES = int((matrix_files.MAX_BYTES / 4) ** .5) - 1
 
 DISTANCES = ("distances", "tree", "confusion", "embeddings")
 CONVERSIONS = ("tau", "softmax_beta", "linear")
-COUNTS = ("counts", "labels")
+COUNTS = ("counts", "labels", "net")
 
 
 def main():
@@ -103,8 +107,15 @@ def _parser():
                        "they are: 1,2,10 or a file of numbers (.npy, text)")
     group.add_argument("--counts", type=command.numbers, metavar="N", help="samples of each class: 90,9,1 or a file of "
                        "numbers")
-    group.add_argument("--labels", metavar="SOURCE", help="labels to count: an LMDB, an HDF5 file or list, "
-                       "a text file with the label last on each line, a .npy")
+    group.add_argument("--labels", metavar="SOURCE", help="labels to count: an LMDB or LevelDB of Datum, an HDF5 file "
+                       "or list, a text file with the label last on each line (ImageData's list), a .npy")
+    group.add_argument("--net", metavar="PROTOTXT", help="a train_val.prototxt: count what its TRAIN data layer reads; "
+                       "the ignored label and the number of classes come from the net, too")
+    group.add_argument("--label-blob", metavar="NAME", help="of --net: the blob of labels, if its losses have several")
+    group.add_argument("--pixels", action="store_true", default=None, help="of --labels: each record is an image whose "
+                       "values are labels. Then also a folder of images, or a text file that lists them")
+    group.add_argument("--dataset", metavar="NAME", help="of --labels: that of the labels in HDF5 (default: label)")
+    group.add_argument("--root-folder", metavar="DIR", help="of --labels: what the names of listed images begin with")
     group.add_argument("--ignore-label", type=int, metavar="L", help="label that is not counted")
     group.add_argument("--weights", choices=weights.KINDS, help="class weights from the counts (default: balanced)")
     group.add_argument("--beta", type=float, help="of effective_number, in [0, 1), for instance 0.999")
@@ -143,7 +154,9 @@ def _check_together(parser, args):
     only_with(given(*(CONVERSIONS + ("distances_out",))), has_distances, _either(DISTANCES))
     only_with(given("metric"), args.embeddings is not None, "--embeddings")
     only_with(given("weights", "power", "scale"), counted, _either(COUNTS))
-    only_with(given("ignore_label"), args.labels is not None, "--labels")
+    only_with(given("ignore_label"), given("labels", "net"), "--labels or --net")
+    only_with(given("pixels", "dataset", "root_folder"), args.labels is not None, "--labels")
+    only_with(given("label_blob"), args.net is not None, "--net")
     if (args.beta is not None) != (args.weights == "effective_number"):
         parser.error("--beta: expected with --weights effective_number, and only there")
     outputs = [path for path in (args.output, args.distances_out, args.plot) if path is not None]
@@ -207,21 +220,44 @@ def _weights(args, gain, names):
     """One weight per class, or None."""
     if args.class_weights is not None:
         return weights.check_weights(args.class_weights)
-    counts = args.counts
-    if args.labels is not None:
-        counts = _count(args, gain, names)
+    counts, present = args.counts, None
+    if args.labels is not None or args.net is not None:
+        counts, present = _count(args, gain, names)
     return None if counts is None else weights.class_weights(
-        counts, args.weights or "balanced", args.beta, 1.0 if args.power is None else args.power, args.scale or "sample")
+        counts, args.weights or "balanced", args.beta, 1.0 if args.power is None else args.power,
+        args.scale or "sample", present=present)
 
 
 def _count(args, gain, names):
+    """(counts, present) of the classes in the data."""
     from caffe_prototxt.labels import count_source, per_class
     n_classes = _n_classes(args, names) or (None if gain is None else len(gain))
-    counts, _ = per_class(count_source(args.labels), n_classes, args.ignore_label)
+    ignore_label = args.ignore_label
+    if args.net is None:
+        found = count_source(args.labels, args.dataset or "label", bool(args.pixels), args.root_folder or "")
+    else:
+        from caffe_prototxt.net_source import net_source
+        data = net_source(args.net, args.label_blob)
+        if None not in (n_classes, data.n_classes) and n_classes != data.n_classes:
+            raise ValueError("%s: expected scores of %d classes, as elsewhere, got %d" % (args.net, n_classes, data.n_classes))
+        n_classes = n_classes or data.n_classes
+        ignore_label = data.ignore_label if ignore_label is None else ignore_label
+        found = count_source(data.source, data.dataset, data.pixels, data.root_folder)
+        _say(args, "%s: labels from %s, of layer %s" % (args.net, data.source, data.layer))
+    counts, present = per_class(found, n_classes, ignore_label)
     if len(counts) > MAX_CLASSES:
         raise ValueError("%s: expected labels below %d, the most classes a .binaryproto can hold, got %d"
-                         % (args.labels, MAX_CLASSES, len(counts) - 1))
-    return counts
+                         % (found.source, MAX_CLASSES, len(counts) - 1))
+    _say(args, "%s: %d %ss of %d classes%s: %s" % (
+        found.source, counts.sum(), found.unit, len(counts),
+        "" if ignore_label is None else " (%d ignored)" % (found.counts.sum() - counts.sum()),
+        _listed(["%d" % count for count in counts])))
+    return counts, present
+
+
+def _say(args, text):
+    if not args.json:
+        print(text)
 
 
 def _check_result(H, args, names):
@@ -247,26 +283,38 @@ def _writers(args, D, H, names):
 def _report(args, H, names):
     H = np.asarray(H, np.float32)
     figures, warnings = summary.summarise(H), summary.warnings_about(H)
+    layer = _layer(args.output, len(H))
     if args.json:
-        print(json.dumps(dict(figures, output=args.output, warnings=warnings), sort_keys=True))
+        print(json.dumps(dict(figures, output=args.output, warnings=warnings, layer=layer), sort_keys=True))
         return
     print("%s: %s" % (args.output, summary.in_words(figures)))
     if args.tree is not None:
-        print("classes, in the order of %s: %s" % (args.names or "the tree (--names sets another)", _listed(names)))
+        print("classes, in the order of %s: %s" % (args.names or "the tree (--names sets another)",
+                                                   _listed(["%d %s" % pair for pair in enumerate(names)])))
     for path, what in ((args.distances_out, "D, the distances it was made from"), (args.plot, "H as a picture")):
         if path:
             print("%s: %s" % (path, what))
     for warning in warnings:
         print("warning: %s" % warning)
-    # Caffe's own loss reads nothing but a .binaryproto
-    loss = "InfogainLoss" if args.output.endswith(".binaryproto") else "SoftmaxWithInfogainLoss"
-    print("next: %s --loss %s --source %s"
-          % (os.path.join(os.path.dirname(sys.argv[0]), "make_net.py"), loss, quote(args.output)))
+    if layer is not None:
+        print("the layer that reads it:\n" + layer.rstrip())
+    # Caffe's own loss itself reads nothing but a .binaryproto
+    native = layer is not None or args.output.lower().endswith(".binaryproto")
+    print("next: %s --loss %s --%s %s" % (
+        os.path.join(os.path.dirname(sys.argv[0]), "make_net.py"), "InfogainLoss" if native else "SoftmaxWithInfogainLoss",
+        "source" if layer is None else "h-file", quote(args.output)))
 
 
-def _listed(names):
-    shown = ["%d %s" % pair for pair in enumerate(names[:12])]
-    return ", ".join(shown + ["..."] * (len(names) > 12))
+def _layer(path, n_classes):
+    """The text of the layer of Caffe's own that reads a file with H, if there is one for such a file."""
+    if matrix_files.is_for_a_layer(path):
+        from caffe_prototxt.fragments import h_fragment  # imports caffe, which takes a second
+        return h_fragment(path, n_classes)
+    return None
+
+
+def _listed(texts, most=12):
+    return ", ".join(texts[:most] + ["..."] * (len(texts) > most))
 
 
 if __name__ == "__main__":

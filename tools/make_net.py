@@ -8,7 +8,8 @@
 H comes from
 
   --source FILE            a file the loss reads itself
-  --infogain-matrix FILE   a file, through a layer: one matrix for several losses
+  --h-file FILE            a file, through a layer, for one loss or several: HDF5Data (.h5), Data
+                           (.lmdb), Parameter (.caffemodel), else our InfogainMatrix
   --compute-h C            the labels of each batch of C classes, through a layer
 
 Put the layers in the place of the net's loss; every one has
@@ -17,6 +18,7 @@ exclude { stage: "deploy" }. Names of files are relative to where caffe runs.
 examples:
   make_net.py --loss InfogainLoss --source infogainH.binaryproto
   make_net.py --loss SoftmaxWithInfogainLoss --source infogainH.binaryproto --ignore-label 255
+  make_net.py --loss InfogainLoss --h-file H.h5
   make_net.py --loss InfogainLoss --compute-h 7 --weights balanced --scale sample --running 0.99
 """
 from __future__ import division, print_function
@@ -28,9 +30,8 @@ import sys
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 
-from caffe_losses import command, weights
+from caffe_losses import command, matrix_files, weights
 from caffe_losses.losses import NORMALIZATIONS
-from caffe_losses.matrix_files import atomic_write
 
 COMPUTE_KEYS = ("weights", "beta", "power", "scale", "missing", "gain", "running")
 
@@ -48,15 +49,15 @@ def main():
 
     from caffe_prototxt.fragments import loss_fragment  # imports caffe, which takes a second
     text = loss_fragment(
-        args.loss, args.score, args.label, args.name, args.h_name, h_source=args.infogain_matrix,
+        args.loss, args.score, args.label, args.name, args.h_name, h_source=args.h_file, h_classes=_n_classes(args.h_file),
         compute=compute or None, source=args.source, loss_weight=args.loss_weight, axis=args.axis,
         ignore_label=args.ignore_label, normalization=args.normalization)
-    for source in (args.source, args.infogain_matrix, args.gain):
+    for source in (args.source, args.h_file, args.gain):
         _note_missing(source)
     if args.output is None:
         sys.stdout.write(text)
         return
-    with atomic_write(args.output) as file:
+    with matrix_files.atomic_write(args.output) as file:
         file.write(text.encode("utf-8"))
     print("%s: %s; next: put it in the place of the loss of your train_val.prototxt"
           % (args.output, args.loss))
@@ -67,7 +68,7 @@ def _parser():
     parser.add_argument("--loss", required=True, metavar="TYPE", help="one of the three above")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--source", metavar="FILE", help="file with H that the loss reads")
-    source.add_argument("--infogain-matrix", metavar="FILE", help="file with H that a layer reads")
+    source.add_argument("--h-file", metavar="FILE", help="file with H that a layer reads; its ending says which")
     source.add_argument("--compute-h", type=int, metavar="C", help="H from the labels, of C classes")
     parser.add_argument("--weights", choices=weights.KINDS, help="of --compute-h (default: max_over_count)")
     parser.add_argument("--beta", type=float, help="of --weights effective_number")
@@ -93,16 +94,15 @@ def _parser():
 
 def _check_names(parser, args):
     """Refuse what Caffe would make another net of, or none."""
-    names = [args.score, args.label, args.name] + ([args.h_name] if args.infogain_matrix or args.compute_h else [])
+    names = [args.score, args.label, args.name] + ([args.h_name] if args.h_file or args.compute_h else [])
     if "" in names or len(set(names)) < len(names):
         parser.error("expected different names for the blobs --score, --label, --name and --h-name, got %s"
                      % ", ".join(map(repr, names)))
     if args.loss_weight is not None and not abs(args.loss_weight) < float("inf"):
         parser.error("--loss-weight: expected a finite number, got %g" % args.loss_weight)
-    for option, source in (("--source", args.source), ("--infogain-matrix", args.infogain_matrix),
-                           ("--gain", args.gain)):
+    for option, source in (("--source", args.source), ("--h-file", args.h_file), ("--gain", args.gain)):
         native = option == "--source" and args.loss == "InfogainLoss"
-        endings = (".binaryproto",) if native else (".binaryproto", ".npy", ".csv")
+        endings = (".binaryproto",) if native else matrix_files.ENDINGS
         if source is not None and not source.lower().endswith(endings):
             parser.error("%s: expected a file that ends in %s%s, got %r" % (
                 option, ", ".join(endings), ", as Caffe's own InfogainLoss reads nothing else" * native, source))
@@ -122,6 +122,11 @@ def _check_compute(parser, args):
         parser.error("--running: expected a number between 0 and 1, got %g" % args.running)
     if args.power is not None and not 0 <= args.power < float("inf"):
         parser.error("--power: expected a number of at least 0, got %g" % args.power)
+
+
+def _n_classes(h_file):
+    """The number of classes of an H that a Parameter layer holds, whose shape is in the prototxt."""
+    return len(matrix_files.read_matrix(h_file)) if (h_file or "").lower().endswith(".caffemodel") else None
 
 
 def _note_missing(source):

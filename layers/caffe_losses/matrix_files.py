@@ -42,6 +42,11 @@ _FORMATS = {
 ENDINGS = tuple(sorted(_FORMATS))
 
 
+def is_for_a_layer(path):
+    """Whether a layer of Caffe's own reads such a file: HDF5Data, Data or Parameter."""
+    return _ending(path) in (".h5", ".hdf5", ".lmdb", "_lmdb", ".caffemodel")
+
+
 def read_matrix(path):
     """The matrix in a file.
 

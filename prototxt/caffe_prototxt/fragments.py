@@ -24,6 +24,8 @@ from caffe import layers as L, params as P
 from caffe.proto import caffe_pb2
 
 MODULE = "caffe_losses"
+H_NAME = "H"  # in the files that caffe_losses.matrix_files writes
+HDF5_ENDINGS = (".h5", ".hdf5")
 LOSSES = ("SoftmaxWithLoss", "InfogainLoss", "SoftmaxWithInfogainLoss")
 EXCLUDE = {"stage": "deploy"}
 
@@ -66,7 +68,7 @@ def h_from_file(path, n_classes=None):
     H (n.H = ...), as it says what they read. Raises ValueError.
     """
     ending = os.path.splitext(path)[1].lower()
-    if ending in (".h5", ".hdf5"):
+    if ending in HDF5_ENDINGS:
         return L.HDF5Data(source=path + ".txt", batch_size=1, exclude=EXCLUDE)
     if ending == ".lmdb" or path.lower().endswith("_lmdb"):
         return L.Data(source=path, backend=P.Data.LMDB, batch_size=1, exclude=EXCLUDE)
@@ -78,10 +80,15 @@ def h_from_file(path, n_classes=None):
     return infogain_matrix(path)
 
 
+def _named_h(path):
+    """Whether what is read from a file of H is found in it by the name of the top or the layer."""
+    return path.lower().endswith(HDF5_ENDINGS + (".caffemodel",))
+
+
 def h_fragment(path, n_classes=None):
     """The text of the layer "H" that reads a file with H, for a prototxt. Parameters as h_from_file's."""
     net = caffe.NetSpec()
-    net.H = h_from_file(path, n_classes)
+    net[H_NAME] = h_from_file(path, n_classes)
     return text_format.MessageToString(net.to_proto())
 
 
@@ -123,7 +130,7 @@ def infogain_loss(score, label, H=None, source=None, python=False, loss_weight=N
     return L.InfogainLoss(*bottoms, **options)
 
 
-def loss_fragment(loss, score="score", label="label", name="loss", h_name="H", h_source=None,
+def loss_fragment(loss, score="score", label="label", name="loss", h_name="H", h_source=None, h_classes=None,
                   compute=None, **options):
     """The text of a loss, and of the layer that makes its H, for a prototxt.
 
@@ -131,7 +138,7 @@ def loss_fragment(loss, score="score", label="label", name="loss", h_name="H", h
     loss layer and its top. h_name: of the layer and top of H.
     H is, for the two infogain losses, one of
         source: str, a file the loss reads;
-        h_source: str, a file an InfogainMatrix layer reads;
+        h_source: str, a file that a layer reads (see h_from_file, as for h_classes);
         compute: dict, the parameters of a ComputeH layer.
     options: source, loss_weight, axis, ignore_label and normalization of infogain_loss.
     Returns str. Raises ValueError.
@@ -148,7 +155,9 @@ def loss_fragment(loss, score="score", label="label", name="loss", h_name="H", h
     if compute is not None:
         net[h_name] = compute_h(net[label], **compute)
     if h_source is not None:
-        net[h_name] = infogain_matrix(h_source)
+        if _named_h(h_source) and h_name != H_NAME:
+            raise ValueError("h_name: expected %s, as this is what is read from %s, got %s" % (H_NAME, h_source, h_name))
+        net[h_name] = h_from_file(h_source, h_classes)
     if loss == "SoftmaxWithLoss":
         options.pop("source", None)
         net[name] = softmax_loss(net[score], net[label], **options)

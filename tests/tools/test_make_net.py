@@ -39,7 +39,9 @@ def balanced():
 @pytest.mark.parametrize("loss", ["InfogainLoss", "SoftmaxWithInfogainLoss"])
 @pytest.mark.parametrize("how, gain", [
     (["--source", "H.binaryproto"], H),
-    (["--infogain-matrix", "H.binaryproto"], H),
+    (["--h-file", "H.binaryproto"], H),
+    (["--h-file", "H.h5"], H),
+    (["--h-file", "H_lmdb"], H),
     (["--compute-h", "5", "--weights", "balanced", "--scale", "none"], balanced()),
     (["--compute-h", "5", "--weights", "balanced", "--scale", "none", "--running", ".9"], balanced()),
     (["--compute-h", "5", "--weights", "balanced", "--scale", "none", "--gain", "H.binaryproto"],
@@ -47,7 +49,8 @@ def balanced():
 ])
 def test_every_loss_with_every_h(tmp_path, monkeypatch, loss, how, gain):
     monkeypatch.chdir(tmp_path)
-    write_matrix("H.binaryproto", H)
+    for name in ("H.binaryproto", "H.h5", "H_lmdb"):
+        write_matrix(name, H)
     status, fragment, err = make_net("--loss", loss, *how)
     assert status == 0 and not err, err
     value, gradient = loss_of(fragment)
@@ -99,7 +102,7 @@ def test_no_loss_in_a_deployed_net(tmp_path):
 
 def test_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    fragment = make_net("--loss", "InfogainLoss", "--infogain-matrix", "H.npy", "--score", "fc8", "--label",
+    fragment = make_net("--loss", "InfogainLoss", "--h-file", "H.npy", "--score", "fc8", "--label",
                         "target", "--name", "loss3", "--h-name", "H3", "-o", "out.prototxt")
     assert fragment[0] == 0 and fragment[1].startswith("out.prototxt: InfogainLoss; next: put it in")
     assert fragment[2] == "make_net.py: note: H.npy is not there yet; caffe reads it from where it runs\n"
