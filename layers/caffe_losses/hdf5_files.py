@@ -15,7 +15,7 @@ from caffe_losses.raw_numbers import float32_blocks, matrix_shape, open_part, re
 DATASET = "H"  # HDF5Data reads the dataset that has its top's name
 LIST_ENDING = ".txt"  # HDF5Data's source is a text file that lists HDF5 files
 
-_AT_ONCE = 2 ** 22  # bytes
+_AT_ONCE = 2 ** 20  # bytes
 
 # A compressed file may hold this many times its size, or this many bytes if that is more.
 _MAX_RATIO, _MAX_SMALL = 3, 2 ** 26

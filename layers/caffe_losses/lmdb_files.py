@@ -63,18 +63,30 @@ def _meta_page(number, n_pages, root):
 def read_lmdb(folder):
     """The Datum of an LMDB that holds just one."""
     with open_part(os.path.join(folder, DATA_FILE)) as part:
-        page_size = _read_meta(part, 0)[0]
-        if page_size not in [2 ** n for n in range(8, 17)]:
-            raise ValueError("expected an LMDB, got one with pages of %d bytes" % page_size)
-        # the later transaction counts
-        _, flags, depth, n_records, root, _ = max((_read_meta(part, at) for at in (0, page_size)),
-                                                  key=lambda meta: meta[-1])
+        page_size, flags, depth, n_records, root, _ = _latest(part)
         if (flags, depth, n_records) != (0, 1, 1):
             raise ValueError("expected an LMDB with one Datum, got one with %d records" % n_records)
         return read_datum(_only_value(part, root, page_size))
 
 
-def _read_meta(part, at):
+def count_records(folder):
+    """How many records an LMDB has, 0 if there is none or it is damaged."""
+    try:
+        with open_part(os.path.join(folder, DATA_FILE)) as part:
+            return _latest(part)[3]
+    except (EnvironmentError, ValueError):
+        return 0
+
+
+def _latest(part):
+    """_read_meta of the later transaction."""
+    page_size = _read_meta(part, 0, 0)[0]
+    if page_size not in [2 ** n for n in range(8, 17)]:
+        raise ValueError("expected an LMDB, got one with pages of %d bytes" % page_size)
+    return max((_read_meta(part, at, page_size) for at in (0, page_size)), key=lambda meta: meta[-1])
+
+
+def _read_meta(part, at, page_size):
     """(page size, flags, depth, number of records, root page, transaction)"""
     _, _, page_flags, _, _ = _PAGE.unpack(part.read(at, _PAGE.size))
     at += _PAGE.size
@@ -82,10 +94,11 @@ def _read_meta(part, at):
     if page_flags & _META == 0 or (magic, version) != (_MAGIC, _VERSION):
         raise ValueError("expected an LMDB of a 64-bit little-endian machine, got something else")
     at += _HEADER.size
-    page_size = _DATABASE.unpack(part.read(at, _DATABASE.size))[0]
+    own_page_size = _DATABASE.unpack(part.read(at, _DATABASE.size))[0]
     at += _DATABASE.size
     _, flags, depth, _, _, _, n_records, root = _DATABASE.unpack(part.read(at, _DATABASE.size))
-    return page_size, flags, depth, n_records, root, _LAST.unpack(part.read(at + _DATABASE.size, _LAST.size))[1]
+    transaction = _LAST.unpack(part.read(at + _DATABASE.size, _LAST.size))[1]
+    return page_size or own_page_size, flags, depth, n_records, root, transaction
 
 
 def _only_value(part, page, page_size):

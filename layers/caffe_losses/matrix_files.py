@@ -156,10 +156,7 @@ def _atomic_lmdb(path):
     In an LMDB that is there its data file is replaced, so that there always is one.
     """
     folder = os.path.realpath(path)
-    others = _contents(path, folder)
-    if others:
-        raise IOError("%s: cannot be written: expected no such folder, or an LMDB, got one with %s"
-                      % (path, ", ".join(others[:3])))
+    _check_replaceable(path, folder)
     temporary = _beside(folder, tempfile.mkdtemp)
     data = os.path.join(folder, lmdb_files.DATA_FILE)
     try:
@@ -181,14 +178,18 @@ def _atomic_lmdb(path):
         raise
 
 
-def _contents(path, folder):
-    """What a folder has beside an LMDB."""
+def _check_replaceable(path, folder):
+    """Raise IOError if a folder is there, with anything in it but an LMDB of one record."""
     if not os.path.exists(folder):
-        return []
+        return
     try:
-        return sorted(set(os.listdir(folder)) - {lmdb_files.DATA_FILE, lmdb_files.LOCK_FILE})
+        others = sorted(set(os.listdir(folder)) - {lmdb_files.DATA_FILE, lmdb_files.LOCK_FILE})
     except EnvironmentError as error:
         raise _not_written(path, error)
+    n_records = lmdb_files.count_records(folder)
+    if others or n_records > 1:
+        raise IOError("%s: cannot be written: expected no such folder, or an LMDB with one record, got one with %s"
+                      % (path, ", ".join(others[:3]) or "%d records" % n_records))
 
 
 def _beside(path, make):

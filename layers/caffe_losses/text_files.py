@@ -26,7 +26,7 @@ def write_json(file, matrix):
     separator = b"["
     for row, text in zip(matrix, _rows_of_text(matrix)):
         if not np.isfinite(row).all():
-            raise ValueError("expected finite numbers, as JSON has no others, got %r" % float(row[~np.isfinite(row)][0]))
+            raise ValueError("expected finite numbers, as JSON has no others, got %g" % row[~np.isfinite(row)][0])
         file.write(separator + b"[" + text.encode("ascii") + b"]")
         separator = b",\n"
     file.write(b"]\n")

@@ -67,10 +67,11 @@ def h_from_file(path, n_classes=None):
     Returns the Top H, 1 x 1 x L x L; of HDF5Data and Parameter the name has to be
     H (n.H = ...), as it says what they read. Raises ValueError.
     """
-    ending = os.path.splitext(path)[1].lower()
+    name = os.path.normpath(path).lower()  # a folder's may end in a slash
+    ending = os.path.splitext(name)[1]
     if ending in HDF5_ENDINGS:
         return L.HDF5Data(source=path + ".txt", batch_size=1, exclude=EXCLUDE)
-    if ending == ".lmdb" or path.lower().endswith("_lmdb"):
+    if ending == ".lmdb" or name.endswith("_lmdb"):
         return L.Data(source=path, backend=P.Data.LMDB, batch_size=1, exclude=EXCLUDE)
     if ending == ".caffemodel":
         if n_classes is None:

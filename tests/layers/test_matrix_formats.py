@@ -96,14 +96,15 @@ def test_what_is_no_matrix_is_refused(tmp_path, matrix):
 def test_json_is_a_list_of_lists(tmp_path):
     write_matrix(str(tmp_path / "H.json"), np.array([[1, .1], [-0., 5e-324]]))
     assert (tmp_path / "H.json").read_text() == u"[[1.0,0.1],\n[-0.0,5e-324]]\n"
-    (tmp_path / "H.json").write_text(u"\ufeff [ [1, 2E1 ,-3.5e-1]\n,\n[ 0,-0, 123456789012345678901234567890 ] ]\r\n",
-                                     encoding="utf-8")
-    assert same_bits(read_matrix(str(tmp_path / "H.json")), np.array([[1, 20, -.35], [0, -0., 123456789012345678901234567890.]]))
+    (tmp_path / "H.json").write_bytes(b"\xef\xbb\xbf [ [1, 2E1 ,-3.5e-1]\n,\n[ 0,-0, 12345678901234567890 ] ]\r\n")
+    assert same_bits(read_matrix(str(tmp_path / "H.json")), np.array([[1, 20, -.35], [0, -0., 12345678901234567890.]]))
 
 
 @pytest.mark.parametrize("text", [
-    "", " ", "[]", "[[]]", "[[],[]]", "[1,2]", "1", "null", "[[1,2]", "[[1,2]]]", "[[1,2]] 3", "[[1,2],]", "[[1,2,]]",
-    "[[1,2] [3,4]]", "[[1,2],,[3,4]]", "[[1,2],[3]]", "[[1,NaN]]", "[[1,Infinity]]", "[[1e999]]", "[[" + "9" * 400 + "]]",
+    "", " ", "[]", "[[]]", "[[],[]]", "[1,2]", "1", "null", "[[1,2]", "[[1,2]]]", "[[1,2]] 3", "[[1,2],]",
+    "[[1,2,]]",
+    "[[1,2] [3,4]]", "[[1,2],,[3,4]]", "[[1,2],[3]]", "[[1,NaN]]", "[[1,Infinity]]", "[[1e999]]",
+    "[[" + "9" * 400 + "]]",
     "[[true]]", "[[null]]", '[["1"]]', "[[[1]]]", "[[{}]]", '{"H": [[1]]}', '[{"a": 1, "a": 2}]', "[[01]]", "[[+1]]",
     "[[.5]]", "[[1.]]", "[[0x10]]", "[[1_0]]", "[[1 2]]", "[[1]]\0", "[[--1]]", "[" * 100000, "[[" + "[" * 5000 + "]]",
     "[[" + "1," * 46340 + "1]]", "[[" + " " * 3000000 + "1]]",
@@ -129,7 +130,8 @@ def test_csv_with_any_line_ends_and_numbers(tmp_path):
     np.testing.assert_array_equal(read_matrix(str(tmp_path / "H.csv")), [[1, 2], [3, 4], [5, np.nan], [-np.inf, .5]])
 
 
-@pytest.mark.parametrize("text", [b"1_0", b"0x10", b"1,,2", b"1,", b"1;2", b"1 2", b"\0", b"1e", b"," * 46340, b"1" * 3000000],
+@pytest.mark.parametrize("text", [b"1_0", b"0x10", b"1,,2", b"1,", b"1;2", b"1 2", b"\0", b"1e", b"," * 46340,
+                                  b"1" * 3000000],
                          ids=lambda text: repr(text[:12]))
 def test_what_is_no_row_in_csv(tmp_path, text):
     (tmp_path / "H.csv").write_bytes(text)
@@ -270,6 +272,15 @@ def test_lmdb_without_a_matrix(tmp_path):
         with pytest.raises(ValueError, match="_lmdb: .*" + message):
             read_matrix(lmdb_of(str(tmp_path / ("H%d_lmdb" % i)), *values))
     assert read_matrix(lmdb_of(str(tmp_path / "H_lmdb"), good)).tolist() == [[1, 2], [3, 4]]
+
+
+def test_a_database_of_more_than_h_is_not_replaced(tmp_path):
+    path = lmdb_of(str(tmp_path / "train_lmdb"), b"one", b"two")
+    with pytest.raises(IOError, match="train_lmdb: cannot be written: .*, or an LMDB with one record, got one with 2"):
+        write_matrix(path, H)
+    path = lmdb_of(str(tmp_path / "H_lmdb"), b"one")
+    write_matrix(path, H)
+    assert same_bits(read_matrix(path), H)
 
 
 def test_lmdb_with_a_named_database(tmp_path):
