@@ -115,8 +115,8 @@ def _nodes(data, meta, numbers, kind):
         raise IOError("expected an LMDB, got one with a page that is not one of its own")
     counts = (lower - HEADER) // 2
     pointers = gather(data, pages + HEADER, 2 * max(counts.max(), 1)).view("<u2").astype(np.int64)
-    page, column = np.nonzero(np.arange(pointers.shape[1]) < counts[:, np.newaxis])
-    pointers, pages = pointers[page, column], pages[page]
+    pointers = pointers[np.arange(pointers.shape[1]) < counts[:, np.newaxis]]
+    pages = np.repeat(pages, counts)
     if (pointers > size - 8).any():
         raise IOError("expected an LMDB, got one with a record outside its page")
     low, high, flags, key_size = gather(data, pages + pointers, 8).view("<u2").T.astype(np.int64)

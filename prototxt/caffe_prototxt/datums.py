@@ -126,20 +126,38 @@ def _tails(data, starts, sizes, head):
 
     Returns (which of the records these are, where their tails begin, how long these are).
     """
-    fits = np.flatnonzero(starts + len(head) + LENGTH_BYTES <= len(data))
-    rows = gather(data, starts[fits], len(head) + LENGTH_BYTES)
-    same = (rows[:, :len(head)] == np.frombuffer(head, np.uint8)).all(axis=1)
-    fits, rows = fits[same], rows[same, len(head):].astype(np.int64)
-    more = np.ones(len(fits), bool)
-    image, offset = np.zeros(len(fits), np.int64), np.full(len(fits), len(head))
+    width = (len(head) + LENGTH_BYTES + 7) // 8 * 8  # compared as words of 8 bytes
+    fits = np.flatnonzero(starts + width <= len(data))
+    rows = gather(data, starts[fits], width)
+    same = _begin_with(rows, head)
+    if not same.all():
+        fits, rows = fits[same], rows[same]
+    if not len(fits):
+        return fits, fits, fits
+    lengths = rows[:, len(head):len(head) + LENGTH_BYTES].astype(np.int64)
+    first = VARINT.match(rows[0, len(head):].tobytes())
+    if first and _begin_with(rows, head + first.group()).all():
+        lengths = lengths[:1]
+    more = np.ones(len(lengths), bool)
+    image, offset = np.zeros(len(lengths), np.int64), np.full(len(lengths), len(head))
     for i in range(LENGTH_BYTES):
-        image += np.where(more, rows[:, i] & 127, 0) << 7 * i
+        image += np.where(more, lengths[:, i] & 127, 0) << 7 * i
         offset += more
-        more &= rows[:, i] >= 128
+        more &= lengths[:, i] >= 128
     offset += image
     tails = sizes[fits] - offset
     short = ~more & (tails > 0) & (tails <= MAX_TAIL)
-    return fits[short], starts[fits[short]] + offset[short], tails[short]
+    return fits[short], (starts[fits] + offset)[short], tails[short]
+
+
+def _begin_with(rows, start):
+    """Which rows of bytes, a multiple of 8 wide, begin with `start`."""
+    mask, wanted = (np.frombuffer(text.ljust(rows.shape[1], b"\0"), "<u8") for text in (b"\xff" * len(start), start))
+    words = rows.view("<u8")
+    same = np.ones(len(rows), bool)
+    for i in range(words.shape[1]):
+        same &= (words[:, i] & mask[i]) == wanted[i]
+    return same
 
 
 def _distinct(rows):

@@ -28,6 +28,7 @@ def read_image(file, palette=True):
             if image.mode not in MODES or image.mode == "P" and not palette:
                 raise ValueError("expected an image of one channel whose values are labels, got mode %s%s"
                                  % (image.mode, ", of which Caffe makes three channels" * (image.mode == "P")))
+            image.load()  # np.array alone hides what fails
             return np.array(image)
         except (ValueError, MemoryError):
             raise

@@ -5,6 +5,7 @@ import codecs
 import collections
 import io
 import os
+import sys
 import warnings
 
 import numpy as np
@@ -13,7 +14,7 @@ HDF5_ENDINGS = (".h5", ".hdf5")
 HDF5_SIGNATURE, NPY_SIGNATURE = b"\x89HDF\r\n\x1a\n", b"\x93NUMPY"
 BLOCK = 2 ** 20  # labels, or bytes of text, that are held at a time
 LOWEST, HIGHEST = -2 ** 31, 2 ** 31 - 1  # of a Datum's label
-MAX_VALUES = 10 ** 6
+MAX_VALUES = 10 ** 5
 
 
 class LabelCounts(collections.namedtuple("LabelCounts", "values counts present unit first source")):
@@ -137,8 +138,11 @@ class _Tally(object):
     def add_labels(self, block, where):
         """An array of labels, one for a record; where: a function of the position in the block."""
         block = _whole(block, where)
-        for value, count in _distinct(block):
-            self.add(value, count, lambda: where(int(np.argmax(block == value))))
+        pairs, first = _distinct(block), {}
+        if any(value not in self.counts for value, _ in pairs):
+            first = dict(zip(*(array.tolist() for array in np.unique(block, return_index=True))))
+        for value, count in pairs:
+            self.add(value, count, lambda: where(first[value]))
 
     def add_image(self, image, where):
         """An array of the labels of an image's pixels."""
@@ -213,8 +217,14 @@ def _counting(source, dataset, pixels, root_folder, tally):
 
 def _progress(steps, total, unit, size=lambda step: 1):
     """The steps, while a bar on the terminal shows how many of `unit` have been counted."""
+    if not (sys.stderr and sys.stderr.isatty()):
+        return iter(steps)
+    return _with_bar(steps, total, unit, size)
+
+
+def _with_bar(steps, total, unit, size):
     import tqdm
-    with tqdm.tqdm(total=total, unit=unit, unit_scale=True, disable=None, leave=False) as bar:
+    with tqdm.tqdm(total=total, unit=unit, unit_scale=True, leave=False) as bar:
         for step in steps:
             yield step
             bar.update(size(step))

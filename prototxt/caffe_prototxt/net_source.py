@@ -166,17 +166,22 @@ def _source(label, maker):
     param = getattr(layer, SOURCES[kind])
     if not os.path.exists(param.source):
         raise IOError("layer %s: its source %r is not there (a path is relative to where caffe runs)"
-                      % (layer.name, str(param.source)))
-    found = {"type": kind, "source": str(param.source), "backend": None, "dataset": "label", "root_folder": "",
+                      % (layer.name, _str(param.source)))
+    found = {"type": kind, "source": _str(param.source), "backend": None, "dataset": "label", "root_folder": "",
              "pixels": maker.blob == layer.top[0]}
     if kind == "Data":
         found["backend"] = caffe_pb2.DataParameter.DB.Name(param.backend)
     elif kind == "ImageData":
-        found["root_folder"] = str(param.root_folder)
+        found["root_folder"] = _str(param.root_folder)
     else:
         from caffe_prototxt.labels import is_of_pixels
-        found.update(dataset=str(maker.blob), pixels=is_of_pixels(param.source, str(maker.blob)))
+        found.update(dataset=_str(maker.blob), pixels=is_of_pixels(_str(param.source), _str(maker.blob)))
     return found
+
+
+def _str(text):
+    """Protobuf's text as str: on Python 2 it is unicode where it is not ASCII."""
+    return text if isinstance(text, str) else text.encode("utf-8")
 
 
 def _ignore_label(loss):

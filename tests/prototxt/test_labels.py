@@ -91,9 +91,9 @@ def test_databases_that_caffe_s_own_tool_wrote(here):
     expected = dict(collections.Counter(LABELS[:40].tolist()))
     for options in (["--backend=lmdb"], ["--backend=leveldb"], ["--backend=lmdb", "--encoded", "--encode_type=png"],
                     ["--backend=leveldb", "--encoded", "--encode_type=jpg"]):
-        name = "".join(options)
+        name = "".join(options).replace("-", "")
         status, _, err = real_nets.run(["convert_imageset"] + options + ["./", "list.txt", name])
-        assert status == 0, err
+        assert status == 0, (err, options)
         assert counted(count_source(name)) == expected, name
 
 
@@ -307,15 +307,15 @@ HOSTILE = {
     "not HDF5": (lambda: broken("labels.h5", b"1\n2\n"), {}, "labels.h5: "),
     "cut HDF5": (lambda: cut(sources.write_hdf5("labels.h5", LABELS), 3000), {}, "labels.h5: "),
     "HDF5 list": (lambda: broken("list.txt", b"\nmissing.h5\n"), {}, "line 2: missing.h5: cannot be read: no such file"),
-    "text npy": (lambda: np.save("labels.npy", np.array(["a"])) or "labels.npy", {}, "expected numbers as labels, got .U1"),
+    "text npy": (lambda: np.save("labels.npy", np.array(["a"])) or "labels.npy", {}, "expected numbers as labels, got .?[US]1"),
     "object npy": (lambda: np.save("labels.npy", np.array([None]), allow_pickle=True) or "labels.npy", {}, "labels.npy: "),
     "cut npy": (lambda: np.save("labels.npy", LABELS) or cut("labels.npy", 200), {}, "labels.npy: "),
     "not npy": (lambda: broken("labels.npy", b"text"), {}, "labels.npy: "),
-    "too many numbers": (lambda: np.save("l.npy", np.arange(10 ** 6 + 1)) or "l.npy", {}, "got more than 1000000 different numbers"),
+    "too many numbers": (lambda: np.save("l.npy", np.arange(10 ** 5 + 1)) or "l.npy", {}, "got more than 100000 different numbers"),
     "RGB": (lambda: image(np.zeros((4, 4, 3), np.uint8)), {"pixels": True}, "expected an image of one channel .*, got mode RGB"),
     "JPEG": (jpeg, {"pixels": True}, "expected a format that keeps labels as they are .PNG., got JPEG"),
     "no image": (lambda: broken("a.png", b"text"), {"pixels": True}, "a.png: cannot be read as an image: "),
-    "cut image": (lambda: cut(image(GREY), 100), {"pixels": True}, "image.png: cannot be read as an image: "),
+    "cut image": (lambda: cut(image(np.random.RandomState(0).randint(0, 9, (99, 99)).astype(np.uint8)), 2000), {"pixels": True}, "image.png: cannot be read as an image: "),
     "folder without images": (lambda: folder("masks", a_txt=b""), {"pixels": True}, "expected label images .*, got none"),
     "missing image": (lambda: broken("list.txt", b"a.png b.png\n"), {"pixels": True, "root_folder": "masks"},
                       "line 1: expected an image, got masksb.png, which is not there"),
@@ -386,4 +386,4 @@ def test_memory_does_not_grow_with_the_source(here):
         count_source(source)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert peak < 32e6, (source, peak)
+        assert peak < 50e6, (source, peak)
