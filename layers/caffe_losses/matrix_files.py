@@ -20,7 +20,7 @@ import tempfile
 
 import numpy as np
 
-from caffe_losses import binaryproto, hdf5_files, lmdb_files, npy, text_files
+from caffe_losses import binaryproto, hdf5_files, lmdb_files, lmdb_pages, npy, text_files
 
 MAX_BYTES = binaryproto.MAX_BYTES
 
@@ -158,9 +158,9 @@ def _atomic_lmdb(path):
     folder = os.path.realpath(path)
     _check_replaceable(path, folder)
     temporary = _beside(folder, tempfile.mkdtemp)
-    data = os.path.join(folder, lmdb_files.DATA_FILE)
+    data = os.path.join(folder, lmdb_pages.DATA_FILE)
     try:
-        unfinished = os.path.join(temporary, lmdb_files.DATA_FILE)
+        unfinished = os.path.join(temporary, lmdb_pages.DATA_FILE)
         with _open(unfinished, path) as file:
             yield file
         if not os.path.isdir(folder):
@@ -170,8 +170,8 @@ def _atomic_lmdb(path):
             return
         _replace(unfinished, data)
         # The lock file tells which transaction was the last: not that of this data file.
-        if os.path.exists(os.path.join(folder, lmdb_files.LOCK_FILE)):
-            os.unlink(os.path.join(folder, lmdb_files.LOCK_FILE))
+        if os.path.exists(os.path.join(folder, lmdb_pages.LOCK_FILE)):
+            os.unlink(os.path.join(folder, lmdb_pages.LOCK_FILE))
         os.rmdir(temporary)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -183,10 +183,13 @@ def _check_replaceable(path, folder):
     if not os.path.exists(folder):
         return
     try:
-        others = sorted(set(os.listdir(folder)) - {lmdb_files.DATA_FILE, lmdb_files.LOCK_FILE})
+        others = sorted(set(os.listdir(folder)) - {lmdb_pages.DATA_FILE, lmdb_pages.LOCK_FILE})
     except EnvironmentError as error:
         raise _not_written(path, error)
-    n_records = lmdb_files.count_records(folder)
+    try:
+        n_records = lmdb_pages.count_records(folder)
+    except (EnvironmentError, ValueError):  # none yet, or a damaged one
+        n_records = 0
     if others or n_records > 1:
         raise IOError("%s: cannot be written: expected no such folder, or an LMDB with one record, got one with %s"
                       % (path, ", ".join(others[:3]) or "%d records" % n_records))

@@ -14,7 +14,7 @@ from operator import itemgetter
 
 import numpy as np
 
-from caffe_prototxt.databases import gather
+from caffe_losses.lmdb_pages import gather
 
 MAX_HEADS, MAX_HEAD, MAX_TAIL, MAX_KNOWN = 8, 64, 8, 100000
 LENGTH_BYTES = 5  # of the length of an image, a varint
@@ -77,7 +77,7 @@ def _varint(record, position):
 def labels(batches):
     """The labels of many serialised Datums.
 
-    batches: as `databases` yields them.
+    batches: as those of caffe_losses.lmdb_pages and of leveldbs.
     Yields (label, count, record): a label, how many records have it, and the number of the
     first of these, in the order of these numbers. A label comes again and again.
     Raises ValueError, naming the first record that is no Datum or has no label.

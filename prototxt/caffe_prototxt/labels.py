@@ -231,11 +231,12 @@ def _with_bar(steps, total, unit, size):
 
 
 def _count_folder(source, pixels, tally):
-    from caffe_prototxt import databases, datums, label_images
-    if databases.is_lmdb(source):
-        batches, total = databases.lmdb_batches(source), databases.lmdb_size(source)
-    elif databases.is_leveldb(source):
-        batches, total = databases.leveldb_batches(source), None
+    from caffe_losses import lmdb_pages
+    from caffe_prototxt import datums, label_images, leveldbs
+    if lmdb_pages.is_lmdb(source):
+        batches, total = lmdb_pages.batches(source), lmdb_pages.count_records(source)
+    elif leveldbs.is_leveldb(source):
+        batches, total = leveldbs.batches(source), None
     elif pixels:
         return _count_images(label_images.folder_images(source), tally)
     else:

@@ -12,7 +12,8 @@ from hypothesis import given, settings, strategies as st
 
 import real_nets
 import sources
-from caffe_prototxt import databases
+from caffe_losses import lmdb_pages
+from caffe_prototxt import leveldbs
 
 
 def records(batches):
@@ -45,15 +46,15 @@ def test_an_lmdb_is_read_as_the_module_lmdb_reads_it(tmp_path_factory, seed, tra
                 else:
                     transaction.put(key, rng.bytes(rng.randint(longest)))
     environment.close()
-    assert records(databases.lmdb_batches(path)) == read_by_lmdb(path)
-    assert databases.lmdb_size(path) == len(read_by_lmdb(path))
+    assert records(lmdb_pages.batches(path)) == read_by_lmdb(path)
+    assert lmdb_pages.count_records(path) == len(read_by_lmdb(path))
     shutil.rmtree(path)
 
 
 def test_an_lmdb_of_many_levels(tmp_path):
     expected = [b"%d" % i for i in range(100000)]
     path = sources.write_lmdb(tmp_path / "lmdb", expected)
-    assert records(databases.lmdb_batches(path)) == expected
+    assert records(lmdb_pages.batches(path)) == expected
 
 
 def test_a_cut_lmdb_is_an_error_at_any_length(tmp_path):
@@ -62,8 +63,8 @@ def test_a_cut_lmdb_is_an_error_at_any_length(tmp_path):
     for size in np.linspace(0, os.path.getsize(file), 60, endpoint=False).astype(int)[::-1]:
         real_nets.cut(file, size)
         try:
-            assert len(records(databases.lmdb_batches(path))) == 60  # the last page may be a free one
-        except IOError as error:
+            assert len(records(lmdb_pages.batches(path))) == 60  # the last page may be a free one
+        except ValueError as error:
             assert "expected an LMDB" in str(error)
 
 
@@ -81,8 +82,8 @@ def test_a_damaged_lmdb_never_crashes(tmp_path):
         with open(file, "wb") as opened:
             opened.write(damaged)
         try:
-            records(databases.lmdb_batches(path))
-        except IOError:
+            records(lmdb_pages.batches(path))
+        except ValueError:
             refused += 1
     assert refused > 20
 
@@ -91,13 +92,13 @@ def test_what_is_no_lmdb_of_records(tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     (other / "data.mdb").write_bytes(b"text" * 5000)
-    with pytest.raises(IOError, match="expected an LMDB of a 64-bit machine"):
-        records(databases.lmdb_batches(str(other)))
+    with pytest.raises(ValueError, match="expected an LMDB of a 64-bit machine"):
+        records(lmdb_pages.batches(str(other)))
     environment = lmdb.open(str(tmp_path / "nested"), max_dbs=2)
     environment.open_db(b"inner")
     environment.close()
-    with pytest.raises(IOError, match="got one of databases"):
-        records(databases.lmdb_batches(str(tmp_path / "nested")))
+    with pytest.raises(ValueError, match="got one of databases"):
+        records(lmdb_pages.batches(str(tmp_path / "nested")))
 
 
 @pytest.mark.parametrize("compression", ["snappy", None])
@@ -107,17 +108,17 @@ def test_a_leveldb_is_read_and_keeps_its_records(tmp_path, compression):
     path = sources.write_leveldb(tmp_path / "leveldb", expected, compression)
     assert any(name.endswith((".ldb", ".sst")) for name in os.listdir(path))
     for _ in range(3):
-        assert records(databases.leveldb_batches(path)) == expected
+        assert records(leveldbs.batches(path)) == expected
 
 
 def test_a_leveldb_that_a_training_has_open(tmp_path):
     path = sources.write_leveldb(tmp_path / "leveldb", [b"a", b"b"])
-    held = databases._leveldb_values(path)
+    held = leveldbs._values(path)
     assert next(held) == b"a"
     with pytest.raises(IOError, match="this LevelDB is open in another program"):
-        records(databases.leveldb_batches(path))
+        records(leveldbs.batches(path))
     held.close()
-    assert records(databases.leveldb_batches(path)) == [b"a", b"b"]
+    assert records(leveldbs.batches(path)) == [b"a", b"b"]
 
 
 def test_a_broken_leveldb_is_an_error(tmp_path):
@@ -128,12 +129,12 @@ def test_a_broken_leveldb_is_an_error(tmp_path):
         file.write(b"damage")
     if sources.has_plyvel():
         with pytest.raises(IOError, match="expected a LevelDB: .*orrupt"):
-            records(databases.leveldb_batches(path))
+            records(leveldbs.batches(path))
     else:
-        assert len(records(databases.leveldb_batches(path))) < 5000
+        assert len(records(leveldbs.batches(path))) < 5000
     os.remove(os.path.join(path, tables[0]))
     with pytest.raises(IOError, match="expected a LevelDB: "):
-        records(databases.leveldb_batches(path))
+        records(leveldbs.batches(path))
     (tmp_path / "leveldb" / "CURRENT").write_text(u"MANIFEST-000099\n")
     with pytest.raises(IOError, match="expected a LevelDB: "):
-        records(databases.leveldb_batches(path))
+        records(leveldbs.batches(path))

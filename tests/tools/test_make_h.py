@@ -192,7 +192,7 @@ def test_json(folder):
     summary = json.loads(make_h(folder, "H.npy", "-o", "H.csv", "--json"))
     least = 1.375 * np.log(1.375) - 1.125 * np.log(1.125) - .25 * np.log(.125)
     assert summary == {"output": "H.csv", "n_classes": 3, "row_sums": [1.375, 1.375], "symmetric": True,
-                       "smallest": .125, "largest": 1.125, "warnings": [], "diagonal": False,
+                       "smallest": .125, "largest": 1.125, "warnings": [], "diagonal": False, "layer": None,
                        "least_loss": [pytest.approx(least)] * 3}
 
 
@@ -205,7 +205,7 @@ def test_plot(folder):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    ([], "expected MATRIX, --distances, --tree, --confusion, .* --counts or --labels, got none"),
+    ([], "expected MATRIX, --distances, --tree, --confusion, .* --counts, --labels or --net, got none"),
     (["H.npy", "--tree", "tree.txt"], "expected one of MATRIX, .* got MATRIX and --tree"),
     (["--distances", "D.csv"], "--distances: expected --tau, --softmax-beta or --linear to make gains of distances, got none"),
     (["--distances", "D.csv", "--tau", "1", "--softmax-beta", "1"], "expected one of --tau, --softmax-beta or --linear"),
@@ -221,7 +221,7 @@ def test_plot(folder):
     (["--class-weights", "H.npy"], "--class-weights: expected numbers in the file H.npy .expected a row of numbers"),
     (["--class-weights", "lying.npy"], "--class-weights: expected numbers in the file lying.npy"),
     (["--class-weights", "1,2", "--counts", "1,2"], "got --class-weights and --counts"),
-    (["--class-weights", "1,2", "--scale", "sum"], "--scale: expected with --counts or --labels only"),
+    (["--class-weights", "1,2", "--scale", "sum"], "--scale: expected with --counts, --labels or --net only"),
     (["--distances", "D.csv", "--tau", "-1"], "tau: expected a number above 0, got -1"),
     (["H.npy", "--tau", "1"], "--tau: expected with --distances, --tree, --confusion or --embeddings only"),
     (["D.csv"], "D.csv: expected a gain, got what looks like distances .*make_h.py --distances"),
@@ -236,8 +236,8 @@ def test_plot(folder):
     (["--counts", "1,2", "--beta", ".9"], "--beta: expected with --weights effective_number"),
     (["--counts", "1,2", "--distances", "D.csv", "--tau", "1"], "expected 2 x 2, as there are 2 weights, got 3 x 3"),
     (["--counts", "1,2", "--names", "names.txt"], "--names: expected 2 classes, as H is 2 x 2, got 3"),
-    (["H.npy", "--power", "2"], "--power: expected with --counts or --labels only"),
-    (["H.npy", "--ignore-label", "2"], "--ignore-label: expected with --labels only"),
+    (["H.npy", "--power", "2"], "--power: expected with --counts, --labels or --net only"),
+    (["H.npy", "--ignore-label", "2"], "--ignore-label: expected with --labels or --net only"),
     (["--counts", "1,2", "--power", "-1"], "power: expected a number of at least 0, got -1"),
     (["H.npy", "--plot", "H.foo"], "H.foo: expected a picture that ends in"),
     (["H.npy", "--plot", "none/H.png"], "none/H.png: cannot be written: No such file"),
@@ -315,3 +315,42 @@ def test_killed_at_any_moment(folder):
         process.communicate()
         sizes.add(len(read_matrix(out)))
     assert sizes <= {3, 1500}
+
+
+def test_for_a_data_layer(folder):
+    pytest.importorskip("caffe")
+    for name, kind, option in (("H.h5", "HDF5Data", "h-file"), ("H.lmdb", "Data", "h-file"), ("H.caffemodel", "Parameter", "h-file")):
+        out = make_h(folder, "H.npy", "-o", name)
+        assert 'the layer that reads it:\nlayer {\n  name: "H"\n  type: "%s"' % kind in out
+        assert out.endswith("make_net.py --loss InfogainLoss --%s %s\n" % (option, name))
+        np.testing.assert_array_equal(read_matrix(os.path.join(folder, name)), np.eye(3) + .125)
+        summary = json.loads(make_h(folder, name, "-o", name, "--json"))
+        assert 'type: "%s"' % kind in summary["layer"]
+
+
+def test_net(folder):
+    pytest.importorskip("caffe")
+    import user_files
+    write_labels(folder, "lmdb")
+    text = user_files.net().replace("train_lmdb", "lmdb")
+    for name, content in (("net.prototxt", text), ("wide.prototxt", text.replace("num_output: 3", "num_output: 5"))):
+        with open(os.path.join(folder, name), "w") as file:
+            file.write(content)
+    out = make_h(folder, "--net", "net.prototxt", "-o", "H.npy")
+    assert out.startswith("net.prototxt: labels from lmdb, of layer data\nlmdb: 6 records of 3 classes: 3, 1, 2\n")
+    np.testing.assert_allclose(np.load(os.path.join(folder, "H.npy")), np.diag([6 / 9, 2, 1]), rtol=1e-6)
+    out = make_h(folder, "--net", "wide.prototxt", "-o", "H.npy")  # as many classes as the net has scores
+    assert "warning: H has nothing in row 3, 4" in out
+    status, _, err = real_nets.tool("make_h.py", "--net", "wide.prototxt", "-o", "no.npy", "--names", "names.txt", cwd=folder)
+    assert status == 2 and err == "make_h.py: error: wide.prototxt: expected scores of 3 classes, as elsewhere, got 5\n"
+
+
+def test_pixels(folder):
+    pytest.importorskip("caffe")
+    image = np.array([[0, 0, 0, 1], [0, 0, 1, 255]], np.uint8)
+    np.save(os.path.join(folder, "masks.npy"), np.array([image, np.where(image == 1, 2, image)]))
+    out = make_h(folder, "--labels", "masks.npy", "--pixels", "--ignore-label", "255", "--weights", "median_frequency",
+                 "--scale", "none", "-o", "H.npy")
+    assert "masks.npy: 14 pixels of 3 classes (2 ignored): 10, 2, 2\n" in out
+    # 10 of 16 pixels, and 2 of 8 twice: the median of the frequencies is 2/8
+    np.testing.assert_allclose(np.load(os.path.join(folder, "H.npy")), np.diag([.25 / .625, 1, 1]), rtol=1e-6)

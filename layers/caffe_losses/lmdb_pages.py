@@ -1,12 +1,8 @@
-"""The records of an LMDB or a LevelDB, as Caffe's Data layer reads them.
+"""The records of an LMDB, found by its page format.
 
-Each reader yields batches (data, starts, sizes): an array of bytes, and where in it
-each record begins and how long it is, in the order of the keys.
-
-An LMDB is read here by its own page format and not through the module lmdb: that
-touches every page of every value that it hands out, so that a database of images
-is read as a whole, and it dies of a truncated file. Here nothing of a record is
-touched until somebody looks into it.
+Not through the module lmdb: that touches every page of every value that it hands out,
+so that a database of images is read as a whole, and it ends the process at a file that
+is cut off. Here nothing of a record is touched until somebody looks into it.
 """
 from __future__ import division, print_function
 
@@ -18,11 +14,13 @@ import struct
 
 import numpy as np
 
-BATCH_BYTES = 2 ** 22
+from caffe_losses.raw_numbers import open_part
+
+DATA_FILE, LOCK_FILE = "data.mdb", "lock.mdb"
 BATCH_PAGES = 1024
 
 # LMDB's data format, version 1, on a 64-bit little-endian machine (mdb.c: MDB_page, MDB_node, MDB_meta, MDB_db).
-META = struct.Struct("<16xII16x48xI H H 4Q Q Q Q".replace(" ", ""))
+META = struct.Struct("<16xII16x48xIHH4QQQQ")  # from the magic number on, less the first of its two databases
 MAGIC, VERSION = 0xBEEFC0DE, 1
 PAGE_SIZE = struct.Struct("<40xI")
 HEADER = 16
@@ -34,12 +32,7 @@ MAX_DEPTH = 32
 
 def is_lmdb(folder):
     """Whether a folder holds what Caffe opens as an LMDB."""
-    return os.path.exists(os.path.join(folder, "data.mdb"))
-
-
-def is_leveldb(folder):
-    """Whether a folder holds what Caffe opens as a LevelDB."""
-    return os.path.exists(os.path.join(folder, "CURRENT"))
+    return os.path.exists(os.path.join(folder, DATA_FILE))
 
 
 def windows(data, width):
@@ -52,18 +45,20 @@ def gather(data, starts, width):
     return windows(data, width)[starts].view(np.uint8).reshape(len(starts), width)
 
 
-def lmdb_size(folder):
+def count_records(folder):
     """How many records an LMDB has."""
-    with _mapped(os.path.join(folder, "data.mdb")) as data:
+    with _mapped(os.path.join(folder, DATA_FILE)) as data:
         return _Meta(data).entries
 
 
-def lmdb_batches(folder):
-    """The records of an LMDB.
+def batches(folder):
+    """The records of an LMDB, in the order of the keys.
 
-    Raises IOError for what is not an LMDB, ends too early or contradicts itself.
+    Yields (data, starts, sizes): the file as an array of bytes, and where in it each
+    record of a batch begins and how long it is.
+    Raises ValueError for what is not an LMDB, ends too early or contradicts itself.
     """
-    with _mapped(os.path.join(folder, "data.mdb")) as data:
+    with _mapped(os.path.join(folder, DATA_FILE)) as data:
         meta = _Meta(data)
         if meta.overflow_pages > 8 * meta.entries:
             _no_readahead(data)  # of a record of many pages two are looked at
@@ -72,14 +67,14 @@ def lmdb_batches(folder):
             pages = np.concatenate([_nodes(data, meta, pages[i:i + BATCH_PAGES], BRANCH)
                                     for i in range(0, len(pages), BATCH_PAGES)])
             if len(pages) > len(data) // meta.page_size:
-                raise IOError("expected an LMDB, got one whose pages form no tree")
+                raise ValueError("expected an LMDB, got one whose pages form no tree")
         found = 0
         for i in range(0, len(pages), BATCH_PAGES):
             starts, sizes = _nodes(data, meta, pages[i:i + BATCH_PAGES], LEAF)
             found += len(starts)
             yield data, starts, sizes
         if found != meta.entries:
-            raise IOError("expected an LMDB of %d records, got %d" % (meta.entries, found))
+            raise ValueError("expected an LMDB of %d records, got %d" % (meta.entries, found))
 
 
 class _Meta(object):
@@ -94,11 +89,11 @@ class _Meta(object):
                          if start + META.size <= len(data)]
         metas = [meta[2:] for meta in metas if meta[:2] == (MAGIC, VERSION)]
         if not metas:
-            raise IOError("expected an LMDB of a 64-bit machine, got something else in data.mdb")
+            raise ValueError("expected an LMDB of a 64-bit machine, got something else in data.mdb")
         newest = max(metas, key=lambda meta: meta[-1])
         _, flags, self.depth, _, _, self.overflow_pages, self.entries, self.root, _, _ = newest
         if flags & DUPLICATES or self.depth > MAX_DEPTH:
-            raise IOError("expected an LMDB of records, got flags %d and depth %d" % (flags, self.depth))
+            raise ValueError("expected an LMDB of records, got flags %d and depth %d" % (flags, self.depth))
         if self.root == NO_PAGE:
             self.depth = 0
 
@@ -107,44 +102,44 @@ def _nodes(data, meta, numbers, kind):
     """Of branch pages the numbers of the pages below; of leaves where the records are, and their sizes."""
     size = meta.page_size
     if len(numbers) and int(numbers.max()) >= len(data) // size:
-        raise IOError("expected an LMDB of at least %d bytes, got %d: it is cut off"
+        raise ValueError("expected an LMDB of at least %d bytes, got %d: it is cut off"
                       % ((int(numbers.max()) + 1) * size, len(data)))
     pages = numbers.astype(np.int64) * size
     flags, lower = gather(data, pages + 10, 4).view("<u2").T.astype(np.int64)
     if ((flags & 0xf) != kind).any() or (lower < HEADER).any() or (lower > size).any():
-        raise IOError("expected an LMDB, got one with a page that is not one of its own")
+        raise ValueError("expected an LMDB, got one with a page that is not one of its own")
     counts = (lower - HEADER) // 2
     pointers = gather(data, pages + HEADER, 2 * max(counts.max(), 1)).view("<u2").astype(np.int64)
     pointers = pointers[np.arange(pointers.shape[1]) < counts[:, np.newaxis]]
     pages = np.repeat(pages, counts)
     if (pointers > size - 8).any():
-        raise IOError("expected an LMDB, got one with a record outside its page")
+        raise ValueError("expected an LMDB, got one with a record outside its page")
     low, high, flags, key_size = gather(data, pages + pointers, 8).view("<u2").T.astype(np.int64)
     if kind == BRANCH:
         return (low | high << 16 | flags << 32).astype(np.uint64)
     if (flags & (SUBDATA | DUPLICATES)).any():
-        raise IOError("expected an LMDB of records, got one of databases")
+        raise ValueError("expected an LMDB of records, got one of databases")
     sizes = low | high << 16
     starts = pages + pointers + 8 + key_size
     big = np.flatnonzero(flags & BIG)
     if len(big):
         if (starts[big] - pages[big] > size - 8).any():
-            raise IOError("expected an LMDB, got one with a record outside its page")
+            raise ValueError("expected an LMDB, got one with a record outside its page")
         first = gather(data, starts[big], 8).view("<u8").ravel()
         starts[big] = np.minimum(first, len(data) // size).astype(np.int64) * size + HEADER
     ends = starts + sizes
     if len(ends) and ends.max() > len(data):
-        raise IOError("expected an LMDB of at least %d bytes, got %d: it is cut off" % (ends.max(), len(data)))
+        raise ValueError("expected an LMDB of at least %d bytes, got %d: it is cut off" % (ends.max(), len(data)))
     return starts, sizes
 
 
 @contextlib.contextmanager
 def _mapped(path):
     """A file as a read-only array of bytes, of which only what is looked at is read."""
-    with open(path, "rb") as file:
-        if not os.fstat(file.fileno()).st_size:
-            raise IOError("expected an LMDB, got an empty data.mdb")
-        yield np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+    with open_part(path) as part:
+        if not part.size:
+            raise ValueError("expected an LMDB, got an empty %s" % DATA_FILE)
+        yield np.frombuffer(mmap.mmap(part.file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
 
 
 def _no_readahead(data):
@@ -152,56 +147,3 @@ def _no_readahead(data):
     madvise, random = getattr(ctypes.CDLL(None), "madvise", None), 1
     if madvise:
         madvise(ctypes.c_void_p(data.ctypes.data), ctypes.c_size_t(len(data)), random)
-
-
-def leveldb_batches(folder):
-    """The records of a LevelDB, by the module plyvel, or leveldb (of Caffe's requirements.txt).
-
-    LevelDB opens a database for one program at a time, and puts its files in order whenever
-    it opens it, as it does for each training. Of a damaged one leveldb gives the records before
-    the damage, as Caffe does; plyvel says so.
-    Raises IOError for what is not a LevelDB, is damaged, or is open elsewhere.
-    """
-    values, starts, size = [], [], 0
-    records = _leveldb_values(folder)
-    with contextlib.closing(records):  # it holds the lock
-        for value in records:
-            values.append(value)
-            starts.append(size)
-            size += len(value)
-            if size >= BATCH_BYTES:
-                yield _joined(values, starts, size)
-                values, starts, size = [], [], 0
-    if values:
-        yield _joined(values, starts, size)
-
-
-def _joined(values, starts, size):
-    return np.frombuffer(b"".join(values), np.uint8), np.array(starts), np.diff(starts + [size])
-
-
-def _leveldb_values(folder):
-    try:
-        import plyvel as module
-        failure = module.Error
-    except ImportError:
-        try:
-            import leveldb as module
-            failure = module.LevelDBError
-        except ImportError:
-            raise ImportError("reading a LevelDB needs the Python module plyvel or leveldb: install one of them")
-    options = {"create_if_missing": False, "paranoid_checks": True}
-    reading = {"verify_checksums": True, "fill_cache": False}
-    try:
-        if module.__name__ == "plyvel":
-            with contextlib.closing(module.DB(folder, **options)) as database:
-                for value in database.iterator(include_key=False, **reading):
-                    yield value
-        else:
-            for _, value in module.LevelDB(folder, **options).RangeIter(**reading):
-                yield value
-    except failure as error:
-        if "/LOCK" in str(error):
-            raise IOError("this LevelDB is open in another program, perhaps a training that reads it; wait until "
-                          "that ends, or count a copy")
-        raise IOError("expected a LevelDB: %s" % error)
