@@ -10,7 +10,8 @@ help:
 	@echo 'make train      train the nets of examples/fashion_mnist and compare them'
 	@echo '                (GPU: its number; ARGS: more arguments for train.py)'
 	@echo 'make results    as train, and keep table and picture as those that README and RESULTS.md show'
-	@echo 'make bench      time the loss layers against native ones (ARGS: more arguments for bench_losses.py)'
+	@echo 'make bench      time the loss layers against native ones (ARGS: more arguments for bench_losses.py),'
+	@echo '                and counting labels against a loop'
 	@echo 'make clean      delete what the examples wrote'
 
 test:
@@ -37,6 +38,7 @@ results: train
 
 bench:
 	OPENBLAS_NUM_THREADS=$(or $(OPENBLAS_NUM_THREADS),1) tools/with_caffe.sh tests/bench/bench_losses.py $(ARGS)
+	tools/with_caffe.sh tests/bench/bench_labels.py
 
 clean:
 	rm -rf examples/*/output

@@ -22,7 +22,7 @@ BATCH_BYTES = 2 ** 22
 BATCH_PAGES = 1024
 
 # LMDB's data format, version 1, on a 64-bit little-endian machine (mdb.c: MDB_page, MDB_node, MDB_meta, MDB_db).
-META = struct.Struct("<16xII16x48xI H H 4Q Q Q Q".replace(" ", ""))
+META = struct.Struct("<16xII64xIHH7Q")  # magic, version, and of the records' tree: see _Meta
 MAGIC, VERSION = 0xBEEFC0DE, 1
 PAGE_SIZE = struct.Struct("<40xI")
 HEADER = 16
