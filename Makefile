@@ -13,6 +13,7 @@ help:
 	@echo 'make bench      run all benchmarks'
 	@echo 'make bench-losses        time the loss layers against native ones (ARGS: more arguments)'
 	@echo 'make bench-matrix_files  time H in files against caffe.io (ARGS: more arguments)'
+	@echo 'make bench-labels        time counting labels against a loop over the records (ARGS: more arguments)'
 	@echo 'make clean      delete what the examples wrote'
 
 test:
@@ -37,7 +38,7 @@ train:
 results: train
 	cd examples/fashion_mnist && cp output/RESULTS.md output/results.json output/results.png .
 
-bench: bench-losses bench-matrix_files
+bench: bench-losses bench-matrix_files bench-labels
 
 bench-%:
 	OPENBLAS_NUM_THREADS=$(or $(OPENBLAS_NUM_THREADS),1) tools/with_caffe.sh tests/bench/bench_$*.py $(ARGS)

@@ -20,7 +20,7 @@ DATA_FILE, LOCK_FILE = "data.mdb", "lock.mdb"
 BATCH_PAGES = 1024
 
 # LMDB's data format, version 1, on a 64-bit little-endian machine (mdb.c: MDB_page, MDB_node, MDB_meta, MDB_db).
-META = struct.Struct("<16xII16x48xIHH4QQQQ")  # from the magic number on, less the first of its two databases
+META = struct.Struct("<16xII64xIHH7Q")  # magic, version, and of the records' tree: see _Meta
 MAGIC, VERSION = 0xBEEFC0DE, 1
 PAGE_SIZE = struct.Struct("<40xI")
 HEADER = 16

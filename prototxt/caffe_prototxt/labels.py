@@ -83,7 +83,8 @@ def per_class(found, n_classes=None, ignore_label=None):
         n_classes = highest + 1
         if n_classes > 2 * len(kept) + 2:
             raise ValueError("%s: expected the number of classes, or an ignore_label, as only %d of the labels 0..%d "
-                             "occur (the first %d: %s)" % (found.source, len(kept), highest, highest, found.first[kept[-1]]))
+                             "occur (the first %d: %s)"
+                             % (found.source, len(kept), highest, highest, found.first[kept[-1]]))
     bad = [i for i in kept if not 0 <= found.values[i] < n_classes]
     if bad:
         raise ValueError("%s: expected labels 0..%d%s, got %s" % (
@@ -168,9 +169,10 @@ def _whole(block, where):
         raise ValueError("expected numbers as labels, got %s" % block.dtype)
     if block.dtype.kind == "b" or block.dtype.itemsize == 1:
         return block.astype(np.int64)
-    whole = (block >= LOWEST) & (block <= HIGHEST)  # NaN is neither
-    if block.dtype.kind == "f":
-        whole &= block == np.floor(block)
+    with np.errstate(invalid="ignore"):
+        whole = (block >= LOWEST) & (block <= HIGHEST)  # NaN is neither
+        if block.dtype.kind == "f":
+            whole &= block == np.floor(block)
     if not whole.all():
         first = int(np.argmin(whole))
         raise ValueError("expected whole numbers as labels, got %g in %s" % (block[first], where(first)))

@@ -18,7 +18,8 @@ PYTHON_LOSSES = ("SoftmaxWithInfogainLoss", "InfogainLoss", "CostScaledSoftmaxLo
 SAME_LABELS = ("Split", "Reshape", "Flatten", "LabelCheck")
 SAME_CLASSES = ("Split", "Crop", "Softmax", "Scale", "Bias", "BatchNorm", "Eltwise", "Dropout", "ReLU", "PReLU", "ELU",
                 "Sigmoid", "TanH", "Power", "Exp", "Log", "AbsVal", "BNLL", "LRN", "MVN", "Pooling", "Threshold")
-SCORES = {"InnerProduct": "inner_product_param", "Convolution": "convolution_param", "Deconvolution": "convolution_param"}
+SCORES = {"InnerProduct": "inner_product_param", "Convolution": "convolution_param",
+          "Deconvolution": "convolution_param"}
 SOURCES = {"Data": "data_param", "ImageData": "image_data_param", "HDF5Data": "hdf5_data_param"}
 # The types of the old syntax, layers { type: DATA }, that matter here and are not just spelt differently.
 OLD_TYPES = {"SOFTMAX_LOSS": "SoftmaxWithLoss", "HDF5_DATA": "HDF5Data", "TANH": "TanH", "RELU": "ReLU",
