@@ -298,6 +298,8 @@ def _report(args, H, names):
         print("warning: %s" % warning)
     if layer is not None:
         print("the layer that reads it:\n" + layer.rstrip())
+    if args.output.lower().endswith(".caffemodel"):
+        print("without caffe train -weights %s this H is 0, and so is the loss" % quote(args.output))
     # Caffe's own loss itself reads nothing but a .binaryproto
     native = layer is not None or args.output.lower().endswith(".binaryproto")
     print("next: %s --loss %s --%s %s" % (

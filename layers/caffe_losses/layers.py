@@ -59,7 +59,7 @@ def _warn(layer, text):
 
 def _read_float32(source):
     with np.errstate(over="ignore"):  # what becomes Inf is found by the check that follows
-        return read_matrix(source).astype(np.float32)
+        return read_matrix(source).astype(np.float32, copy=False)  # H may be large
 
 
 def _read_gain(source):
