@@ -1,0 +1,147 @@
+"""Whether a changed net is, for Caffe, the net before with the change and nothing else."""
+from __future__ import division, print_function
+
+from caffe_prototxt import text as T
+from caffe_prototxt.messages import Name, is_true, pairs
+from caffe_prototxt.nets import Net
+
+# protobuf's Python reads about 1 MB a second: of a larger net only the layers that change are compared.
+MAX_BYTES = 1000000
+
+
+class Unreadable(Exception):
+    """Caffe's Python cannot read the text as it was before, or is not there."""
+
+
+def verify(net, after, planned):
+    """Raise ValueError unless `after` is the text of `net` with the plan carried out, and nothing else.
+
+    net: Net. after: text. planned: change.Plan for the net.
+    Layers that do not change are compared by their text, the rest as Caffe reads it.
+    Returns None if Caffe has read and compared all, else a str: what it has not, and why.
+    """
+    kept = _same_layers(net, Net(after), planned)
+    if len(net.text) <= MAX_BYTES:
+        try:
+            _compare(net.text, after, net.layers, planned)
+            return None
+        except Unreadable as error:
+            reason = str(error)
+    else:
+        reason = "larger than %d MB" % (MAX_BYTES // 1000000)
+    touched = [layer for layer in net.layers if layer.index not in kept]
+    try:
+        _compare(_texts(touched), _texts(layer for layer in Net(after).layers if layer.index not in kept.values()),
+                 touched, planned)
+        return "only the layers that change (%s)" % reason
+    except Unreadable as error:
+        return "nothing (%s)" % error
+
+
+def _texts(layers):
+    return "\n".join("%s %s" % (layer.field_name, layer.text[layer.start:layer.end]) for layer in layers)
+
+
+def _same_layers(net, after, planned):
+    """The layers that keep every byte: a dict from their index before to that after."""
+    changed = set(layer.index for layer, _ in planned.changed)
+    removed = set(layer.index for layer in planned.removed)
+    added = [layer.index for layer, _ in planned.added]
+    at, kept = 0, {}
+    for layer in net.layers:
+        at += added.count(layer.index) if layer.index in changed else 0
+        if layer.index in removed:
+            continue
+        other = after.layers[at] if at < len(after.layers) else None
+        if layer.index not in changed:
+            if other is None or layer.text[layer.start:layer.end] != other.text[other.start:other.end]:
+                raise ValueError("%s: expected to keep it, got something else: the net is not written" % layer)
+            kept[layer.index] = at
+        at += 1
+    if at != len(after.layers):
+        raise ValueError("expected %d layers after the change, got %d: the net is not written" % (at, len(after.layers)))
+    return kept
+
+
+def _compare(before, after, layers, planned):
+    """Raise ValueError unless `after` is `before` with the plan. layers: those of `before`."""
+    expected, text_format = _message(before)
+    try:
+        found, _ = _message(after)
+    except Unreadable as error:
+        raise ValueError("expected a net that Caffe reads after the change, got %s: the net is not written" % error)
+    name = layers[0].field_name if layers else "layer"
+    own = getattr(expected, name)
+    old = list(own)
+    changes = {}
+    additions = {}
+    for layer, fields in planned.changed:
+        changes[layer.index] = fields
+    for layer, fields in planned.added:
+        additions.setdefault(layer.index, []).append(fields)
+    removed = set(layer.index for layer in planned.removed)
+    new = type(expected)()
+    for layer, message in zip(layers, old):
+        for fields in additions.get(layer.index, ()):
+            _set(getattr(new, name).add(), fields)
+        if layer.index not in removed:
+            copy = getattr(new, name).add()
+            copy.CopyFrom(message)
+            _set(copy, changes.get(layer.index, {}))
+    del own[:]
+    own.extend(getattr(new, name))
+    if len(old) != len(layers) or expected.SerializePartialToString() != found.SerializePartialToString():
+        raise ValueError("expected the change and nothing else, got another net when Caffe reads it: it is not written")
+
+
+def _message(text):
+    """The NetParameter of a text."""
+    try:
+        from caffe.proto import caffe_pb2
+        from google.protobuf import text_format
+    except Exception as error:  # a Caffe that is not for this Python fails in its own ways
+        raise Unreadable("no Caffe here: %s" % error)
+    content = T.encode(text)
+    message = caffe_pb2.NetParameter()
+    try:
+        try:
+            decoded = content.decode("utf-8-sig")
+        except ValueError:
+            decoded = content.decode("latin-1")
+        text_format.Merge(decoded, message)
+    except Exception as error:  # protobuf's ParseError, and what its parser makes of what is no number
+        raise Unreadable("this Caffe cannot read it: %s" % error)
+    return message, text_format
+
+
+def _set(message, fields):
+    """Set fields of a message, as Edits.set does in a text."""
+    known = message.DESCRIPTOR.fields_by_name
+    for name, value in fields.items():
+        if value is None:
+            if name in known:
+                message.ClearField(name)
+        elif name not in known:
+            raise ValueError("expected a Caffe whose %s has %s: the net is not written" % (message.DESCRIPTOR.name, name))
+        elif isinstance(value, dict):
+            if pairs(value) or message.HasField(name):
+                _set(getattr(message, name), value)
+        elif known[name].label == known[name].LABEL_REPEATED:
+            message.ClearField(name)
+            for item in value:
+                if isinstance(item, dict):
+                    _set(getattr(message, name).add(), item)
+                else:
+                    getattr(message, name).append(_scalar(known[name], item))
+        else:
+            setattr(message, name, _scalar(known[name], value[-1] if isinstance(value, list) else value))
+
+
+def _scalar(field, value):
+    if field.enum_type is not None:
+        return field.enum_type.values_by_name[value].number if isinstance(value, Name) else value
+    if field.cpp_type == field.CPPTYPE_BOOL:
+        return value if isinstance(value, bool) else is_true(value)
+    if isinstance(value, Name):
+        return float(value)
+    return T.encode(value).decode("utf-8") if isinstance(value, str) else value
