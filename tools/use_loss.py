@@ -70,7 +70,9 @@ def main():
     except ValueError as error:
         raise ValueError("%s: %s" % (args.net, error))
     if unchecked:
-        _note("Caffe has compared %s" % unchecked)
+        _note(unchecked)
+    if before.startswith(text.BOM):
+        _note("%s begins with a byte order mark, at which Caffe stops" % args.net)
     if args.diff:
         _print(diff.unified(before, edits, args.net))
         return
@@ -125,8 +127,8 @@ def _request(parser, args):
 def _choose(net, found, args):
     if not found:
         others = ", ".join("%s is %s" % (layer, text.shown(layer.type)) for layer in losses.other_losses(net)[:3])
-        raise ValueError("expected a loss that can be changed (%s), found %s"
-                         % (", ".join(losses.KINDS), others or "no loss"))
+        raise ValueError("expected a loss that can be changed (%s), found %s%s"
+                         % (", ".join(losses.KINDS), others or "no loss", "" if net.layers else " and no layer"))
     return losses.select(found, [text.given(name) for name in args.layer], args.all)
 
 

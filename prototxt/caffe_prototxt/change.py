@@ -116,10 +116,12 @@ def _check_target(net, loss, kind, matrix):
                 % MATRIX_ENDINGS[0], kind.name, T.shown(matrix[1])))
     if kind == loss.kind:
         return
-    if CLASSIC in (kind, loss.kind) and (
-            loss.ignore_label is not None or loss.axis not in (None, 1) or loss.normalization == "NONE"):
-        raise ValueError("%s: expected no ignore_label, axis and normalization with --infogain classic, as that InfogainLoss "
-                         "has none of them; take --loss SoftmaxWithInfogainLoss" % layer)
+    if CLASSIC in (kind, loss.kind):
+        for name, asked in (("ignore_label", loss.ignore_label is not None), ("axis", loss.axis not in (None, 1)),
+                            ("normalization: NONE", loss.normalization == "NONE")):
+            if asked:
+                raise ValueError("%s: expected no %s with --infogain classic, as that InfogainLoss has no such thing; take "
+                                 "--loss SoftmaxWithInfogainLoss" % (layer, name))
     if kind.name == "SoftmaxWithLoss" and len(layer.tops) == 2:
         raise ValueError("%s: expected one top, as Caffe's SoftmaxWithLoss runs with no more, got 2" % layer)
     for name, known in KNOWN.items():

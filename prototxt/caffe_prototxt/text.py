@@ -17,7 +17,7 @@ import re
 Field = collections.namedtuple("Field", "name start value end stop")
 
 CLOSERS = {"{": "}", "<": ">", "[": "]"}
-_BOM = "\xef\xbb\xbf"
+BOM = "\xef\xbb\xbf"
 
 _SPACE = r"[ \t\r\n\v\f]*"
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*(?![A-Za-z0-9_])"
@@ -28,11 +28,11 @@ _STRING = r'''(?:"[^"\\\n\0]*(?:{0}[^"\\\n\0]*)*"|'[^'\\\n\0]*(?:{0}[^'\\\n\0]*)
     r'''\\[abfnrtv?\\'"0-7xXuU]''')
 _COMMENT = r"#[^\n\0]*"
 
-# A whole field of one value, or a field up to the { or < of its message, without a
+# A whole field of one value, or a field up to the {, < or [ of what it holds, without a
 # comment inside: nearly all of a net. What this does not match is read bit by bit.
 _SIMPLE = re.compile(
     r'''{s}({name}){s}(?::{s}(?:(-?{number}|{name})|("[^"\\\n\0]*"|'[^'\\\n\0]*')(?!{s}["']))(?:{s}[;,]|(?!{s}#))'''
-    r'''|(?::{s})?([{{<]))'''.format(s=_SPACE, name=_NAME, number=_NUMBER))
+    r'''|(?::{s})?([{{<\[]))'''.format(s=_SPACE, name=_NAME, number=_NUMBER))
 # A pattern that always matches, so that it never goes back to try its comments another way.
 _SKIP = re.compile(_SPACE + "(?:" + _COMMENT + _SPACE + ")*")
 _NEXT_IN_LIST = re.compile("{s},{s}-?{number}(?!{s}#)".format(s=_SPACE, number=_NUMBER))
@@ -69,7 +69,7 @@ def given(string):
 
 def fields(text):
     """The fields of a whole text, as an iterator of Field. Raises ValueError, with line and column."""
-    return _fields(text, len(_BOM) if text.startswith(_BOM) else 0, "")
+    return _fields(text, len(BOM) if text.startswith(BOM) else 0, "")
 
 
 def inner(text, start):
@@ -160,22 +160,26 @@ def _fields(text, at, closer):
             at, group = simple.end(), simple.lastindex
             if not inside:
                 name, start, value = simple.group(1), simple.start(1), simple.start(group)
-            if group == 4:
+            if group != 4:
+                if not inside:
+                    yield Field(name, start, value, simple.end(group), at)
+                continue
+            if text[at - 1] != "[":
                 inside.append(CLOSERS[text[at - 1]])
-            elif not inside:
-                yield Field(name, start, value, simple.end(group), at)
-            continue
-        at = skip(text, at)
-        if text[at:at + 1] == (inside[-1] if inside else closer):
-            if not inside:
-                return
-            inside.pop()
-            at, complete = _after_value(text, at + 1, inside)
+                continue
+            at, complete = _read(text, at - 1, inside)
         else:
-            place, (name_end, at) = at, _to_value(text, at, inside[-1] if inside else closer)
-            if not inside:
-                name, start, value = text[place:name_end], place, at
-            at, complete = _read(text, at, inside)
+            at = skip(text, at)
+            if text[at:at + 1] == (inside[-1] if inside else closer):
+                if not inside:
+                    return
+                inside.pop()
+                at, complete = _after_value(text, at + 1, inside)
+            else:
+                place, (name_end, at) = at, _to_value(text, at, inside[-1] if inside else closer)
+                if not inside:
+                    name, start, value = text[place:name_end], place, at
+                at, complete = _read(text, at, inside)
         if complete and not inside:
             end, at = at, _after_separator(text, at)
             yield Field(name, start, value, end, at)

@@ -1,6 +1,8 @@
 """Whether a changed net is, for Caffe, the net before with the change and nothing else."""
 from __future__ import division, print_function
 
+import collections
+
 from caffe_prototxt import text as T
 from caffe_prototxt.messages import Name, is_true, pairs
 from caffe_prototxt.nets import Net
@@ -18,24 +20,25 @@ def verify(net, after, planned):
 
     net: Net. after: text. planned: change.Plan for the net.
     Layers that do not change are compared by their text, the rest as Caffe reads it.
-    Returns None if Caffe has read and compared all, else a str: what it has not, and why.
+    Returns None if Caffe has read and compared all, else a str that says what it has not.
     """
-    kept = _same_layers(net, Net(after), planned)
+    changed = Net(after)
+    kept = _same_layers(net, changed, planned)
+    reason = "larger than %d MB" % (MAX_BYTES // 1000000)
     if len(net.text) <= MAX_BYTES:
         try:
             _compare(net.text, after, net.layers, planned)
             return None
         except Unreadable as error:
             reason = str(error)
-    else:
-        reason = "larger than %d MB" % (MAX_BYTES // 1000000)
     touched = [layer for layer in net.layers if layer.index not in kept]
+    same = set(kept.values())
+    made = [layer for layer in changed.layers if layer.index not in same]
     try:
-        _compare(_texts(touched), _texts(layer for layer in Net(after).layers if layer.index not in kept.values()),
-                 touched, planned)
-        return "only the layers that change (%s)" % reason
-    except Unreadable as error:
-        return "nothing (%s)" % error
+        _compare(_texts(touched), _texts(made), touched, planned)
+        return "only the layers that change could be checked with Caffe: %s" % reason
+    except Unreadable:
+        return "could not check with Caffe: %s" % reason
 
 
 def _texts(layers):
@@ -46,10 +49,10 @@ def _same_layers(net, after, planned):
     """The layers that keep every byte: a dict from their index before to that after."""
     changed = set(layer.index for layer, _ in planned.changed)
     removed = set(layer.index for layer in planned.removed)
-    added = [layer.index for layer, _ in planned.added]
+    added = collections.Counter(layer.index for layer, _ in planned.added)
     at, kept = 0, {}
     for layer in net.layers:
-        at += added.count(layer.index) if layer.index in changed else 0
+        at += added[layer.index]
         if layer.index in removed:
             continue
         other = after.layers[at] if at < len(after.layers) else None
@@ -65,18 +68,16 @@ def _same_layers(net, after, planned):
 
 def _compare(before, after, layers, planned):
     """Raise ValueError unless `after` is `before` with the plan. layers: those of `before`."""
-    expected, text_format = _message(before)
+    expected = _message(before)
     try:
-        found, _ = _message(after)
+        found = _message(after)
     except Unreadable as error:
         raise ValueError("expected a net that Caffe reads after the change, got %s: the net is not written" % error)
     name = layers[0].field_name if layers else "layer"
     own = getattr(expected, name)
     old = list(own)
-    changes = {}
+    changes = {layer.index: fields for layer, fields in planned.changed}
     additions = {}
-    for layer, fields in planned.changed:
-        changes[layer.index] = fields
     for layer, fields in planned.added:
         additions.setdefault(layer.index, []).append(fields)
     removed = set(layer.index for layer in planned.removed)
@@ -100,7 +101,7 @@ def _message(text):
         from caffe.proto import caffe_pb2
         from google.protobuf import text_format
     except Exception as error:  # a Caffe that is not for this Python fails in its own ways
-        raise Unreadable("no Caffe here: %s" % error)
+        raise Unreadable(str(error))
     content = T.encode(text)
     message = caffe_pb2.NetParameter()
     try:
@@ -110,8 +111,8 @@ def _message(text):
             decoded = content.decode("latin-1")
         text_format.Merge(decoded, message)
     except Exception as error:  # protobuf's ParseError, and what its parser makes of what is no number
-        raise Unreadable("this Caffe cannot read it: %s" % error)
-    return message, text_format
+        raise Unreadable("it cannot read the net: %s" % error)
+    return message
 
 
 def _set(message, fields):
