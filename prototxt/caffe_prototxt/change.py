@@ -116,6 +116,10 @@ def _check_target(net, loss, kind, matrix):
                 % MATRIX_ENDINGS[0], kind.name, T.shown(matrix[1])))
     if kind == loss.kind:
         return
+    if loss.kind == KINDS["InfogainLoss"] and loss.softmaxes:
+        raise ValueError("%s: expected scores, but its InfogainLoss gets probabilities from a Softmax layer (%s): if this "
+                         "Caffe's wants them, say --infogain classic, else take that layer out"
+                         % (layer, loss.softmaxes[0]))
     if CLASSIC in (kind, loss.kind):
         for name, asked in (("ignore_label", loss.ignore_label is not None), ("axis", loss.axis not in (None, 1)),
                             ("normalization: NONE", loss.normalization == "NONE")):

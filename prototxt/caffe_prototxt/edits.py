@@ -150,7 +150,7 @@ class Edits(object):
                 start -= len(before) - len(before.rstrip(_BLANK))
                 indent = before[:len(before) - len(before.lstrip(_BLANK))]
                 new = "".join(" " + comment + newline + indent for comment in kept)
-                if not new and self.text[start - 1] not in " \t\n{<;," and self.text[end:end + 1] not in " \t\r\n}>;,#":
+                if not new and self.text[start - 1] not in " \t\n{<;," and self.text[end:end + 1] not in " \t\r\n}>];,#":
                     new = " "
             self._edits.append((start, end, new))
 
