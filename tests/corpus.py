@@ -74,7 +74,7 @@ def runnable(text, shapes):
     return str(net) if sys.version_info[0] > 2 else str(net).decode("utf-8")
 
 
-def run(text, name, phase="TRAIN", weights=None, similarity=None):
+def run(text, name, phase="TRAIN", weights=None):
     """One pass there and back: (value of each loss, gradient of each blob, gradients of the weights, the net)."""
     import caffe
     caffe.set_random_seed(5)

@@ -4,7 +4,7 @@ from __future__ import division, print_function
 import itertools
 
 from caffe_prototxt import text as T
-from caffe_prototxt.messages import Message, on_lines, on_one_line, pairs, read, same, written
+from caffe_prototxt.messages import Message, Name, on_lines, on_one_line, pairs, read, same, written
 
 # A field that comes where another goes takes its place, and keeps its comments and layout.
 TAKES_PLACE_OF = {"infogain_loss_param": "softmax_param", "softmax_param": "infogain_loss_param",
@@ -104,7 +104,9 @@ class Edits(object):
 
     def _set_value(self, item, value):
         if not same(read(self.text, item), value):
-            self._replace(item.start, item.end, written(value))
+            quoted = isinstance(value, str) and not isinstance(value, Name) and T.is_quoted(self.text, item.start)
+            new = T.quote(value, self.text[item.start]) if quoted and '"' not in value else written(value)
+            self._replace(item.start, item.end, new)
 
     def _replace(self, start, end, new):
         """Put `new` in the place of a name or a value; comments in that stay."""

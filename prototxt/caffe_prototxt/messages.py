@@ -16,11 +16,11 @@ class Name(str):
 class Message(object):
     """A message of a text. start: of its { or <; end: after its } or >."""
 
-    def __init__(self, text, start):
+    def __init__(self, text, start, fields=None, end=None):
         self.text = text
         self.start = start
-        self.fields = list(T.inner(text, start))
-        self.end = T.skip(text, self.fields[-1].stop if self.fields else start + 1) + 1
+        self.fields = list(T.inner(text, start)) if fields is None else fields
+        self.end = T.skip(text, self.fields[-1].stop if self.fields else start + 1) + 1 if end is None else end
         self._named = {}
         for field in self.fields:
             self._named.setdefault(field.name, []).append(field)

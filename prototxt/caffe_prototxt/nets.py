@@ -35,12 +35,14 @@ class Layer(Message):
     type: as the new syntax has it. listed: whether it is one of several in a [ ].
     """
 
-    def __init__(self, text, item, index):
-        super(Layer, self).__init__(text, item.start)
+    def __init__(self, text, item, index, lines):
+        several = text[item.field.value] == "["
+        super(Layer, self).__init__(text, item.start, *(() if several else (item.field.inner, item.end)))
+        self.lines = lines
         self.field_name = item.field.name
         self.index = index
         self.begin, self.stop = item.field.start, item.field.stop
-        self.listed = text[item.field.value] == "["
+        self.listed = several
         self.old = self.field_name == "layers"
         kind = self.value("type", "")
         self.type = OLD_TYPES.get(kind, str(kind)) if self.old else str(kind)
@@ -52,7 +54,7 @@ class Layer(Message):
 
     @property
     def line(self):
-        return T.line_of(self.text, self.begin)
+        return self.lines.of(self.begin)
 
     def meets(self, other):
         """Whether there is a phase in which both layers are there."""
@@ -71,14 +73,14 @@ class Net(object):
         self.inputs = []
         self.force_backward = None  # its line, if it is true
         self._made = self._used = None
-        syntax = None
+        syntax, lines = None, T.Lines(text)
         for field in T.fields(text):
             if field.name in ("layer", "layers"):
                 if syntax not in (None, field.name):
                     raise T.error(text, field.start, 'layers that are all "%s"' % syntax)
                 syntax = field.name
-                self.layers += [_layer(text, Item(start, end, field), len(self.layers) + i)
-                                for i, (start, end) in enumerate(T.values(text, field))]
+                for start, end in T.values(text, field):
+                    self.layers.append(_layer(text, Item(start, end, field), len(self.layers), lines))
             elif field.name == "input":
                 self.inputs += [str(read(text, Item(start, end, field))) for start, end in T.values(text, field)]
             elif field.name == "force_backward" and is_true(read(text, Item(field.value, field.end, field))):
@@ -134,10 +136,10 @@ def _keeps_classes(layer):
     return axis not in (0, 1)
 
 
-def _layer(text, item, index):
+def _layer(text, item, index, lines):
     if text[item.start] not in "{<":
         raise T.error(text, item.start, '"{"')
-    layer = Layer(text, item, index)
+    layer = Layer(text, item, index, lines)
     if layer.old and layer.items("layer"):
         raise ValueError("line %d: expected layers of Caffe's present syntax or the one before, got the first of all; "
                          "convert the net: upgrade_net_proto_text OLD NEW" % layer.line)

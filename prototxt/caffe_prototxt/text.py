@@ -9,12 +9,14 @@ depth is read in time linear in its length.
 """
 from __future__ import division, print_function
 
+import bisect
 import collections
 import re
 
 # A field, as places in the text: its name from `start` on, its value from `value` to
-# `end`, and `stop` after the ; or , that may follow.
-Field = collections.namedtuple("Field", "name start value end stop")
+# `end`, and `stop` after the ; or , that may follow. inner: if it holds a message (and
+# no [ ] of several) and is itself in none but the one that was asked for, its Fields.
+Field = collections.namedtuple("Field", "name start value end stop inner")
 
 CLOSERS = {"{": "}", "<": ">", "[": "]"}
 BOM = "\xef\xbb\xbf"
@@ -28,11 +30,13 @@ _STRING = r'''(?:"[^"\\\n\0]*(?:{0}[^"\\\n\0]*)*"|'[^'\\\n\0]*(?:{0}[^'\\\n\0]*)
     r'''\\[abfnrtv?\\'"0-7xXuU]''')
 _COMMENT = r"#[^\n\0]*"
 
-# A whole field of one value, or a field up to the {, < or [ of what it holds, without a
-# comment inside: nearly all of a net. What this does not match is read bit by bit.
+# A whole field of one value, or a field up to the {, < or [ of what it holds, with comments
+# before and after: nearly all of a net. What this does not match is read bit by bit. Each
+# part ends where the next cannot begin, so that trying takes linear time.
 _SIMPLE = re.compile(
-    r'''{s}({name}){s}(?::{s}(?:(-?{number}|{name})|("[^"\\\n\0]*"|'[^'\\\n\0]*')(?!{s}["']))(?:{s}[;,]|(?!{s}#))'''
-    r'''|(?::{s})?([{{<\[]))'''.format(s=_SPACE, name=_NAME, number=_NUMBER))
+    r'''{s}(?:{comment}\n{s})*({name}){s}(?::{s}(?:(-?{number}|{name})|("[^"\\\n\0]*"|'[^'\\\n\0]*')(?!{s}["']))'''
+    r'''(?:{s}[;,]|(?!{s}#)|(?={s}{comment}\n{s}[A-Za-z_}}>]))|(?::{s})?([{{<\[]))'''
+    .format(s=_SPACE, name=_NAME, number=_NUMBER, comment=_COMMENT))
 # A pattern that always matches, so that it never goes back to try its comments another way.
 _SKIP = re.compile(_SPACE + "(?:" + _COMMENT + _SPACE + ")*")
 _NEXT_IN_LIST = re.compile("{s},{s}-?{number}(?!{s}#)".format(s=_SPACE, number=_NUMBER))
@@ -107,6 +111,19 @@ def line_of(text, at):
     return text.count("\n", 0, at) + 1
 
 
+class Lines(object):
+    """As line_of, for many places in a text."""
+
+    def __init__(self, text):
+        self.text = text
+        self._ends = None
+
+    def of(self, at):
+        if self._ends is None:
+            self._ends = [match.start() for match in re.finditer("\n", self.text)]
+        return bisect.bisect_left(self._ends, at) + 1
+
+
 def error(text, at, expected):
     """A ValueError: what was expected at a place, and what is there."""
     got = shown(_PLAIN.match(text, at).group()[:40]) if _PLAIN.match(text, at) else text[at:at + 1]
@@ -122,6 +139,8 @@ def is_quoted(text, at):
 
 def unquote(text, start, end):
     """The string between two places, its parts joined and its escapes undone, one character a byte."""
+    if "\\" not in text[start:end] and text.find(text[start], start + 1) == end - 1:
+        return text[start + 1:end - 1]
     parts = []
     at = start
     while at < end:
@@ -131,9 +150,9 @@ def unquote(text, start, end):
     return "".join(parts)
 
 
-def quote(string):
-    """`string` as a literal: with single quotes if only double ones are in it, as in a param_str."""
-    mark = "'" if '"' in string and "'" not in string else '"'
+def quote(string, mark=None):
+    """`string` as a literal. mark: the quote; single if only double ones are in the string, as in a param_str."""
+    mark = mark or ("'" if '"' in string and "'" not in string else '"')
     string = string.replace("\\", "\\\\").replace(mark, "\\" + mark).replace("\n", "\\n").replace("\0", "\\000")
     return mark + string + mark
 
@@ -152,39 +171,48 @@ def _unescaped(text, at, escape):
 
 def _fields(text, at, closer):
     """The fields from `at` to `closer`, with all that is in them checked."""
-    inside = []  # the closers of what is open inside the present field
-    name = start = value = None
+    inside = []  # the closers of what is open
+    begun = [None, None]  # name, start and value of the field, and of the one in it, that is being read
+    inner = []
     while True:
         simple = _SIMPLE.match(text, at)
+        depth = len(inside)
         if simple:
             at, group = simple.end(), simple.lastindex
-            if not inside:
-                name, start, value = simple.group(1), simple.start(1), simple.start(group)
             if group != 4:
-                if not inside:
-                    yield Field(name, start, value, simple.end(group), at)
+                if depth < 2:
+                    field = Field(simple.group(1), simple.start(1), simple.start(group), simple.end(group), at, ())
+                    if depth:
+                        inner.append(field)
+                    else:
+                        yield field
                 continue
+            if depth < 2:
+                begun[depth] = simple.group(1), simple.start(1), at - 1
             if text[at - 1] != "[":
                 inside.append(CLOSERS[text[at - 1]])
                 continue
             at, complete = _read(text, at - 1, inside)
         else:
             at = skip(text, at)
-            if text[at:at + 1] == (inside[-1] if inside else closer):
+            expected = inside[-1] if inside else closer
+            if text[at:at + 1] == expected:
                 if not inside:
                     return
                 inside.pop()
                 at, complete = _after_value(text, at + 1, inside)
             else:
-                place, (name_end, at) = at, _to_value(text, at, inside[-1] if inside else closer)
-                if not inside:
-                    name, start, value = text[place:name_end], place, at
+                start, (name_end, at) = at, _to_value(text, at, expected)
+                if depth < 2:
+                    begun[depth] = text[start:name_end], start, at
                 at, complete = _read(text, at, inside)
-        if complete and not inside:
+        if complete:
             end, at = at, _after_separator(text, at)
-            yield Field(name, start, value, end, at)
-        elif complete:
-            at = _after_separator(text, at)
+            if not inside:
+                yield Field(*begun[0] + (end, at, inner))
+                inner = []
+            elif len(inside) == 1:
+                inner.append(Field(*begun[1] + (end, at, ())))
 
 
 def _to_value(text, at, closer):

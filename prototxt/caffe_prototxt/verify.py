@@ -5,7 +5,6 @@ import collections
 
 from caffe_prototxt import text as T
 from caffe_prototxt.messages import Name, is_true, pairs
-from caffe_prototxt.nets import Net
 
 # protobuf's Python reads about 1 MB a second: of a larger net only the layers that change are compared.
 MAX_BYTES = 1000000
@@ -22,8 +21,9 @@ def verify(net, after, planned):
     Layers that do not change are compared by their text, the rest as Caffe reads it.
     Returns None if Caffe has read and compared all, else a str that says what it has not.
     """
-    changed = Net(after)
-    kept = _same_layers(net, changed, planned)
+    made = [after[start:end] for field in T.fields(after) if field.name in ("layer", "layers")
+            for start, end in T.values(after, field)]
+    kept = _same_layers(net, made, planned)
     reason = "larger than %d MB" % (MAX_BYTES // 1000000)
     if len(net.text) <= MAX_BYTES:
         try:
@@ -33,20 +33,20 @@ def verify(net, after, planned):
             reason = str(error)
     touched = [layer for layer in net.layers if layer.index not in kept]
     same = set(kept.values())
-    made = [layer for layer in changed.layers if layer.index not in same]
     try:
-        _compare(_texts(touched), _texts(made), touched, planned)
+        _compare(_texts(net, [layer.text[layer.start:layer.end] for layer in touched]),
+                 _texts(net, [text for i, text in enumerate(made) if i not in same]), touched, planned)
         return "only the layers that change could be checked with Caffe: %s" % reason
     except Unreadable:
         return "could not check with Caffe: %s" % reason
 
 
-def _texts(layers):
-    return "\n".join("%s %s" % (layer.field_name, layer.text[layer.start:layer.end]) for layer in layers)
+def _texts(net, layers):
+    return "\n".join("%s %s" % (net.layers[0].field_name, layer) for layer in layers)
 
 
-def _same_layers(net, after, planned):
-    """The layers that keep every byte: a dict from their index before to that after."""
+def _same_layers(net, made, planned):
+    """The layers that keep every byte: a dict from their index before to that after. made: their texts after."""
     changed = set(layer.index for layer, _ in planned.changed)
     removed = set(layer.index for layer in planned.removed)
     added = collections.Counter(layer.index for layer, _ in planned.added)
@@ -55,14 +55,13 @@ def _same_layers(net, after, planned):
         at += added[layer.index]
         if layer.index in removed:
             continue
-        other = after.layers[at] if at < len(after.layers) else None
         if layer.index not in changed:
-            if other is None or layer.text[layer.start:layer.end] != other.text[other.start:other.end]:
+            if at >= len(made) or layer.text[layer.start:layer.end] != made[at]:
                 raise ValueError("%s: expected to keep it, got something else: the net is not written" % layer)
             kept[layer.index] = at
         at += 1
-    if at != len(after.layers):
-        raise ValueError("expected %d layers after the change, got %d: the net is not written" % (at, len(after.layers)))
+    if at != len(made):
+        raise ValueError("expected %d layers after the change, got %d: the net is not written" % (at, len(made)))
     return kept
 
 

@@ -4,7 +4,6 @@ from __future__ import division, print_function
 import glob
 import os
 import subprocess
-import time
 
 import pytest
 
@@ -116,15 +115,15 @@ def test_time_is_linear_and_depth_no_limit(name):
     took = []
     for size in (100000, 1000000):
         (text, valid), = [(text, valid) for other, text, valid in many(size) if other == name]
-        start = time.time()
+        start = sum(os.times()[:2])  # of this process, whatever else the machine does
         try:
             for _ in T.fields(text):
                 pass
             assert valid
         except ValueError:
             assert not valid
-        took.append(time.time() - start)
-    assert took[1] < 2 and took[1] < 40 * took[0] + .05, took
+        took.append(sum(os.times()[:2]) - start)
+    assert took[1] < 1.5 and took[1] < 30 * took[0] + .3, took
 
 
 def test_any_text():
