@@ -86,7 +86,9 @@ def run(text, name, phase="TRAIN", weights=None):
     inputs = {layer: net.blobs[layer] for layer in ("data", "label") if layer in net.blobs}
     inputs["data"].data[...] = random.randn(*inputs["data"].data.shape)
     labels = random.randint(0, n_classes, inputs["label"].data.shape)
-    inputs["label"].data[...] = np.where(random.rand(*labels.shape) < .2, 255, labels) if name == "dense.prototxt" else labels
+    if name == "dense.prototxt":
+        labels[random.rand(*labels.shape) < .2] = 255
+    inputs["label"].data[...] = labels
     if "similarity" in net.blobs:
         net.blobs["similarity"].data[...] = np.eye(n_classes)
     net.forward()

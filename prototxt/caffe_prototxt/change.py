@@ -9,10 +9,10 @@ import collections
 import json
 
 from caffe_prototxt import text as T
+from caffe_prototxt.additions import Additions, made_already
 from caffe_prototxt.edits import Edits
 from caffe_prototxt.losses import CLASSIC, KINDS, MODULE
-from caffe_prototxt.messages import Name, on_one_line
-from caffe_prototxt.nets import PHASES
+from caffe_prototxt.messages import Name
 
 # kind: a Kind, or None for the one it is (InfogainLoss, if that has no matrix). matrix: None to keep the one there is, or
 #   ("source", file)            the loss reads it
@@ -39,7 +39,7 @@ def plan(net, losses, request):
     targets = [(loss,) + _target(net, loss, request) for loss in losses]
     _check_force_backward(net, targets)
     changing = set(loss.layer.index for loss in losses)
-    makers = {loss.layer.index: _made_already(net, loss, matrix, changing) for loss, _, matrix in targets}
+    makers = {loss.layer.index: made_already(net, loss, matrix, changing) for loss, _, matrix in targets}
     leaving = []
     for loss, kind, matrix in targets:
         if loss.matrix and loss.matrix[0] == "blob" and not makers[loss.layer.index] and loss.matrix != matrix:
@@ -49,7 +49,7 @@ def plan(net, losses, request):
             leaving.append((loss.layer, loss.bottom))
     removed = _unused(net, leaving)
     planned = Plan([], [], removed, targets)
-    additions = _Additions(net, planned, request.h_name)
+    additions = Additions(net, planned, request.h_name)
     for loss, kind, matrix in targets:
         bottoms, tops = [loss.bottom, loss.label], list(loss.layer.tops)
         if kind.probabilities and not loss.kind.probabilities:
@@ -167,98 +167,16 @@ def _check_scores(net, loss):
 def _unused(net, leaving):
     """The layers that are for nothing once each layer has left the blob. leaving: pairs of them."""
     left = set((layer.index, blob) for layer, blob in leaving)
-    found = {}
+    found, seen = {}, set()
     for layer, blob in leaving:
         for maker in net.makers(layer, blob):
+            if maker.index in seen:
+                continue
+            seen.add(maker.index)
             users = [(user, top) for top in maker.tops for user in net.users(top)]
             if all((user.index, top) in left or user.index <= maker.index or not user.meets(maker) for user, top in users):
                 found[maker.index] = maker
     return [found[index] for index in sorted(found)]
-
-
-class _Additions(object):
-    """The layers that a plan adds."""
-
-    def __init__(self, net, planned, h_name):
-        self.plan = planned
-        self.h_name = h_name
-        self.matrices = {}  # the tops of the layers of H that are planned
-        self.remade = set()  # the layers of H that are there, and get other parameters
-        self.taken = {name: frozenset(PHASES) for name in net.inputs}
-        removed = set(layer.index for layer in planned.removed)
-        for layer in net.layers:
-            if layer.index not in removed:
-                for name in [layer.name] + layer.tops:
-                    self._take(name, layer)
-
-    def _take(self, name, layer):
-        self.taken[name] = self.taken.get(name, frozenset()) | layer.phases
-
-    def name(self, name, layer):
-        """`name`, or one like it that nothing has where `layer` is."""
-        found, number = name, 1
-        while self.taken.get(found, frozenset()) & layer.phases:
-            number += 1
-            found = "%s_%d" % (name, number)
-        self._take(found, layer)
-        return found
-
-    def softmax(self, loss, tops):
-        """Plan a Softmax layer before a loss; returns its top. tops: the loss's; a second one becomes the Softmax's."""
-        layer = loss.layer
-        name = self.name(layer.name + "_prob" if layer.name else "prob", layer)
-        top = tops.pop() if len(tops) == 2 else name
-        fields = [("name", name), ("type", Name("SOFTMAX") if layer.old else "Softmax"), ("bottom", [loss.bottom]),
-                  ("top", [top])] + sorted(layer.rules.items())
-        if loss.axis not in (None, 1):
-            fields.append(("softmax_param", {"axis": loss.axis}))
-        self.plan.added.append((layer, collections.OrderedDict(fields)))
-        return top
-
-    def matrix(self, loss, matrix, makers):
-        """Plan the layer that makes H; returns its top. makers: the layers that make it already, or None."""
-        layer = loss.layer
-        kind, param = matrix
-        text = json.dumps(param, sort_keys=True)
-        frozen = [collections.OrderedDict((("lr_mult", 0), ("decay_mult", 0)))] if "running" in param else None
-        if makers:
-            for maker in makers:
-                if maker.index not in self.remade and not _says(maker.message("python_param"), param):
-                    self.plan.changed.append((maker, {"param": frozen, "python_param": {"param_str": text}}))
-                    self.remade.add(maker.index)
-            return loss.matrix[1]
-        bottoms = [loss.label] if kind == "ComputeH" else []
-        rules = sorted(layer.rules.items())
-        key = (kind, text, tuple(bottoms), on_one_line("rules", dict(rules)))
-        if key not in self.matrices:
-            name = self.matrices[key] = self.name(self.h_name, layer)
-            fields = [("name", name), ("type", "Python"), ("bottom", bottoms), ("top", [name])] + rules
-            fields += [("param", frozen), ("python_param", collections.OrderedDict(
-                (("module", MODULE), ("layer", kind), ("param_str", text))))]
-            self.plan.added.append((layer, collections.OrderedDict(fields)))
-        return self.matrices[key]
-
-
-def _made_already(net, loss, matrix, changing):
-    """The layers that make H for a loss already, if they are of the class that is to make it, else None."""
-    if loss.matrix is None or loss.matrix[0] != "blob" or matrix is None or matrix[0] not in ("ComputeH", "InfogainMatrix"):
-        return None
-    makers = net.makers(loss.layer, loss.matrix[1])
-    bottoms = [loss.label] if matrix[0] == "ComputeH" else []
-    for maker in makers:
-        param = maker.message("python_param") if maker.type == "Python" else None
-        if param is None or (param.value("module"), param.value("layer")) != (MODULE, matrix[0]) or maker.bottoms != bottoms:
-            return None
-        if not _says(param, matrix[1]) and not all(user.index in changing for user in net.users(loss.matrix[1])):
-            return None
-    return makers or None
-
-
-def _says(python_param, wanted):
-    try:
-        return json.loads(T.shown(python_param.value("param_str", ""))) == wanted
-    except (ValueError, TypeError):
-        return False
 
 
 def _wanted(loss, kind, matrix, bottoms, tops):
