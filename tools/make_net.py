@@ -30,27 +30,22 @@ import sys
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 
-from caffe_losses import command, matrix_files, weights
+from caffe_losses import command, compute_options, matrix_files
 from caffe_losses.losses import NORMALIZATIONS
-
-COMPUTE_KEYS = ("weights", "beta", "power", "scale", "missing", "gain", "running")
 
 
 def main():
     parser = _parser()
     args = parser.parse_args()
-    compute = {key: getattr(args, key) for key in COMPUTE_KEYS if getattr(args, key) is not None}
-    if compute and args.compute_h is None:
-        parser.error("--%s: expected with --compute-h only" % sorted(compute)[0])
+    compute = compute_options.read(parser, args)
     _check_names(parser, args)
-    if args.compute_h is not None:
-        _check_compute(parser, args)
-        compute.update(n_classes=args.compute_h, ignore_label=args.ignore_label)
+    if compute:
+        compute["ignore_label"] = args.ignore_label
 
     from caffe_prototxt.fragments import loss_fragment  # imports caffe, which takes a second
     text = loss_fragment(
         args.loss, args.score, args.label, args.name, args.h_name, h_source=args.h_file, h_classes=_n_classes(args.h_file),
-        compute=compute or None, source=args.source, loss_weight=args.loss_weight, axis=args.axis,
+        compute=compute, source=args.source, loss_weight=args.loss_weight, axis=args.axis,
         ignore_label=args.ignore_label, normalization=args.normalization)
     for source in (args.source, args.h_file, args.gain):
         _note_missing(source)
@@ -69,17 +64,7 @@ def _parser():
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--source", metavar="FILE", help="file with H that the loss reads")
     source.add_argument("--h-file", metavar="FILE", help="file with H that a layer reads; its ending says which")
-    source.add_argument("--compute-h", type=int, metavar="C", help="H from the labels, of C classes")
-    parser.add_argument("--weights", choices=weights.KINDS, help="of --compute-h (default: max_over_count)")
-    parser.add_argument("--beta", type=float, help="of --weights effective_number")
-    parser.add_argument("--power", type=float, help="of --compute-h: softens the weights; 0.5: square root")
-    parser.add_argument("--scale", choices=weights.SCALES, help="of --compute-h (default: sum, the weights "
-                        "sum to 1; sample: the average sample weighs 1)")
-    parser.add_argument("--missing", choices=("zero", "error"), help="of --compute-h: what a class gets that "
-                        "the batch does not hold (default: weight 0)")
-    parser.add_argument("--gain", metavar="FILE", help="of --compute-h: gain whose rows the weights multiply")
-    parser.add_argument("--running", type=float, metavar="DECAY",
-                        help="of --compute-h: counts kept over batches, with this decay (for instance 0.99)")
+    compute_options.add(parser, source)
     parser.add_argument("--score", default="score", help="name of the blob of scores (default: %(default)s)")
     parser.add_argument("--label", default="label", help="name of the blob of labels (default: %(default)s)")
     parser.add_argument("--name", default="loss", help="of the loss layer and its top (default: %(default)s)")
@@ -108,20 +93,6 @@ def _check_names(parser, args):
                 option, ", ".join(endings), ", as Caffe's own InfogainLoss reads nothing else" * native, source))
     if args.ignore_label is not None and not -2 ** 31 <= args.ignore_label < 2 ** 31:
         parser.error("--ignore-label: expected a 32-bit number, got %d" % args.ignore_label)
-
-
-def _check_compute(parser, args):
-    """What ComputeH would refuse when the net is made, refused now."""
-    if args.compute_h < 1:
-        parser.error("--compute-h: expected at least 1 class, got %d" % args.compute_h)
-    if (args.beta is not None) != (args.weights == "effective_number"):
-        parser.error("--beta: expected with --weights effective_number, and only there")
-    if args.beta is not None and not 0 <= args.beta < 1:
-        parser.error("--beta: expected a number in [0, 1), got %g" % args.beta)
-    if args.running is not None and not 0 < args.running < 1:
-        parser.error("--running: expected a number between 0 and 1, got %g" % args.running)
-    if args.power is not None and not 0 <= args.power < float("inf"):
-        parser.error("--power: expected a number of at least 0, got %g" % args.power)
 
 
 def _n_classes(h_file):

@@ -1,0 +1,96 @@
+"""The layers that a changed loss needs before it: a Softmax, and what makes its matrix."""
+from __future__ import division, print_function
+
+import collections
+import json
+
+from caffe_prototxt import text as T
+from caffe_prototxt.losses import MODULE
+from caffe_prototxt.messages import Name, on_one_line
+from caffe_prototxt.nets import PHASES
+
+
+class Additions(object):
+    """The layers that a plan adds."""
+
+    def __init__(self, net, planned, h_name):
+        self.plan = planned
+        self.h_name = h_name
+        self.matrices = {}  # the tops of the layers of H that are planned
+        self.remade = set()  # the layers of H that are there, and get other parameters
+        self.numbers = collections.defaultdict(lambda: 1)  # the last that a name has been given
+        self.taken = {name: frozenset(PHASES) for name in net.inputs}
+        removed = set(layer.index for layer in planned.removed)
+        for layer in net.layers:
+            if layer.index not in removed:
+                for name in [layer.name] + layer.tops:
+                    self._take(name, layer)
+
+    def _take(self, name, layer):
+        self.taken[name] = self.taken.get(name, frozenset()) | layer.phases
+
+    def name(self, name, layer):
+        """`name`, or one like it that nothing has where `layer` is."""
+        found = name
+        while self.taken.get(found, frozenset()) & layer.phases:
+            self.numbers[name] += 1
+            found = "%s_%d" % (name, self.numbers[name])
+        self._take(found, layer)
+        return found
+
+    def softmax(self, loss, tops):
+        """Plan a Softmax layer before a loss; returns its top. tops: the loss's; a second one becomes the Softmax's."""
+        layer = loss.layer
+        name = self.name(layer.name + "_prob" if layer.name else "prob", layer)
+        top = tops.pop() if len(tops) == 2 else name
+        fields = [("name", name), ("type", Name("SOFTMAX") if layer.old else "Softmax"), ("bottom", [loss.bottom]),
+                  ("top", [top])] + sorted(layer.rules.items())
+        if loss.axis not in (None, 1):
+            fields.append(("softmax_param", {"axis": loss.axis}))
+        self.plan.added.append((layer, collections.OrderedDict(fields)))
+        return top
+
+    def matrix(self, loss, matrix, makers):
+        """Plan the layer that makes H; returns its top. makers: the layers that make it already, or None."""
+        layer = loss.layer
+        kind, param = matrix
+        text = json.dumps(param, sort_keys=True)
+        frozen = [collections.OrderedDict((("lr_mult", 0), ("decay_mult", 0)))] if "running" in param else None
+        if makers:
+            for maker in makers:
+                if maker.index not in self.remade and not _says(maker.message("python_param"), param):
+                    self.plan.changed.append((maker, {"param": frozen, "python_param": {"param_str": text}}))
+                    self.remade.add(maker.index)
+            return loss.matrix[1]
+        bottoms = [loss.label] if kind == "ComputeH" else []
+        rules = sorted(layer.rules.items())
+        key = (kind, text, tuple(bottoms), on_one_line("rules", dict(rules)))
+        if key not in self.matrices:
+            name = self.matrices[key] = self.name(self.h_name, layer)
+            fields = [("name", name), ("type", "Python"), ("bottom", bottoms), ("top", [name])] + rules
+            fields += [("param", frozen), ("python_param", collections.OrderedDict(
+                (("module", MODULE), ("layer", kind), ("param_str", text))))]
+            self.plan.added.append((layer, collections.OrderedDict(fields)))
+        return self.matrices[key]
+
+
+def made_already(net, loss, matrix, changing):
+    """The layers that make H for a loss already, if they are of the class that is to make it, else None."""
+    if loss.matrix is None or loss.matrix[0] != "blob" or matrix is None or matrix[0] not in ("ComputeH", "InfogainMatrix"):
+        return None
+    makers = net.makers(loss.layer, loss.matrix[1])
+    bottoms = [loss.label] if matrix[0] == "ComputeH" else []
+    for maker in makers:
+        param = maker.message("python_param") if maker.type == "Python" else None
+        if param is None or (param.value("module"), param.value("layer")) != (MODULE, matrix[0]) or maker.bottoms != bottoms:
+            return None
+        if not _says(param, matrix[1]) and not all(user.index in changing for user in net.users(loss.matrix[1])):
+            return None
+    return makers or None
+
+
+def _says(python_param, wanted):
+    try:
+        return json.loads(T.shown(python_param.value("param_str", ""))) == wanted
+    except (ValueError, TypeError):
+        return False

@@ -1,0 +1,299 @@
+"""Protobuf's text format as it stands: its fields, and where in the text they are.
+
+A net's text is kept here one character a byte (`decode` and `encode`), so that what
+is not changed comes out as it went in, whatever its encoding. The syntax is that of
+protobuf's C++ parser, with which Caffe reads a prototxt: # comments, "..." and '...'
+with adjacent strings joined, { } and < > messages, [ ] lists, names in [ ], an
+optional ; or , after a field. It needs no schema and no recursion: a text of any
+depth is read in time linear in its length.
+"""
+from __future__ import division, print_function
+
+import bisect
+import collections
+import re
+
+# A field, as places in the text: its name from `start` on, its value from `value` to
+# `end`, and `stop` after the ; or , that may follow. inner: if it holds a message (and
+# no [ ] of several) and is itself in none but the one that was asked for, its Fields.
+Field = collections.namedtuple("Field", "name start value end stop inner")
+
+CLOSERS = {"{": "}", "<": ">", "[": "]"}
+BOM = "\xef\xbb\xbf"
+
+_SPACE = r"[ \t\r\n\v\f]*"
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*(?![A-Za-z0-9_])"
+_NUMBER = (r"(?:0[xX][0-9a-fA-F]+|0[0-7]+|(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[fF]?)"
+           r"(?![A-Za-z0-9_.])")
+_NOT_FINITE = r"(?:[iI][nN][fF](?:[iI][nN][iI][tT][yY])?|[nN][aA][nN])(?![A-Za-z0-9_])"
+_STRING = r'''(?:"[^"\\\n\0]*(?:{0}[^"\\\n\0]*)*"|'[^'\\\n\0]*(?:{0}[^'\\\n\0]*)*')'''.format(
+    r'''\\[abfnrtv?\\'"0-7xXuU]''')
+_COMMENT = r"#[^\n\0]*"
+
+# A whole field of one value, or a field up to the {, < or [ of what it holds, with comments
+# before and after: nearly all of a net. What this does not match is read bit by bit. Each
+# part ends where the next cannot begin, so that trying takes linear time.
+_SIMPLE = re.compile(
+    r'''{s}(?:{comment}\n{s})*({name}){s}(?::{s}(?:(-?{number}|{name})|("[^"\\\n\0]*"|'[^'\\\n\0]*')(?!{s}["']))'''
+    r'''(?:{s}[;,]|(?!{s}#)|(?={s}{comment}\n{s}[A-Za-z_}}>]))|(?::{s})?([{{<\[]))'''
+    .format(s=_SPACE, name=_NAME, number=_NUMBER, comment=_COMMENT))
+# A pattern that always matches, so that it never goes back to try its comments another way.
+_SKIP = re.compile(_SPACE + "(?:" + _COMMENT + _SPACE + ")*")
+_NEXT_IN_LIST = re.compile("{s},{s}-?{number}(?!{s}#)".format(s=_SPACE, number=_NUMBER))
+_FIELD_NAME = re.compile(_NAME)
+_BRACKETED = re.compile(r"\[{s}{name}(?:{s}[./]{s}{name})*{s}\]".format(s=_SPACE, name=_NAME))
+_PLAIN = re.compile(_NUMBER + "|" + _NAME)
+_NEGATED = re.compile(_NUMBER + "|" + _NOT_FINITE)
+_QUOTED = re.compile(_STRING)
+_QUOTED_OR_COMMENT = re.compile(_STRING + "|(" + _COMMENT + ")")
+_ESCAPED = re.compile(
+    r'''\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([abfnrtv?\\'"])|)''')
+_ONE_LETTER = dict(zip("abfnrtv?\\'\"", "\a\b\f\n\r\t\v?\\'\""))
+
+
+def decode(content):
+    """bytes as a str of one character a byte."""
+    return content if isinstance(content, str) else content.decode("latin-1")
+
+
+def encode(text):
+    """The bytes of what `decode` made."""
+    return text if isinstance(text, bytes) else text.encode("latin-1")
+
+
+def shown(text):
+    """A piece of the text as a str for people, files and JSON: what its UTF-8 says."""
+    return text if isinstance(text, bytes) else encode(text).decode("utf-8", "surrogateescape")
+
+
+def given(string):
+    """What `shown` makes of it, back: one character a byte."""
+    return string if isinstance(string, bytes) else string.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def fields(text):
+    """The fields of a whole text, as an iterator of Field. Raises ValueError, with line and column."""
+    return _fields(text, len(BOM) if text.startswith(BOM) else 0, "")
+
+
+def inner(text, start):
+    """The fields of the message whose { or < is at `start`."""
+    return _fields(text, start + 1, CLOSERS[text[start]])
+
+
+def values(text, field):
+    """(start, end) of each value of a field: one, or those in its [ ]."""
+    if text[field.value] != "[":
+        return [(field.value, field.end)]
+    found = []
+    at = skip(text, field.value + 1)
+    while text[at] != "]":
+        end = _message_end(text, at) if text[at] in "{<" else _value(text, at)
+        found.append((at, end))
+        at = skip(text, end)
+        if text[at] == ",":
+            at = skip(text, at + 1)
+    return found
+
+
+def skip(text, at):
+    """The next place from `at` on that is no space and no comment."""
+    return _SKIP.match(text, at).end()
+
+
+def comments(text, start, end):
+    """The comments in a part of the text that holds whole fields."""
+    return [match.group(1).rstrip("\r") for match in _QUOTED_OR_COMMENT.finditer(text, start, end) if match.group(1)]
+
+
+def line_of(text, at):
+    """The line number of a place in the text, from 1 on."""
+    return text.count("\n", 0, at) + 1
+
+
+class Lines(object):
+    """As line_of, for many places in a text."""
+
+    def __init__(self, text):
+        self.text = text
+        self._ends = None
+
+    def of(self, at):
+        if self._ends is None:
+            self._ends = [match.start() for match in re.finditer("\n", self.text)]
+        return bisect.bisect_left(self._ends, at) + 1
+
+
+def error(text, at, expected):
+    """A ValueError: what was expected at a place, and what is there."""
+    got = shown(_PLAIN.match(text, at).group()[:40]) if _PLAIN.match(text, at) else text[at:at + 1]
+    column = at - (text.rfind("\n", 0, at) + 1) + 1
+    return ValueError("line %d, column %d: expected %s, got %s"
+                      % (line_of(text, at), column, expected, repr(got) if got else "the end of the text"))
+
+
+def is_quoted(text, at):
+    """Whether the value at a place is a string."""
+    return text[at] in "\"'"
+
+
+def unquote(text, start, end):
+    """The string between two places, its parts joined and its escapes undone, one character a byte."""
+    if "\\" not in text[start:end] and text.find(text[start], start + 1) == end - 1:
+        return text[start + 1:end - 1]
+    parts = []
+    at = start
+    while at < end:
+        match = _QUOTED.match(text, at)
+        parts.append(_ESCAPED.sub(lambda escape: _unescaped(text, at, escape), match.group()[1:-1]))
+        at = skip(text, match.end())
+    return "".join(parts)
+
+
+def quote(string, mark=None):
+    """`string` as a literal. mark: the quote; single if only double ones are in the string, as in a param_str."""
+    mark = mark or ("'" if '"' in string and "'" not in string else '"')
+    string = string.replace("\\", "\\\\").replace(mark, "\\" + mark).replace("\n", "\\n").replace("\0", "\\000")
+    return mark + string + mark
+
+
+def _unescaped(text, at, escape):
+    octal, two, four, eight, letter = escape.groups()
+    if letter:
+        return _ONE_LETTER[letter]
+    if octal or two:
+        return chr(int(octal, 8) & 255 if octal else int(two, 16))
+    code = int(four or eight, 16) if four or eight else 0x110000
+    if code > 0x10ffff:
+        raise error(text, at, "a string whose escapes Caffe reads")
+    return decode(("\\U%08x" % code).encode("ascii").decode("unicode-escape").encode("utf-8", "replace"))
+
+
+def _fields(text, at, closer):
+    """The fields from `at` to `closer`, with all that is in them checked."""
+    inside = []  # the closers of what is open
+    begun = [None, None]  # name, start and value of the field, and of the one in it, that is being read
+    inner = []
+    while True:
+        simple = _SIMPLE.match(text, at)
+        depth = len(inside)
+        if simple:
+            at, group = simple.end(), simple.lastindex
+            if group != 4:
+                if depth < 2:
+                    field = Field(simple.group(1), simple.start(1), simple.start(group), simple.end(group), at, ())
+                    if depth:
+                        inner.append(field)
+                    else:
+                        yield field
+                continue
+            if depth < 2:
+                begun[depth] = simple.group(1), simple.start(1), at - 1
+            if text[at - 1] != "[":
+                inside.append(CLOSERS[text[at - 1]])
+                continue
+            at, complete = _read(text, at - 1, inside)
+        else:
+            at = skip(text, at)
+            expected = inside[-1] if inside else closer
+            if text[at:at + 1] == expected:
+                if not inside:
+                    return
+                inside.pop()
+                at, complete = _after_value(text, at + 1, inside)
+            else:
+                start, (name_end, at) = at, _to_value(text, at, expected)
+                if depth < 2:
+                    begun[depth] = text[start:name_end], start, at
+                at, complete = _read(text, at, inside)
+        if complete:
+            end, at = at, _after_separator(text, at)
+            if not inside:
+                yield Field(*begun[0] + (end, at, inner))
+                inner = []
+            elif len(inside) == 1:
+                inner.append(Field(*begun[1] + (end, at, ())))
+
+
+def _to_value(text, at, closer):
+    """(end of the name of the field at `at`, start of its value)."""
+    match = _FIELD_NAME.match(text, at) or _BRACKETED.match(text, at)
+    if not match:
+        raise error(text, at, "the name of a field" + (' or "%s"' % closer if closer else ""))
+    at = skip(text, match.end())
+    if text.startswith(":", at):
+        at = skip(text, at + 1)
+    elif text[at:at + 1] not in ("{", "<", "["):
+        raise error(text, at, '":"')
+    return match.end(), at
+
+
+def _read(text, at, inside):
+    """(the place after the value at `at`, True), or (the first in a message that it opens, False)."""
+    char = text[at:at + 1]
+    if char == "[":
+        inside.append("]")
+        at = skip(text, at + 1)
+        char = text[at:at + 1]
+        if char == "]":
+            inside.pop()
+            return at + 1, True
+    if char in ("{", "<"):
+        inside.append(CLOSERS[char])
+        return at + 1, False
+    return _after_value(text, _value(text, at), inside)
+
+
+def _after_value(text, at, inside):
+    """As _read, from the end of a value on: in a list, on to the message or to the end of the list."""
+    if not inside or inside[-1] != "]":
+        return at, True
+    while True:
+        number = _NEXT_IN_LIST.match(text, at)
+        while number:
+            at = number.end()
+            number = _NEXT_IN_LIST.match(text, at)
+        at = skip(text, at)
+        char = text[at:at + 1]
+        if char == "]":
+            inside.pop()
+            return at + 1, True
+        if char != ",":
+            raise error(text, at, '"," or "]"')
+        at = skip(text, at + 1)
+        char = text[at:at + 1]
+        if char in ("{", "<"):
+            inside.append(CLOSERS[char])
+            return at + 1, False
+        at = _value(text, at)
+
+
+def _after_separator(text, at):
+    separator = skip(text, at)
+    return separator + 1 if text[separator:separator + 1] in (";", ",") else at
+
+
+def _value(text, at):
+    """The end of the number, word or string at `at`."""
+    negative = text.startswith("-", at)
+    if negative:
+        match = _NEGATED.match(text, skip(text, at + 1))
+    else:
+        match = _PLAIN.match(text, at) or _QUOTED.match(text, at)
+    if not match:
+        raise error(text, at, "a value")
+    end = match.end()
+    while text[match.start()] in "\"'":
+        match = _QUOTED.match(text, skip(text, end))
+        if not match:
+            break
+        end = match.end()
+    return end
+
+
+def _message_end(text, start):
+    """The place after the message whose { or < is at `start`."""
+    at = start + 1
+    for field in inner(text, start):
+        at = field.stop
+    return skip(text, at) + 1

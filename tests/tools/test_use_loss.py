@@ -1,0 +1,251 @@
+# -*- coding: utf-8 -*-
+from __future__ import division, print_function
+
+import io
+import os
+import re
+import shutil
+import stat
+import sys
+
+import numpy as np
+import pytest
+
+import corpus
+import real_nets
+from caffe_losses.matrix_files import write_matrix
+
+TOOL = os.path.join(real_nets.CHECKOUT, "tools", "use_loss.py")
+NET = '''layer { name: "data" type: "DummyData" top: "data" top: "label" dummy_data_param {
+  shape { dim: 8 dim: 4 } shape { dim: 8 } data_filler { type: "gaussian" } data_filler { type: "constant" value: 2 } } }
+layer { name: "score" type: "InnerProduct" bottom: "data" top: "score"
+        inner_product_param { num_output: 7 weight_filler { type: "xavier" } } }
+# the loss
+layer {
+  name: "loss"
+  type: "SoftmaxWithLoss"
+  bottom: "score"
+  bottom: "label"
+  top: "loss"
+}
+'''
+NATIVE = NET.replace("SoftmaxWithLoss", "InfogainLoss").replace(
+    '  top: "loss"\n', '  top: "loss"\n  infogain_loss_param { source: "infogainH.binaryproto" }\n')
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a net, H for it and costs."""
+    write_matrix(str(tmp_path / "infogainH.binaryproto"), np.eye(7) + .125)
+    write_matrix(str(tmp_path / "H3.binaryproto"), np.eye(3))
+    write_matrix(str(tmp_path / "D.csv"), 1 - np.eye(7))
+    write_matrix(str(tmp_path / "D.binaryproto"), 1 - np.eye(7))
+    put(tmp_path, NET)
+    for name in corpus.NAMES:
+        shutil.copy(os.path.join(corpus.FOLDER, name), str(tmp_path))
+    return tmp_path
+
+
+def put(folder, text, name="train_val.prototxt"):
+    (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode("utf-8"))
+
+
+def net(folder, name="train_val.prototxt"):
+    with io.open(str(folder / name), encoding="utf-8", newline="") as file:
+        text = file.read()
+    return text if isinstance(text, str) else text.encode("utf-8")
+
+
+def use_loss(folder, *arguments):
+    return real_nets.tool("use_loss.py", *arguments, cwd=str(folder))
+
+
+def examples():
+    status, out, err = real_nets.tool("use_loss.py", "--help")
+    assert status == 0 and not err
+    return re.findall(r"^  use_loss.py (train_val.*)$", out, re.M)
+
+
+def test_every_example_of_the_help(folder):
+    pytest.importorskip("caffe")
+    found = examples()
+    assert len(found) > 5
+    for example in found:
+        put(folder, NATIVE if "ours.prototxt" in example else NET)
+        status, out, err = use_loss(folder, *example.split())
+        assert status == 0 and not err, (example, err)
+        name = "ours.prototxt" if "ours.prototxt" in example else "train_val.prototxt"
+        for phase in ("TRAIN", "TEST"):
+            run_net(folder, name, phase)
+
+
+def run_net(folder, name, phase):
+    program = ("import caffe, sys; n = caffe.Net(sys.argv[1], getattr(caffe, sys.argv[2])); n.forward(); n.backward()\n"
+               "assert abs(n.blobs['score'].diff).sum()")
+    status, _, err = real_nets.run([sys.executable, "-c", program, name, phase], cwd=str(folder))
+    assert status == 0, err
+
+
+def test_in_place_and_twice(folder):
+    pytest.importorskip("caffe")
+    os.chmod(str(folder / "train_val.prototxt"), 0o640)
+    status, out, err = use_loss(folder, "train_val.prototxt", "--source", "infogainH.binaryproto")
+    assert (status, err) == (0, "") and out.splitlines() == [
+        "train_val.prototxt: loss (line 6): SoftmaxWithLoss is now InfogainLoss, matrix from infogainH.binaryproto",
+        "next: caffe train -solver SOLVER"]
+    assert net(folder) == NATIVE
+    assert stat.S_IMODE(os.stat(str(folder / "train_val.prototxt")).st_mode) == 0o640
+    before = os.stat(str(folder / "train_val.prototxt"))
+    status, out, err = use_loss(folder, "train_val.prototxt", "--source", "infogainH.binaryproto")
+    assert (status, err) == (0, "") and out.splitlines() == [
+        "train_val.prototxt: nothing to change: loss (line 6) is InfogainLoss, matrix from infogainH.binaryproto"]
+    after = os.stat(str(folder / "train_val.prototxt"))
+    assert (before.st_mtime, before.st_ino) == (after.st_mtime, after.st_ino)
+    status, out, err = use_loss(folder, "train_val.prototxt", "--loss", "SoftmaxWithLoss")
+    assert (status, err) == (0, "") and net(folder) == NET
+
+
+def test_layers_come_and_go(folder):
+    pytest.importorskip("caffe")
+    status, out, err = use_loss(folder, "train_val.prototxt", "--compute-h", 7, "--weights", "balanced")
+    assert (status, err) == (0, "") and "train_val.prototxt: new layer H\n" in out
+    assert out.splitlines()[-1] == "next: PYTHONPATH=%s caffe train -solver SOLVER" % os.path.join(real_nets.CHECKOUT, "layers")
+    assert '''
+layer {
+  name: "H"
+  type: "Python"
+  bottom: "label"
+  top: "H"
+  python_param {
+    module: "caffe_losses"
+    layer: "ComputeH"
+    param_str: '{"n_classes": 7, "weights": "balanced"}'
+  }
+}
+# the loss
+layer {
+  name: "loss"
+  type: "InfogainLoss"
+  bottom: "score"
+  bottom: "label"
+  bottom: "H"
+''' in net(folder)
+    status, out, err = use_loss(folder, "train_val.prototxt", "--source", "infogainH.binaryproto")
+    assert (status, err) == (0, "") and "layer H (line 5) is out, as nothing else used it" in out
+    assert net(folder) == NATIVE
+
+
+def test_what_writes_nothing(folder):
+    pytest.importorskip("caffe")
+    for option in ("--diff", "--dry-run"):
+        status, out, err = use_loss(folder, "train_val.prototxt", "--source", "infogainH.binaryproto", option, "-o", "o.prototxt")
+        assert (status, err) == (0, "") and net(folder) == NET and not os.path.exists(str(folder / "o.prototxt"))
+        if option == "--diff":
+            assert out.startswith("--- train_val.prototxt\n+++ train_val.prototxt\n@@ -5,8 +5,9 @@\n # the loss\n")
+            assert '-  type: "SoftmaxWithLoss"\n+  type: "InfogainLoss"\n' in out
+        else:
+            assert "SoftmaxWithLoss would be InfogainLoss" in out
+    assert use_loss(folder, "train_val.prototxt", "--loss", "SoftmaxWithLoss", "--diff")[:2] == (0, "")
+
+
+def test_the_diff_has_the_bytes_of_the_net(folder):
+    pytest.importorskip("caffe")
+    import subprocess
+    out = subprocess.check_output([sys.executable, TOOL, "latin1_mixed.prototxt", "--source", "H3.binaryproto", "--diff"], cwd=str(folder))
+    assert b'# \xfcber alle\r\n' in out and out.endswith(b"\\ No newline at end of file\n")
+    status, out, err = real_nets.run([sys.executable, TOOL, "tabs_crlf.prototxt", "--source", "H3.binaryproto", "-o", "/dev/stdout"], cwd=str(folder))
+    assert status == 0 and 'infogain_loss_param { source: "H3.binaryproto" }' in out
+
+
+def test_several_losses_are_listed(folder):
+    pytest.importorskip("caffe")
+    write_matrix(str(folder / "H5.binaryproto"), np.eye(5))
+    before = net(folder, "several_losses.prototxt")
+    listed = ["several_losses.prototxt:%d: %s: SoftmaxWithLoss, 5 classes, loss_weight %s" % what for what in (
+        (38, "side1/loss", "0.3"), (60, "side2/loss", "0.3"), (87, "loss", "1"))]
+    status, out, err = use_loss(folder, "several_losses.prototxt", "--source", "H5.binaryproto")
+    assert status == 2 and out.splitlines() == listed and net(folder, "several_losses.prototxt") == before
+    assert err == "use_loss.py: error: several_losses.prototxt: expected --layer NAME or --all, as there are 3 losses\n"
+    assert use_loss(folder, "several_losses.prototxt") == (0, "\n".join(listed) + "\n", "")
+    status, out, err = use_loss(folder, "several_losses.prototxt", "--source", "H5.binaryproto", "--layer", "loss", "--layer", "side2/loss")
+    assert (status, err) == (0, "")
+    assert re.findall("(?:Softmax|Infogain)\\w*Loss", net(folder, "several_losses.prototxt")) == ["SoftmaxWithLoss", "InfogainLoss", "InfogainLoss"]
+    assert use_loss(folder, "several_losses.prototxt", "--source", "H5.binaryproto", "--all")[0] == 0
+    assert "SoftmaxWithLoss" not in net(folder, "several_losses.prototxt")
+
+
+def test_one_loss_for_each_phase_is_one(folder):
+    pytest.importorskip("caffe")
+    status, out, err = use_loss(folder, "phases.prototxt", "--source", "H3.binaryproto")
+    assert (status, err) == (0, "") and net(folder, "phases.prototxt").count('"InfogainLoss"') == 2
+    assert use_loss(folder, "phases.prototxt")[1].splitlines()[0].endswith("InfogainLoss, 3 classes, TRAIN only")
+    put(folder, net(folder, "phases.prototxt").replace('name: "loss"', 'name: "val"', 1))
+    assert use_loss(folder, "train_val.prototxt", "--loss", "SoftmaxWithLoss")[0] == 2
+
+
+def test_a_fork_and_a_mark(folder):
+    pytest.importorskip("caffe")
+    status, out, err = use_loss(folder, "fork.prototxt", "--source", "infogainH.binaryproto")
+    assert status == 0 and err.startswith("use_loss.py: note: could not check with Caffe: ") and len(err.splitlines()) == 1
+    put(folder, b"\xef\xbb\xbf" + NET.encode("utf-8"))
+    status, out, err = use_loss(folder, "train_val.prototxt", "--source", "infogainH.binaryproto")
+    assert status == 0 and err == "use_loss.py: note: train_val.prototxt begins with a byte order mark, at which Caffe stops\n"
+    assert (folder / "train_val.prototxt").read_bytes() == b"\xef\xbb\xbf" + NATIVE.encode("utf-8")
+
+
+def test_a_file_that_is_not_there_yet(folder):
+    pytest.importorskip("caffe")
+    status, out, err = use_loss(folder, "train_val.prototxt", "--source", "later/H.binaryproto")
+    assert status == 0 and "note: later/H.binaryproto is not there yet, and could not be checked" in err
+
+
+def test_without_caffe(folder):
+    """The text is changed all the same."""
+    program = "import sys, runpy; sys.modules['caffe'] = None; sys.argv[0] = %r; runpy.run_path(%r, run_name='__main__')" % (TOOL, TOOL)
+    status, out, err = real_nets.run([sys.executable, "-c", program, "train_val.prototxt", "--source", "infogainH.binaryproto"], cwd=str(folder))
+    assert status == 0 and net(folder) == NATIVE and err.startswith("use_loss.py: note: could not check with Caffe: ")
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["none.prototxt"], "none.prototxt"),
+    (["train_val.prototxt", "--loss", "Infogain"], "invalid choice"),
+    (["train_val.prototxt", "--loss", "InfogainLoss"], "expected a file or a layer with the gain matrix of InfogainLoss (as --source FILE), got none"),
+    (["train_val.prototxt", "--source", "H3.binaryproto"], "H3.binaryproto: expected 7 classes, as the scores of loss (line 6) have, got 3"),
+    (["train_val.prototxt", "--compute-h", "6"], "--compute-h: expected 7 classes"),
+    (["train_val.prototxt", "--compute-h", "7", "--gain", "H3.binaryproto"], "H3.binaryproto: expected 7 classes"),
+    (["train_val.prototxt", "--compute-h", "0"], "--compute-h: expected at least 1 class, got 0"),
+    (["train_val.prototxt", "--source", "D.csv"], "expected a file that ends in .binaryproto, as Caffe's own InfogainLoss reads nothing else"),
+    (["train_val.prototxt", "--source", "D.binaryproto"], "expected a gain, got what looks like distances"),
+    (["train_val.prototxt", "--source", "infogainH.binaryproto", "--loss", "ExpectedCostLoss"], "expected a cost matrix, with 0 on the diagonal"),
+    (["train_val.prototxt", "--compute-h", "7", "--loss", "ExpectedCostLoss"], "expected costs for ExpectedCostLoss, and ComputeH makes gains"),
+    (["train_val.prototxt", "--source", "D.csv", "--loss", "SoftmaxWithLoss"], "expected no matrix for SoftmaxWithLoss, got one"),
+    (["train_val.prototxt", "--source", "D.csv", "--infogain-matrix", "D.csv"], "not allowed with"),
+    (["train_val.prototxt", "--weights", "balanced"], "--weights: expected with --compute-h only"),
+    (["train_val.prototxt", "--h-blob", "nothing"], "expected a layer before it that makes the blob \"nothing\", found none"),
+    (["train_val.prototxt", "--h-blob", ""], "--h-blob: expected a name, got none"),
+    (["train_val.prototxt", "--source", "infogainH.binaryproto", "--layer", "los"], "--layer: expected the name of a loss (loss), got los"),
+    (["train_val.prototxt", "--source", "infogainH.binaryproto", "--layer", "loss", "--all"], "expected --layer or --all, got both"),
+    (["train_val.prototxt", "--source", "infogainH.binaryproto", "-o", "no/where"], "no/where: cannot be written"),
+    (["weighted_fork.prototxt", "--source", "H3.binaryproto"], "expected loss_param without class_weighting, which has no known meaning"),
+    (["old_syntax.prototxt", "--compute-h", "3"], "convert the net first: upgrade_net_proto_text OLD NEW"),
+    (["solver.prototxt", "--source", "H3.binaryproto"], "found no loss and no layer"),
+    (["other.prototxt", "--source", "H3.binaryproto"], "found euclid (line 1) is EuclideanLoss"),
+    (["broken.prototxt", "--source", "H3.binaryproto"], "broken.prototxt: line 2, column 12: expected a value, got '}'"),
+    ([".", "--source", "H3.binaryproto"], "directory"),
+])
+def test_errors_are_one_line(folder, arguments, message):
+    put(folder, "net: \"train_val.prototxt\"\nbase_lr: 0.1\n", "solver.prototxt")
+    put(folder, 'layer { name: "euclid" type: "EuclideanLoss" bottom: "a" bottom: "b" }', "other.prototxt")
+    put(folder, 'layer {\n  type:    }', "broken.prototxt")
+    kept = {name: (folder / name).read_bytes() for name in os.listdir(str(folder))}
+    status, out, err = use_loss(folder, *arguments)
+    assert status == 2 and len(err.splitlines()) == 1 and err.startswith("use_loss.py: error: ") and message in err, err
+    assert {name: (folder / name).read_bytes() for name in os.listdir(str(folder))} == kept
+
+
+def test_help_is_there_at_once(folder):
+    """Caffe is not imported for it, nor to list."""
+    program = "import sys, runpy; sys.argv[0] = %r\ntry: runpy.run_path(%r, run_name='__main__')\nfinally: assert 'caffe' not in sys.modules" % (TOOL, TOOL)
+    for argument in ("--help", "train_val.prototxt"):
+        status, out, err = real_nets.run([sys.executable, "-c", program, argument], cwd=str(folder))
+        assert status == 0 and not err, err

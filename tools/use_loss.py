@@ -1,0 +1,223 @@
+#!/usr/bin/env python
+"""Change the loss of a net in place, and nothing else in its file.
+
+  --loss SoftmaxWithLoss             Caffe's, without H
+  --loss InfogainLoss                Caffe's, with H (what a SoftmaxWithLoss becomes unless you say)
+  --loss SoftmaxWithInfogainLoss     ours, with H: exact for any scores, checks labels
+  --loss caffe_losses.InfogainLoss   ours, on probabilities: a Softmax layer goes before it
+  --loss CostScaledSoftmaxLoss       ours, with costs
+  --loss ExpectedCostLoss            ours, with costs
+
+The matrix, H or costs, comes from
+
+  --source FILE            a file the loss reads itself
+  --infogain-matrix FILE   a file, through a layer: one matrix for several losses
+  --compute-h C            the labels of each batch of C classes, through a layer
+  --h-blob BLOB            a blob that a layer of the net makes (a data layer, Parameter)
+
+and stays as it is without one of them. Names, bottoms, tops, rules, loss_weight and
+loss_param stay or are translated; all else keeps every byte, comments too. A second
+run changes nothing. Several losses: say which, or all; NET alone lists them. One
+loss for TRAIN and one for TEST, of one name, count as one. Names of files are
+relative to where caffe runs. Exit status 2, and nothing written, for any error.
+
+examples:
+  use_loss.py train_val.prototxt
+  use_loss.py train_val.prototxt --source infogainH.binaryproto --diff
+  use_loss.py train_val.prototxt --source infogainH.binaryproto
+  use_loss.py train_val.prototxt --loss SoftmaxWithInfogainLoss -o ours.prototxt
+  use_loss.py train_val.prototxt --compute-h 7 --weights balanced --scale sample --running 0.99
+  use_loss.py train_val.prototxt --loss ExpectedCostLoss --source D.csv --layer loss
+  use_loss.py train_val.prototxt --loss SoftmaxWithLoss --all
+"""
+from __future__ import division, print_function
+
+import os
+import sys
+
+import numpy as np
+
+# From a checkout the packages are beside tools/; installed ones are found anyway.
+CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
+
+from caffe_losses import command, compute_options, gains
+from caffe_losses.matrix_files import atomic_write, read_matrix
+from caffe_prototxt import change, diff, losses, text, verify
+from caffe_prototxt.nets import Net
+
+
+def main():
+    parser = _parser()
+    args = parser.parse_args()
+    request = _request(parser, args)
+    with open(args.net, "rb") as file:
+        before = text.decode(file.read())
+    try:
+        net = Net(before)
+        found = losses.find_losses(net, request.classic)
+        chosen = _choose(net, found, args)
+        if request.kind is None and request.matrix is None:
+            _list(net, found, args.net)
+            return
+        if chosen is None:
+            _list(net, found, args.net)
+            raise ValueError("expected --layer NAME or --all, as there are %d losses" % len(found))
+        planned = change.plan(net, [losses.read_loss(net, *loss) for loss in chosen], request)
+        _check_matrices(net, planned, args)
+        after, edits = change.write(before, planned)
+        unchecked = verify.verify(net, after, planned) if after != before else None
+    except ValueError as error:
+        raise ValueError("%s: %s" % (args.net, error))
+    if unchecked:
+        _note(unchecked)
+    if before.startswith(text.BOM):
+        _note("%s begins with a byte order mark, at which Caffe stops" % args.net)
+    if args.diff:
+        _print(diff.unified(before, edits, args.net))
+        return
+    output = args.output or args.net
+    if not args.dry_run and (after != before or args.output):
+        with atomic_write(output) as file:
+            file.write(text.encode(after))
+    _report(planned, after != before, output, args)
+
+
+def _parser():
+    parser = command.Parser(description=__doc__)
+    parser.add_argument("net", metavar="NET", help="the prototxt")
+    parser.add_argument("--loss", choices=sorted(losses.KINDS), metavar="TYPE", help="one of those above")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--source", metavar="FILE", help="file with the matrix, that the loss reads")
+    source.add_argument("--infogain-matrix", metavar="FILE", help="file with the matrix, that a layer reads")
+    source.add_argument("--h-blob", metavar="BLOB", help="blob with the matrix, that the net makes")
+    compute_options.add(parser, source)
+    parser.add_argument("--h-name", default="H", help="of the layer of H and its top (default: %(default)s)")
+    parser.add_argument("--layer", action="append", default=[], metavar="NAME", help="name of the loss (repeatable)")
+    parser.add_argument("--all", action="store_true", help="all losses")
+    parser.add_argument("--infogain", choices=("scores", "classic"), default="scores",
+                        help="what Caffe's own InfogainLoss takes: scores, or (classic) probabilities, as before April 2017 "
+                        "and in some forks; then a Softmax layer goes before it")
+    parser.add_argument("-o", "--output", metavar="FILE", help="where the net goes (default: it is changed in place)")
+    parser.add_argument("--diff", action="store_true", help="show the changes, write nothing")
+    parser.add_argument("--dry-run", action="store_true", help="say what would change, write nothing")
+    return parser
+
+
+def _request(parser, args):
+    compute = compute_options.read(parser, args)
+    if args.layer and args.all:
+        parser.error("expected --layer or --all, got both")
+    for option, name in (("--h-blob", args.h_blob), ("--h-name", args.h_name), ("--source", args.source),
+                         ("--infogain-matrix", args.infogain_matrix), ("--output", args.output)):
+        if name == "":
+            parser.error("%s: expected a name, got none" % option)
+    matrix = None
+    if args.source is not None:
+        matrix = ("source", text.given(args.source))
+    elif args.h_blob is not None:
+        matrix = ("blob", text.given(args.h_blob))
+    elif args.infogain_matrix is not None:
+        matrix = ("InfogainMatrix", {"source": args.infogain_matrix})
+    elif compute is not None:
+        matrix = ("ComputeH", compute)
+    return change.Request(losses.KINDS.get(args.loss), matrix, args.infogain == "classic", text.given(args.h_name))
+
+
+def _choose(net, found, args):
+    if not found:
+        others = ", ".join("%s is %s" % (layer, text.shown(layer.type)) for layer in losses.other_losses(net)[:3])
+        raise ValueError("expected a loss that can be changed (%s), found %s%s"
+                         % (", ".join(losses.KINDS), others or "no loss", "" if net.layers else " and no layer"))
+    return losses.select(found, [text.given(name) for name in args.layer], args.all)
+
+
+def _list(net, found, name):
+    for layer, kind in found:
+        try:
+            loss = losses.read_loss(net, layer, kind)
+            n_classes = net.n_classes(layer, loss.bottom, 1 if loss.axis is None else loss.axis)
+            what = "%s classes" % (n_classes or "unknown number of")
+        except ValueError as error:
+            what = str(error)
+        phases = "" if len(layer.phases) != 1 else ", %s only" % text.shown("".join(layer.phases))
+        weights = "".join(", loss_weight %s" % weight for weight in layer.values("loss_weight"))
+        print("%s:%d: %s: %s, %s%s%s" % (name, layer.line, text.shown(layer.name) or "(no name)", kind.name, what,
+                                         weights, phases))
+
+
+def _check_matrices(net, planned, args):
+    """Refuse a matrix that the loss would refuse, or learn nonsense of."""
+    matrix = None
+    path = args.source or args.infogain_matrix or args.gain
+    if path is not None:
+        kinds = set(kind.matrix for _, kind, _ in planned.targets)
+        if os.path.exists(path):
+            matrix = _read_matrix(path, kinds)
+        else:
+            _note("%s is not there yet, and could not be checked; caffe reads it from where it runs" % path)
+    sizes = [("--compute-h", args.compute_h)] + ([(path, len(matrix))] if matrix is not None else [])
+    for loss, _, _ in planned.targets:
+        n_classes = net.n_classes(loss.layer, loss.bottom, 1 if loss.axis is None else loss.axis)
+        for what, size in sizes:
+            if None not in (size, n_classes) and size != n_classes:
+                raise ValueError("%s: expected %d classes, as the scores of %s have, got %d"
+                                 % (what, n_classes, loss.layer, size))
+
+
+def _read_matrix(path, kinds):
+    with np.errstate(over="ignore"):
+        matrix = read_matrix(path).astype(np.float32)
+    if "cost" in kinds:
+        return gains.check_cost(matrix, path)
+    gains.check_gain(matrix, path)
+    if gains.looks_like_cost(matrix):
+        raise ValueError("%s: expected a gain, got what looks like distances (0 on the diagonal, more elsewhere); make H "
+                         "of them: make_h.py --distances %s --tau T -o H.binaryproto" % (path, path))
+    return matrix
+
+
+def _report(planned, changed, output, args):
+    said = "%s: " % output
+    if not changed:
+        print(said + "nothing to change: " + "; ".join("%s is %s" % (loss.layer, _described(kind, matrix))
+                                                       for loss, kind, matrix in planned.targets))
+        return
+    would = "would be" if args.dry_run else "is now"
+    for loss, kind, matrix in planned.targets:
+        print("%s%s: %s %s %s" % (said, loss.layer, loss.kind.name, would, _described(kind, matrix)))
+    for _, fields in planned.added:
+        print("%snew layer %s" % (said, text.shown(fields["name"])))
+    for layer in planned.removed:
+        print("%slayer %s is out, as nothing else used it" % (said, layer))
+    print("next: %scaffe train -solver SOLVER" % (_python_path() if _has_python(planned) else ""))
+
+
+def _described(kind, matrix):
+    how, what = matrix or (None, None)
+    told = {None: "", "source": ", matrix from %s", "blob": ", matrix from the blob %s",
+            "InfogainMatrix": ", matrix from %s through a layer", "ComputeH": ", H from the labels%s"}[how]
+    what = what["source"] if how == "InfogainMatrix" else "" if how == "ComputeH" else what
+    return kind.name + (told % text.shown(what) if told else "")
+
+
+def _has_python(planned):
+    return any(kind.layer or matrix and matrix[0] in ("ComputeH", "InfogainMatrix") for _, kind, matrix in planned.targets)
+
+
+def _python_path():
+    folder = os.path.join(CHECKOUT, "layers")
+    return "PYTHONPATH=%s " % folder if os.path.isdir(folder) else ""
+
+
+def _print(string):
+    """Text as it is, in whatever encoding."""
+    getattr(sys.stdout, "buffer", sys.stdout).write(text.encode(string))
+
+
+def _note(string):
+    sys.stderr.write("use_loss.py: note: %s\n" % command.one_line(string))
+
+
+if __name__ == "__main__":
+    command.run(main)
