@@ -11,9 +11,10 @@
 The matrix, H or costs, comes from
 
   --source FILE            a file the loss reads itself
-  --infogain-matrix FILE   a file, through a layer: one matrix for several losses
+  --h-file FILE            a file, through a layer, for one loss or several: HDF5Data (.h5), Data
+                           (.lmdb), Parameter (.caffemodel), else our InfogainMatrix
   --compute-h C            the labels of each batch of C classes, through a layer
-  --h-blob BLOB            a blob that a layer of the net makes (a data layer, Parameter)
+  --h-blob BLOB            a blob that a layer of the net makes already
 
 and stays as it is without one of them. Names, bottoms, tops, rules, loss_weight and
 loss_param stay or are translated; all else keeps every byte, comments too. A second
@@ -41,9 +42,9 @@ import numpy as np
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 
-from caffe_losses import command, compute_options, gains
-from caffe_losses.matrix_files import atomic_write, read_matrix
+from caffe_losses import command, compute_options, gains, matrix_files
 from caffe_prototxt import change, diff, losses, text, verify
+from caffe_prototxt.messages import Name
 from caffe_prototxt.nets import Net
 
 
@@ -78,7 +79,7 @@ def main():
         return
     output = args.output or args.net
     if not args.dry_run and (after != before or args.output):
-        with atomic_write(output) as file:
+        with matrix_files.atomic_write(output) as file:
             file.write(text.encode(after))
     _report(planned, after != before, output, args)
 
@@ -89,7 +90,7 @@ def _parser():
     parser.add_argument("--loss", choices=sorted(losses.KINDS), metavar="TYPE", help="one of those above")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--source", metavar="FILE", help="file with the matrix, that the loss reads")
-    source.add_argument("--infogain-matrix", metavar="FILE", help="file with the matrix, that a layer reads")
+    source.add_argument("--h-file", metavar="FILE", help="file with the matrix, that a layer reads; its ending says which")
     source.add_argument("--h-blob", metavar="BLOB", help="blob with the matrix, that the net makes")
     compute_options.add(parser, source)
     parser.add_argument("--h-name", default="H", help="of the layer of H and its top (default: %(default)s)")
@@ -109,7 +110,7 @@ def _request(parser, args):
     if args.layer and args.all:
         parser.error("expected --layer or --all, got both")
     for option, name in (("--h-blob", args.h_blob), ("--h-name", args.h_name), ("--source", args.source),
-                         ("--infogain-matrix", args.infogain_matrix), ("--output", args.output)):
+                         ("--h-file", args.h_file), ("--output", args.output)):
         if name == "":
             parser.error("%s: expected a name, got none" % option)
     matrix = None
@@ -117,11 +118,23 @@ def _request(parser, args):
         matrix = ("source", text.given(args.source))
     elif args.h_blob is not None:
         matrix = ("blob", text.given(args.h_blob))
-    elif args.infogain_matrix is not None:
-        matrix = ("InfogainMatrix", {"source": args.infogain_matrix})
+    elif args.h_file is not None:
+        matrix = _layer_of(args.h_file)
     elif compute is not None:
         matrix = ("ComputeH", compute)
     return change.Request(losses.KINDS.get(args.loss), matrix, args.infogain == "classic", text.given(args.h_name))
+
+
+def _layer_of(path):
+    """The layer that reads a file with H, as a Request names it; the same as fragments.h_from_file's."""
+    name = path.lower().rstrip(os.sep)
+    if name.endswith((".h5", ".hdf5")):
+        return "HDF5Data", {"hdf5_data_param": {"source": text.given(path + ".txt"), "batch_size": 1}}
+    if name.endswith((".lmdb", "_lmdb")):
+        return "Data", {"data_param": {"source": text.given(path), "batch_size": 1, "backend": Name("LMDB")}}
+    if name.endswith(".caffemodel"):
+        return "Parameter", {"parameter_param": {"shape": {"dim": [1, 1] + 2 * [len(matrix_files.read_matrix(path))]}}}
+    return "InfogainMatrix", {"source": path}
 
 
 def _choose(net, found, args):
@@ -149,7 +162,7 @@ def _list(net, found, name):
 def _check_matrices(net, planned, args):
     """Refuse a matrix that the loss would refuse, or learn nonsense of."""
     matrix = None
-    path = args.source or args.infogain_matrix or args.gain
+    path = args.source or args.h_file or args.gain
     if path is not None:
         kinds = set(kind.matrix for _, kind, _ in planned.targets)
         if os.path.exists(path):
@@ -167,14 +180,10 @@ def _check_matrices(net, planned, args):
 
 def _read_matrix(path, kinds):
     with np.errstate(over="ignore"):
-        matrix = read_matrix(path).astype(np.float32)
+        matrix = matrix_files.read_matrix(path).astype(np.float32)
     if "cost" in kinds:
         return gains.check_cost(matrix, path)
-    gains.check_gain(matrix, path)
-    if gains.looks_like_cost(matrix):
-        raise ValueError("%s: expected a gain, got what looks like distances (0 on the diagonal, more elsewhere); make H "
-                         "of them: make_h.py --distances %s --tau T -o H.binaryproto" % (path, path))
-    return matrix
+    return gains.check_gain(matrix, path)
 
 
 def _report(planned, changed, output, args):
@@ -196,9 +205,10 @@ def _report(planned, changed, output, args):
 def _described(kind, matrix):
     how, what = matrix or (None, None)
     told = {None: "", "source": ", matrix from %s", "blob": ", matrix from the blob %s",
-            "InfogainMatrix": ", matrix from %s through a layer", "ComputeH": ", H from the labels%s"}[how]
-    what = what["source"] if how == "InfogainMatrix" else "" if how == "ComputeH" else what
-    return kind.name + (told % text.shown(what) if told else "")
+            "InfogainMatrix": ", matrix from %s through a layer", "ComputeH": ", H from the labels"}.get(
+                how, ", matrix from a layer of type " + str(how))
+    what = what["source"] if how == "InfogainMatrix" else what
+    return kind.name + (told.replace("%s", text.shown(what)) if isinstance(what, str) else told)
 
 
 def _has_python(planned):

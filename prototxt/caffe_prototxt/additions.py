@@ -10,6 +10,12 @@ from caffe_prototxt.messages import Name, on_one_line
 from caffe_prototxt.nets import PHASES
 
 
+OURS = ("ComputeH", "InfogainMatrix")
+H_NAME = "H"  # what files of H call it
+NAMED = ("HDF5Data", "Parameter")  # what these read they find by their name
+NOT_TRAINED = collections.OrderedDict((("lr_mult", 0), ("decay_mult", 0)))
+
+
 class Additions(object):
     """The layers that a plan adds."""
 
@@ -54,8 +60,10 @@ class Additions(object):
         """Plan the layer that makes H; returns its top. makers: the layers that make it already, or None."""
         layer = loss.layer
         kind, param = matrix
+        if kind not in OURS:
+            return loss.matrix[1] if makers else self._native(loss, kind, param)
         text = json.dumps(param, sort_keys=True)
-        frozen = [collections.OrderedDict((("lr_mult", 0), ("decay_mult", 0)))] if "running" in param else None
+        frozen = [NOT_TRAINED] if "running" in param else None
         if makers:
             for maker in makers:
                 if maker.index not in self.remade and not _says(maker.message("python_param"), param):
@@ -74,11 +82,30 @@ class Additions(object):
         return self.matrices[key]
 
 
+    def _native(self, loss, kind, param):
+        """Plan a layer of Caffe's own that reads H from a file; returns its top."""
+        layer = loss.layer
+        rules = sorted(layer.rules.items())
+        key = (kind, on_one_line("param", param), on_one_line("rules", dict(rules)))
+        if key not in self.matrices:
+            name = self.matrices[key] = self.name(self.h_name, layer)
+            if name != H_NAME and kind in NAMED:
+                raise ValueError("%s: expected %s to be free as the name of the layer of type %s, as this is what it reads; "
+                                 "it would be %s" % (layer, H_NAME, kind, name))
+            fields = [("name", name), ("type", kind), ("top", [name])] + rules
+            if kind == "Parameter":
+                fields.append(("param", [NOT_TRAINED]))
+            self.plan.added.append((layer, collections.OrderedDict(fields + sorted(param.items()))))
+        return self.matrices[key]
+
+
 def made_already(net, loss, matrix, changing):
     """The layers that make H for a loss already, if they are of the class that is to make it, else None."""
-    if loss.matrix is None or loss.matrix[0] != "blob" or matrix is None or matrix[0] not in ("ComputeH", "InfogainMatrix"):
+    if loss.matrix is None or loss.matrix[0] != "blob" or matrix is None or matrix[0] in ("source", "blob"):
         return None
     makers = net.makers(loss.layer, loss.matrix[1])
+    if matrix[0] not in OURS:
+        return makers if makers and all(_reads(maker, *matrix) for maker in makers) else None
     bottoms = [loss.label] if matrix[0] == "ComputeH" else []
     for maker in makers:
         param = maker.message("python_param") if maker.type == "Python" else None
@@ -87,6 +114,19 @@ def made_already(net, loss, matrix, changing):
         if not _says(param, matrix[1]) and not all(user.index in changing for user in net.users(loss.matrix[1])):
             return None
     return makers or None
+
+
+def _reads(layer, kind, param):
+    """Whether a layer is of this type, and its messages say this."""
+    return layer.type == kind and all(layer.values(name) == [_as_read(message)] for name, message in param.items())
+
+
+def _as_read(value):
+    """A message given as a dict, as messages.read gives it: with a list for each field."""
+    if not isinstance(value, dict):
+        return value
+    return {name: [_as_read(item) for item in (field if isinstance(field, list) else [field])]
+            for name, field in value.items()}
 
 
 def _says(python_param, wanted):

@@ -8,6 +8,7 @@ from __future__ import division, print_function
 import collections
 import json
 
+from caffe_losses.matrix_files import ENDINGS
 from caffe_prototxt import text as T
 from caffe_prototxt.additions import Additions, made_already
 from caffe_prototxt.edits import Edits
@@ -19,6 +20,7 @@ from caffe_prototxt.messages import Name
 #   ("blob", name)              a blob that the net makes already
 #   ("InfogainMatrix", params)  a layer reads it
 #   ("ComputeH", params)        a layer makes it from the labels
+#   (type, {field: message})    a layer of Caffe's own reads it: HDF5Data, Data, Parameter
 # classic: whether Caffe's InfogainLoss takes probabilities. h_name: of the layer of H and its top.
 Request = collections.namedtuple("Request", "kind matrix classic h_name")
 
@@ -31,7 +33,6 @@ UPGRADE = "convert the net first: upgrade_net_proto_text OLD NEW"
 KNOWN = {"softmax_param": {"axis", "engine"}, "infogain_loss_param": {"source", "axis"},
          "loss_param": {"ignore_label", "normalization", "normalize"},
          "python_param": {"module", "layer", "param_str", "share_in_parallel"}}
-MATRIX_ENDINGS = (".binaryproto", ".npy", ".csv")
 
 
 def plan(net, losses, request):
@@ -101,7 +102,7 @@ def _check_target(net, loss, kind, matrix):
     layer = loss.layer
     if kind.matrix == "cost" and matrix[0] == "ComputeH":
         raise ValueError("%s: expected costs for %s, and ComputeH makes gains" % (layer, kind.name))
-    if layer.old and (kind.layer or matrix and matrix[0] in ("ComputeH", "InfogainMatrix")):
+    if layer.old and (kind.layer or matrix and matrix[0] not in ("source", "blob")):
         raise ValueError("%s: expected the present syntax (layer { }), as the old one (layers { }) has no Python layers; %s"
                          % (layer, UPGRADE))
     if matrix and matrix[0] == "blob" and matrix != loss.matrix:
@@ -109,11 +110,11 @@ def _check_target(net, loss, kind, matrix):
             raise ValueError('%s: expected a layer before it that makes the blob "%s", found none'
                              % (layer, T.shown(matrix[1])))
     if matrix and matrix[0] == "source":
-        ending = T.shown(matrix[1]).lower().endswith
-        if kind.layer and not ending(MATRIX_ENDINGS) or not kind.layer and ending(MATRIX_ENDINGS[1:]):
+        native = not kind.layer
+        if not T.shown(matrix[1]).lower().endswith((".binaryproto",) if native else ENDINGS):
             raise ValueError("%s: expected a file that ends in %s for %s, got %s" % (
-                layer, ", ".join(MATRIX_ENDINGS) if kind.layer else "%s, as Caffe's own InfogainLoss reads nothing else"
-                % MATRIX_ENDINGS[0], kind.name, T.shown(matrix[1])))
+                layer, ".binaryproto, as Caffe's own InfogainLoss reads nothing else" if native else ", ".join(ENDINGS),
+                kind.name, T.shown(matrix[1])))
     if kind == loss.kind:
         return
     if loss.kind == KINDS["InfogainLoss"] and loss.softmaxes:

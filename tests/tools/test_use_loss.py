@@ -135,6 +135,40 @@ layer {
     assert net(folder) == NATIVE
 
 
+@pytest.mark.parametrize("name, kind", [("H.h5", "HDF5Data"), ("H_lmdb", "Data"), ("H.caffemodel", "Parameter")])
+@pytest.mark.parametrize("loss", ["InfogainLoss", "SoftmaxWithInfogainLoss"])
+def test_h_through_a_layer_of_caffes_own(folder, monkeypatch, name, kind, loss):
+    caffe = pytest.importorskip("caffe")
+    monkeypatch.chdir(folder)
+    H = np.random.RandomState(0).rand(7, 7)
+    write_matrix(name, H)
+    write_matrix("infogainH.binaryproto", H)
+    status, out, err = use_loss(folder, "train_val.prototxt", "--loss", loss, "--h-file", name)
+    assert status == 0 and not err and "from a layer of type %s" % kind in out, err
+    changed = net(folder)
+    assert 'type: "%s"' % kind in changed
+    found = caffe.Net("train_val.prototxt", caffe.TRAIN)
+    if kind == "Parameter":
+        found.copy_from(name)
+    found.forward()
+    np.testing.assert_array_equal(found.blobs["H"].data[0, 0], H.astype(np.float32))
+    assert use_loss(folder, "train_val.prototxt", "--loss", loss, "--h-file", name)[1].count("nothing to change") == 1
+    assert net(folder) == changed
+    status, out, err = use_loss(folder, "train_val.prototxt", "--loss", "InfogainLoss", "--source", "infogainH.binaryproto")
+    assert status == 0 and "layer H (line" in out, err
+    assert 'type: "%s"' % kind not in net(folder)
+    assert use_loss(folder, "train_val.prototxt", "--loss", "SoftmaxWithLoss")[0] == 0
+    if loss == "InfogainLoss":
+        assert net(folder) == NET
+
+
+def test_h_needs_its_name(folder):
+    put(folder, NET.replace('"score"', '"H"'))
+    write_matrix(str(folder / "H.h5"), np.eye(7))
+    status, _, err = use_loss(folder, "train_val.prototxt", "--h-file", "H.h5")
+    assert status == 2 and "expected H to be free as the name of the layer of type HDF5Data" in err
+
+
 def test_what_writes_nothing(folder):
     pytest.importorskip("caffe")
     for option in ("--diff", "--dry-run"):
@@ -219,7 +253,7 @@ def test_without_caffe(folder):
     (["train_val.prototxt", "--source", "infogainH.binaryproto", "--loss", "ExpectedCostLoss"], "expected a cost matrix, with 0 on the diagonal"),
     (["train_val.prototxt", "--compute-h", "7", "--loss", "ExpectedCostLoss"], "expected costs for ExpectedCostLoss, and ComputeH makes gains"),
     (["train_val.prototxt", "--source", "D.csv", "--loss", "SoftmaxWithLoss"], "expected no matrix for SoftmaxWithLoss, got one"),
-    (["train_val.prototxt", "--source", "D.csv", "--infogain-matrix", "D.csv"], "not allowed with"),
+    (["train_val.prototxt", "--source", "D.csv", "--h-file", "D.csv"], "not allowed with"),
     (["train_val.prototxt", "--weights", "balanced"], "--weights: expected with --compute-h only"),
     (["train_val.prototxt", "--h-blob", "nothing"], "expected a layer before it that makes the blob \"nothing\", found none"),
     (["train_val.prototxt", "--h-blob", ""], "--h-blob: expected a name, got none"),
