@@ -1,11 +1,14 @@
 #!/usr/bin/env python
 """Print the layers of a loss, for a train_val.prototxt.
 
-  --loss SoftmaxWithLoss           Caffe's, without H
-  --loss InfogainLoss              Caffe's, with H (Caffe of after April 2017)
-  --loss SoftmaxWithInfogainLoss   ours, with H: exact for any scores, checks labels
+  --loss SoftmaxWithLoss             Caffe's, without H
+  --loss InfogainLoss                Caffe's, with H (Caffe of after April 2017)
+  --loss SoftmaxWithInfogainLoss     ours, with H: exact for any scores, checks labels
+  --loss caffe_losses.InfogainLoss   ours, on probabilities: a Softmax layer goes before it
+  --loss CostScaledSoftmaxLoss       ours, with costs D
+  --loss ExpectedCostLoss            ours, with costs D
 
-H comes from
+H, or D, comes from
 
   --source FILE            a file the loss reads itself
   --h-file FILE            a file, through a layer, for one loss or several: HDF5Data (.h5), Data
@@ -20,6 +23,8 @@ examples:
   make_net.py --loss SoftmaxWithInfogainLoss --source infogainH.binaryproto --ignore-label 255
   make_net.py --loss InfogainLoss --h-file H.h5
   make_net.py --loss InfogainLoss --compute-h 7 --weights balanced --scale sample --running 0.99
+  make_net.py --loss ExpectedCostLoss --source D.csv
+  make_net.py --loss InfogainLoss --h-file H.h5 --score fc8 --score aux1 --loss-weight 1 --loss-weight 0.3
 """
 from __future__ import division, print_function
 
@@ -37,6 +42,7 @@ from caffe_losses.losses import NORMALIZATIONS
 def main():
     parser = _parser()
     args = parser.parse_args()
+    args.score = args.score or ["score"]
     compute = compute_options.read(parser, args)
     _check_names(parser, args)
     if compute:
@@ -60,31 +66,35 @@ def main():
 
 def _parser():
     parser = command.Parser(description=__doc__)
-    parser.add_argument("--loss", required=True, metavar="TYPE", help="one of the three above")
+    parser.add_argument("--loss", required=True, metavar="TYPE", help="one of those above")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--source", metavar="FILE", help="file with H that the loss reads")
     source.add_argument("--h-file", metavar="FILE", help="file with H that a layer reads; its ending says which")
     compute_options.add(parser, source)
-    parser.add_argument("--score", default="score", help="name of the blob of scores (default: %(default)s)")
+    parser.add_argument("--score", action="append", help="name of the blob of scores (default: score); several times: "
+                        "a loss for each, with one matrix for all")
     parser.add_argument("--label", default="label", help="name of the blob of labels (default: %(default)s)")
     parser.add_argument("--name", default="loss", help="of the loss layer and its top (default: %(default)s)")
     parser.add_argument("--h-name", default="H", help="of the layer of H and its top (default: %(default)s)")
     parser.add_argument("--axis", type=int, help="class axis of the scores (default: 1)")
     parser.add_argument("--ignore-label", type=int, help="label whose positions do not count")
     parser.add_argument("--normalization", choices=NORMALIZATIONS, help="(default: VALID)")
-    parser.add_argument("--loss-weight", type=float, help="(default: 1)")
+    parser.add_argument("--loss-weight", type=float, action="append", help="(default: 1); several times: of each --score")
     parser.add_argument("-o", "--output", metavar="FILE", help="where the text goes (default: it is printed)")
     return parser
 
 
 def _check_names(parser, args):
     """Refuse what Caffe would make another net of, or none."""
-    names = [args.score, args.label, args.name] + ([args.h_name] if args.h_file or args.compute_h else [])
+    names = args.score + [args.label, args.name] + ([args.h_name] if args.h_file or args.compute_h else [])
     if "" in names or len(set(names)) < len(names):
         parser.error("expected different names for the blobs --score, --label, --name and --h-name, got %s"
                      % ", ".join(map(repr, names)))
-    if args.loss_weight is not None and not abs(args.loss_weight) < float("inf"):
-        parser.error("--loss-weight: expected a finite number, got %g" % args.loss_weight)
+    for loss_weight in args.loss_weight or []:
+        if not abs(loss_weight) < float("inf"):
+            parser.error("--loss-weight: expected a finite number, got %g" % loss_weight)
+    if args.loss_weight and len(args.loss_weight) == 1:
+        args.loss_weight *= len(args.score)
     for option, source in (("--source", args.source), ("--h-file", args.h_file), ("--gain", args.gain)):
         native = option == "--source" and args.loss == "InfogainLoss"
         endings = (".binaryproto",) if native else matrix_files.ENDINGS

@@ -27,7 +27,7 @@ examples:
   use_loss.py train_val.prototxt --source infogainH.binaryproto --diff
   use_loss.py train_val.prototxt --source infogainH.binaryproto
   use_loss.py train_val.prototxt --loss SoftmaxWithInfogainLoss -o ours.prototxt
-  use_loss.py train_val.prototxt --compute-h 7 --weights balanced --scale sample --running 0.99
+  use_loss.py train_val.prototxt --compute-h 3 --weights balanced --scale sample --running 0.99
   use_loss.py train_val.prototxt --loss ExpectedCostLoss --source D.csv --layer loss
   use_loss.py train_val.prototxt --loss SoftmaxWithLoss --all
 """

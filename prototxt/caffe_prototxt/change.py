@@ -10,7 +10,7 @@ import json
 
 from caffe_losses.matrix_files import ENDINGS
 from caffe_prototxt import text as T
-from caffe_prototxt.additions import Additions, made_already
+from caffe_prototxt.additions import OURS, Additions, made_already
 from caffe_prototxt.edits import Edits
 from caffe_prototxt.losses import CLASSIC, KINDS, MODULE
 from caffe_prototxt.messages import Name
@@ -100,8 +100,8 @@ def _target(net, loss, request):
 
 def _check_target(net, loss, kind, matrix):
     layer = loss.layer
-    if kind.matrix == "cost" and matrix[0] == "ComputeH":
-        raise ValueError("%s: expected costs for %s, and ComputeH makes gains" % (layer, kind.name))
+    if kind.matrix == "cost" and matrix[0] in OURS:
+        raise ValueError("%s: expected costs for %s, and %s makes gains" % (layer, kind.name, matrix[0]))
     if layer.old and (kind.layer or matrix and matrix[0] not in ("source", "blob")):
         raise ValueError("%s: expected the present syntax (layer { }), as the old one (layers { }) has no Python layers; %s"
                          % (layer, UPGRADE))

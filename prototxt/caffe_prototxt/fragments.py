@@ -23,10 +23,12 @@ import caffe
 from caffe import layers as L, params as P
 from caffe.proto import caffe_pb2
 
+from caffe_prototxt.losses import KINDS
+
 MODULE = "caffe_losses"
 H_NAME = "H"  # in the files that caffe_losses.matrix_files writes
 HDF5_ENDINGS = (".h5", ".hdf5")
-LOSSES = ("SoftmaxWithLoss", "InfogainLoss", "SoftmaxWithInfogainLoss")
+LOSSES = tuple(KINDS)
 EXCLUDE = {"stage": "deploy"}
 
 
@@ -96,8 +98,7 @@ def h_fragment(path, n_classes=None):
 def softmax_loss(score, label, loss_weight=None, axis=None, ignore_label=None, normalization=None):
     """Caffe's SoftmaxWithLoss. Parameters as infogain_loss's."""
     options = _native_options(loss_weight, ignore_label, normalization)
-    if axis is not None:
-        options["softmax_param"] = {"axis": axis}
+    options.update(_softmax_axis(axis))
     return L.SoftmaxWithLoss(score, label, **options)
 
 
@@ -116,14 +117,10 @@ def infogain_loss(score, label, H=None, source=None, python=False, loss_weight=N
     if (H is None) == (source is None):
         raise ValueError("H: expected either H (a Top) or source (a file), got %s"
                          % ("neither" if H is None else "both"))
-    bottoms = [score, label] + ([] if H is None else [H])
     if python:
-        param = {"source": source, "axis": axis, "ignore_label": ignore_label,
-                 "normalization": normalization}
-        # Caffe takes a Python layer for a loss only if it has a loss_weight.
-        return L.Python(*bottoms, module=MODULE, layer="SoftmaxWithInfogainLoss",
-                        param_str=_param_str(param), exclude=EXCLUDE,
-                        loss_weight=1 if loss_weight is None else loss_weight)
+        return python_loss("SoftmaxWithInfogainLoss", score, label, H, source, loss_weight, axis, ignore_label,
+                           normalization)
+    bottoms = [score, label] + ([] if H is None else [H])
     options = _native_options(loss_weight, ignore_label, normalization)
     infogain = _given(source=source, axis=axis)
     if infogain:
@@ -131,42 +128,88 @@ def infogain_loss(score, label, H=None, source=None, python=False, loss_weight=N
     return L.InfogainLoss(*bottoms, **options)
 
 
+def python_loss(layer, score, label, matrix=None, source=None, loss_weight=None, axis=None, ignore_label=None,
+                normalization=None):
+    """A loss of caffe_losses.
+
+    layer: "SoftmaxWithInfogainLoss", "CostScaledSoftmaxLoss", "ExpectedCostLoss", or
+        "InfogainLoss", whose scores are probabilities: L.Softmax(score).
+    matrix: Top, 1 x 1 x C x C, or None with source: str, its file: gains H for the
+        infogain losses, costs D for the others.
+    The rest as of infogain_loss. Returns the Top of the loss.
+    """
+    param = {"source": source, "axis": axis, "ignore_label": ignore_label, "normalization": normalization}
+    # Caffe takes a Python layer for a loss only if it has a loss_weight.
+    return L.Python(*([score, label] + ([] if matrix is None else [matrix])), module=MODULE, layer=layer,
+                    param_str=_param_str(param), exclude=EXCLUDE, loss_weight=1 if loss_weight is None else loss_weight)
+
+
 def loss_fragment(loss, score="score", label="label", name="loss", h_name="H", h_source=None, h_classes=None,
-                  compute=None, **options):
-    """The text of a loss, and of the layer that makes its H, for a prototxt.
+                  compute=None, loss_weight=None, **options):
+    """The text of a loss, and of the layer that makes its matrix, for a prototxt.
 
     loss: one of LOSSES. score, label: names of the blobs it takes. name: of the
-    loss layer and its top. h_name: of the layer and top of H.
-    H is, for the two infogain losses, one of
+    loss layer and its top. h_name: of the layer and top of the matrix.
+    score, loss_weight: or lists of as many: then there is a loss of each of the scores,
+    named name, name_2 ..., with one matrix for all.
+    The matrix (H, or D for the losses that take costs) is, for all but SoftmaxWithLoss, one of
         source: str, a file the loss reads;
         h_source: str, a file that a layer reads (see h_from_file, as for h_classes);
-        compute: dict, the parameters of a ComputeH layer.
-    options: source, loss_weight, axis, ignore_label and normalization of infogain_loss.
+        compute: dict, the parameters of a ComputeH layer, which makes gains.
+    options: source, axis, ignore_label and normalization of infogain_loss.
     Returns str. Raises ValueError.
     """
-    if loss not in LOSSES:
+    if loss not in KINDS:
         raise ValueError("loss: expected one of %s, got %s" % (", ".join(LOSSES), loss))
-    given = [how for how in (options.get("source"), h_source, compute) if how is not None]
-    if len(given) != (0 if loss == "SoftmaxWithLoss" else 1):
-        raise ValueError("H: expected %s with %s, got %d"
-                         % ("no H" if loss == "SoftmaxWithLoss" else "one way to get H", loss, len(given)))
+    kind = KINDS[loss]
+    _check_one_matrix(kind, options.get("source"), h_source, compute)
+    scores = score if isinstance(score, (list, tuple)) else [score]
+    loss_weights = loss_weight if isinstance(loss_weight, (list, tuple)) else [loss_weight] * len(scores)
+    if len(loss_weights) != len(scores):
+        raise ValueError("loss_weight: expected one, or one for each of %d scores, got %d" % (len(scores), len(loss_weights)))
     net = caffe.NetSpec()
-    net[score] = L.Input()
-    net[label] = L.Input()
+    for blob in list(scores) + [label]:
+        net[blob] = L.Input()
+    matrix = None
     if compute is not None:
-        net[h_name] = compute_h(net[label], **compute)
+        net[h_name] = matrix = compute_h(net[label], **compute)
     if h_source is not None:
         if _named_h(h_source) and h_name != H_NAME:
             raise ValueError("h_name: expected %s, as this is what is read from %s, got %s" % (H_NAME, h_source, h_name))
-        net[h_name] = h_from_file(h_source, h_classes)
-    if loss == "SoftmaxWithLoss":
-        options.pop("source", None)
-        net[name] = softmax_loss(net[score], net[label], **options)
-    else:
-        H = net[h_name] if compute is not None or h_source is not None else None
-        net[name] = infogain_loss(net[score], net[label], H=H, python=loss == "SoftmaxWithInfogainLoss",
-                                  **options)
-    return _text_without(net.to_proto(), (score, label))
+        net[h_name] = matrix = h_from_file(h_source, h_classes)
+        if kind.matrix == "cost" and matrix.fn.type_name == "Python":
+            raise ValueError("D: expected costs that the loss reads, or a file for a data layer (.h5, .lmdb), got %s, of "
+                             "which InfogainMatrix takes gains only" % h_source)
+    for number, (blob, weight) in enumerate(zip(scores, loss_weights), 1):
+        own = name if number == 1 else "%s_%d" % (name, number)
+        if kind.probabilities:
+            net[own + "_prob"] = L.Softmax(net[blob], exclude=EXCLUDE, **_softmax_axis(options.get("axis")))
+            blob = own + "_prob"
+        net[own] = _loss(kind, net[blob], net[label], matrix, dict(options, loss_weight=weight))
+    return _text_without(net.to_proto(), list(scores) + [label])
+
+
+def _check_one_matrix(kind, *sources):
+    n_sources = sum(source is not None for source in sources)
+    if n_sources != (1 if kind.matrix else 0):
+        raise ValueError("H: expected %s with %s, got %d"
+                         % ("one way to get %s" % ("D" if kind.matrix == "cost" else "H") if kind.matrix else "no H",
+                            kind.name, n_sources))
+    if kind.matrix == "cost" and sources[2] is not None:
+        raise ValueError("H: expected costs from a file with %s, got ComputeH, which makes gains" % kind.name)
+
+
+def _loss(kind, score, label, matrix, options):
+    if kind.layer:
+        return python_loss(kind.layer, score, label, matrix, **options)
+    if kind.matrix:
+        return infogain_loss(score, label, matrix, **options)
+    options.pop("source", None)
+    return softmax_loss(score, label, **options)
+
+
+def _softmax_axis(axis):
+    return {} if axis is None else {"softmax_param": {"axis": axis}}
 
 
 def _text_without(net, names):

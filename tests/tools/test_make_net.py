@@ -59,6 +59,44 @@ def test_every_loss_with_every_h(tmp_path, monkeypatch, loss, how, gain):
     np.testing.assert_allclose(gradient, expected_gradient, atol=1e-6)
 
 
+D = np.where(np.eye(5), 0, H)
+
+
+@pytest.mark.parametrize("loss, loop, matrix", [
+    ("CostScaledSoftmaxLoss", loops.cost_scaled_softmax, D), ("ExpectedCostLoss", loops.expected_cost, D),
+    ("caffe_losses.InfogainLoss", loops.softmax_with_infogain, H)])
+@pytest.mark.parametrize("how", ["--source", "--h-file"])
+def test_the_other_losses(tmp_path, monkeypatch, loss, loop, matrix, how):
+    monkeypatch.chdir(tmp_path)
+    write_matrix("M.npy", matrix)
+    write_matrix("M.h5", matrix)
+    status, fragment, err = make_net("--loss", loss, how, "M.h5" if how == "--h-file" and matrix is D else "M.npy")
+    assert status == 0 and not err, err
+    value, gradient = loss_of(fragment)
+    expected, expected_gradient = loops.batch(loop, X, LABELS, matrix)
+    assert value == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(gradient, expected_gradient, atol=1e-6)
+
+
+def test_several_weighted_losses(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_matrix("H.h5", H)
+    status, fragment, err = make_net("--loss", "InfogainLoss", "--h-file", "H.h5", "--score", "score", "--score", "aux",
+                                     "--loss-weight", "1", "--loss-weight", ".25")
+    assert status == 0 and not err, err
+    assert fragment.count('type: "HDF5Data"') == 1
+    net = real_nets.net(real_nets.input_layer(data=X.shape, label=LABELS.shape) + real_nets.learned("data", "score")
+                        + real_nets.learned("data", "aux") + fragment)
+    net.blobs["data"].data[...] = X
+    net.blobs["label"].data[...] = LABELS
+    net.forward()
+    net.backward()
+    expected, gradient = loops.batch(loops.softmax_with_infogain, X, LABELS, H)
+    for loss, score, weight in (("loss", "score", 1), ("loss_2", "aux", .25)):
+        assert float(net.blobs[loss].data) == pytest.approx(expected, rel=1e-5)
+        np.testing.assert_allclose(net.blobs[score].diff, weight * gradient, atol=1e-6)
+
+
 def test_without_h():
     value, gradient = loss_of(make_net("--loss", "SoftmaxWithLoss")[1])
     expected, expected_gradient = loops.batch(loops.softmax_with_infogain, X, LABELS, np.eye(5))
@@ -131,6 +169,11 @@ def test_names(tmp_path, monkeypatch):
     (["--loss", "SoftmaxWithLoss", "--name", "label"], "expected different names for the blobs"),
     (["--loss", "SoftmaxWithLoss", "--score", ""], "expected different names for the blobs"),
     (["--loss", "SoftmaxWithLoss", "--loss-weight", "nan"], "--loss-weight: expected a finite number, got nan"),
+    (["--loss", "SoftmaxWithLoss", "--loss-weight", "1", "--loss-weight", "2"], "loss_weight: expected one, or one for each of 1 scores, got 2"),
+    (["--loss", "SoftmaxWithLoss", "--score", "a", "--score", "a"], "expected different names for the blobs"),
+    (["--loss", "ExpectedCostLoss", "--compute-h", "3"], "expected costs from a file with ExpectedCostLoss, got ComputeH"),
+    (["--loss", "ExpectedCostLoss", "--h-file", "D.npy"], "D: expected costs that the loss reads, or a file for a data layer"),
+    (["--loss", "ExpectedCostLoss"], "H: expected one way to get D with ExpectedCostLoss, got 0"),
     (["--loss", "SoftmaxWithLoss", "--ignore-label", "99999999999"], "--ignore-label: expected a 32-bit number"),
     (["--loss", "InfogainLoss", "--compute-h", "3", "--power", "-1"], "--power: expected a number of at least 0"),
     (["--loss", "InfogainLoss", "--source", "H", "--axis", "x"], "--axis"),
