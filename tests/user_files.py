@@ -5,6 +5,14 @@ import os
 
 import numpy as np
 
+SOLVER = '''net: "train_val.prototxt"
+test_iter: 3
+test_interval: 10
+base_lr: 0.1
+lr_policy: "fixed"
+max_iter: 20
+snapshot_prefix: "clothes"
+'''
 CLASSES = ("shirt", "dress", "boot")
 LOSS = 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top: "loss" }\n'
 
@@ -32,6 +40,7 @@ def write(folder):
     text("tree.txt", "all: 3\n  tops: 1\n    shirt\n    dress\n  boot\n")
     text("classes.txt", "\n".join(CLASSES))
     text("train_val.prototxt", net())
+    text("solver.prototxt", SOLVER)
     _write_lmdb(os.path.join(folder, "train_lmdb"))
     _write_masks(os.path.join(folder, "masks"))
 

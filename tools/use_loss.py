@@ -36,6 +36,11 @@ from __future__ import division, print_function
 import os
 import sys
 
+try:
+    from shlex import quote
+except ImportError:  # Python 2
+    from pipes import quote
+
 import numpy as np
 
 # From a checkout the packages are beside tools/; installed ones are found anyway.
@@ -43,7 +48,8 @@ CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 
 from caffe_losses import command, compute_options, gains, matrix_files
-from caffe_prototxt import change, diff, losses, text, verify
+from caffe_prototxt import arguments, change, diff, losses, text, verify
+from caffe_prototxt.arguments import say
 from caffe_prototxt.messages import Name
 from caffe_prototxt.nets import Net
 
@@ -52,8 +58,7 @@ def main():
     parser = _parser()
     args = parser.parse_args()
     request = _request(parser, args)
-    with open(args.net, "rb") as file:
-        before = text.decode(file.read())
+    before = arguments.read_net(args.net)
     try:
         net = Net(before)
         found = losses.find_losses(net, request.classic)
@@ -75,7 +80,7 @@ def main():
     if before.startswith(text.BOM):
         _note("%s begins with a byte order mark, at which Caffe stops" % args.net)
     if args.diff:
-        _print(diff.unified(before, edits, args.net))
+        arguments.write(text.encode(diff.unified(before, edits, args.net)))
         return
     output = args.output or args.net
     if not args.dry_run and (after != before or args.output):
@@ -155,7 +160,7 @@ def _list(net, found, name):
             what = str(error)
         phases = "" if len(layer.phases) != 1 else ", %s only" % text.shown("".join(layer.phases))
         weights = "".join(", loss_weight %s" % weight for weight in layer.values("loss_weight"))
-        print("%s:%d: %s: %s, %s%s%s" % (name, layer.line, text.shown(layer.name) or "(no name)", kind.name, what,
+        say("%s:%d: %s: %s, %s%s%s" % (name, layer.line, text.shown(layer.name) or "(no name)", kind.name, what,
                                          weights, phases))
 
 
@@ -189,17 +194,17 @@ def _read_matrix(path, kinds):
 def _report(planned, changed, output, args):
     said = "%s: " % output
     if not changed:
-        print(said + "nothing to change: " + "; ".join("%s is %s" % (loss.layer, _described(kind, matrix))
+        say(said + "nothing to change: " + "; ".join("%s is %s" % (loss.layer, _described(kind, matrix))
                                                        for loss, kind, matrix in planned.targets))
         return
     would = "would be" if args.dry_run else "is now"
     for loss, kind, matrix in planned.targets:
-        print("%s%s: %s %s %s" % (said, loss.layer, loss.kind.name, would, _described(kind, matrix)))
+        say("%s%s: %s %s %s" % (said, loss.layer, loss.kind.name, would, _described(kind, matrix)))
     for _, fields in planned.added:
-        print("%snew layer %s" % (said, text.shown(fields["name"])))
+        say("%snew layer %s" % (said, text.shown(fields["name"])))
     for layer in planned.removed:
-        print("%slayer %s is out, as nothing else used it" % (said, layer))
-    print("next: %scaffe train -solver SOLVER" % (_python_path() if _has_python(planned) else ""))
+        say("%slayer %s is out, as nothing else used it" % (said, layer))
+    say("next: %s %s" % (os.path.join(os.path.dirname(sys.argv[0]), "check_net.py"), quote(output)))
 
 
 def _described(kind, matrix):
@@ -209,20 +214,6 @@ def _described(kind, matrix):
                 how, ", matrix from a layer of type " + str(how))
     what = what["source"] if how == "InfogainMatrix" else what
     return kind.name + (told.replace("%s", text.shown(what)) if isinstance(what, str) else told)
-
-
-def _has_python(planned):
-    return any(kind.layer or matrix and matrix[0] in ("ComputeH", "InfogainMatrix") for _, kind, matrix in planned.targets)
-
-
-def _python_path():
-    folder = os.path.join(CHECKOUT, "layers")
-    return "PYTHONPATH=%s " % folder if os.path.isdir(folder) else ""
-
-
-def _print(string):
-    """Text as it is, in whatever encoding."""
-    getattr(sys.stdout, "buffer", sys.stdout).write(text.encode(string))
 
 
 def _note(string):

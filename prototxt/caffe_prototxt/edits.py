@@ -66,28 +66,50 @@ class Edits(object):
 
     def add_before(self, layer, new):
         """Add a layer before another, above the comment on that. new: dict, the fields of the new one."""
-        _check_single(layer)
         text, start = self.text, layer.begin
+        block, between = self._block(layer, new)
         line = _line_start(text, start)
         indent = text[line:start]
-        newline = _newline(text, start)
-        alone = not indent.strip(_BLANK)
-        if "\n" not in text[start:layer.end]:
-            block, between = on_one_line(layer.field_name, new), newline if alone else " "
-        else:
-            block = on_lines(layer.field_name, new, indent if alone else "", _step(layer), newline)
-            between = newline
-        if not alone:
+        if indent.strip(_BLANK):
             self._edits.append((start, start, block + between))
             return
         while line > 0 and text[_line_start(text, line - 1):line].lstrip(_BLANK).startswith("#"):
             line = _line_start(text, line - 1)
         self._edits.append((line, line, indent + block + between))
 
+    def put_in_place_of(self, layer, new, comment=None):
+        """Put another layer in the place of one. new: dict, its fields; comment: a line to put above it."""
+        block, _ = self._block(layer, new)
+        line = _line_start(self.text, layer.begin)
+        indent = self.text[line:layer.begin]
+        if comment and not indent.strip(_BLANK):
+            block = "# %s%s%s%s" % (comment, _newline(self.text, layer.begin), indent, block)
+        self._edits.append((layer.begin, layer.stop, block))
+
+    def insert_before(self, layer, lines):
+        """Insert lines before a layer."""
+        newline = _newline(self.text, layer.begin)
+        self._edits.append((layer.begin, layer.begin, "".join(line + newline for line in lines)))
+
+    def _block(self, layer, new):
+        """(a layer as text, laid out as another is, what goes between the two)."""
+        _check_single(layer)
+        text, start = self.text, layer.begin
+        indent = text[_line_start(text, start):start]
+        newline = _newline(text, start)
+        alone = not indent.strip(_BLANK)
+        if "\n" not in text[start:layer.end]:
+            return on_one_line(layer.field_name, new), newline if alone else " "
+        return on_lines(layer.field_name, new, indent if alone else "", _step(layer), newline), newline
+
     def take_out(self, layer):
         """Take a layer out, and the comments in it."""
         _check_single(layer)
         self._remove([(layer.begin, layer.stop)], keep_comments=False)
+
+    def take_out_fields(self, fields):
+        """Take fields out, but not the comments in them."""
+        self._remove([(field.start, field.stop) for field in fields])
 
     def _gives_place(self, message, name, wanted):
         """The field whose place `name` takes, or None."""

@@ -6,6 +6,7 @@ import collections
 import io
 import os
 import sys
+import time
 import warnings
 
 import numpy as np
@@ -17,7 +18,7 @@ LOWEST, HIGHEST = -2 ** 31, 2 ** 31 - 1  # of a Datum's label
 MAX_VALUES = 10 ** 5
 
 
-class LabelCounts(collections.namedtuple("LabelCounts", "values counts present unit first source")):
+class LabelCounts(collections.namedtuple("LabelCounts", "values counts present unit first source complete")):
     """How often each label occurs in a data set, ignored ones too.
 
     values: int64, the different labels, ascending. counts: int64, how often each occurs.
@@ -25,11 +26,14 @@ class LabelCounts(collections.namedtuple("LabelCounts", "values counts present u
         that have it anywhere, pixels that a loss ignores among them, as SegNet's published
         class weights were made; else None.
     unit: "record" or "pixel". first: list of str, where each value occurs first.
-    source: str.
+    source: str. complete: bool, whether all of it was counted.
     """
 
 
-def count_source(source, dataset="label", pixels=False, root_folder=""):
+LabelCounts.__new__.__defaults__ = (True,)
+
+
+def count_source(source, dataset="label", pixels=False, root_folder="", seconds=None):
     """Count the labels of a data set.
 
     Neither all labels nor a whole data set are ever held in memory, and of the records of an
@@ -50,6 +54,7 @@ def count_source(source, dataset="label", pixels=False, root_folder=""):
             ImageData's list, is left out),
         a .npy file, H x W, N x H x W or N x 1 x H x W.
     root_folder: str, what the names in a text file of images begin with, as ImageData's.
+    seconds: float, after which it stops, with what has been counted by then; None: never.
     Returns LabelCounts.
     Raises IOError if there is no such data, ValueError if it holds no labels or they are not
     whole numbers; both name the source.
@@ -58,15 +63,19 @@ def count_source(source, dataset="label", pixels=False, root_folder=""):
     try:
         if not os.path.exists(source):
             raise IOError("cannot be read: no such file or folder")
+        started = time.time()
+        late = False
         for _ in _counting(source, dataset, pixels, root_folder, tally):
-            pass
+            late = seconds is not None and time.time() - started > seconds
+            if late:
+                break
     except (IOError, OSError) as error:
         raise IOError("%s: %s" % (source, error))
     except ValueError as error:
         raise ValueError("%s: %s" % (source, error))
     if not tally.counts:
         raise ValueError("%s: expected labels, got none" % source)
-    return tally.result("pixel" if pixels else "record", source)
+    return tally.result("pixel" if pixels else "record", source, not late)
 
 
 def per_class(found, n_classes=None, ignore_label=None):
@@ -155,12 +164,12 @@ class _Tally(object):
         for value, count in sorted(counts.items()):
             self.add(value, count, where, image.size)
 
-    def result(self, unit, source):
+    def result(self, unit, source, complete):
         values = sorted(self.counts)
         counts, present = (np.array([numbers[value] for value in values], np.int64)
                            for numbers in (self.counts, self.present))
         return LabelCounts(np.array(values, np.int64), counts, present if unit == "pixel" else None, unit,
-                           [self.first[value] for value in values], source)
+                           [self.first[value] for value in values], source, complete)
 
 
 def _whole(block, where):

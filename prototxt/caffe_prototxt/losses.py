@@ -40,12 +40,12 @@ def find_losses(net, classic=False):
 
     classic: whether Caffe's InfogainLoss takes probabilities, as it did before April 2017.
     """
-    return [(layer, kind) for layer, kind in ((layer, _kind(layer, classic)) for layer in net.layers) if kind]
+    return [(layer, kind) for layer, kind in ((layer, kind_of(layer, classic)) for layer in net.layers) if kind]
 
 
 def other_losses(net):
     """The layers of a net that look like losses of another kind."""
-    return [layer for layer in net.layers if not _kind(layer, False) and (
+    return [layer for layer in net.layers if not kind_of(layer, False) and (
         layer.type.endswith("Loss") or layer.type == "Python" and layer.items("loss_weight"))]
 
 
@@ -70,7 +70,8 @@ def select(losses, names, every):
     return None
 
 
-def _kind(layer, classic):
+def kind_of(layer, classic=False):
+    """The Kind of a layer, or None if it is no loss of them."""
     if layer.type == "InfogainLoss" and classic:
         return CLASSIC
     if layer.type != "Python":

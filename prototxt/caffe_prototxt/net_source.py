@@ -9,6 +9,8 @@ import os
 from google.protobuf import text_format
 
 from caffe.proto import caffe_pb2
+from caffe_prototxt.old_syntax import present_type
+from caffe_prototxt.states import State, keeps, rule_of_message
 
 # Losses whose second bottom is the labels of classes; and those whose second bottom is something else.
 LOSSES = ("SoftmaxWithLoss", "InfogainLoss", "MultinomialLogisticLoss", "HingeLoss")
@@ -21,9 +23,6 @@ SAME_CLASSES = ("Split", "Crop", "Softmax", "Scale", "Bias", "BatchNorm", "Eltwi
 SCORES = {"InnerProduct": "inner_product_param", "Convolution": "convolution_param",
           "Deconvolution": "convolution_param"}
 SOURCES = {"Data": "data_param", "ImageData": "image_data_param", "HDF5Data": "hdf5_data_param"}
-# The types of the old syntax, layers { type: DATA }, that matter here and are not just spelt differently.
-OLD_TYPES = {"SOFTMAX_LOSS": "SoftmaxWithLoss", "HDF5_DATA": "HDF5Data", "TANH": "TanH", "RELU": "ReLU",
-             "ABSVAL": "AbsVal", "BNLL": "BNLL", "LRN": "LRN", "MVN": "MVN"}
 
 NetSource = collections.namedtuple("NetSource", "type source backend dataset root_folder pixels layer n_classes "
                                                 "ignore_label label_blob")
@@ -86,28 +85,15 @@ def _read_net(path):
 
 
 def _training_layers(net, stages, level):
-    """The layers that Caffe keeps for training (Net::FilterNet)."""
-    state = caffe_pb2.NetState()
-    state.CopyFrom(net.state)
-    state.phase = caffe_pb2.TRAIN
-    state.level = level or state.level
-    state.stage.extend(stages)
+    """The layers that Caffe keeps for training."""
+    state = State("TRAIN", level or net.state.level, tuple(net.state.stage) + tuple(stages))
     kept = []
     for layer in list(net.layer) or list(net.layers):
         if layer.include and layer.exclude:
             raise ValueError("layer %s: expected rules of one kind, got include and exclude" % layer.name)
-        if any(_meets(state, rule) for rule in layer.include) if layer.include else \
-                not any(_meets(state, rule) for rule in layer.exclude):
+        if keeps(state, *([rule_of_message(rule) for rule in rules] for rules in (layer.include, layer.exclude))):
             kept.append(layer)
     return kept
-
-
-def _meets(state, rule):
-    """Net::StateMeetsRule."""
-    return ((not rule.HasField("phase") or rule.phase == state.phase)
-            and (not rule.HasField("min_level") or state.level >= rule.min_level)
-            and (not rule.HasField("max_level") or state.level <= rule.max_level)
-            and set(rule.stage) <= set(state.stage) and not set(rule.not_stage) & set(state.stage))
 
 
 def _type(layer):
@@ -115,8 +101,7 @@ def _type(layer):
     if not isinstance(layer.type, int):
         ours = layer.type == "Python" and layer.python_param.module == "caffe_losses"
         return layer.python_param.layer if ours else layer.type
-    name = caffe_pb2.V1LayerParameter.LayerType.Name(layer.type)
-    return OLD_TYPES.get(name) or "".join(word.capitalize() for word in name.split("_"))
+    return present_type(caffe_pb2.V1LayerParameter.LayerType.Name(layer.type))
 
 
 def _losses(layers, label):

@@ -5,6 +5,7 @@ import bisect
 
 from caffe_prototxt import text as T
 from caffe_prototxt.messages import Item, Message, is_true, read
+from caffe_prototxt.old_syntax import present_type
 
 PHASES = ("TRAIN", "TEST")
 
@@ -16,15 +17,6 @@ KEEP_CLASSES = frozenset((
 # Layers that make the classes, and where they say how many.
 MAKE_CLASSES = {"InnerProduct": "inner_product_param", "Convolution": "convolution_param",
                 "Deconvolution": "convolution_param"}
-
-# The types of the old syntax, `layers { type: SOFTMAX_LOSS }`, that differ from the new one's by more than case.
-OLD_TYPES = {"INNER_PRODUCT": "InnerProduct", "SOFTMAX_LOSS": "SoftmaxWithLoss", "INFOGAIN_LOSS": "InfogainLoss",
-             "BNLL": "BNLL", "LRN": "LRN", "MVN": "MVN", "RELU": "ReLU", "TANH": "TanH", "ABSVAL": "AbsVal",
-             "EUCLIDEAN_LOSS": "EuclideanLoss", "SIGMOID_CROSS_ENTROPY_LOSS": "SigmoidCrossEntropyLoss",
-             "HINGE_LOSS": "HingeLoss", "MULTINOMIAL_LOGISTIC_LOSS": "MultinomialLogisticLoss",
-             "CONTRASTIVE_LOSS": "ContrastiveLoss", "SOFTMAX": "Softmax", "CONVOLUTION": "Convolution",
-             "DECONVOLUTION": "Deconvolution", "DROPOUT": "Dropout", "ELTWISE": "Eltwise", "EXP": "Exp",
-             "POOLING": "Pooling", "POWER": "Power", "SIGMOID": "Sigmoid", "SPLIT": "Split", "THRESHOLD": "Threshold"}
 
 
 class Layer(Message):
@@ -44,8 +36,8 @@ class Layer(Message):
         self.begin, self.stop = item.field.start, item.field.stop
         self.listed = several
         self.old = self.field_name == "layers"
-        kind = self.value("type", "")
-        self.type = OLD_TYPES.get(kind, str(kind)) if self.old else str(kind)
+        kind = str(self.value("type", ""))
+        self.type = present_type(kind) if self.old else kind
         self.name = str(self.value("name", ""))
         self.bottoms = [str(bottom) for bottom in self.values("bottom")]
         self.tops = [str(top) for top in self.values("top")]
@@ -72,6 +64,7 @@ class Net(object):
         self.layers = []
         self.inputs = []
         self.force_backward = None  # its line, if it is true
+        self.state = {}  # what it says of its own state, as messages.read gives it
         self._made = self._used = None
         syntax, lines = None, T.Lines(text)
         for field in T.fields(text):
@@ -85,6 +78,8 @@ class Net(object):
                 self.inputs += [str(read(text, Item(start, end, field))) for start, end in T.values(text, field)]
             elif field.name == "force_backward" and is_true(read(text, Item(field.value, field.end, field))):
                 self.force_backward = T.line_of(text, field.start)
+            elif field.name == "state" and text[field.value] in "{<":
+                self.state = read(text, Item(field.value, field.end, field))
 
     def makers(self, layer, blob):
         """The layers that make a blob as `layer` gets it: one, or one for each phase."""

@@ -26,7 +26,7 @@ def examples(tool):
 
 
 def test_the_commands_are_found():
-    assert {"make_h.py", "make_net.py", "inspect_h.py"} <= set(TOOLS)
+    assert {"make_h.py", "make_net.py", "inspect_h.py", "check_net.py", "make_deploy.py"} <= set(TOOLS)
 
 
 @pytest.mark.parametrize("tool", TOOLS)

@@ -70,8 +70,11 @@ def test_every_example_of_the_help(folder):
     pytest.importorskip("caffe")
     found = examples()
     assert len(found) > 5
+    # three classes, as in the folder in which test_help.py runs the examples of all commands
+    write_matrix(str(folder / "infogainH.binaryproto"), np.eye(3) + .125)
+    write_matrix(str(folder / "D.csv"), 1 - np.eye(3))
     for example in found:
-        put(folder, NATIVE if "ours.prototxt" in example else NET)
+        put(folder, (NATIVE if "ours.prototxt" in example else NET).replace("num_output: 7", "num_output: 3"))
         status, out, err = use_loss(folder, *example.split())
         assert status == 0 and not err, (example, err)
         name = "ours.prototxt" if "ours.prototxt" in example else "train_val.prototxt"
@@ -92,7 +95,7 @@ def test_in_place_and_twice(folder):
     status, out, err = use_loss(folder, "train_val.prototxt", "--source", "infogainH.binaryproto")
     assert (status, err) == (0, "") and out.splitlines() == [
         "train_val.prototxt: loss (line 6): SoftmaxWithLoss is now InfogainLoss, matrix from infogainH.binaryproto",
-        "next: caffe train -solver SOLVER"]
+        "next: %s train_val.prototxt" % os.path.join(real_nets.CHECKOUT, "tools", "check_net.py")]
     assert net(folder) == NATIVE
     assert stat.S_IMODE(os.stat(str(folder / "train_val.prototxt")).st_mode) == 0o640
     before = os.stat(str(folder / "train_val.prototxt"))
@@ -109,7 +112,6 @@ def test_layers_come_and_go(folder):
     pytest.importorskip("caffe")
     status, out, err = use_loss(folder, "train_val.prototxt", "--compute-h", 7, "--weights", "balanced")
     assert (status, err) == (0, "") and "train_val.prototxt: new layer H\n" in out
-    assert out.splitlines()[-1] == "next: PYTHONPATH=%s caffe train -solver SOLVER" % os.path.join(real_nets.CHECKOUT, "layers")
     assert '''
 layer {
   name: "H"

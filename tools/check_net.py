@@ -1,0 +1,147 @@
+#!/usr/bin/env python
+"""Say what is wrong with a net before an hour of training is lost on it.
+
+NET is a train_val.prototxt, or a solver's file, for the nets that it names. The net is
+made as Caffe would make it, for TRAIN and TEST and with each stage that its rules
+name; Python layers run their setup. Data layers whose data is not there are replaced
+by inputs of their shape. What is found:
+
+  errors     what Caffe or a layer of ours stops at, also in the first backward pass;
+             a Python loss without loss_weight; labels that the loss has no class for
+  warnings   a Softmax before a loss that has its own; layers that no loss depends on
+
+and how the loss is made up. Exit status 1 if there are errors. Names of files are
+relative to where caffe runs, so run this there.
+
+examples:
+  check_net.py train_val.prototxt
+  check_net.py solver.prototxt --gpu 0,1 --json
+  check_net.py train_val.prototxt --phase TRAIN --shape data=64,3,227,227
+"""
+from __future__ import division, print_function
+
+import collections
+import os
+import sys
+
+# From a checkout the packages are beside tools/; installed ones are found anyway.
+CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
+
+from caffe_losses import command
+from caffe_prototxt import arguments, caffe_run, check, solvers, text
+from caffe_prototxt.checks import ERROR, UNCHECKED, WARNING
+from caffe_prototxt.nets import Net
+from caffe_prototxt.states import PHASES, State
+
+
+def main():
+    parser = _parser()
+    args = parser.parse_args()
+    content = arguments.read_net(args.net)
+    try:
+        is_solver = solvers.is_solver(content)
+        if is_solver and (args.phase or args.level is not None or args.stage):
+            parser.error("expected --phase, --level and --stage with a net only, as a solver's file says them")
+        nets, faults = solvers.read_solver(content) if is_solver else ([(args.net, None)], [])
+    except ValueError as error:
+        raise ValueError("%s: %s" % (args.net, error))
+    found = collections.OrderedDict()
+    if faults:
+        found[args.net] = check.Report([(fault, []) for fault in faults], {})
+    with caffe_run.Caffe(args.timeout) as caffe:
+        for path, states in nets:
+            found[path] = _check(path, states, args, None if args.no_caffe else caffe)
+    if args.json:
+        arguments.say_json([_as_json(path, report) for path, report in found.items()])
+    else:
+        for path, report in found.items():
+            _print(path, report)
+    sys.exit(any(fault.level == ERROR for report in found.values() for fault, _ in report.faults))
+
+
+def _parser():
+    parser = command.Parser(description=__doc__)
+    parser.add_argument("net", metavar="NET", help="the prototxt of a net or of a solver")
+    parser.add_argument("--phase", choices=PHASES, help="(default: both)")
+    parser.add_argument("--level", type=int, metavar="N", help="as caffe train --level (default: the net's, 0)")
+    parser.add_argument("--stage", metavar="S,S,...", help="as caffe train --stage (default: without, and with each that "
+                        "the net's rules name)")
+    parser.add_argument("--gpu", metavar="N,N,...|all", help="as caffe train --gpu, to check whether the net runs on several")
+    parser.add_argument("--shape", action="append", default=[], type=arguments.shape, metavar="TOP=N,C,H,W",
+                        help="shape of a data layer's top, for one whose data is not there (repeatable)")
+    parser.add_argument("--no-caffe", action="store_true", help="check only what the text tells")
+    parser.add_argument("--timeout", type=float, default=120, metavar="SECONDS",
+                        help="for each time that the net is made (default: %(default)g)")
+    parser.add_argument("--label-seconds", type=float, default=10, metavar="SECONDS",
+                        help="how long the labels of a data layer are counted; 0: they are not (default: %(default)g)")
+    parser.add_argument("--json", action="store_true", help="print all as JSON")
+    return parser
+
+
+def _check(path, states, args, caffe):
+    content = arguments.read_net(path)
+    try:
+        net = Net(content)
+        if not net.layers:
+            raise ValueError("expected a net (a train_val.prototxt), got no layers")
+        if states is not None:
+            states = [solvers.merged(state, net.state) for state in states]
+        elif args.phase or args.level is not None or args.stage:
+            states = [State(phase, args.level or 0, arguments.stages(args.stage))
+                      for phase in ([args.phase] if args.phase else PHASES)]
+        else:
+            states = check.usual_states(net)
+        return check.check(net, states, caffe, _n_gpus(args.gpu), dict(args.shape), args.label_seconds)
+    except ValueError as error:
+        raise ValueError("%s: %s" % (path, error))
+
+
+def _n_gpus(argument):
+    return 1 if argument is None else 2 if argument == "all" else len(argument.split(","))
+
+
+def _print(path, report):
+    arguments.say(path)
+    for fault, states in report.faults:
+        layer = "" if fault.layer is None else "layer " + check.name_of(fault.layer)
+        where = ", ".join(([layer] if layer else []) + (["line %d" % fault.line] if fault.line else []))
+        if len(states) < len(report.losses):
+            where += (" in " if where else "in ") + " and ".join(map(_state_text, states)) if states else ""
+        arguments.say("%s: %s%s" % (fault.level, where + ": " if where else "", fault.message))
+    for state, parts in report.losses.items():
+        if parts:
+            arguments.say("loss in %s: %s" % (_state_text(state), " + ".join(
+                "%g x %s (%s, line %d)" % (part.weight, text.shown(part.top), text.shown(part.type), part.line)
+                for part in parts)))
+    levels = [fault.level for fault, _ in report.faults]
+    counts = [(levels.count(level), one, more) for level, one, more in (
+        (ERROR, "error", "errors"), (WARNING, "warning", "warnings"), (UNCHECKED, UNCHECKED, UNCHECKED))]
+    arguments.say(", ".join("%d %s" % (n, one if n == 1 else more) for n, one, more in counts if n or one != UNCHECKED))
+
+
+def _state_text(state):
+    return " ".join([state.phase] + ["level %d" % state.level] * bool(state.level)
+                    + ["stage " + text.shown(stage) for stage in state.stages])
+
+
+def _as_json(path, report):
+    def state_json(state):
+        return {"phase": state.phase, "level": state.level, "stages": [text.shown(stage) for stage in state.stages]}
+
+    def fault_json(fault, states):
+        return {"kind": fault.kind, "layer": fault.layer and check.name_of(fault.layer), "line": fault.line,
+                "message": fault.message, "states": [state_json(state) for state in states]}
+
+    levels = {"errors": ERROR, "warnings": WARNING, "not_checked": UNCHECKED}
+    result = {key: [fault_json(fault, states) for fault, states in report.faults if fault.level == level]
+              for key, level in levels.items()}
+    result["net"] = path
+    result["loss"] = [dict(state_json(state), parts=[
+        {"weight": part.weight, "top": text.shown(part.top), "layer": check.name_of(part.layer), "line": part.line,
+         "type": text.shown(part.type)} for part in parts]) for state, parts in report.losses.items()]
+    return result
+
+
+if __name__ == "__main__":
+    command.run(main)

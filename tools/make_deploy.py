@@ -1,0 +1,89 @@
+#!/usr/bin/env python
+"""Make the net to deploy of one that is trained.
+
+Of the layers for TEST, those stay that the losses' scores need, as they are written,
+comments too. Inputs come for the data layers, and for each loss on classes a Softmax
+with their probabilities, unless the net has one. The shape of the data is its
+crop_size, what its first record has, or what --shape says. The result takes the
+weights of the training.
+
+examples:
+  make_deploy.py train_val.prototxt -o deploy.prototxt
+  make_deploy.py train_val.prototxt --shape data=1,3,227,227 -o deploy.prototxt
+  make_deploy.py train_val.prototxt --output score --batch 10
+"""
+from __future__ import division, print_function
+
+import os
+import sys
+
+# From a checkout the packages are beside tools/; installed ones are found anyway.
+CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
+
+from caffe_losses import command
+from caffe_losses.matrix_files import atomic_write
+from caffe_prototxt import arguments, caffe_run, check, deploy, text
+from caffe_prototxt.checks import ERROR, UNCHECKED
+from caffe_prototxt.nets import Net
+from caffe_prototxt.real_net import shape_text
+from caffe_prototxt.states import State
+
+
+def main():
+    parser = _parser()
+    args = parser.parse_args()
+    if args.batch is not None and not 0 < args.batch < 2 ** 31:
+        parser.error("--batch: expected a positive number, got %d" % args.batch)
+    content = arguments.read_net(args.net)
+    state = None if args.stage is None else State("TEST", 0, arguments.stages(args.stage))
+    try:
+        made = deploy.make_deploy(content, state, dict(args.shape), args.batch, [text.given(name) for name in args.loss],
+                                  [text.given(blob) for blob in args.output_blob])
+        notes = _verify(made.text)
+    except ValueError as error:
+        raise ValueError("%s: %s" % (args.net, error))
+    for note in notes:
+        sys.stderr.write("make_deploy.py: note: %s\n" % note)
+    if args.output is None:
+        arguments.write(text.encode(made.text))
+        return
+    with atomic_write(args.output) as file:
+        file.write(text.encode(made.text))
+    arguments.say("%s: takes %s; gives %s" % (
+        args.output, ", ".join("%s%s" % (text.shown(top), shape and " " + shape_text(shape) or "") for top, shape in made.inputs),
+        ", ".join("%s (%s)" % (text.shown(top), what) for top, what in made.outputs)))
+    for top, transform in made.transforms.items():
+        arguments.say("%s went through %s in training: do the same" % (text.shown(top), text.shown(transform)))
+    arguments.say("next: caffe.Net(%r, 'your.caffemodel', caffe.TEST)" % args.output)
+
+
+def _parser():
+    parser = command.Parser(description=__doc__)
+    parser.add_argument("net", metavar="NET", help="the prototxt that is trained")
+    parser.add_argument("-o", "--out", dest="output", metavar="FILE", help="where the net goes (default: it is printed)")
+    parser.add_argument("--shape", action="append", default=[], type=arguments.shape, metavar="TOP=N,C,H,W",
+                        help="shape of an input (repeatable)")
+    parser.add_argument("--batch", type=int, metavar="N", help="the first number of the inputs' shapes (default: 1)")
+    parser.add_argument("--loss", action="append", default=[], metavar="NAME",
+                        help="loss whose probabilities to give (repeatable; default: all)")
+    parser.add_argument("--output", action="append", default=[], dest="output_blob", metavar="BLOB",
+                        help="blob to give, in the place of the losses' probabilities (repeatable)")
+    parser.add_argument("--stage", metavar="S,S,...", help="stages whose layers are meant (default: none)")
+    return parser
+
+
+def _verify(content):
+    """Raise ValueError if Caffe does not make the net; returns what could not be checked."""
+    with caffe_run.Caffe() as caffe:
+        report = check.check(Net(content), [State("TEST")], caffe)
+    for fault, _ in report.faults:
+        if fault.level == ERROR:
+            raise ValueError("expected a net that Caffe makes when its losses are gone, got one with layer %s: %s"
+                             % (fault.layer and check.name_of(fault.layer), fault.message))
+    return ["not checked: %s%s" % ("layer %s " % check.name_of(fault.layer) if fault.layer else "", fault.message)
+            for fault, _ in report.faults if fault.level == UNCHECKED]
+
+
+if __name__ == "__main__":
+    command.run(main)
