@@ -8,10 +8,12 @@ import re
 import shutil
 import sys
 
+import numpy as np
 import pytest
 
 import real_nets
 import user_files
+from caffe_losses.matrix_files import write_matrix
 
 caffe = pytest.importorskip("caffe")
 
@@ -41,9 +43,8 @@ def checkout(tmp_path):
         shutil.copytree(os.path.join(real_nets.CHECKOUT, name), os.path.join(top, name),
                         ignore=shutil.ignore_patterns("output", "__pycache__"))
     user_files.write(top)
-    layers = [block for block in re.findall(r"```\n(layer.*?)```", README, re.S)]
-    assert len(layers) == 1
-    for name, text in (("train_val.prototxt", user_files.net(7, layers[0])), ("solver.prototxt", SOLVER)):
+    write_matrix(os.path.join(top, "infogainH.binaryproto"), np.eye(7) + .125)
+    for name, text in (("train_val.prototxt", user_files.net(7)), ("solver.prototxt", SOLVER)):
         with open(os.path.join(top, name), "w") as file:
             file.write(text)
     return top
@@ -60,6 +61,14 @@ def test_every_command(checkout):
         status, out, err = real_nets.run(["sh", "-c", command], cwd=checkout, env=environment)
         assert status == 0, (command, err[-2000:])
     assert os.path.exists(os.path.join(checkout, "s_iter_3.caffemodel"))
+
+
+def test_the_layers_that_are_shown_run(checkout, monkeypatch):
+    (layers,) = re.findall(r"```\n(layer.*?)```", README, re.S)
+    monkeypatch.chdir(checkout)
+    net = real_nets.net(user_files.net(7, layers))
+    net.forward()
+    assert net.blobs["H"].data.shape == (1, 1, 7, 7) and net.blobs["loss"].data > 0
 
 
 def test_the_make_commands_are_what_the_tests_run():
