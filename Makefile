@@ -10,7 +10,7 @@ help:
 	@echo 'make train      train the nets of examples/fashion_mnist and compare them'
 	@echo '                (GPU: its number; ARGS: more arguments for train.py)'
 	@echo 'make results    as train, and keep table and picture as those that README and RESULTS.md show'
-	@echo 'make bench      time the loss layers against native ones (ARGS: more arguments for bench_losses.py)'
+	@echo 'make bench      time the layers against native ones (ARGS: more arguments for bench_losses.py)'
 	@echo 'make clean      delete what the examples wrote'
 
 test:
@@ -37,6 +37,7 @@ results: train
 
 bench:
 	OPENBLAS_NUM_THREADS=$(or $(OPENBLAS_NUM_THREADS),1) tools/with_caffe.sh tests/bench/bench_losses.py $(ARGS)
+	OPENBLAS_NUM_THREADS=$(or $(OPENBLAS_NUM_THREADS),1) tools/with_caffe.sh tests/bench/bench_triplets.py
 
 clean:
 	rm -rf examples/*/output
