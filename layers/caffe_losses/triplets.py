@@ -271,17 +271,15 @@ def _hardest(squared, same):
 
 
 def _semi_hard(squared, same):
-    found = []
-    for anchor in range(len(same)):
-        positive = np.flatnonzero(same[anchor])
-        positive = positive[positive != anchor]
-        negative = np.flatnonzero(~same[anchor])
-        negative = negative[np.argsort(squared[anchor, negative], kind="mergesort")]
-        next_farther = np.searchsorted(squared[anchor, negative], squared[anchor, positive], side="right")
-        there = next_farther < len(negative)
-        positive = positive[there]
-        found.append((np.full(len(positive), anchor), positive, negative[next_farther[there]]))
-    return Triplets(*[np.concatenate(index) for index in zip(*found)])
+    n = len(same)
+    rows = np.arange(n)[:, None]
+    # Nearest first, of samples equally far the negatives: the next negative then is farther.
+    order = np.lexsort((same, squared), axis=1)
+    of_class = same[rows, order]
+    following = np.where(of_class, n, np.arange(n))[:, ::-1]
+    following = np.minimum.accumulate(following, axis=1)[:, ::-1]
+    anchor, place = np.nonzero(of_class & (following < n) & (order != rows))
+    return Triplets(anchor, order[anchor, place], order[anchor, following[anchor, place]])
 
 
 def squared_distances(x):
