@@ -75,7 +75,17 @@ def carry_out(run, options):
     return 0
 
 
-def at_least_2(text):
+def add_options(parser, here, seeds):
+    """The options of every example. here: its folder. seeds: the help of --seeds."""
+    parser.add_argument("--seeds", type=_at_least_2, metavar="N", help=seeds)
+    parser.add_argument("--output", metavar="DIR", type=os.path.abspath, default=os.path.join(here, "output"),
+                        help="folder for all that is made (default: output/ beside this script)")
+    parser.add_argument("--gpu", type=int, metavar="N", help="train on GPU N (default: on the CPU)")
+    parser.add_argument("--quick", action="store_true",
+                        help="few images, iterations and seeds: to see that it runs")
+
+
+def _at_least_2(text):
     """An argparse type: a number of seeds that has a spread."""
     try:
         if int(text) >= 2:

@@ -32,17 +32,11 @@ def beside(name):
     return os.path.join(os.path.dirname(os.path.relpath(os.path.abspath(__file__))), name)
 
 
-def class_names():
-    """The names of the classes, by label."""
-    with io.open(beside("classes.txt"), encoding="utf-8") as file:
-        return file.read().splitlines()
-
-
 def tree_order():
     """The labels in the order in which the classes stand in the tree."""
     with io.open(beside("tree.txt"), encoding="utf-8") as file:
         root = parse_tree(file.read())
-    names = class_names()
+    names = data.class_names()
     return [names.index(leaf.name) for leaf in root.leaves()]
 
 

@@ -36,18 +36,11 @@ except ImportError as error:
 
 def parse():
     parser = command.Parser(description=__doc__,
-                    epilog="example: tools/with_caffe.sh examples/fashion_mnist/train.py --seeds 5")
-    parser.add_argument("--seeds", type=runs.at_least_2, metavar="N", default=None,
-                        help="train every net with N seeds, in the second experiment with half as "
-                             "many (default: 10)")
-    parser.add_argument("--output", metavar="DIR", default=os.path.join(HERE, "output"),
-                        help="folder for all that is made (default: output/ beside this script)")
-    parser.add_argument("--gpu", type=int, metavar="N", help="train on GPU N (default: on the CPU)")
-    parser.add_argument("--quick", action="store_true",
-                        help="few images, iterations and seeds: to see that it runs")
+                            epilog="example: tools/with_caffe.sh examples/fashion_mnist/train.py --seeds 5")
+    runs.add_options(parser, HERE, "train every net with N seeds, in the second experiment with half as "
+                                  "many (default: 10)")
     options = parser.parse_args()
     options.seeds = options.seeds or (2 if options.quick else 10)
-    options.output = os.path.abspath(options.output)
     return options
 
 
@@ -75,7 +68,7 @@ def run(options, folder):
     print("Evaluating on the test images")
     images, labels = data.load("t10k")
     results = {
-        "classes": steps.class_names(),
+        "classes": data.class_names(),
         "tree_order": steps.tree_order(),
         "D": D.tolist(),
         "H": H.tolist(),

@@ -25,6 +25,7 @@ sys.path[:0] = [EXAMPLE, os.path.join(ROOT, "examples", "common")]
 import data
 import evaluate
 import experiments
+import image_input
 import jobs
 import net
 import report
@@ -288,7 +289,7 @@ def test_deployed_net_is_as_right_as_caffe_says(whole_run):
     output = whole_run[0]
     images, labels = read_lmdb(str(output / "data" / "tree_validation"))
     prefix = str(output / "nets" / "tree_native_seed1")
-    p = evaluate.probabilities(prefix + ".prototxt", prefix + "_iter_60.caffemodel", images)
+    p = image_input.outputs(prefix + ".prototxt", prefix + "_iter_60.caffemodel", images)
     with io.open(prefix + ".log") as log:
         said = re.findall(r"Test net output #\d: accuracy = ([\d.]+)", log.read())[-1]
     assert np.mean(p.argmax(axis=1) == labels) == pytest.approx(float(said))
