@@ -1,4 +1,4 @@
-.PHONY: help test test-py27 test-math test-image train results bench clean
+.PHONY: help test test-py27 test-math test-image train results triplets triplets-results bench clean
 
 MATH = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/caffe-losses/math
 
@@ -10,6 +10,8 @@ help:
 	@echo 'make train      train the nets of examples/fashion_mnist and compare them'
 	@echo '                (GPU: its number; ARGS: more arguments for train.py)'
 	@echo 'make results    as train, and keep table and picture as those that README and RESULTS.md show'
+	@echo 'make triplets   train embeddings on triplets, in examples/triplets, and look for neighbours in them (GPU, ARGS)'
+	@echo 'make triplets-results  as triplets, and keep table and picture'
 	@echo 'make bench      time the layers against native ones (ARGS: more arguments for bench_losses.py)'
 	@echo 'make clean      delete what the examples wrote'
 
@@ -34,6 +36,12 @@ train:
 
 results: train
 	cd examples/fashion_mnist && cp output/RESULTS.md output/results.json output/results.png .
+
+triplets:
+	tools/with_caffe.sh examples/triplets/train.py $(if $(GPU),--gpu $(GPU)) $(ARGS)
+
+triplets-results: triplets
+	cd examples/triplets && cp output/RESULTS.md output/results.json output/results.png .
 
 bench:
 	OPENBLAS_NUM_THREADS=$(or $(OPENBLAS_NUM_THREADS),1) tools/with_caffe.sh tests/bench/bench_losses.py $(ARGS)

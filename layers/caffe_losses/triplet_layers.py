@@ -175,6 +175,8 @@ class TripletSelect(caffe.Layer):
                    farther than the positive; no triplet where no negative is
         random     for each anchor a positive and a negative, drawn at random
 
+    Begin with semi_hard: a net that has learned nothing yet, hardest draws to a point, and
+    the loss stays at 0.25 (0.693 with form "log"); examples/triplets compares them.
     Distances are those of the embeddings; of samples equally far the first is taken.
     The gradient of a sample is the sum over the triplets that use it.
 
