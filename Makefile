@@ -1,4 +1,4 @@
-.PHONY: help test test-py27 test-math test-image train results bench clean
+.PHONY: help test test-py27 test-math test-image train results triplets triplets-results bench clean
 
 MATH = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/caffe-losses/math
 
@@ -10,9 +10,12 @@ help:
 	@echo 'make train      train the nets of examples/fashion_mnist and compare them'
 	@echo '                (GPU: its number; ARGS: more arguments for train.py)'
 	@echo 'make results    as train, and keep table and picture as those that README and RESULTS.md show'
+	@echo 'make triplets   train embeddings on triplets, in examples/triplets, and look for neighbours in them (GPU, ARGS)'
+	@echo 'make triplets-results  as triplets, and keep table and picture'
 	@echo 'make bench      run all benchmarks'
 	@echo 'make bench-losses        time the loss layers against native ones (ARGS: more arguments)'
 	@echo 'make bench-matrix_files  time H in files against caffe.io (ARGS: more arguments)'
+	@echo 'make bench-triplets      time the triplet layers against native ones (ARGS: more arguments)'
 	@echo 'make bench-labels        time counting labels against a loop over the records (ARGS: more arguments)'
 	@echo 'make clean      delete what the examples wrote'
 
@@ -38,7 +41,13 @@ train:
 results: train
 	cd examples/fashion_mnist && cp output/RESULTS.md output/results.json output/results.png .
 
-bench: bench-losses bench-matrix_files bench-labels
+triplets:
+	tools/with_caffe.sh examples/triplets/train.py $(if $(GPU),--gpu $(GPU)) $(ARGS)
+
+triplets-results: triplets
+	cd examples/triplets && cp output/RESULTS.md output/results.json output/results.png .
+
+bench: bench-losses bench-matrix_files bench-labels bench-triplets
 
 bench-%:
 	OPENBLAS_NUM_THREADS=$(or $(OPENBLAS_NUM_THREADS),1) tools/with_caffe.sh tests/bench/bench_$*.py $(ARGS)

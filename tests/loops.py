@@ -5,7 +5,7 @@ Each loss is a function of one position: (scores of its classes, label, matrix) 
 """
 from __future__ import division, print_function
 
-from math import exp, log
+from math import exp, log, sqrt
 
 import numpy as np
 
@@ -59,3 +59,67 @@ def batch(loss, scores, labels, matrix, axis=1, ignore_label=None, normalization
             total += value
     z = max(1, {"VALID": valid, "FULL": outer * inner, "BATCH_SIZE": outer, "NONE": 1}[normalization])
     return total / z, (gradient / z).reshape(scores.shape)
+
+
+def distance(x1, x2, norm="l2"):
+    """(distance, its gradient with respect to x1) of two rows."""
+    d = [float(u) - float(v) for u, v in zip(x1, x2)]
+    largest = max(map(abs, d))
+    if not largest:
+        return 0., [0.] * len(d)
+    if norm == "squared_l2":
+        return sum(u * u for u in d), [2 * u for u in d]
+    a = largest * sqrt(sum((u / largest) ** 2 for u in d))
+    return a, [u / a for u in d]
+
+
+def triplet_softmax(anchor, positive, negative, norm="l2", form="mse"):
+    """(loss, gradients with respect to the three) of one triplet."""
+    a, da = distance(anchor, positive, norm)
+    b, db = distance(anchor, negative, norm)
+    small = exp(-abs(a - b))
+    d_plus, d_minus = (1 / (1 + small), small / (1 + small))[::1 if a > b else -1]
+    if form == "mse":
+        loss, slope = d_plus ** 2, 2 * d_plus ** 2 * d_minus
+    else:
+        loss, slope = max(a - b, 0) + log(1 + small), d_plus
+    return loss, ([slope * (p - n) for p, n in zip(da, db)], [-slope * p for p in da], [slope * n for n in db])
+
+
+def triplet_batch(anchor, positive, negative, norm="l2", form="mse"):
+    """(sum of the losses, gradients of the three, N x C each) of N triplets."""
+    found = [triplet_softmax(*rows, norm=norm, form=form)
+             for rows in zip(*[np.asarray(x).reshape(len(x), -1).tolist() for x in (anchor, positive, negative)])]
+    return sum(loss for loss, _ in found), [np.array([gradients[i] for _, gradients in found]) for i in range(3)]
+
+
+def all_triplets(labels, ignore_label=None):
+    """Every (anchor, positive, negative) of a batch."""
+    rows = [i for i, label in enumerate(labels) if label != ignore_label]
+    return [(a, p, n) for a in rows for p in rows for n in rows
+            if a != p and labels[a] == labels[p] and labels[a] != labels[n]]
+
+
+def select_triplets(x, labels, strategy, ignore_label=None):
+    """The triplets that all, hardest or semi_hard choose, in a set."""
+    def squared(i, j):
+        return sum((float(u) - float(v)) ** 2 for u, v in zip(x[i], x[j]))
+
+    every = all_triplets(labels, ignore_label)
+    if strategy == "all":
+        return set(every)
+    chosen = set()
+    for anchor in range(len(labels)):
+        positives = sorted(set(p for a, p, _ in every if a == anchor))
+        negatives = sorted(set(n for a, _, n in every if a == anchor))
+        if not positives:
+            continue
+        if strategy == "hardest":
+            chosen.add((anchor, max(positives, key=lambda p: squared(anchor, p)),  # the first of equals
+                        min(negatives, key=lambda n: squared(anchor, n))))
+            continue
+        for p in positives:
+            farther = [n for n in negatives if squared(anchor, n) > squared(anchor, p)]
+            if farther:
+                chosen.add((anchor, p, min(farther, key=lambda n: squared(anchor, n))))
+    return chosen

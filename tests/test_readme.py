@@ -18,6 +18,7 @@ from caffe_losses.matrix_files import write_matrix
 caffe = pytest.importorskip("caffe")
 
 EXAMPLE = os.path.join(real_nets.CHECKOUT, "examples", "fashion_mnist")
+COMMON = os.path.join(real_nets.CHECKOUT, "examples", "common")
 
 
 def read(*path):
@@ -98,6 +99,7 @@ def test_the_docker_commands_name_what_there_is():
 
 
 def test_the_commands_for_several_gpus_name_nets_of_the_example(monkeypatch):
+    monkeypatch.syspath_prepend(COMMON)
     monkeypatch.syspath_prepend(EXAMPLE)
     import experiments
     python_layers = {}
@@ -128,12 +130,10 @@ def test_figures_in_the_text_are_those_of_the_example():
         assert figure in results, figure
 
 
-def test_results_are_what_the_report_makes_of_the_figures():
-    sys.path.insert(0, EXAMPLE)
-    try:
-        import report
-    finally:
-        sys.path.remove(EXAMPLE)
+def test_results_are_what_the_report_makes_of_the_figures(monkeypatch):
+    monkeypatch.syspath_prepend(COMMON)
+    monkeypatch.syspath_prepend(EXAMPLE)
+    import report
     assert report.as_markdown(json.loads(read("examples", "fashion_mnist", "results.json"))) == read(
         "examples", "fashion_mnist", "RESULTS.md")
 

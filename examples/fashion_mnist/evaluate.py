@@ -3,10 +3,9 @@ from __future__ import division, print_function
 
 import collections
 
-import caffe
 from caffe_losses import metrics
 
-from net import SCALE
+import image_input
 
 
 def collect(runs, images, score):
@@ -16,7 +15,7 @@ def collect(runs, images, score):
     """
     scores = collections.OrderedDict()
     for run in runs:
-        of_run = score(probabilities(run.net, run.snapshot, images))
+        of_run = score(image_input.outputs(run.net, run.snapshot, images))
         scores.setdefault(run.method.name, []).append(of_run)
     return {method: _joined(of_runs) for method, of_runs in scores.items()}
 
@@ -26,20 +25,6 @@ def _joined(scores):
     if isinstance(scores[0], dict):
         return {key: _joined([of_run[key] for of_run in scores]) for key in scores[0]}
     return scores
-
-
-def probabilities(definition, snapshot, images):
-    """What a trained net says of images.
-
-    definition, snapshot: paths of a .prototxt and a .caffemodel.
-    images: N x height x width, uint8.
-    Returns N x 10 probabilities.
-    """
-    net = caffe.Net(definition, caffe.TEST, stages=["deploy"], weights=snapshot)
-    net.blobs["data"].reshape(len(images), 1, *images.shape[1:])
-    net.blobs["data"].data[:, 0] = images
-    net.blobs["data"].data[...] *= SCALE
-    return net.forward()["probability"].copy()
 
 
 def tree_scores(p, labels, D):

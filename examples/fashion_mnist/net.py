@@ -5,13 +5,13 @@ its phase, and the stage "deploy" takes an input and gives probabilities.
 """
 from __future__ import division, print_function
 
-from caffe import layers as L, params as P, NetSpec, TRAIN, TEST
+from caffe import layers as L, NetSpec, TRAIN, TEST
 from caffe.proto import caffe_pb2
+
+from image_input import DEPLOYED, from_caller, from_lmdb
 
 BATCH = 64
 VALIDATION_BATCH = 100
-SCALE = 1 / 256  # the pixels are 0..255
-SIDE = 28
 HIDDEN = 128
 
 
@@ -23,10 +23,10 @@ def train_val(name, loss, train, validation=None):
     train, validation: paths of LMDBs; without validation there is no TEST phase.
     """
     net = caffe_pb2.NetParameter(name=name)
-    net.MergeFrom(images(train, BATCH, dict(phase=TRAIN)))
+    net.MergeFrom(from_lmdb(train, BATCH, dict(phase=TRAIN)))
     if validation:
-        net.MergeFrom(images(validation, VALIDATION_BATCH, VALIDATING))
-    net.MergeFrom(image_input())
+        net.MergeFrom(from_lmdb(validation, VALIDATION_BATCH, VALIDATING))
+    net.MergeFrom(from_caller())
     net.MergeFrom(trunk())
     net.MergeFrom(loss)
     net.MergeFrom(outputs())
@@ -34,20 +34,6 @@ def train_val(name, loss, train, validation=None):
 
 
 VALIDATING = dict(phase=TEST, not_stage="deploy")
-DEPLOYED = dict(stage="deploy")
-
-
-def images(lmdb, batch, include):
-    n = NetSpec()
-    n.data, n.label = L.Data(source=lmdb, backend=P.Data.LMDB, batch_size=batch, ntop=2,
-                             transform_param=dict(scale=SCALE), include=include)
-    return n.to_proto()
-
-
-def image_input():
-    n = NetSpec()
-    n.data = L.Input(shape=dict(dim=[1, 1, SIDE, SIDE]), include=DEPLOYED)
-    return n.to_proto()
 
 
 def trunk():

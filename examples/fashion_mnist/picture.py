@@ -1,20 +1,11 @@
 """The results as one picture, made to be read at 900 pixels wide."""
 from __future__ import division, print_function
 
+from style import BLUE, GREEN, GREY, INK, ORANGE, STYLE, set_title  # first: it says that nothing is shown
+
 import matplotlib
-matplotlib.use("Agg")
 from matplotlib import gridspec, pyplot, ticker
 import numpy as np
-
-# Okabe and Ito's colours: they differ for colour-blind eyes too.
-BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#8A8A8A", "#222222"
-
-STYLE = {
-    "font.size": 9.5, "axes.titlesize": 11, "axes.labelcolor": INK,
-    "text.color": INK, "xtick.color": INK, "ytick.color": INK,
-    "axes.edgecolor": "#BBBBBB", "axes.spines.top": False, "axes.spines.right": False,
-    "xtick.major.size": 0, "ytick.major.size": 0, "legend.frameon": False,
-}
 
 # Method: its name in the picture, its colour.
 TREE = [
@@ -45,15 +36,11 @@ def draw(results, file):
         _draw_methods(across, results["tree"], "across",
                       "mistakes across groups\n(of %s images)" % _thousands(results["n_test"]))
         across.set_yticklabels([])
-        _set_title(cost, "Mistakes: a dot per seed, left is better")
+        set_title(cost, "Mistakes: a dot per seed, left is better")
         _draw_matrix(figure.add_subplot(top[3]), results)
         _draw_recalls(figure.add_subplot(rows[1]), results)
         figure.savefig(file, format="png", dpi=200)
         pyplot.close(figure)
-
-
-def _set_title(axes, title, pad=8):
-    axes.set_title(title, loc="left", fontweight="bold", pad=pad)
 
 
 def _draw_methods(axes, scores, metric, label):
@@ -91,7 +78,7 @@ def _draw_matrix(axes, results):
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     axes.tick_params(pad=1)
-    _set_title(axes, "H, made from the class tree")
+    set_title(axes, "H, made from the class tree")
 
 
 def _draw_recalls(axes, results):
@@ -109,7 +96,7 @@ def _draw_recalls(axes, results):
     axes.set_ylim(-0.03, 1.03)
     axes.set_ylabel("recall on the test images")
     axes.set_xlabel("class, and how many training images it has")
-    _set_title(axes, "Long tail: the rarer the class, the farther right", pad=24)
+    set_title(axes, "Long tail: the rarer the class, the farther right", pad=24)
     axes.grid(axis="y", color="#EEEEEE")
     axes.legend(ncol=4, loc="lower right", bbox_to_anchor=(1.01, 1.01), columnspacing=1.5,
                 handletextpad=0.4, borderaxespad=0)

@@ -1,23 +1,11 @@
 """The results as tables, and in sentences that follow from the figures."""
 from __future__ import division, print_function
 
-import collections
-import textwrap
-
 import numpy as np
 
 import experiments
-
-WIDTH = 120
-
-# A mean difference of paired runs below this many standard errors is taken for noise:
-# the 97.5 % quantile of Student's t for 2, 3 and 4 seeds, and for more no less than 3.
-NOISE_OF_FEW = {2: 12.7, 3: 4.3, 4: 3.2}
-NOISE = 3
-
-Metric = collections.namedtuple("Metric", "key title form smaller_is_better")
-Part = collections.namedtuple("Part", "heading introduction tables findings")
-Table = collections.namedtuple("Table", "heading rows")
+import tables
+from tables import Metric, Part, Table, cell, comparison, noise
 
 TREE_METRICS = [
     Metric("accuracy", "top-1", "%.4f", False),
@@ -35,86 +23,17 @@ DECISIONS = [("probable", "Deciding for the most probable class"),
 
 def as_text(results):
     """The report for a terminal."""
-    lines = []
-    for part in parts(results):
-        lines += ["", part.heading.upper(), "", textwrap.fill(part.introduction, WIDTH)]
-        for table in part.tables:
-            lines += ["", table.heading, _columns(table.rows)]
-        lines.append("")
-        lines += [textwrap.fill("- " + finding, WIDTH, subsequent_indent="  ")
-                  for finding in part.findings]
-    return "\n".join(lines)
+    return tables.as_text(parts(results))
 
 
 def as_markdown(results):
     """The report as a markdown document."""
-    lines = ["# Fashion-MNIST: what the losses do", "", "![The results](results.png)"]
-    for part in parts(results):
-        lines += ["", "## " + part.heading, "", part.introduction]
-        for table in part.tables:
-            lines += ["", "**%s**" % table.heading, "", _markdown_table(table.rows)]
-        lines.append("")
-        lines += ["- " + finding for finding in part.findings]
-    return "\n".join(lines).replace("+-", u"\u00b1") + "\n"
-
-
-def _columns(rows):
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return "\n".join(
-        "  ".join([row[0].ljust(widths[0])] + [cell.rjust(width) for cell, width
-                                               in zip(row[1:], widths[1:])])
-        for row in rows)
-
-
-def _markdown_table(rows):
-    rule = ["---"] + ["---:"] * (len(rows[0]) - 1)
-    return "\n".join("| %s |" % " | ".join(row) for row in [rows[0], rule] + rows[1:])
+    return tables.as_markdown("Fashion-MNIST: what the losses do", parts(results))
 
 
 def parts(results):
     """The two experiments as Parts."""
     return [tree_part(results), tail_part(results)]
-
-
-def compare(metric, before, after):
-    """Paired runs compared in one metric.
-
-    before, after: one number per seed, of the same seeds in the same order.
-    Returns a verdict ("better", "worse" or "within the noise") and the figures in words.
-    """
-    before, after = np.asarray(before), np.asarray(after)
-    gain = before - after if metric.smaller_is_better else after - before
-    noise = _noise(len(gain)) * np.std(gain, ddof=1) / np.sqrt(len(gain))
-    if abs(gain.mean()) <= noise:
-        verdict = "within the noise"
-    else:
-        verdict = "better" if gain.mean() > 0 else "worse"
-    figures = "%s %s -> %s (%d/%d)" % (
-        metric.title, metric.form % before.mean(), metric.form % after.mean(),
-        np.count_nonzero(gain > 0), len(gain))
-    return verdict, figures
-
-
-def _noise(n_seeds):
-    return NOISE_OF_FEW.get(n_seeds, NOISE)
-
-
-def _comparison(metrics, before, after):
-    """Runs compared in several metrics, as a sentence.
-
-    before, after: {metric: a list over seeds}.
-    """
-    found = collections.defaultdict(list)
-    for metric in metrics:
-        verdict, figures = compare(metric, before[metric.key], after[metric.key])
-        found[verdict].append(figures)
-    return "; ".join("%s: %s" % (verdict.upper(), ", ".join(found[verdict]))
-                     for verdict in ("better", "within the noise", "worse") if found[verdict]) + "."
-
-
-def _cell(metric, values):
-    spread = metric.form % np.std(values, ddof=1)
-    return "%s +-%s" % (metric.form % np.mean(values), spread[spread.startswith("0."):])
 
 
 # First experiment
@@ -133,7 +52,7 @@ def tree_part(results):
         "the one to the mean of the other, better for 9 of 10 seeds; \"within the noise\" means that the "
         "paired difference is below %.3g standard errors."
         % (sum(setting["counts"]), len(setting["seeds"]), setting["iterations"],
-           results["n_test"], results["epsilon"], _noise(len(setting["seeds"]))))
+           results["n_test"], results["epsilon"], noise(len(setting["seeds"]))))
     return Part("Few images, and classes in a tree", introduction, list(tree_tables(results)),
                 list(tree_findings(results["tree"])) + [_calibration(results["H"])])
 
@@ -143,7 +62,7 @@ def tree_tables(results):
     head = [""] + [metric.title for metric in TREE_METRICS]
     for decision, heading in DECISIONS:
         yield Table(heading, [head] + [
-            [method.title] + [_cell(metric, results["tree"][method.name][decision][metric.key])
+            [method.title] + [cell(metric, results["tree"][method.name][decision][metric.key])
                               for metric in TREE_METRICS]
             for method in experiments.TREE])
 
@@ -153,7 +72,7 @@ def tree_findings(scores):
     softmax, native = scores["softmax"], scores["native"]
 
     def against(before, after):
-        return _comparison(TREE_METRICS, before, after)
+        return comparison(TREE_METRICS, before, after)
 
     yield "H against SoftmaxWithLoss. " + against(softmax["probable"], native["probable"])
     yield "H against label smoothing. " + against(scores["smoothing"]["probable"],
@@ -207,7 +126,7 @@ def tail_table(results):
             ["(training images)", ""] + [str(n) for n in results["settings"]["tail"]["counts"]]]
     for method in experiments.TAIL:
         scores = results["tail"][method.name]
-        rows.append([method.title, _cell(BALANCED, scores[BALANCED.key])]
+        rows.append([method.title, cell(BALANCED, scores[BALANCED.key])]
                     + ["%.2f" % recall for recall in np.mean(scores["recalls"], axis=0)])
     return Table("Recall of each class", rows)
 
@@ -216,7 +135,7 @@ def tail_findings(scores, sample_weights):
     """What the second experiment shows, in sentences."""
     for method in experiments.TAIL[1:]:
         finding = "%s, against no weights. %s" % (
-            method.title, _comparison([BALANCED], scores["none"], scores[method.name]))
+            method.title, comparison([BALANCED], scores["none"], scores[method.name]))
         if method.name in sample_weights:
             finding = ("WARNING. %s The average training sample weighs %.3g, as if the learning rate "
                        "were multiplied by that." % (finding, sample_weights[method.name]))

@@ -1,11 +1,8 @@
-"""The steps before the results: data, matrices, losses, nets, training."""
+"""The steps before the results: data, matrices, losses, nets."""
 from __future__ import division, print_function
 
 import collections
-import contextlib
-import fcntl
 import io
-import multiprocessing
 import os
 import sys
 
@@ -15,37 +12,19 @@ except ImportError:  # Python 2
     from pipes import quote
 
 from caffe.proto import caffe_pb2
-from caffe_losses.matrix_files import atomic_write, read_matrix, write_matrix
+from caffe_losses.matrix_files import read_matrix, write_matrix
 from caffe_losses.tree_text import parse_tree
 from google.protobuf import text_format
 import numpy as np
-from tqdm import tqdm
 
 import data
 import experiments
 import jobs
 import net
-
-N_CORES = multiprocessing.cpu_count()
-# Side by side, runs of one thread each are faster than one after the other. The logs have all.
-FOR_CAFFE = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "GLOG_minloglevel": "0"}
+from runs import N_CORES, write_message
 
 # A net to train. seed: int. net, solver, snapshot, log: paths.
 Run = collections.namedtuple("Run", "method seed net solver snapshot log")
-
-
-class Folder(object):
-    """Where everything is written: folder("nets", "a.log") is a path inside."""
-
-    def __init__(self, path):
-        inside = os.path.relpath(path)
-        self.path = path if inside.startswith(os.pardir) else inside
-
-    def __call__(self, *parts):
-        path = os.path.join(self.path, *parts)
-        if not os.path.isdir(os.path.dirname(path)):
-            os.makedirs(os.path.dirname(path))
-        return path
 
 
 def beside(name):
@@ -53,33 +32,11 @@ def beside(name):
     return os.path.join(os.path.dirname(os.path.relpath(os.path.abspath(__file__))), name)
 
 
-class FolderInUse(Exception):
-    """Another run writes into the folder."""
-
-
-@contextlib.contextmanager
-def alone_in(folder):
-    """As long as this lasts, no other run can write into the folder."""
-    with open(folder(".lock"), "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except EnvironmentError:
-            raise FolderInUse("another run is writing into %s; --output sets another folder"
-                              % folder.path)
-        yield
-
-
-def class_names():
-    """The names of the classes, by label."""
-    with io.open(beside("classes.txt"), encoding="utf-8") as file:
-        return file.read().splitlines()
-
-
 def tree_order():
     """The labels in the order in which the classes stand in the tree."""
     with io.open(beside("tree.txt"), encoding="utf-8") as file:
         root = parse_tree(file.read())
-    names = class_names()
+    names = data.class_names()
     return [names.index(leaf.name) for leaf in root.leaves()]
 
 
@@ -202,27 +159,8 @@ def _write_net(folder, experiment, method, seed, gpu):
     with open(_loss(folder, method, seed)) as file:
         loss = text_format.Merge(file.read(), caffe_pb2.NetParameter())
     validation = _lmdb(folder, experiment) if experiment.n_validation else None
-    _write_message(run.net, net.train_val(name, loss, _lmdb(folder, experiment, seed), validation))
-    _write_message(run.solver, net.solver(run.net, prefix, experiment.iterations, seed,
-                                          experiment.n_validation * data.N_CLASSES,
-                                          gpu is not None))
+    write_message(run.net, net.train_val(name, loss, _lmdb(folder, experiment, seed), validation))
+    write_message(run.solver, net.solver(run.net, prefix, experiment.iterations, seed,
+                                         experiment.n_validation * data.N_CLASSES,
+                                         gpu is not None))
     return run
-
-
-def _write_message(path, message):
-    with atomic_write(path) as file:
-        file.write(text_format.MessageToString(message).encode("utf-8"))
-
-
-def train(runs, gpu=None):
-    """Train every net with `caffe train`, as many at a time as there are cores."""
-    def command(run):
-        device = [] if gpu is None else ["-gpu", str(gpu)]
-        return ["caffe", "train", "-solver", run.solver] + device
-
-    print("  tools/with_caffe.sh %s\n  and %d more, %d at a time"
-          % (" ".join(map(quote, command(runs[0]))), len(runs) - 1, N_CORES))
-    sys.stdout.flush()
-    with tqdm(total=len(runs), unit="net", disable=None) as bar:  # disabled but on a terminal
-        jobs.run([jobs.Job(command(run), run.log) for run in runs], N_CORES, FOR_CAFFE,
-                 on_end=bar.update)

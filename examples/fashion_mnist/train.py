@@ -6,14 +6,13 @@ the project's own commands, every net is trained by `caffe train`.
 """
 from __future__ import division, print_function
 
-import argparse
 import json
 import os
 import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(1, os.path.join(os.path.dirname(HERE), "common"))
 
 # Read when caffe is imported first; else every net evaluated would be printed layer by layer.
 os.environ.setdefault("GLOG_minloglevel", "2")
@@ -24,9 +23,9 @@ try:
     import data
     import evaluate
     import experiments
-    import jobs
     import picture
     import report
+    import runs
     import steps
 except ImportError as error:
     sys.stderr.write("train.py: error: %s; expected a Python with Caffe, lmdb, matplotlib and tqdm: install what is "
@@ -35,48 +34,14 @@ except ImportError as error:
     sys.exit(2)
 
 
-def main(arguments=None):
-    options = parse(arguments)
-    # What is inside the checkout is named from its top, so that the commands printed
-    # and the nets made are the same wherever the checkout is.
-    os.chdir(ROOT)
-    try:
-        folder = steps.Folder(options.output)
-        with steps.alone_in(folder):
-            run(options, folder)
-    except KeyboardInterrupt:
-        sys.stderr.write("\ntrain.py: stopped; run it again to start afresh\n")
-        return 130
-    except (data.DataError, jobs.JobFailed, steps.FolderInUse, EnvironmentError) as error:
-        sys.stderr.write("train.py: error: %s\n" % error)
-        return 2
-    return 0
-
-
-def parse(arguments):
+def parse():
     parser = command.Parser(description=__doc__,
-                    epilog="example: tools/with_caffe.sh examples/fashion_mnist/train.py --seeds 5")
-    parser.add_argument("--seeds", type=_at_least_2, metavar="N", default=None,
-                        help="train every net with N seeds, in the second experiment with half as "
-                             "many (default: 10)")
-    parser.add_argument("--output", metavar="DIR", default=os.path.join(HERE, "output"),
-                        help="folder for all that is made (default: output/ beside this script)")
-    parser.add_argument("--gpu", type=int, metavar="N", help="train on GPU N (default: on the CPU)")
-    parser.add_argument("--quick", action="store_true",
-                        help="few images, iterations and seeds: to see that it runs")
-    options = parser.parse_args(arguments)
+                            epilog="example: tools/with_caffe.sh examples/fashion_mnist/train.py --seeds 5")
+    runs.add_options(parser, HERE, "train every net with N seeds, in the second experiment with half as "
+                                  "many (default: 10)")
+    options = parser.parse_args()
     options.seeds = options.seeds or (2 if options.quick else 10)
-    options.output = os.path.abspath(options.output)
     return options
-
-
-def _at_least_2(text):
-    try:
-        if int(text) >= 2:
-            return int(text)
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError("expected a whole number of at least 2, got %r" % text)
 
 
 def run(options, folder):
@@ -98,12 +63,12 @@ def run(options, folder):
     print("Training")
     tree_runs = steps.write_nets(folder, tree, options.gpu)
     tail_runs = steps.write_nets(folder, tail, options.gpu)
-    steps.train(tree_runs + tail_runs, options.gpu)
+    runs.train(tree_runs + tail_runs, options.gpu)
 
     print("Evaluating on the test images")
     images, labels = data.load("t10k")
     results = {
-        "classes": steps.class_names(),
+        "classes": data.class_names(),
         "tree_order": steps.tree_order(),
         "D": D.tolist(),
         "H": H.tolist(),
@@ -123,18 +88,11 @@ def run(options, folder):
 
 def write_results(folder, results):
     print(report.as_text(results))
-    _write(folder("results.json"), json.dumps(results, indent=1, sort_keys=True))
-    _write(folder("RESULTS.md"), report.as_markdown(results))
+    runs.write_text(folder("results.json"), json.dumps(results, indent=1, sort_keys=True))
+    runs.write_text(folder("RESULTS.md"), report.as_markdown(results))
     with atomic_write(folder("results.png")) as file:
         picture.draw(results, file)
 
 
-def _write(path, text):
-    if not isinstance(text, bytes):  # Python 2's json gives bytes
-        text = text.encode("utf-8")
-    with atomic_write(path) as file:
-        file.write(text)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(runs.carry_out(run, parse()))

@@ -13,9 +13,10 @@ holds the package on PYTHONPATH:
     }
 
 Layers (module `layers`): ComputeH, InfogainMatrix, SoftmaxWithInfogainLoss,
-InfogainLoss, CostScaledSoftmaxLoss, ExpectedCostLoss, LabelCheck.
+InfogainLoss, CostScaledSoftmaxLoss, ExpectedCostLoss, LabelCheck; (module
+`triplet_layers`): TripletSoftmaxLoss, L2Distance, TripletSelect.
 Their mathematics, on plain arrays and without Caffe: `losses`, `weights`,
-`gains`, `trees`, `metrics`. Matrices in files: `matrix_files`.
+`gains`, `trees`, `metrics`, `triplets`. Matrices in files: `matrix_files`.
 
 Conventions, everywhere in this package:
 
@@ -36,11 +37,14 @@ Conventions, everywhere in this package:
 """
 from __future__ import division, print_function
 
+import importlib
 import sys
 import types
 
-LAYERS = ("ComputeH", "InfogainMatrix", "SoftmaxWithInfogainLoss", "InfogainLoss",
-          "CostScaledSoftmaxLoss", "ExpectedCostLoss", "LabelCheck")
+# Every layer's class, and the module it stands in.
+LAYERS = dict.fromkeys(("ComputeH", "InfogainMatrix", "SoftmaxWithInfogainLoss", "InfogainLoss",
+                        "CostScaledSoftmaxLoss", "ExpectedCostLoss", "LabelCheck"), "layers")
+LAYERS.update(dict.fromkeys(("TripletSoftmaxLoss", "L2Distance", "TripletSelect"), "triplet_layers"))
 
 
 class _Package(types.ModuleType):
@@ -53,8 +57,7 @@ class _Package(types.ModuleType):
     def __getattr__(self, name):
         if name not in LAYERS:
             raise AttributeError("module 'caffe_losses' has no attribute %r" % name)
-        from caffe_losses import layers
-        return getattr(layers, name)
+        return getattr(importlib.import_module("caffe_losses." + LAYERS[name]), name)
 
     def __dir__(self):
         return sorted(set(vars(self)) | set(LAYERS))

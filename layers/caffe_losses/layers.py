@@ -1,60 +1,18 @@
-"""The caffe.Layer classes: they read parameters, check shapes, call the
-mathematics and write blobs. See the package's docstring for the conventions.
+"""The caffe.Layer classes of labels and H: they read parameters, check shapes, call
+the mathematics and write blobs. See the package's docstring for the conventions.
 """
 from __future__ import division, print_function
-
-import functools
-import sys
-import traceback
 
 import caffe
 import numpy as np
 
 from caffe_losses import gains, losses, params, weights
 from caffe_losses.matrix_files import read_matrix
+from caffe_losses.shells import (array_shape, check_blobs, declared_shape, in_training, refuse_gradient, reported,
+                                 shape_text, warn, warn_untrained)
 
 # the largest L with L x L entries in a blob, whose count is an int
 MAX_CLASSES = 46340
-
-TRAIN = 0  # caffe.TRAIN, as a layer's `phase` has it
-
-
-def _reported(method):
-    """Print an error to standard error before it is raised.
-
-    The caffe program ends on a Python exception without saying which.
-    """
-    @functools.wraps(method)
-    def reporting(self, *args):
-        try:
-            return method(self, *args)
-        except Exception as error:
-            named = _name_layer(error, type(self).__name__)
-            sys.stderr.write("%s\n%s" % (named, traceback.format_exc()))
-            sys.stderr.flush()
-            raise named
-    return reporting
-
-
-def _name_layer(error, layer):
-    """An exception of the same kind (RuntimeError for those not ours), led by the layer's class."""
-    kind = next((kind for kind in (ValueError, IOError) if isinstance(error, kind)), None)
-    if kind is None:
-        return RuntimeError("%s: %s: %s" % (layer, type(error).__name__, error))
-    return kind("%s: %s" % (layer, error))
-
-
-def _check_blobs(bottom, top, n_bottoms, n_tops):
-    """n_bottoms and n_tops: the numbers of blobs that are right, as tuples."""
-    for what, blobs, allowed in (("bottoms", bottom, n_bottoms), ("tops", top, n_tops)):
-        if len(blobs) not in allowed:
-            raise ValueError("expected %s %s, got %d"
-                             % (" or ".join(map(str, allowed)), what, len(blobs)))
-
-
-def _warn(layer, text):
-    sys.stderr.write("%s: warning: %s\n" % (type(layer).__name__, text))
-    sys.stderr.flush()
 
 
 def _read_float32(source):
@@ -64,15 +22,6 @@ def _read_float32(source):
 
 def _read_gain(source):
     return gains.check_gain(_read_float32(source), source)
-
-
-def _refuse_gradient(propagate_down, names, first=1):
-    """Raise if a gradient is asked for with respect to a bottom from `first` on."""
-    for i in range(first, len(propagate_down)):
-        if propagate_down[i]:
-            raise ValueError(
-                "%s: expected no gradient to be asked for, as there is none; remove force_backward, and give "
-                "layers with blobs before it (a running ComputeH) param { lr_mult: 0 decay_mult: 0 }" % names[i])
 
 
 class ComputeH(caffe.Layer):
@@ -118,9 +67,9 @@ class ComputeH(caffe.Layer):
         "running": params.number(None, lambda r: 0 < r < 1, "a number between 0 and 1"),
     }
 
-    @_reported
+    @reported
     def setup(self, bottom, top):
-        _check_blobs(bottom, top, (1,), (1,))
+        check_blobs(bottom, top, (1,), (1,))
         self.params = params.parse(self.param_str, self.KEYS)
         self.n_classes = self.params["n_classes"]
         if (self.params["beta"] is None) == (self.params["weights"] == "effective_number"):
@@ -134,11 +83,11 @@ class ComputeH(caffe.Layer):
             self.blobs.add_blob(self.n_classes)
             self.blobs[0].data[...] = 0
 
-    @_reported
+    @reported
     def reshape(self, bottom, top):
         top[0].reshape(1, 1, self.n_classes, self.n_classes)
 
-    @_reported
+    @reported
     def forward(self, bottom, top):
         counts = self._count(bottom[0])
         if self.params["running"] is not None:
@@ -156,16 +105,16 @@ class ComputeH(caffe.Layer):
     def _keep(self, counts):
         """The counts kept over batches, with this batch added in TRAIN."""
         kept = self.blobs[0].data
-        if getattr(self, "phase", TRAIN) == TRAIN:
+        if in_training(self):
             kept *= self.params["running"]
             kept += counts
         elif not kept.any():
             return counts  # nothing was ever trained: the batch is all there is
         return kept.astype(np.float64)
 
-    @_reported
+    @reported
     def backward(self, top, propagate_down, bottom):
-        _refuse_gradient(propagate_down, ("bottom[0] (labels)",), first=0)
+        refuse_gradient(propagate_down, ("bottom[0] (labels)",), first=0)
 
 
 class InfogainMatrix(caffe.Layer):
@@ -181,20 +130,20 @@ class InfogainMatrix(caffe.Layer):
 
     KEYS = {"source": params.path(params.REQUIRED)}
 
-    @_reported
+    @reported
     def setup(self, bottom, top):
-        _check_blobs(bottom, top, (0,), (1,))
+        check_blobs(bottom, top, (0,), (1,))
         source = params.parse(self.param_str, self.KEYS)["source"]
         self.H = _read_gain(source)
         warning = gains.negative_entries(self.H)
         if warning:
-            _warn(self, "%s: %s" % (source, warning))
+            warn(self, "%s: %s" % (source, warning))
 
-    @_reported
+    @reported
     def reshape(self, bottom, top):
         top[0].reshape(1, 1, *self.H.shape)
 
-    @_reported
+    @reported
     def forward(self, bottom, top):
         # Every time: a layer that works in place may have changed the blob.
         top[0].data[0, 0] = self.H
@@ -220,16 +169,16 @@ class LabelCheck(caffe.Layer):
 
     KEYS = {"n_classes": params.integer(params.REQUIRED, 1), "ignore_label": params.integer(None)}
 
-    @_reported
+    @reported
     def setup(self, bottom, top):
-        _check_blobs(bottom, top, (1,), (1,))
+        check_blobs(bottom, top, (1,), (1,))
         self.params = params.parse(self.param_str, self.KEYS)
 
-    @_reported
+    @reported
     def reshape(self, bottom, top):
         top[0].reshape(*bottom[0].shape)
 
-    @_reported
+    @reported
     def forward(self, bottom, top):
         if bottom[0].count:
             labels = bottom[0].data
@@ -237,9 +186,9 @@ class LabelCheck(caffe.Layer):
                                 "bottom[0] (labels)")
             top[0].data[...] = labels
 
-    @_reported
+    @reported
     def backward(self, top, propagate_down, bottom):
-        _refuse_gradient(propagate_down, ("bottom[0] (labels)",), first=0)
+        refuse_gradient(propagate_down, ("bottom[0] (labels)",), first=0)
 
 
 class _Loss(caffe.Layer):
@@ -261,9 +210,9 @@ class _Loss(caffe.Layer):
     check_matrix = None  # of `gains`, as a staticmethod
     n_tops = (1, 2)
 
-    @_reported
+    @reported
     def setup(self, bottom, top):
-        _check_blobs(bottom, top, (2, 3), self.n_tops)
+        check_blobs(bottom, top, (2, 3), self.n_tops)
         self.params = params.parse(self.param_str, self.KEYS)
         self.normalization = self.params["normalization"] or (
             "VALID" if self.params["normalize"] else "BATCH_SIZE")
@@ -272,11 +221,11 @@ class _Loss(caffe.Layer):
             raise ValueError('%s: expected either the key "source" or a third bottom, got %s'
                              % (self.matrix_name, "neither" if source is None else "both"))
         self.bottom_names = ("bottom[0] (scores)", "bottom[1] (labels)", "bottom[2] (%s)" % self.matrix_name)
-        self.in_training = getattr(self, "phase", TRAIN) == TRAIN
+        self.in_training = in_training(self)
         self.has_p = len(top) == 2
         self.bottoms = range(len(bottom))
         self.shapes = None
-        self.shape_of = _declared_shape
+        self.shape_of = declared_shape
         self.warned = False
         self.started = False
         self.matrix = None
@@ -288,11 +237,11 @@ class _Loss(caffe.Layer):
         if not self.warned:
             warning = gains.negative_entries(matrix.rows)
             if warning:
-                _warn(self, "%s: %s" % (name, warning))
+                warn(self, "%s: %s" % (name, warning))
                 self.warned = True
         return matrix
 
-    @_reported
+    @reported
     def reshape(self, bottom, top):
         shapes = [self.shape_of(bottom[i]) for i in self.bottoms]  # Caffe's vector has no iterator
         if shapes == self.shapes:
@@ -303,12 +252,12 @@ class _Loss(caffe.Layer):
         if np.prod(labels, dtype=np.int64) * n_classes != np.prod(scores, dtype=np.int64):
             raise ValueError(
                 "%s: expected one label for each position of the scores, of shape %s with the classes on axis "
-                "%d; got %s" % (self.bottom_names[1], _text(scores), self.params["axis"], _text(labels)))
+                "%d; got %s" % (self.bottom_names[1], shape_text(scores), self.params["axis"], shape_text(labels)))
         if len(bottom) == 2:
             _check_size(self.matrix.rows, n_classes, self.params["source"])
         elif shapes[2][-2:] != (n_classes, n_classes) or np.prod(shapes[2]) != n_classes ** 2:
             raise ValueError("%s: expected 1 x 1 x %d x %d, as the scores have %d classes, got %s"
-                             % (self.bottom_names[2], n_classes, n_classes, n_classes, _text(shapes[2])))
+                             % (self.bottom_names[2], n_classes, n_classes, n_classes, shape_text(shapes[2])))
         top[0].reshape()
         if self.has_p:
             top[1].reshape(*scores)
@@ -317,14 +266,15 @@ class _Loss(caffe.Layer):
         # Caffe gives an empty blob no memory, and ends if its data is looked at. What has been
         # larger has memory, and the shape of its array is there ten times as fast.
         self.empty = 0 in scores
-        self.shape_of = _declared_shape if self.empty else _array_shape
+        self.shape_of = declared_shape if self.empty else array_shape
         self.gradient = None
         self.shapes = shapes
 
-    @_reported
+    @reported
     def forward(self, bottom, top):
         if not self.started:
-            self._start(top)
+            self.started = True
+            warn_untrained(self, top)
         if self.empty:
             top[0].data[...] = 0
             return
@@ -336,12 +286,6 @@ class _Loss(caffe.Layer):
         p = top[1].data.reshape(self.shape) if self.has_p else None
         # While the block is in the cache its gradient costs little: in TRAIN it will be asked for.
         top[0].data[...] = self._batch_loss(bottom, p, self.in_training) / self.z
-
-    def _start(self, top):
-        self.started = True
-        if self.in_training and not top[0].diff:
-            _warn(self, "expected a loss_weight, got none (or 0): Caffe does not train on this loss; give its "
-                  "layer loss_weight: 1" + (" loss_weight: 0" if self.has_p else ""))
 
     def _batch_loss(self, bottom, p, with_gradient):
         self.fresh = with_gradient
@@ -359,9 +303,9 @@ class _Loss(caffe.Layer):
         else:
             self.matrix = self._checked(matrix, self.bottom_names[2])
 
-    @_reported
+    @reported
     def backward(self, top, propagate_down, bottom):
-        _refuse_gradient(propagate_down, self.bottom_names)
+        refuse_gradient(propagate_down, self.bottom_names)
         if self.empty or not propagate_down[0]:
             return
         if not self.fresh:
@@ -456,19 +400,11 @@ class ExpectedCostLoss(_Loss):
     check_matrix = staticmethod(gains.check_cost)
 
 
-def _declared_shape(blob):
-    return tuple(blob.shape)
-
-
-def _array_shape(blob):
-    return blob.data.shape
-
-
 def _flat_shape(shape, axis):
     """outer x C x inner: the sizes before, at and after the class axis; without an inner of 1."""
     if not -len(shape) <= axis < len(shape):
         raise ValueError('key "axis" in param_str: expected an axis of the scores, of shape %s, got %d'
-                         % (_text(shape), axis))
+                         % (shape_text(shape), axis))
     axis %= len(shape)
     outer, inner = (int(np.prod(part, dtype=np.int64)) for part in (shape[:axis], shape[axis + 1:]))
     return (outer, shape[axis]) if inner == 1 else (outer, shape[axis], inner)
@@ -478,7 +414,3 @@ def _check_size(H, n_classes, name):
     if H.shape != (n_classes, n_classes):
         raise ValueError("%s: expected H to be %d x %d, as there are %d classes, got %d x %d"
                          % ((name, n_classes, n_classes, n_classes) + H.shape))
-
-
-def _text(shape):
-    return " x ".join(map(str, shape)) or "scalar"

@@ -1,7 +1,7 @@
 """Nets, and the data they name, for a user of caffe_losses.
 
 `fragments` writes the layers of a loss for a train_val.prototxt, as text or with
-caffe.net_spec; `net_source` finds where a net's training labels come from, and `labels`
+caffe.net_spec, `triplets` those of triplets; `net_source` finds where a net's training labels come from, and `labels`
 counts them there, with `leveldbs`, `datums` and `label_images` for what it reads.
 To change a net's file and nothing else in it: `text` scans it, `messages` reads its
 values, `nets` knows its layers and `losses` its losses; `change` says what is to become

@@ -20,15 +20,18 @@ caffe_pb2 = pytest.importorskip("caffe.proto.caffe_pb2")
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 EXAMPLE = os.path.join(ROOT, "examples", "fashion_mnist")
 TRAIN = os.path.join(EXAMPLE, "train.py")
-sys.path.insert(0, EXAMPLE)
+sys.path[:0] = [EXAMPLE, os.path.join(ROOT, "examples", "common")]
 
 import data
 import evaluate
 import experiments
+import image_input
 import jobs
 import net
 import report
+import runs
 import steps
+import tables
 
 PATIENCE = 120  # seconds: a busy machine is slow
 
@@ -82,7 +85,7 @@ def test_split_of_too_few_images(labelled):
 
 def test_every_seed_reads_the_same_images_in_its_own_order(tmp_path, labelled):
     experiment = experiments.Experiment("few", [], [0, 1], 1, [3] * 10, 2)
-    folder = steps.Folder(str(tmp_path))
+    folder = runs.Folder(str(tmp_path))
     steps.write_data(folder, experiment, labelled)
     (images0, labels0), (images1, labels1) = [
         read_lmdb(folder("data", "few_seed%d" % seed)) for seed in (0, 1)]
@@ -150,7 +153,7 @@ def test_shuffled_classes_leave_none_at_its_place(seed):
 
 # Report
 
-COST = report.Metric("cost", "mean cost", "%.2f", True)
+COST = tables.Metric("cost", "mean cost", "%.2f", True)
 
 
 @pytest.mark.parametrize("before, after, verdict", [
@@ -160,11 +163,11 @@ COST = report.Metric("cost", "mean cost", "%.2f", True)
     ([.30, .31], [.30, .31], "within the noise"),
 ])
 def test_verdict(before, after, verdict):
-    assert report.compare(COST, before, after)[0] == verdict
+    assert tables.compare(COST, before, after)[0] == verdict
 
 
 def test_figures_in_words():
-    assert report.compare(COST, [.3, .3], [.2, .4])[1] == (
+    assert tables.compare(COST, [.3, .3], [.2, .4])[1] == (
         "mean cost 0.30 -> 0.30 (1/2)")
 
 
@@ -286,7 +289,7 @@ def test_deployed_net_is_as_right_as_caffe_says(whole_run):
     output = whole_run[0]
     images, labels = read_lmdb(str(output / "data" / "tree_validation"))
     prefix = str(output / "nets" / "tree_native_seed1")
-    p = evaluate.probabilities(prefix + ".prototxt", prefix + "_iter_60.caffemodel", images)
+    p = image_input.outputs(prefix + ".prototxt", prefix + "_iter_60.caffemodel", images)
     with io.open(prefix + ".log") as log:
         said = re.findall(r"Test net output #\d: accuracy = ([\d.]+)", log.read())[-1]
     assert np.mean(p.argmax(axis=1) == labels) == pytest.approx(float(said))
@@ -313,7 +316,7 @@ def test_damaged_data_is_one_line(tmp_path):
 
 
 def test_folder_in_use_is_one_line(tmp_path):
-    with steps.alone_in(steps.Folder(str(tmp_path))):
+    with runs.alone_in(runs.Folder(str(tmp_path))):
         status, _, err = finish(start(tmp_path))
     assert status == 2
     assert "another run is writing into " + str(tmp_path) in err and len(err.splitlines()) == 1

@@ -21,7 +21,7 @@ layer { name: "score" type: "InnerProduct" bottom: "data" top: "score"
 """
 
 
-def caffe_train(folder, loss, labels=None, iterations=20, arguments=()):
+def caffe_train(folder, loss, labels=None, iterations=20, arguments=(), solver=""):
     """Run the real caffe train on a small net that ends in the text of `loss`."""
     import h5py
     rng = np.random.RandomState(0)
@@ -30,7 +30,7 @@ def caffe_train(folder, loss, labels=None, iterations=20, arguments=()):
         file["label"] = np.array(rng.randint(0, 3, 24) if labels is None else labels, np.float32)
     (folder / "list.txt").write_text(u"data.h5\n")
     (folder / "net.prototxt").write_text(u"%s" % (DATA + loss))
-    (folder / "solver.prototxt").write_text(u"%s" % (SOLVER % iterations))
+    (folder / "solver.prototxt").write_text(u"%s" % (SOLVER % iterations + solver))
     environment = dict(os.environ, GLOG_minloglevel="0", OPENBLAS_NUM_THREADS="1")
     return real_nets.run(["caffe", "train", "-solver", "solver.prototxt"] + list(arguments),
                          cwd=str(folder), env=environment)
@@ -46,6 +46,15 @@ def compute_h(param):
 
 BY_FILE = infogain(param={"source": "H.binaryproto"})
 BY_BOTTOM = infogain(bottoms=("score", "label", "H"))
+
+PARTS = ("anchor", "positive", "negative")
+
+
+def triplets(param, select_tops=PARTS, loss_param=None):
+    """Triplets of the scores, taken for embeddings, and their loss."""
+    return (real_nets.python_layer("TripletSelect", ["score", "label"], list(select_tops), param)
+            + real_nets.python_layer("TripletSoftmaxLoss", PARTS, ["loss"], loss_param, "loss_weight: 1"))
+
 
 # what is wrong: the text of the loss, the labels, what is done to H's file, the line to be seen
 FAULTS = {
@@ -77,7 +86,17 @@ FAULTS = {
         real_nets.python_layer("InfogainMatrix", [], ["H"], {"source": "H.binaryproto"}) + BY_BOTTOM, None,
         lambda path: real_nets.cut(path, 20),
         "InfogainMatrix: H.binaryproto: expected 36 bytes from byte 10 on, got 10: the file is cut off"),
+    "unknown key of TripletSelect": (triplets({"strategy": "all", "margin": 1}), None, None,
+                                     'TripletSelect: unknown key "margin" in param_str; the keys are ignore_label, '
+                                     'max_triplets, seed, strategy'),
+    "label of TripletSelect": (triplets({"strategy": "all"}), [0, .5] + [1] * 22, None,
+                               "TripletSelect: bottom[1] (labels) at (1): expected a whole number "
+                               "-16777216..16777216, got 0.5"),
+    "unknown key of TripletSoftmaxLoss": (triplets({"strategy": "all"}, loss_param={"margin": 1}), None, None,
+                                          'TripletSoftmaxLoss: unknown key "margin" in param_str; the keys are form, '
+                                          'norm, normalization'),
 }
+
 
 @pytest.mark.parametrize("fault", sorted(FAULTS))
 def test_our_line_reaches_standard_error(tmp_path, fault):
@@ -90,16 +109,16 @@ def test_our_line_reaches_standard_error(tmp_path, fault):
     assert any(found.startswith(line) for found in err.splitlines()), err[-3000:]
 
 
+def losses_of(err):
+    return [float(line.split("loss = ")[1].split()[0]) for line in err.splitlines() if ", loss = " in line]
+
+
 def test_it_trains(tmp_path):
     write_matrix(str(tmp_path / "H.binaryproto"), np.eye(3) + .1)
     status, _, err = caffe_train(tmp_path, BY_FILE, iterations=200)
     assert status == 0, err[-3000:]
-    losses = [float(line.split("loss = ")[1].split()[0]) for line in err.splitlines() if ", loss = " in line]
+    losses = losses_of(err)
     assert losses[-1] < .8 * losses[0]
-
-
-def printed_losses(err):
-    return [line.split("loss = ")[1].split()[0] for line in err.splitlines() if ", loss = " in line]
 
 
 @pytest.mark.parametrize("loss", ["InfogainLoss", "SoftmaxWithInfogainLoss"])
@@ -111,7 +130,7 @@ def test_it_trains_with_h_from_any_file(tmp_path, monkeypatch, loss):
     write_matrix("H.binaryproto", H)
     status, _, err = caffe_train(tmp_path, loss_fragment(loss, source="H.binaryproto"))
     assert status == 0, err[-3000:]
-    losses = printed_losses(err)
+    losses = losses_of(err)
     assert len(losses) > 15 and len(set(losses)) > 15
     by_bottom = loss_fragment(loss, h_source="any")
     by_bottom = by_bottom[by_bottom.index("layer {", 1):]  # less the layer of H
@@ -120,7 +139,7 @@ def test_it_trains_with_h_from_any_file(tmp_path, monkeypatch, loss):
         weights = ["-weights", name] if name == "H.caffemodel" else []
         status, _, err = caffe_train(tmp_path, h_fragment(name, 3) + by_bottom, arguments=weights)
         assert status == 0, err[-3000:]
-        assert printed_losses(err) == losses, name
+        assert losses_of(err) == losses, name
         if weights:
             os.rename("snap_iter_20.caffemodel", "trained.caffemodel")
             status, _, err = caffe_train(tmp_path, h_fragment(name, 3) + by_bottom,
@@ -129,6 +148,35 @@ def test_it_trains_with_h_from_any_file(tmp_path, monkeypatch, loss):
             for snapshot in ("trained.caffemodel", "snap_iter_10.caffemodel", "snap_iter_20.caffemodel"):
                 blob, = caffe.Net("net.prototxt", snapshot, caffe.TEST).params["H"]
                 assert blob.data.shape == (1, 1, 3, 3) and blob.data.tobytes() == H.tobytes()
+
+
+@pytest.mark.parametrize("strategy", ["all", "hardest", "semi_hard", "random"])
+def test_triplets_train(tmp_path, strategy):
+    """Every batch has another number of triplets, and TEST runs between."""
+    loss = triplets({"strategy": strategy}, PARTS + ("count",))
+    rng = np.random.RandomState(0)
+    labels = rng.randint(0, 3, 24)
+    status, _, err = caffe_train(tmp_path, loss, labels, iterations=100,
+                                 solver=" test_iter: 3 test_interval: 30")
+    assert status == 0, err[-3000:]
+    losses = losses_of(err)
+    assert np.mean(losses[-9:]) < .8 * np.mean(losses[:9])
+    batches = [labels[:8], labels[8:16], labels[16:]]
+    counted = [int(line.split("count = ")[1].split()[0]) for line in err.splitlines() if "Train net output" in line
+               and "count" in line]
+    sizes = [sum((batch == c).sum() * ((batch == c).sum() - 1) * (batch != c).sum() for c in range(3))
+             for batch in batches]
+    assert len(set(sizes)) > 1
+    if strategy == "all":
+        assert counted[:4] == sizes + sizes[:1]
+
+
+def test_batches_without_a_triplet_train_nothing(tmp_path):
+    status, _, err = caffe_train(tmp_path, triplets({"strategy": "hardest"}), [1] * 24)
+    assert status == 0, err[-3000:]
+    assert set(losses_of(err)) == {0}
+    said = [line.split(":")[2].strip() for line in err.splitlines() if line.startswith("TripletSelect: warning: ")]
+    assert said == ["no triplet in 1 of 1 batches", "no triplet in 10 of 10 batches"]
 
 
 def kept_counts(folder, snapshot):

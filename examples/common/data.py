@@ -2,6 +2,7 @@
 from __future__ import division, print_function
 
 import gzip
+import io
 import os
 import shutil
 import struct
@@ -10,6 +11,7 @@ import lmdb
 import numpy as np
 from caffe.proto import caffe_pb2
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 FOLDER = os.environ.get("FASHION_MNIST", "/usr/share/datasets/fashion-mnist")
 N_CLASSES = 10
 
@@ -26,6 +28,12 @@ def load(part):
         raise DataError("%s: the %s images, shape %s, do not fit the %d labels"
                         % (FOLDER, part, images.shape, len(labels)))
     return images, labels
+
+
+def class_names():
+    """The names of the classes, by label."""
+    with io.open(os.path.join(os.path.dirname(HERE), "fashion_mnist", "classes.txt"), encoding="utf-8") as file:
+        return file.read().splitlines()
 
 
 def _read_idx(name):

@@ -1,0 +1,44 @@
+"""How a net of the examples gets its images: from an LMDB to train, and from a caller in use."""
+from __future__ import division, print_function
+
+import caffe
+from caffe import layers as L, params as P, NetSpec
+import numpy as np
+
+SCALE = 1 / 256  # the pixels are 0..255
+SIDE = 28
+DEPLOYED = dict(stage="deploy")
+
+
+def from_lmdb(lmdb, batch, include):
+    """The Data layer, with tops data and label, as a NetParameter. include: when it is in the net."""
+    n = NetSpec()
+    n.data, n.label = L.Data(source=lmdb, backend=P.Data.LMDB, batch_size=batch, ntop=2,
+                             transform_param=dict(scale=SCALE), include=include)
+    return n.to_proto()
+
+
+def from_caller():
+    """The Input layer of stage "deploy", with top data, as a NetParameter."""
+    n = NetSpec()
+    n.data = L.Input(shape=dict(dim=[1, 1, SIDE, SIDE]), include=DEPLOYED)
+    return n.to_proto()
+
+
+def outputs(definition, snapshot, images, at_once=10000):
+    """What the only output of a trained net in stage "deploy" says of images.
+
+    definition, snapshot: paths of a .prototxt and a .caffemodel.
+    images: N x height x width, uint8. at_once: how many the net is given at a time.
+    Returns an array with a row for every image.
+    """
+    net = caffe.Net(definition, caffe.TEST, stages=["deploy"], weights=snapshot)
+    (output,) = net.outputs
+    found = []
+    for start in range(0, len(images), at_once):
+        batch = images[start:start + at_once]
+        net.blobs["data"].reshape(len(batch), 1, *batch.shape[1:])
+        net.blobs["data"].data[:, 0] = batch
+        net.blobs["data"].data[...] *= SCALE
+        found.append(net.forward()[output].copy())
+    return np.concatenate(found)

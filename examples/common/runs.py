@@ -1,0 +1,123 @@
+"""What every example does: a folder of its own, nets trained by `caffe train`, errors in one line."""
+from __future__ import division, print_function
+
+import argparse
+import contextlib
+import fcntl
+import multiprocessing
+import os
+import sys
+
+try:
+    from shlex import quote
+except ImportError:  # Python 2
+    from pipes import quote
+
+from caffe_losses.matrix_files import atomic_write
+from google.protobuf import text_format
+from tqdm import tqdm
+
+import data
+import jobs
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+N_CORES = multiprocessing.cpu_count()
+# Side by side, runs of one thread each are faster than one after the other. The logs have all.
+FOR_CAFFE = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "GLOG_minloglevel": "0"}
+
+
+class Folder(object):
+    """Where everything is written: folder("nets", "a.log") is a path inside."""
+
+    def __init__(self, path):
+        inside = os.path.relpath(path)
+        self.path = path if inside.startswith(os.pardir) else inside
+
+    def __call__(self, *parts):
+        path = os.path.join(self.path, *parts)
+        if not os.path.isdir(os.path.dirname(path)):
+            os.makedirs(os.path.dirname(path))
+        return path
+
+
+class FolderInUse(Exception):
+    """Another run writes into the folder."""
+
+
+@contextlib.contextmanager
+def alone_in(folder):
+    """As long as this lasts, no other run can write into the folder."""
+    with open(folder(".lock"), "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except EnvironmentError:
+            raise FolderInUse("another run is writing into %s; --output sets another folder"
+                              % folder.path)
+        yield
+
+
+def carry_out(run, options):
+    """run(options, folder) for the folder options.output; returns the exit status."""
+    # What is inside the checkout is named from its top, so that the commands printed
+    # and the nets made are the same wherever the checkout is.
+    os.chdir(ROOT)
+    program = os.path.basename(sys.argv[0])
+    try:
+        folder = Folder(options.output)
+        with alone_in(folder):
+            run(options, folder)
+    except KeyboardInterrupt:
+        sys.stderr.write("\n%s: stopped; run it again to start afresh\n" % program)
+        return 130
+    except (data.DataError, jobs.JobFailed, FolderInUse, EnvironmentError) as error:
+        sys.stderr.write("%s: error: %s\n" % (program, error))
+        return 2
+    return 0
+
+
+def add_options(parser, here, seeds):
+    """The options of every example. here: its folder. seeds: the help of --seeds."""
+    parser.add_argument("--seeds", type=_at_least_2, metavar="N", help=seeds)
+    parser.add_argument("--output", metavar="DIR", type=os.path.abspath, default=os.path.join(here, "output"),
+                        help="folder for all that is made (default: output/ beside this script)")
+    parser.add_argument("--gpu", type=int, metavar="N", help="train on GPU N (default: on the CPU)")
+    parser.add_argument("--quick", action="store_true",
+                        help="few images, iterations and seeds: to see that it runs")
+
+
+def _at_least_2(text):
+    """An argparse type: a number of seeds that has a spread."""
+    try:
+        if int(text) >= 2:
+            return int(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError("expected a whole number of at least 2, got %r" % text)
+
+
+def train(runs, gpu=None):
+    """Train every net with `caffe train`, as many at a time as there are cores.
+
+    runs: objects with solver and log, paths.
+    """
+    def command(run):
+        device = [] if gpu is None else ["-gpu", str(gpu)]
+        return ["caffe", "train", "-solver", run.solver] + device
+
+    print("  tools/with_caffe.sh %s\n  and %d more, %d at a time"
+          % (" ".join(map(quote, command(runs[0]))), len(runs) - 1, N_CORES))
+    sys.stdout.flush()
+    with tqdm(total=len(runs), unit="net", disable=None) as bar:  # disabled but on a terminal
+        jobs.run([jobs.Job(command(run), run.log) for run in runs], N_CORES, FOR_CAFFE,
+                 on_end=bar.update)
+
+
+def write_message(path, message):
+    write_text(path, text_format.MessageToString(message))
+
+
+def write_text(path, text):
+    if not isinstance(text, bytes):  # Python 2's json gives bytes
+        text = text.encode("utf-8")
+    with atomic_write(path) as file:
+        file.write(text)

@@ -1,0 +1,82 @@
+"""What the caffe.Layer classes share: errors that can be seen, and checks of blobs.
+
+No caffe is imported here: a layer and its blobs are whatever Caffe hands over.
+"""
+from __future__ import division, print_function
+
+import functools
+import sys
+import traceback
+
+TRAIN = 0  # caffe.TRAIN, as a layer's `phase` has it
+
+
+def reported(method):
+    """Print an error to standard error before it is raised.
+
+    The caffe program ends on a Python exception without saying which.
+    """
+    @functools.wraps(method)
+    def reporting(self, *args):
+        try:
+            return method(self, *args)
+        except Exception as error:
+            named = _name_layer(error, type(self).__name__)
+            sys.stderr.write("%s\n%s" % (named, traceback.format_exc()))
+            sys.stderr.flush()
+            raise named
+    return reporting
+
+
+def _name_layer(error, layer):
+    """An exception of the same kind (RuntimeError for those not ours), led by the layer's class."""
+    kind = next((kind for kind in (ValueError, IOError) if isinstance(error, kind)), None)
+    if kind is None:
+        return RuntimeError("%s: %s: %s" % (layer, type(error).__name__, error))
+    return kind("%s: %s" % (layer, error))
+
+
+def warn(layer, text):
+    sys.stderr.write("%s: warning: %s\n" % (type(layer).__name__, text))
+    sys.stderr.flush()
+
+
+def warn_untrained(layer, top):
+    """Say once, at the first forward in TRAIN, that a loss without a loss_weight trains nothing."""
+    if in_training(layer) and not top[0].diff:
+        warn(layer, "expected a loss_weight, got none (or 0): Caffe does not train on this loss; give its "
+             "layer loss_weight: 1" + (" loss_weight: 0" if len(top) == 2 else ""))
+
+
+def in_training(layer):
+    return getattr(layer, "phase", TRAIN) == TRAIN
+
+
+def check_blobs(bottom, top, n_bottoms, n_tops):
+    """n_bottoms and n_tops: the numbers of blobs that are right, as tuples."""
+    for what, blobs, allowed in (("bottoms", bottom, n_bottoms), ("tops", top, n_tops)):
+        if len(blobs) not in allowed:
+            raise ValueError("expected %s %s, got %d"
+                             % (" or ".join(map(str, allowed)), what, len(blobs)))
+
+
+def refuse_gradient(propagate_down, names, first=1):
+    """Raise if a gradient is asked for with respect to a bottom from `first` on."""
+    for i in range(first, len(propagate_down)):
+        if propagate_down[i]:
+            raise ValueError(
+                "%s: expected no gradient to be asked for, as there is none; remove force_backward, and give "
+                "layers with blobs before it (a running ComputeH) param { lr_mult: 0 decay_mult: 0 }" % names[i])
+
+
+def declared_shape(blob):
+    """The shape of any blob; of one that holds something array_shape takes a tenth of the time."""
+    return tuple(blob.shape)
+
+
+def array_shape(blob):
+    return blob.data.shape
+
+
+def shape_text(shape):
+    return " x ".join(map(str, shape)) or "scalar"
