@@ -97,6 +97,40 @@ def test_several_weighted_losses(tmp_path, monkeypatch):
         np.testing.assert_allclose(net.blobs[score].diff, weight * gradient, atol=1e-6)
 
 
+E = real_nets.random_scores((12, 3), 5, 1)
+
+
+def triplet_loss_of(fragment, **shapes):
+    net = real_nets.net(real_nets.input_layer(**{name: array.shape for name, array in shapes.items()}) + fragment)
+    for name, array in shapes.items():
+        net.blobs[name].data[...] = array
+    net.forward()
+    return float(net.blobs["loss"].data), net
+
+
+@pytest.mark.parametrize("form, each", [("mse", lambda a, b: (1 / (1 + np.exp(b - a))) ** 2),
+                                        ("log", lambda a, b: np.log(1 + np.exp(a - b)))])
+@pytest.mark.parametrize("native", [[], ["--native"]])
+def test_triplets(form, each, native):
+    a, p, n = [real_nets.random_scores((4, 3), seed, 1) for seed in range(3)]
+    status, fragment, err = make_net("--loss", "TripletSoftmaxLoss", "--anchor", "a", "--positive", "p", "--negative", "n",
+                                     "--form", form, *native)
+    assert status == 0 and not err and ("Python" in fragment) == (not native), err
+    expected = np.mean([each(np.linalg.norm(x - y), np.linalg.norm(x - z)) for x, y, z in zip(a, p, n)])
+    assert triplet_loss_of(fragment, a=a, p=p, n=n)[0] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("native", [[], ["--native"]])
+def test_triplets_that_are_chosen(native):
+    status, fragment, err = make_net("--loss", "TripletSoftmaxLoss", "--embedding", "fc7", "--select", "all", *native)
+    assert status == 0 and not err, err
+    loss, net = triplet_loss_of(fragment, fc7=E, label=LABELS)
+    each = [1 / (1 + np.exp(np.linalg.norm(E[i] - E[k]) - np.linalg.norm(E[i] - E[j]))) ** 2
+            for i in range(12) for j in range(12) for k in range(12)
+            if i != j and LABELS[i] == LABELS[j] and LABELS[i] != LABELS[k]]
+    assert loss == pytest.approx(np.mean(each), rel=1e-5) and net.blobs["anchor"].num == len(each)
+
+
 def test_without_h():
     value, gradient = loss_of(make_net("--loss", "SoftmaxWithLoss")[1])
     expected, expected_gradient = loops.batch(loops.softmax_with_infogain, X, LABELS, np.eye(5))
@@ -173,6 +207,12 @@ def test_names(tmp_path, monkeypatch):
     (["--loss", "SoftmaxWithLoss", "--score", "a", "--score", "a"], "expected different names for the blobs"),
     (["--loss", "ExpectedCostLoss", "--compute-h", "3"], "expected costs from a file with ExpectedCostLoss, got ComputeH"),
     (["--loss", "ExpectedCostLoss", "--h-file", "D.npy"], "D: expected costs that the loss reads, or a file for a data layer"),
+    (["--loss", "TripletSoftmaxLoss"], "expected --embedding with --select, or --anchor, --positive and --negative"),
+    (["--loss", "TripletSoftmaxLoss", "--embedding", "e"], "expected --embedding with --select"),
+    (["--loss", "TripletSoftmaxLoss", "--embedding", "e", "--select", "all", "--seed", "1"], "expected with --select .--seed: random"),
+    (["--loss", "TripletSoftmaxLoss", "--embedding", "e", "--select", "all", "--source", "H.npy"], "--source: expected with another loss"),
+    (["--loss", "TripletSoftmaxLoss", "--embedding", "label", "--select", "all"], "expected different names for the blobs"),
+    (["--loss", "InfogainLoss", "--anchor", "a"], "--anchor: expected with --loss TripletSoftmaxLoss only"),
     (["--loss", "ExpectedCostLoss"], "H: expected one way to get D with ExpectedCostLoss, got 0"),
     (["--loss", "SoftmaxWithLoss", "--ignore-label", "99999999999"], "--ignore-label: expected a 32-bit number"),
     (["--loss", "InfogainLoss", "--compute-h", "3", "--power", "-1"], "--power: expected a number of at least 0"),
