@@ -73,10 +73,12 @@ def test_the_layers_that_are_shown_run(checkout, monkeypatch):
 
 
 def test_the_make_commands_are_what_the_tests_run():
-    assert sorted(MAKE) == ["make test", "make train"]
-    status, out, _ = real_nets.run(["make", "-n", "train", "test"], cwd=real_nets.CHECKOUT)
+    assert sorted(MAKE) == ["make test", "make train", "make triplets"]
+    status, out, _ = real_nets.run(["make", "-n", "train", "test", "triplets"], cwd=real_nets.CHECKOUT)
     assert status == 0
-    assert "tools/with_caffe.sh examples/fashion_mnist/train.py" in out and "-m pytest" in out
+    for example in ("fashion_mnist", "triplets"):
+        assert "tools/with_caffe.sh examples/%s/train.py" % example in out
+    assert "-m pytest" in out
 
 
 def test_the_docker_commands_name_what_there_is():
@@ -128,6 +130,14 @@ def test_figures_in_the_text_are_those_of_the_example():
     assert len(figures) > 30
     for figure in figures:
         assert figure in results, figure
+
+
+def test_figures_of_the_triplets_are_those_of_their_example():
+    results = read("examples", "triplets", "RESULTS.md")
+    figures = re.findall(r"\b0\.\d{4}\b", README[README.index("## Triplets"):README.index("## Elsewhere")])
+    assert len(figures) == 8
+    for figure in figures:
+        assert "| %s" % figure in results, figure
 
 
 def test_results_are_what_the_report_makes_of_the_figures(monkeypatch):
