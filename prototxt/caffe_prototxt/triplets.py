@@ -11,8 +11,8 @@
 
 Which of the two to take: python=True, caffe_losses's layers, where the net runs on
 the CPU. They are exact at any distance, check their numbers, and allocate up to 1 MB
-where the composition keeps 6.5 blobs of the anchor's size; a step takes 0.1 ms more
-than the composition's for 64 triplets, and less from about 1,000 on (1.3 to 1.7
+where the composition keeps 6.5 blobs of the anchor's size; a step takes under 0.1 ms more
+than the composition's for 64 triplets, and less from about 1,000 on (1.2 to 1.7
 times as fast). python=False, the composition, where the net runs on a GPU, which
 Python layers leave, and where Python layers are not to be had (caffe train on
 several GPUs). tests/bench/bench_triplets.py measures both.

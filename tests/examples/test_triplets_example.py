@@ -50,6 +50,14 @@ def test_neighbours_are_those_of_the_loop(k, n_threads):
     assert found.tolist() == [decide_slowly(train, labels, row, k) for row in test]
 
 
+@pytest.mark.parametrize("n", [5, 6, 48, 49, 50, 1000])
+@pytest.mark.parametrize("k", [1, 5])
+def test_the_smallest_are_all_found(n, k):
+    values = np.random.RandomState(n).rand(40, n)
+    found = np.sort(neighbours._smallest(values, k), axis=1)
+    np.testing.assert_array_equal(found, np.sort(np.argsort(values, axis=1)[:, :k], axis=1))
+
+
 def test_centroids():
     train, labels = clusters(60)
     test, _ = clusters(20, seed=1)
