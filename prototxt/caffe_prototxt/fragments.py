@@ -166,13 +166,13 @@ def loss_fragment(loss, score="score", label="label", name="loss", h_name="H", h
         H = net[h_name] if compute is not None or h_source is not None else None
         net[name] = infogain_loss(net[score], net[label], H=H, python=loss == "SoftmaxWithInfogainLoss",
                                   **options)
-    return _text_without(net.to_proto(), (score, label))
+    return _text_without_inputs(net.to_proto())
 
 
-def _text_without(net, names):
+def _text_without_inputs(net):
     """The text of a NetParameter, less the layers that stood in for what comes before."""
     kept = caffe_pb2.NetParameter()
-    kept.layer.extend(layer for layer in net.layer if layer.name not in names)
+    kept.layer.extend(layer for layer in net.layer if layer.type != "Input")
     return text_format.MessageToString(kept)
 
 
