@@ -74,11 +74,12 @@ def main():
     names = None if args.names is None else command.read_names(args.names)
     D, names = _distances(args, names)
     gain = _gain(args, D, names)
-    w = _weights(args, gain, names)
+    loss_options = []  # of the loss that is to stand in the place of the net's
+    w = _weights(args, gain, names, loss_options)
     H = gain if w is None else gains.weighted_gain(w, gain)
     _check_result(H, args, names)
     matrix_files.write_files(_writers(args, D, H, names))
-    _report(args, H, names)
+    _report(args, H, names, loss_options)
 
 
 def _parser():
@@ -162,6 +163,9 @@ def _check_together(parser, args):
     outputs = [path for path in (args.output, args.distances_out, args.plot) if path is not None]
     if "" in outputs or len(set(map(os.path.realpath, outputs))) < len(outputs):
         parser.error("expected a file of its own for each output, got %s" % ", ".join(map(repr, outputs)))
+    for path in (args.output, args.distances_out):  # counting may take a while
+        if path is not None:
+            matrix_files.check_path(path)
     if args.n_classes is not None and args.n_classes < 1:
         parser.error("--n-classes: expected at least 1, got %d" % args.n_classes)
 
@@ -216,20 +220,20 @@ def _n_classes(args, names):
     return n_classes
 
 
-def _weights(args, gain, names):
+def _weights(args, gain, names, loss_options):
     """One weight per class, or None."""
     if args.class_weights is not None:
         return weights.check_weights(args.class_weights)
     counts, present = args.counts, None
     if args.labels is not None or args.net is not None:
-        counts, present = _count(args, gain, names)
+        counts, present = _count(args, gain, names, loss_options)
     return None if counts is None else weights.class_weights(
         counts, args.weights or "balanced", args.beta, 1.0 if args.power is None else args.power,
         args.scale or "sample", present=present)
 
 
-def _count(args, gain, names):
-    """(counts, present) of the classes in the data."""
+def _count(args, gain, names, loss_options):
+    """(counts, present) of the classes in the data; adds to loss_options what a loss on these labels needs."""
     from caffe_prototxt.labels import count_source, per_class
     n_classes = _n_classes(args, names) or (None if gain is None else len(gain))
     ignore_label = args.ignore_label
@@ -241,9 +245,11 @@ def _count(args, gain, names):
         if None not in (n_classes, data.n_classes) and n_classes != data.n_classes:
             raise ValueError("%s: expected scores of %d classes, as elsewhere, got %d" % (args.net, n_classes, data.n_classes))
         n_classes = n_classes or data.n_classes
+        loss_options += ["--label", data.label_blob] * (data.label_blob != "label")
         ignore_label = data.ignore_label if ignore_label is None else ignore_label
         found = count_source(data.source, data.dataset, data.pixels, data.root_folder)
         _say(args, "%s: labels from %s, of layer %s" % (args.net, data.source, data.layer))
+    loss_options += [] if ignore_label is None else ["--ignore-label=%d" % ignore_label]
     counts, present = per_class(found, n_classes, ignore_label)
     if len(counts) > MAX_CLASSES:
         raise ValueError("%s: expected labels below %d, the most classes a .binaryproto can hold, got %d"
@@ -280,7 +286,7 @@ def _writers(args, D, H, names):
     return writers
 
 
-def _report(args, H, names):
+def _report(args, H, names, loss_options):
     H = np.asarray(H, np.float32)
     figures, warnings = summary.summarise(H), summary.warnings_about(H)
     layer = _layer(args.output, len(H))
@@ -302,9 +308,10 @@ def _report(args, H, names):
         print("without caffe train -weights %s this H is 0, and so is the loss" % quote(args.output))
     # Caffe's own loss itself reads nothing but a .binaryproto
     native = layer is not None or args.output.lower().endswith(".binaryproto")
-    print("next: %s --loss %s --%s %s" % (
+    print("next: %s --loss %s --%s %s%s" % (
         os.path.join(os.path.dirname(sys.argv[0]), "make_net.py"), "InfogainLoss" if native else "SoftmaxWithInfogainLoss",
-        "source" if layer is None else "h-file", quote(args.output)))
+        "source" if layer is None else "h-file", quote(args.output),
+        "".join(" " + quote(option) for option in loss_options)))
 
 
 def _layer(path, n_classes):

@@ -5,6 +5,9 @@ import numpy as np
 
 from caffe_losses.weights import position
 
+# What is left of a 0 in distances that were computed, of the largest of them: 1 - e . e of float32
+ROUNDING = 1e-6
+
 
 def check_gain(H, name="H"):
     """H as a square float array, if it can serve as a gain matrix.
@@ -31,19 +34,20 @@ def negative_entries(H):
 
 
 def looks_like_cost(H):
-    """Whether a matrix given as a gain looks like distances: 0 on the diagonal, more elsewhere."""
+    """Whether a matrix given as a gain looks like distances: 0 on the diagonal but for rounding, more elsewhere."""
     H = np.asarray(H)
-    return not H.diagonal().any() and bool((H > 0).any())
+    return bool((np.abs(H.diagonal()) <= ROUNDING * H.max()).all() and (H > 0).any())
 
 
 def check_cost(D, name="D"):
     """D as a square float array, if it can serve as a cost (distance) matrix.
 
-    D: C x C, finite, not negative, 0 on the diagonal, positive somewhere.
+    D: C x C, finite, not negative, 0 on the diagonal, positive somewhere. What
+    rounding left of a 0 (up to 1e-6 of the largest entry, of either sign) is made 0.
     Raises ValueError, naming the first bad entry; a gain matrix given by mistake
     is called by its name.
     """
-    D = check_square(D, name)
+    D = _without_rounding(check_square(D, name))
     if (D < 0).any():
         raise ValueError("%s at %s: expected a cost of at least 0, got %g"
                          % ((name,) + _first(D, D < 0)))
@@ -53,6 +57,15 @@ def check_cost(D, name="D"):
                          "gain matrix is taken as it is, without conversion)" % (name, c, c, D[c, c]))
     if not D.any():
         raise ValueError("%s: expected at least one positive cost, got none" % name)
+    return D
+
+
+def _without_rounding(D):
+    diagonal, noise = D.diagonal(), ROUNDING * D.max()
+    if not (D.min() < 0 or diagonal.any()) or D.min() < -noise or (np.abs(diagonal) > noise).any():
+        return D
+    D = np.maximum(D, 0)
+    np.fill_diagonal(D, 0)
     return D
 
 

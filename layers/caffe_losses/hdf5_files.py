@@ -7,6 +7,7 @@ from __future__ import division, print_function
 import io
 import json
 import os
+import re
 
 import numpy as np
 
@@ -31,8 +32,16 @@ def write_hdf5(file, matrix):
             for block in float32_blocks(matrix, _AT_ONCE):
                 dataset[0, 0, first:first + len(block)] = block
                 first += len(block)
-    except RuntimeError as error:  # a full disk
-        raise IOError(" ".join(str(error).split()))
+    except (RuntimeError, EnvironmentError) as error:  # a full disk
+        raise _in_words(error)
+
+
+def _in_words(error):
+    """An error of HDF5's as the system says it; HDF5 lists all it knows, on several lines."""
+    number = re.search(r"errno = ([0-9]+)", str(error))
+    if number:
+        return IOError(int(number.group(1)), os.strerror(int(number.group(1))))
+    return IOError(" ".join(str(error).split()))
 
 
 def read_hdf5(path):

@@ -47,6 +47,12 @@ def is_for_a_layer(path):
     return _ending(path) in (".h5", ".hdf5", ".lmdb", "_lmdb", ".caffemodel")
 
 
+def check_path(path):
+    """Raise ValueError if no matrix can be written to a file of that name."""
+    if _format(path) is _HDF5 and path.split() != [path]:
+        raise ValueError("%s: expected a name without spaces, as HDF5Data's list of files has none" % path)
+
+
 def read_matrix(path):
     """The matrix in a file.
 
@@ -82,8 +88,7 @@ def matrix_writer(path, matrix):
     matrix = np.asarray(matrix)
     if matrix.ndim != 2 or not matrix.size or matrix.dtype.kind not in "fiub":
         raise ValueError("%s: expected a matrix of numbers, got shape %s of %s" % (path, matrix.shape, matrix.dtype))
-    if file_format is _HDF5 and path.split() != [path]:
-        raise ValueError("%s: expected a name without spaces, as HDF5Data's list of files has none" % path)
+    check_path(path)
     if file_format.check:
         with _named(path):
             file_format.check(matrix.shape)

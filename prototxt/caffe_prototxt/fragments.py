@@ -186,7 +186,7 @@ def loss_fragment(loss, score="score", label="label", name="loss", h_name="H", h
             net[own + "_prob"] = L.Softmax(net[blob], exclude=EXCLUDE, **_softmax_axis(options.get("axis")))
             blob = own + "_prob"
         net[own] = _loss(kind, net[blob], net[label], matrix, dict(options, loss_weight=weight))
-    return _text_without(net.to_proto(), list(scores) + [label])
+    return _text_without_inputs(net.to_proto())
 
 
 def _check_one_matrix(kind, *sources):
@@ -212,10 +212,10 @@ def _softmax_axis(axis):
     return {} if axis is None else {"softmax_param": {"axis": axis}}
 
 
-def _text_without(net, names):
+def _text_without_inputs(net):
     """The text of a NetParameter, less the layers that stood in for what comes before."""
     kept = caffe_pb2.NetParameter()
-    kept.layer.extend(layer for layer in net.layer if layer.name not in names)
+    kept.layer.extend(layer for layer in net.layer if layer.type != "Input")
     return text_format.MessageToString(kept)
 
 

@@ -219,7 +219,7 @@ def _counting(source, dataset, pixels, root_folder, tally):
         raise ValueError("expected an LMDB, a LevelDB, HDF5, text or .npy, got something else%s"
                          % (" (give the folder it is in)" * (os.path.basename(source) == "data.mdb")))
     first = next((line for _, lines in _line_blocks(source) for line in lines if line.strip()), b"").strip()
-    if _is_hdf5(first):
+    if _is_hdf5(first.rsplit(None, 1)[-1] if first else first):
         return _count_hdf5_list(source, dataset, pixels, tally)
     if pixels:
         return _count_images(_listed_images(source, root_folder), tally)
@@ -328,10 +328,9 @@ def _listed_images(source, root_folder):
 def _count_hdf5_list(source, dataset, pixels, tally):
     for before, lines in _line_blocks(source):
         for number, line in enumerate(lines, before + 1):
-            name = _text(line.strip())
-            if name:
+            for name in map(_text, line.split()):
                 try:
-                    # As Caffe does: the names in the list are relative to the working folder.
+                    # As Caffe does: the names are words, relative to the working folder.
                     for _ in _count_hdf5(name, dataset, pixels, tally, name + ": "):
                         yield
                 except (IOError, OSError) as error:

@@ -3,8 +3,6 @@ from __future__ import division, print_function
 
 import contextlib
 import os
-import shutil
-import tempfile
 
 import numpy as np
 

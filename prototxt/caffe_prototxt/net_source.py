@@ -47,7 +47,7 @@ def net_source(path, label=None, stages=(), level=0):
     try:
         layers = _training_layers(_read_net(path), stages, level)
         losses = _losses(layers, label)
-        blob, = {loss.bottom[1] for _, loss in losses}
+        blob, = {_str(loss.bottom[1]) for _, loss in losses}
         maker = _maker(layers, losses[0][0], blob, SAME_LABELS)
         found = _source(blob, maker)
         ignored = {_ignore_label(loss) for _, loss in losses}
@@ -90,7 +90,7 @@ def _training_layers(net, stages, level):
     kept = []
     for layer in list(net.layer) or list(net.layers):
         if layer.include and layer.exclude:
-            raise ValueError("layer %s: expected rules of one kind, got include and exclude" % layer.name)
+            raise ValueError("layer %s: expected rules of one kind, got include and exclude" % _str(layer.name))
         if keeps(state, *([rule_of_message(rule) for rule in rules] for rules in (layer.include, layer.exclude))):
             kept.append(layer)
     return kept
@@ -100,7 +100,7 @@ def _type(layer):
     """The type of a layer, of one of the old syntax too; of a Python layer of ours its class."""
     if not isinstance(layer.type, int):
         ours = layer.type == "Python" and layer.python_param.module == "caffe_losses"
-        return layer.python_param.layer if ours else layer.type
+        return _str(layer.python_param.layer if ours else layer.type)
     return present_type(caffe_pb2.V1LayerParameter.LayerType.Name(layer.type))
 
 
@@ -112,18 +112,18 @@ def _losses(layers, label):
         losses = [(i, layer) for i, layer in candidates
                   if any(layer.loss_weight) or "Loss" in _type(layer) and _type(layer) not in OTHER_LOSSES]
     if label is not None:
-        losses = [(i, layer) for i, layer in candidates if layer.bottom[1] == label and (i, layer) in losses]
+        losses = [(i, layer) for i, layer in candidates if _str(layer.bottom[1]) == label and (i, layer) in losses]
     if not losses:
         raise ValueError("expected a loss that takes labels%s, got none among the layers of phase TRAIN"
                          % ("" if label is None else " from the blob %s" % label))
     if len({layer.bottom[1] for _, layer in losses}) > 1:
-        raise ValueError("expected one blob of labels, got %s (label: which one)" % _listed(losses))
+        raise ValueError("expected one blob of labels, got %s (--label-blob NAME: which one)" % _listed(losses))
     return losses
 
 
 def _listed(losses):
     return ", ".join("%s (%s) of loss %s%s" % (
-        layer.bottom[1], _type(layer), layer.name,
+        _str(layer.bottom[1]), _type(layer), _str(layer.name),
         "" if _ignore_label(layer) is None else ", ignoring %d" % _ignore_label(layer)) for _, layer in losses)
 
 
@@ -131,9 +131,9 @@ def _maker(layers, before, blob, through):
     """The layer that makes a blob, before the layer of an index; looks through layers of some types."""
     for i in reversed(range(before)):
         layer = layers[i]
-        if blob in layer.top:
+        if blob in [_str(top) for top in layer.top]:
             if _type(layer) in through and layer.bottom:
-                return _maker(layers, i, layer.bottom[0], through)
+                return _maker(layers, i, _str(layer.bottom[0]), through)
             return _Made(layer, i, blob)
     raise ValueError("expected a data layer that makes the blob %s, got none of phase TRAIN (--labels SOURCE counts "
                      "labels without a net)" % blob)
@@ -141,27 +141,27 @@ def _maker(layers, before, blob, through):
 
 class _Made(object):
     def __init__(self, layer, index, blob):
-        self.layer, self.index, self.blob, self.name = layer, index, blob, layer.name
+        self.layer, self.index, self.blob, self.name = layer, index, blob, _str(layer.name)
 
 
 def _source(label, maker):
     layer, kind = maker.layer, _type(maker.layer)
     if kind not in SOURCES:
         raise ValueError("expected labels from a Data, ImageData or HDF5Data layer, got %s from layer %s of type %s "
-                         "(--labels SOURCE counts labels without a net)" % (label, layer.name, kind))
+                         "(--labels SOURCE counts labels without a net)" % (label, maker.name, kind))
     param = getattr(layer, SOURCES[kind])
-    if not os.path.exists(param.source):
-        raise IOError("layer %s: its source %r is not there (a path is relative to where caffe runs)"
-                      % (layer.name, _str(param.source)))
+    if not os.path.exists(_str(param.source)):
+        raise IOError("layer %s: its source '%s' is not there (a path is relative to where caffe runs)"
+                      % (maker.name, _str(param.source)))
     found = {"type": kind, "source": _str(param.source), "backend": None, "dataset": "label", "root_folder": "",
-             "pixels": maker.blob == layer.top[0]}
+             "pixels": maker.blob == _str(layer.top[0])}
     if kind == "Data":
         found["backend"] = caffe_pb2.DataParameter.DB.Name(param.backend)
     elif kind == "ImageData":
         found["root_folder"] = _str(param.root_folder)
     else:
         from caffe_prototxt.labels import is_of_pixels
-        found.update(dataset=_str(maker.blob), pixels=is_of_pixels(_str(param.source), _str(maker.blob)))
+        found.update(dataset=maker.blob, pixels=is_of_pixels(found["source"], maker.blob))
     return found
 
 
@@ -191,7 +191,7 @@ def _param_str(layer):
 
 def _n_classes(layers, before, loss):
     try:
-        maker = _maker(layers, before, loss.bottom[0], SAME_CLASSES)
+        maker = _maker(layers, before, _str(loss.bottom[0]), SAME_CLASSES)
     except ValueError:
         return None
     kind = _type(maker.layer)

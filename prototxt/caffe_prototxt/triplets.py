@@ -22,7 +22,7 @@ from __future__ import division, print_function
 import caffe
 from caffe import layers as L, params as P
 
-from caffe_prototxt.fragments import EXCLUDE, MODULE, _given, _param_str, _text_without
+from caffe_prototxt.fragments import EXCLUDE, MODULE, _given, _param_str, _text_without_inputs
 
 NORMS = ("l2", "squared_l2")
 FORMS = ("mse", "log")
@@ -132,7 +132,7 @@ def triplet_fragment(parts=PARTS, name="loss", embedding=None, label=None, selec
             net[part] = top
     net[name] = triplet_softmax_loss(*[net[part] for part in parts], **options)
     known = set(given) | set(parts) | {name, name + "_triplets"}
-    return _text_without(_prefixed(net.to_proto(), name, known), given)
+    return _text_without_inputs(_prefixed(net.to_proto(), name, known))
 
 
 def _prefixed(net, prefix, known):

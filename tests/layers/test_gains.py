@@ -93,3 +93,26 @@ def test_weighted_gain():
     np.testing.assert_array_equal(gains.weighted_gain([2, 3], [[1, 10], [10, 1]]), [[2, 20], [30, 3]])
     with pytest.raises(ValueError, match="expected 3 x 3, as there are 3 weights, got 2 x 2"):
         gains.weighted_gain([1, 2, 3], np.eye(2))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_distances_whose_zeros_are_rounded(dtype):
+    E = np.random.RandomState(0).randn(40, 30).astype(dtype)
+    E[1] = E[0]
+    E /= np.sqrt((E ** 2).sum(axis=1, keepdims=True))
+    rounded = 1 - E.dot(E.T)
+    assert rounded.diagonal().any() and (rounded < 0).any()
+    exact = np.maximum(rounded, 0)
+    np.fill_diagonal(exact, 0)
+    np.testing.assert_array_equal(gains.check_cost(rounded), exact)
+    with pytest.raises(ValueError, match="expected a gain, got what looks like distances"):
+        gains.check_gain(rounded)
+    gains.check_gain(np.eye(2) * 1e-5 + 1)  # small, but more than rounding leaves
+
+
+def test_what_is_more_than_rounding():
+    for at, message in (((0, 0), "expected a cost matrix"), ((0, 1), "expected a cost of at least 0, got -1e-05")):
+        bad = D.astype(np.float64)
+        bad[at] = -1e-5 if at[1] else 1e-5
+        with pytest.raises(ValueError, match=message):
+            gains.check_cost(bad)

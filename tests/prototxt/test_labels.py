@@ -40,12 +40,12 @@ def datums(labels):
     return [sources.datum(int(label), (3, 20, 20)) for label in labels]
 
 
-def hdf5_list(shape):
+def hdf5_list(shape, lines=("a.h5", "", "more/b")):
     sources.write_hdf5("a.h5", LABELS[:200].reshape((200,) + shape).astype(np.float32))
     sources.write_hdf5("b.hdf5", LABELS[200:].reshape((300,) + shape), compression="gzip", chunks=(7,) + shape)
     os.mkdir("more")
     os.rename("b.hdf5", os.path.join("more", "b"))
-    return sources.write_text("list", ["a.h5", "", "more/b"])
+    return sources.write_text("list", lines)
 
 
 WRITERS = {
@@ -57,6 +57,7 @@ WRITERS = {
     "hdf5 N x 1 x 1 x 1": lambda: sources.write_hdf5("labels.h5", LABELS.reshape(-1, 1, 1, 1).astype(np.float64)),
     "hdf5 list": lambda: hdf5_list(()),
     "hdf5 list, N x 1": lambda: hdf5_list((1,)),
+    "hdf5 list, in one line": lambda: hdf5_list((), ["more/b a.h5"]),
     "image list": lambda: sources.write_text("train.txt", ["a folder/%d.png %d" % pair for pair in enumerate(LABELS)]),
     "lines": lambda: sources.write_text("labels", LABELS),
     "lines of floats": lambda: sources.write_text("labels.csv", ["%.18e" % label for label in LABELS]),
@@ -306,6 +307,7 @@ HOSTILE = {
     "text in HDF5": (lambda: sources.write_hdf5("labels.h5", np.array([b"a"])), {}, "expected numbers as labels, got .S1"),
     "not HDF5": (lambda: broken("labels.h5", b"1\n2\n"), {}, "labels.h5: "),
     "cut HDF5": (lambda: cut(sources.write_hdf5("labels.h5", LABELS), 3000), {}, "labels.h5: "),
+    "HDF5 list of words, as Caffe reads it": (lambda: broken("list.txt", b"a b.h5\n"), {}, "line 1: a: cannot be read: no such"),
     "HDF5 list": (lambda: broken("list.txt", b"\nmissing.h5\n"), {}, "line 2: missing.h5: cannot be read: no such file"),
     "text npy": (lambda: np.save("labels.npy", np.array(["a"])) or "labels.npy", {}, "expected numbers as labels, got .?[US]1"),
     "object npy": (lambda: np.save("labels.npy", np.array([None]), allow_pickle=True) or "labels.npy", {}, "labels.npy: "),

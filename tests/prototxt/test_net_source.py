@@ -136,12 +136,29 @@ def test_layers_are_kept_as_caffe_keeps_them(here, stages, level):
             assert not kept and "expected a data layer that makes the blob label, got none" in str(error), rule
 
 
+def test_names_that_are_not_ascii(here):
+    label, layer, folder = [str(text if str is not bytes else text.encode("utf-8"))
+                            for text in (u"l\u00e4bel", u"tr\u00e4in", u"tr\u00e4in_lmdb")]
+    os.rename("train_lmdb", folder)
+    text = replaced(DATA + SCORE + LOSS, ('"label"', '"%s"' % label), ('"train"', '"%s"' % layer), ('"train_lmdb"', '"%s"' % folder))
+    for chosen in (None, label):
+        source = found(text, label=chosen)
+        assert (source.source, source.layer, source.label_blob) == (folder, layer, label)
+        assert "%s %s" % (source.source, source.layer) == "%s %s" % (folder, layer)  # bytes and unicode do not mix
+    other = replaced(LOSS, ('"label"', '"%s"' % label), ('name: "loss"', 'name: "loss2"'), ('"%s"' % label, '"data"'))
+    os.rmdir("test_lmdb")
+    for broken in (text + other, replaced(text, ("Data", "Input")), replaced(text, (folder, folder + "x"))):
+        with pytest.raises((IOError, ValueError)) as error:
+            found(broken)
+        assert label in str(error.value) or layer in str(error.value)
+
+
 def test_several_losses(here):
     two = LOSS + replaced(LOSS, ('name: "loss"', 'name: "loss2"'))
     assert found(DATA + SCORE + two).label_blob == "label"
     other = LOSS + replaced(LOSS, ('name: "loss"', 'name: "loss2"'), ('bottom: "label"', 'bottom: "coarse"'))
     with pytest.raises(ValueError, match=r"expected one blob of labels, got label \(SoftmaxWithLoss\) of loss loss, "
-                       r"coarse \(SoftmaxWithLoss\) of loss loss2 \(label: which one\)"):
+                       r"coarse \(SoftmaxWithLoss\) of loss loss2 \(--label-blob NAME: which one\)"):
         found(DATA + SCORE + other)
     assert found(DATA + SCORE + other, label="label").layer == "train"
     differing = LOSS + replaced(LOSS, ('top: "loss"', 'top: "l2" loss_param { ignore_label: 9 }'))

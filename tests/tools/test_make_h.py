@@ -345,6 +345,27 @@ def test_net(folder):
     assert status == 2 and err == "make_h.py: error: wide.prototxt: expected scores of 3 classes, as elsewhere, got 5\n"
 
 
+def test_what_is_said_next_fits_the_labels(folder):
+    pytest.importorskip("caffe")
+    import user_files
+    write_labels(folder, "lmdb")
+    text = user_files.net().replace("train_lmdb", "lmdb").replace('"label"', '"target"')
+    loss = 'top: "loss"'
+    assert text.count(loss) == 1
+    with open(os.path.join(folder, "net.prototxt"), "w") as file:
+        file.write(text.replace(loss, loss + " loss_param { ignore_label: 0 }"))
+    out = make_h(folder, "--net", "net.prototxt", "-o", "H.binaryproto")
+    assert out.endswith("make_net.py --loss InfogainLoss --source H.binaryproto --label target --ignore-label=0\n")
+    out = make_h(folder, "--labels", "lmdb", "--ignore-label", "-1", "-o", "H.binaryproto")
+    assert out.endswith(" --source H.binaryproto --ignore-label=-1\n")
+
+
+def test_a_bad_output_is_told_before_anything_is_counted(folder):
+    for name, expected in (("H.png", "a file that ends in .binaryproto"), ("a b.h5", "a name without spaces")):
+        status, out, err = real_nets.tool("make_h.py", "--labels", "none", "-o", name, cwd=folder)
+        assert status == 2 and not out and err.startswith("make_h.py: error: %s: expected %s" % (name, expected))
+
+
 def test_pixels(folder):
     pytest.importorskip("caffe")
     image = np.array([[0, 0, 0, 1], [0, 0, 1, 255]], np.uint8)

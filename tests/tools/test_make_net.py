@@ -187,6 +187,15 @@ def test_names(tmp_path, monkeypatch):
     assert os.listdir(".") == ["out.prototxt"]
 
 
+def test_names_that_are_not_ascii():
+    label = u"l\u00e4bel" if str is not bytes else u"l\u00e4bel".encode("utf-8")
+    status, out, err = make_net("--loss", "InfogainLoss", "--source", "H.binaryproto", "--label", label)
+    assert status == 0 and out.count("layer {") == 1 and "Warning" not in err
+    from google.protobuf import text_format
+    net = text_format.Merge(out, caffe.proto.caffe_pb2.NetParameter())
+    assert list(net.layer[0].bottom) == ["score", u"l\u00e4bel"]
+
+
 @pytest.mark.parametrize("arguments, message", [
     ([], "--loss"),
     (["--loss", "InfoGain"], "loss: expected one of SoftmaxWithLoss, InfogainLoss"),
