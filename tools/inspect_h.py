@@ -135,7 +135,7 @@ def _cells(row, args):
     own, least = row["own"], row["least_loss"]
     return (row["name"] if args.names is None else "%d %s" % (row["label"], row["name"]), "%.4g" % row["row_sum"],
             "-" if own is None else "%.1f %%" % (100 * own), "none" if least is None else "%.4g" % least,
-            ", ".join("%s %.3g" % (other["name"], other["gain"]) for other in row["attracted_to"]))
+            ", ".join("%s: %.3g" % (other["name"], other["gain"]) for other in row["attracted_to"]))
 
 
 def _text(name):

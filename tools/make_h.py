@@ -74,12 +74,11 @@ def main():
     names = None if args.names is None else command.read_names(args.names)
     D, names = _distances(args, names)
     gain = _gain(args, D, names)
-    loss_options = []  # of the loss that is to stand in the place of the net's
-    w = _weights(args, gain, names, loss_options)
+    w = _weights(args, gain, names)
     H = gain if w is None else gains.weighted_gain(w, gain)
     _check_result(H, args, names)
     matrix_files.write_files(_writers(args, D, H, names))
-    _report(args, H, names, loss_options)
+    _report(args, H, names)
 
 
 def _parser():
@@ -113,6 +112,7 @@ def _parser():
     group.add_argument("--net", metavar="PROTOTXT", help="a train_val.prototxt: count what its TRAIN data layer reads; "
                        "the ignored label and the number of classes come from the net, too")
     group.add_argument("--label-blob", metavar="NAME", help="of --net: the blob of labels, if its losses have several")
+    group.add_argument("--stages", metavar="S,S", help="of --net: those of the solver's train_state, if it has any")
     group.add_argument("--pixels", action="store_true", default=None, help="of --labels: each record is an image whose "
                        "values are labels. Then also a folder of images, or a text file that lists them")
     group.add_argument("--dataset", metavar="NAME", help="of --labels: that of the labels in HDF5 (default: label)")
@@ -157,7 +157,7 @@ def _check_together(parser, args):
     only_with(given("weights", "power", "scale"), counted, _either(COUNTS))
     only_with(given("ignore_label"), given("labels", "net"), "--labels or --net")
     only_with(given("pixels", "dataset", "root_folder"), args.labels is not None, "--labels")
-    only_with(given("label_blob"), args.net is not None, "--net")
+    only_with(given("label_blob", "stages"), args.net is not None, "--net")
     if (args.beta is not None) != (args.weights == "effective_number"):
         parser.error("--beta: expected with --weights effective_number, and only there")
     outputs = [path for path in (args.output, args.distances_out, args.plot) if path is not None]
@@ -220,20 +220,20 @@ def _n_classes(args, names):
     return n_classes
 
 
-def _weights(args, gain, names, loss_options):
+def _weights(args, gain, names):
     """One weight per class, or None."""
     if args.class_weights is not None:
         return weights.check_weights(args.class_weights)
     counts, present = args.counts, None
     if args.labels is not None or args.net is not None:
-        counts, present = _count(args, gain, names, loss_options)
+        counts, present = _count(args, gain, names)
     return None if counts is None else weights.class_weights(
         counts, args.weights or "balanced", args.beta, 1.0 if args.power is None else args.power,
         args.scale or "sample", present=present)
 
 
-def _count(args, gain, names, loss_options):
-    """(counts, present) of the classes in the data; adds to loss_options what a loss on these labels needs."""
+def _count(args, gain, names):
+    """(counts, present) of the classes in the data."""
     from caffe_prototxt.labels import count_source, per_class
     n_classes = _n_classes(args, names) or (None if gain is None else len(gain))
     ignore_label = args.ignore_label
@@ -241,15 +241,14 @@ def _count(args, gain, names, loss_options):
         found = count_source(args.labels, args.dataset or "label", bool(args.pixels), args.root_folder or "")
     else:
         from caffe_prototxt.net_source import net_source
-        data = net_source(args.net, args.label_blob)
+        data = net_source(args.net, args.label_blob, tuple(args.stages.split(",")) if args.stages else ())
         if None not in (n_classes, data.n_classes) and n_classes != data.n_classes:
-            raise ValueError("%s: expected scores of %d classes, as elsewhere, got %d" % (args.net, n_classes, data.n_classes))
+            raise ValueError("%s: expected scores of %d classes, as --n-classes, --names or the gain say, got %d"
+                             % (args.net, n_classes, data.n_classes))
         n_classes = n_classes or data.n_classes
-        loss_options += ["--label", data.label_blob] * (data.label_blob != "label")
         ignore_label = data.ignore_label if ignore_label is None else ignore_label
         found = count_source(data.source, data.dataset, data.pixels, data.root_folder)
         _say(args, "%s: labels from %s, of layer %s" % (args.net, data.source, data.layer))
-    loss_options += [] if ignore_label is None else ["--ignore-label=%d" % ignore_label]
     counts, present = per_class(found, n_classes, ignore_label)
     if len(counts) > MAX_CLASSES:
         raise ValueError("%s: expected labels below %d, the most classes a .binaryproto can hold, got %d"
@@ -286,7 +285,7 @@ def _writers(args, D, H, names):
     return writers
 
 
-def _report(args, H, names, loss_options):
+def _report(args, H, names):
     H = np.asarray(H, np.float32)
     figures, warnings = summary.summarise(H), summary.warnings_about(H)
     layer = _layer(args.output, len(H))
@@ -308,10 +307,13 @@ def _report(args, H, names, loss_options):
         print("without caffe train -weights %s this H is 0, and so is the loss" % quote(args.output))
     # Caffe's own loss itself reads nothing but a .binaryproto
     native = layer is not None or args.output.lower().endswith(".binaryproto")
-    print("next: %s --loss %s --%s %s%s" % (
-        os.path.join(os.path.dirname(sys.argv[0]), "make_net.py"), "InfogainLoss" if native else "SoftmaxWithInfogainLoss",
-        "source" if layer is None else "h-file", quote(args.output),
-        "".join(" " + quote(option) for option in loss_options)))
+    command_line = ["make_net.py"] if args.net is None else ["use_loss.py", args.net]
+    command_line += ["--loss", "InfogainLoss" if native else "SoftmaxWithInfogainLoss",
+                     "--source" if layer is None else "--h-file", args.output]
+    if args.ignore_label is not None and args.net is None:
+        command_line.append("--ignore-label=%d" % args.ignore_label)
+    command_line[0] = os.path.join(os.path.dirname(sys.argv[0]), command_line[0])
+    print("next: " + " ".join(map(quote, command_line)))
 
 
 def _layer(path, n_classes):

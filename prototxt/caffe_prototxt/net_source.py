@@ -78,6 +78,9 @@ def _read_net(path):
                 raise error
     except (UnicodeDecodeError, text_format.ParseError) as error:
         raise ValueError("expected a net in text form: %s" % error)
+    if any(layer.HasField("layer") for layer in net.layers):
+        raise ValueError("expected a net of Caffe's present syntax or the one before, got the first of all; convert it: "
+                         "upgrade_net_proto_text OLD NEW")
     if not net.layer and not net.layers:
         raise ValueError("expected a net (a train_val.prototxt), got no layers%s"
                          % (" (this is a solver's file: give its net)" * (b"base_lr" in content)))
@@ -155,6 +158,10 @@ def _source(label, maker):
                       % (maker.name, _str(param.source)))
     found = {"type": kind, "source": _str(param.source), "backend": None, "dataset": "label", "root_folder": "",
              "pixels": maker.blob == _str(layer.top[0])}
+    transform = layer.transform_param
+    if found["pixels"] and (transform.scale != 1 or transform.mean_value or transform.mean_file):
+        raise ValueError("layer %s: expected labels of pixels as they are, got some with scale or mean in transform_param "
+                         "(--labels SOURCE --pixels counts those that it reads)" % maker.name)
     if kind == "Data":
         found["backend"] = caffe_pb2.DataParameter.DB.Name(param.backend)
     elif kind == "ImageData":

@@ -36,15 +36,15 @@ def test_show(folder):
         "H.binaryproto: H, 3 x 3, entries 0 to 2, row sums 1 to 2, not symmetric, least loss 0.6713 (0 to 1.04 a class)",
         "warning: H attracts the samples of class 2 to another class more than to their own",
         "class  row sum  for itself  least loss  attracted to",
-        "0            1      50.0 %        1.04  1 0.25, 2 0.25",
+        "0            1      50.0 %        1.04  1: 0.25, 2: 0.25",
         "1            2     100.0 %           0",
-        "2            1      12.5 %      0.9743  0 0.5, 1 0.375"]
+        "2            1      12.5 %      0.9743  0: 0.5, 1: 0.375"]
 
 
 def test_show_with_names(folder):
     _, out = inspect(folder, "show", "H.binaryproto", "--names", "names.txt", "--classes", "2,shirt", "--most", "1")
     lines = out.splitlines()[2:]
-    assert len(lines) == 3 and lines[1].endswith("  shirt 0.5") and lines[2].endswith("  dress 0.25")
+    assert len(lines) == 3 and lines[1].endswith("  shirt: 0.5") and lines[2].endswith("  dress: 0.25")
     assert lines[2].startswith("0 shirt ")
 
 

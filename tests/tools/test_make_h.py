@@ -342,7 +342,7 @@ def test_net(folder):
     out = make_h(folder, "--net", "wide.prototxt", "-o", "H.npy")  # as many classes as the net has scores
     assert "warning: H has nothing in row 3, 4" in out
     status, _, err = real_nets.tool("make_h.py", "--net", "wide.prototxt", "-o", "no.npy", "--names", "names.txt", cwd=folder)
-    assert status == 2 and err == "make_h.py: error: wide.prototxt: expected scores of 3 classes, as elsewhere, got 5\n"
+    assert status == 2 and err == "make_h.py: error: wide.prototxt: expected scores of 3 classes, as --n-classes, --names or the gain say, got 5\n"
 
 
 def test_what_is_said_next_fits_the_labels(folder):
@@ -355,7 +355,7 @@ def test_what_is_said_next_fits_the_labels(folder):
     with open(os.path.join(folder, "net.prototxt"), "w") as file:
         file.write(text.replace(loss, loss + " loss_param { ignore_label: 0 }"))
     out = make_h(folder, "--net", "net.prototxt", "-o", "H.binaryproto")
-    assert out.endswith("make_net.py --loss InfogainLoss --source H.binaryproto --label target --ignore-label=0\n")
+    assert out.endswith("use_loss.py net.prototxt --loss InfogainLoss --source H.binaryproto\n")
     out = make_h(folder, "--labels", "lmdb", "--ignore-label", "-1", "-o", "H.binaryproto")
     assert out.endswith(" --source H.binaryproto --ignore-label=-1\n")
 
@@ -364,6 +364,28 @@ def test_a_bad_output_is_told_before_anything_is_counted(folder):
     for name, expected in (("H.png", "a file that ends in .binaryproto"), ("a b.h5", "a name without spaces")):
         status, out, err = real_nets.tool("make_h.py", "--labels", "none", "-o", name, cwd=folder)
         assert status == 2 and not out and err.startswith("make_h.py: error: %s: expected %s" % (name, expected))
+
+
+def test_nets_whose_labels_cannot_be_counted(folder):
+    pytest.importorskip("caffe")
+    import user_files
+    write_labels(folder, "lmdb")
+    text = user_files.net().replace("train_lmdb", "lmdb")
+    staged = text.replace('top: "label"', 'top: "label" include { stage: "all" }', 1)
+    masks = text.replace('bottom: "label"', 'bottom: "masks"') + (
+        'layer { name: "masks" type: "Data" top: "masks" data_param { source: "lmdb" backend: LMDB batch_size: 1 }'
+        ' transform_param { scale: .5 } }')
+    masks = masks[masks.rindex("layer {"):] + masks[:masks.rindex("layer {")]
+    old = 'layers { layer { name: "data" type: "data" } top: "data" top: "label" }'
+    for content, options, message in [
+            (staged, [], "expected a data layer that makes the blob label, got none of phase TRAIN"),
+            (masks, [], "layer masks: expected labels of pixels as they are, got some with scale or mean"),
+            (old, [], "got the first of all; convert it: upgrade_net_proto_text"),
+            (staged, ["--stages", "all"], None)]:
+        with open(os.path.join(folder, "net.prototxt"), "w") as file:
+            file.write(content)
+        status, _, err = real_nets.tool("make_h.py", "--net", "net.prototxt", "-o", "no.npy", *options, cwd=folder)
+        assert status == (2 if message else 0) and (message or "") in err, err
 
 
 def test_pixels(folder):
