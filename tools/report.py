@@ -15,7 +15,7 @@ others are compared with.
 examples:
   report.py caffe.log
   report.py caffe.log -o report.html --names classes.txt --distances D.csv
-  report.py plain=caffe.log weighted=caffe.log,train_val.prototxt,snap_iter_20.caffemodel -o report.html
+  report.py plain=caffe.log early=train_val.prototxt,snap_iter_10.caffemodel -o report.html
   report.py caffe.log --json --no-evaluation
 """
 from __future__ import division, print_function

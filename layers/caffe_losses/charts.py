@@ -50,7 +50,7 @@ def curves(list_of_curves, ylabel):
         axes.set_xlabel("iteration")
         axes.set_ylabel(ylabel)
         _limit(axes, drawn)
-        _legend(axes, below=.2)
+        _legend(axes, below=.25)
     return _picture(draw)
 
 
@@ -145,7 +145,7 @@ def reliability(methods):
         axes.set_ylim(0, 1)
         axes.set_xlabel("confidence: the probability of the class decided for")
         axes.set_ylabel("fraction right")
-        _legend(axes, below=.2)
+        _legend(axes, below=.25)
     return _picture(draw)
 
 
@@ -167,7 +167,7 @@ def _legend(axes, below):
         return
     longest = max(len(label) for label in labels)
     axes.legend(loc="upper left", bbox_to_anchor=(0, -below), borderaxespad=0, handlelength=2.6,
-                ncol=3 if longest < 16 else 2 if longest < 30 else 1)
+                ncol=3 if longest < 9 else 2 if longest < 20 else 1)
 
 
 def _picture(draw, height=HEIGHT, width=WIDTH, grid=True):

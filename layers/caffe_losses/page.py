@@ -24,7 +24,7 @@ h3 { font-size: 1.02rem; margin: 1.2rem 0 .3rem; }
 p, li { max-width: 50rem; }
 .scroll { overflow-x: auto; max-width: 100%; margin: .6rem 0; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid #e2e2e2; text-align: right; vertical-align: top;
+th, td { padding: .3rem .5rem; border-bottom: 1px solid #e2e2e2; text-align: right; vertical-align: top;
   white-space: nowrap; }
 th { background: #f5f5f5; }
 td:first-child, th:first-child, td.text, th.text { text-align: left; }
@@ -315,7 +315,7 @@ def _table(rows, label):
     """A table that scrolls in itself where the page is narrow; the first row is its head."""
     def cell(content, tag):
         content = content if isinstance(content, _Cell) else _Cell(content)
-        text = _escaped("–" if content.text in (None, "") else "%s" % content.text)
+        text = _escaped("\u2013" if content.text in (None, "") else "%s" % content.text)
         if content.detail:
             text += "<small>%s</small>" % _escaped(content.detail)
         kind = ' class="%s"' % content.kind if content.kind else ""

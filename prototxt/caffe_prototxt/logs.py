@@ -218,8 +218,10 @@ class _Reader(object):
                 return
             self._end_text()
         # glog's prefix and NVIDIA's [0.0] end in "] "
-        message = line[line.rfind(b"] ") + 2:].strip() if b"] " in line else line.strip()
-        reader = self.readers.get(message.partition(b" ")[0])
+        at = line.rfind(b"] ")
+        message = line[at + 2:].strip() if at >= 0 else line.strip()
+        word = message.partition(b" ")[0]
+        reader = self.readers.get(word)
         if reader is None:
             if line[:1] != b"F" or not _PREFIX.match(line):
                 return
@@ -227,13 +229,15 @@ class _Reader(object):
         if not ends and message[-1:].isdigit():
             return  # cut off inside a number
         prefix = _PREFIX.search(line)
-        log = self._log(prefix and prefix.group(2), message)
+        thread = prefix and prefix.group(2)
+        log = self.by_thread.get(thread)
+        if log is None or word in (b"Iteration", b"Initializing"):
+            log = self._log(log, thread, message)
         log.last_line = self.n_lines
         reader(log, message)
 
-    def _log(self, thread, message):
-        """The training that a line of a thread belongs to."""
-        log = self.by_thread.get(thread)
+    def _log(self, log, thread, message):
+        """The training that a line of a thread belongs to. log: what the thread's last line belonged to, or None."""
         starts = message.startswith(b"Initializing solver from")
         iteration = _AT.match(message)
         if log is None and self.logs and not (starts or iteration and thread):
