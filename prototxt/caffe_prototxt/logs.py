@@ -214,7 +214,7 @@ class _Reader(object):
         self.n_lines += 1
         if self.collecting:
             if _FIELD_LINE.match(line) and len(self.text) < MOST_LINES:
-                self.text.append(line)
+                self.text.append(line.rstrip(b"\r"))
                 return
             self._end_text()
         # glog's prefix and NVIDIA's [0.0] end in "] "
@@ -226,8 +226,8 @@ class _Reader(object):
             if line[:1] != b"F" or not _PREFIX.match(line):
                 return
             reader = _fatal
-        if not ends and message[-1:].isdigit():
-            return  # cut off inside a number
+        if not ends and not message.endswith(b")") and (b" = " in message or b" score #" in message):
+            return  # cut off, maybe inside the number
         prefix = _PREFIX.search(line)
         thread = prefix and prefix.group(2)
         log = self.by_thread.get(thread)
