@@ -34,7 +34,8 @@ def test_division_is_that_of_python_3(path):
     assert "from __future__ import division, print_function\n" in text or not text.count("\nimport ")
 
 
-@pytest.mark.parametrize("module", ["losses", "weights", "gains", "trees", "metrics", "params", "matrix_files"])
+@pytest.mark.parametrize("module", ["losses", "weights", "gains", "trees", "metrics", "params", "matrix_files",
+                                    "intervals", "tallies", "comparison", "charts", "page"])
 def test_the_mathematics_needs_no_caffe(module):
     program = ("import sys\nsys.modules['caffe'] = sys.modules['google'] = None  # importing them fails\n"
                "import caffe_losses.%s" % module)

@@ -38,7 +38,7 @@ sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 
 from caffe_losses import command, comparison, matrix_files
 from caffe_losses.gains import check_cost
-from caffe_losses.tallies import PROBABLE, Tally, metric_list
+from caffe_losses.tallies import DECISIONS, PROBABLE, Tally, metric_list
 from caffe_prototxt import logs
 
 MOST_POINTS = 1000  # of a curve in page and JSON; of more, means of neighbours
@@ -134,7 +134,7 @@ class _Run(object):
         self.logs, self.nets, self.snapshots, self.folder = [], [], [], folder
         for file in [files] if os.path.exists(files) else files.split(","):
             if not os.path.isfile(file):
-                raise IOError("%s: cannot be read: no such file" % (file or "''"))
+                raise IOError("%s: cannot be read: no such file" % (file or repr(file)))
             self._kind(file).append(file)
         if max(len(self.nets), len(self.snapshots)) > 1:
             raise ValueError("%s: expected one net and one snapshot, got several; other runs are other arguments" % text)
@@ -418,7 +418,7 @@ def _print_summary(report, args):
     for method in report["methods"]:
         for decision, of_decision in sorted((method["evaluation"] or {}).items(),
                                             key=lambda item: item[0] != PROBABLE):
-            _print(u"%s, %s class: %s" % (method["name"], decision, u", ".join(
+            _print(u"%s, deciding for the %s: %s" % (method["name"], DECISIONS[decision], u", ".join(
                 u"%s %s" % (metric.title, _with_spread(metric, of_decision["scores"][metric.key]))
                 for metric in metrics)))
     if args.output is not None:

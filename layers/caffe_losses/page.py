@@ -9,10 +9,9 @@ import numpy as np
 
 from caffe_losses import charts
 from caffe_losses.comparison import INTERVALS
-from caffe_losses.tallies import CHEAPEST, PROBABLE, metric_list
+from caffe_losses.tallies import CHEAPEST, DECISIONS, PROBABLE, metric_list
 
 MOST_COSTLY = 10  # confusions listed
-DECISIONS = {PROBABLE: "most probable class", CHEAPEST: "least expected cost"}
 
 CSS = """
 :root { color-scheme: light; }
@@ -69,8 +68,8 @@ def page(report):
                      _confusions(report, evaluated), _calibration(evaluated), _meanings(report)]
     else:
         sections.append(_section("Decisions on the test data", _paragraph(
-            "No run could be evaluated: the column of notes above says why. Name the net and the snapshot of a run "
-            "yourself: report.py name=caffe.log,train_val.prototxt,snapshot_iter_1000.caffemodel")))
+            "No run was evaluated; where that was tried, the notes above say why not. What the log does not lead to "
+            "can be named: report.py name=caffe.log,train_val.prototxt,snapshot_iter_1000.caffemodel")))
     return PAGE % {"title": _escaped(report["title"]), "css": CSS, "body": "\n".join(filter(None, sections))}
 
 

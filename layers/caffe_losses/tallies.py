@@ -8,6 +8,7 @@ import numpy as np
 from caffe_losses import metrics
 
 PROBABLE, CHEAPEST = "probable", "cheapest"
+DECISIONS = {PROBABLE: "most probable class", CHEAPEST: "least expected cost"}
 
 # title, unit and explanation are for people. form: of a value. smaller: whether smaller is better; None: neither is.
 Metric = collections.namedtuple("Metric", "key title form smaller explanation")
