@@ -20,6 +20,7 @@ examples:
 """
 from __future__ import division, print_function
 
+import collections
 import contextlib
 import glob
 import json
@@ -219,7 +220,7 @@ def _curves(log):
         found += [("training output %s" % name, series) for name, series in log.train.items()]
     if len(log.rate) > 1:
         found.append(("learning rate", log.rate))
-    return {name: _thinned(series) for name, series in found if len(series)}
+    return collections.OrderedDict((name, _thinned(series)) for name, series in found if len(series))
 
 
 def _thinned(series):
@@ -413,8 +414,7 @@ def _print_summary(report, args):
         losses = result["curves"].get("training loss", {"values": [None]})["values"]
         if losses[-1] is not None:
             _print(u"  training loss %.4g at iteration %d" % (losses[-1], result["iterations"][1]))
-    metrics = [metric for metric in metric_list(report["top"], report["spatial"])
-               if report["D"] is not None or "cost" not in metric.key]
+    metrics = metric_list(report["top"], report["D"] is not None, report["spatial"])
     for method in report["methods"]:
         for decision, of_decision in sorted((method["evaluation"] or {}).items(),
                                             key=lambda item: item[0] != PROBABLE):

@@ -15,7 +15,8 @@ holds the package on PYTHONPATH:
 Layers (module `layers`): ComputeH, InfogainMatrix, SoftmaxWithInfogainLoss,
 InfogainLoss, CostScaledSoftmaxLoss, ExpectedCostLoss, LabelCheck.
 Their mathematics, on plain arrays and without Caffe: `losses`, `weights`,
-`gains`, `trees`, `metrics`. Matrices in files: `matrix_files`.
+`gains`, `trees`, `metrics`, `intervals`. Matrices in files: `matrix_files`. What
+came out of trainings, side by side: `tallies`, `comparison`, `charts`, `page`.
 
 Conventions, everywhere in this package:
 

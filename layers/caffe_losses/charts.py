@@ -50,7 +50,7 @@ def curves(list_of_curves, ylabel):
         axes.set_xlabel("iteration")
         axes.set_ylabel(ylabel)
         _limit(axes, drawn)
-        _legend(axes, below=.25)
+        _legend(axes)
     return _picture(draw)
 
 
@@ -72,9 +72,9 @@ def _draw_curve(axes, name, runs, style):
         intervals = [mean_interval(column) for column in table.T]
         means, lows, highs = [np.array([getattr(interval, end) for interval in intervals], float)
                               for end in ("mean", "low", "high")]
+        means[~np.isfinite(table).all(axis=0)] = np.nan  # the mean of those that are left would mislead
         if len(runs) > MOST_THIN:
-            axes.fill_between(x, np.where(np.isfinite(lows), lows, means), np.where(np.isfinite(highs), highs, means),
-                              color=style["color"], alpha=.15, linewidth=0)
+            axes.fill_between(x, lows, highs, where=np.isfinite(means), color=style["color"], alpha=.15, linewidth=0)
         axes.plot(x, means, label=label, linewidth=1.6, marker="o", markersize=3 if len(x) < 40 else 0, **style)
     for i, (x, y) in enumerate(runs):
         if not same or len(runs) <= MOST_THIN:
@@ -98,10 +98,10 @@ def _finite(drawn):
     return values[np.isfinite(values)]
 
 
-def recalls(names, methods):
+def recalls(names, counts, methods):
     """A row for each class: bars of the methods with their intervals, or dots where there are many methods.
 
-    names: list of class names. methods: list of (name, list of Interval, one for each class; None where no sample).
+    names: list of class names. counts: how many test samples each has. methods: list of (name, list of Interval, one for each class; None where no sample).
     """
     n_methods = len(methods)
     as_bars = n_methods <= MOST_BARS
@@ -121,11 +121,11 @@ def recalls(names, methods):
                 axes.errorbar(means, at, xerr=spread, color=colour, label=label, linestyle="", elinewidth=.8,
                               marker="os^Dv"[i // len(COLOURS) % 5], markersize=4)
         axes.set_yticks(np.arange(len(names)))
-        axes.set_yticklabels([plots._label(name) for name in names])
+        axes.set_yticklabels(["%s (%d)" % (plots._label(name, 20), count) for name, count in zip(names, counts)])
         axes.set_ylim(len(names) - .5, -.5)
         axes.set_xlim(0, 1)
         axes.set_xlabel("recall: the fraction of the class that is decided for it")
-        _legend(axes, below=.45 / max(1, height * len(names)) + .02)
+        _legend(axes)
     return _picture(draw, height * len(names) + .2)
 
 
@@ -145,7 +145,7 @@ def reliability(methods):
         axes.set_ylim(0, 1)
         axes.set_xlabel("confidence: the probability of the class decided for")
         axes.set_ylabel("fraction right")
-        _legend(axes, below=.25)
+        _legend(axes)
     return _picture(draw)
 
 
@@ -161,12 +161,15 @@ def matrix(entries, names, unit):
     return _picture(draw, side, side + 1, grid=False)
 
 
-def _legend(axes, below):
-    handles, labels = axes.get_legend_handles_labels()
+def _legend(axes):
+    """A legend below the chart and its label."""
+    from matplotlib.transforms import ScaledTranslation
+    _, labels = axes.get_legend_handles_labels()
     if not labels:
         return
+    below = axes.transAxes + ScaledTranslation(0, -.5, axes.figure.dpi_scale_trans)  # inches
     longest = max(len(label) for label in labels)
-    axes.legend(loc="upper left", bbox_to_anchor=(0, -below), borderaxespad=0, handlelength=2.6,
+    axes.legend(loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=below, borderaxespad=0, handlelength=2.6,
                 ncol=3 if longest < 9 else 2 if longest < 20 else 1)
 
 

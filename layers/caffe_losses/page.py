@@ -12,6 +12,7 @@ from caffe_losses.comparison import INTERVALS
 from caffe_losses.tallies import CHEAPEST, DECISIONS, PROBABLE, metric_list
 
 MOST_COSTLY = 10  # confusions listed
+WIDEST = 620  # pixels; a wider picture scrolls, as its names could not be read if it shrank
 
 CSS = """
 :root { color-scheme: light; }
@@ -27,7 +28,7 @@ th, td { padding: .3rem .5rem; border-bottom: 1px solid #e2e2e2; text-align: rig
   white-space: nowrap; }
 th { background: #f5f5f5; }
 td:first-child, th:first-child, td.text, th.text { text-align: left; }
-td.wrap { white-space: normal; min-width: 16rem; text-align: left; }
+td.wrap { white-space: normal; min-width: 14rem; text-align: left; }
 td small { color: #595959; display: block; }
 .better { background: #e3f1fa; } .worse { background: #fdeadd; }
 .figures > div { min-width: 0; max-width: 100%; }
@@ -35,6 +36,7 @@ td small { color: #595959; display: block; }
 figure { margin: 0; min-width: 0; max-width: 100%; }
 figcaption { font-weight: 600; font-size: .95rem; margin-bottom: .2rem; }
 img { max-width: 100%; height: auto; display: block; }
+.scroll img { max-width: none; }
 dt { font-weight: 600; } dd { margin: 0 0 .4rem 1.2rem; max-width: 48rem; }
 .bad { color: #a33c00; font-weight: 600; }
 """
@@ -83,7 +85,7 @@ def _runs(report):
         losses = run["curves"].get("training loss", {"values": []})["values"]
         rows.append([run["name"], run["seed"], None if run["iterations"] is None else run["iterations"][1],
                      _number("%.4g", losses[-1]) if losses else None,
-                     _Cell(run["status"], "text bad" if run["status"].startswith(("diverged", "failed", "cut off"))
+                     _Cell(run["status"], "wrap bad" if run["status"].startswith(("diverged", "failed", "cut off"))
                            else "text"),
                      _Cell(run["snapshot"] and run["snapshot"].replace("\\", "/").split("/")[-1], "text")]
                     + [_Cell("; ".join(run["notes"]), "wrap")] * noted)
@@ -108,11 +110,13 @@ def _curves(report):
                       for curve in methods if curve.runs))))
     if not figures:
         return None
-    return _section("Training", _paragraph(
-        "Bold: the mean over the seeds, in a band that is its 95 % interval; with two seeds only, and where seeds "
-        "were not measured at the same iterations, each has a thin line. A cross marks the last value before NaN or "
-        "infinity.") if any(len(method["seeds"]) > 1 for method in report["methods"])
-        or any("diverged" in run["status"] for run in report["runs"]) else "", _figures(figures))
+    text = ""
+    if any(len(method["seeds"]) > 1 for method in report["methods"]):
+        text += ("Bold: the mean over the seeds, in a band that is its 95 % interval; with two seeds only, and where "
+                 "seeds were not measured at the same iterations, each has a thin line. ")
+    if any("diverged" in run["status"] for run in report["runs"]):
+        text += "A cross marks the last value before NaN or infinity."
+    return _section("Training", _paragraph(text) if text else None, _figures(figures))
 
 
 # The decisions
@@ -171,7 +175,7 @@ def _recalls(report, methods):
         described = "; ".join("%s: %s" % (name, ", ".join(
             "%s %s" % (names[i], _number("%.2f", recall.mean)) for i, recall in zip(shown, intervals)))
             for name, intervals in rows[:3])
-        figures.append(_figure(charts.recalls(["%s (%d)" % (names[i], counts[i]) for i in shown], rows),
+        figures.append(_figure(charts.recalls([names[i] for i in shown], counts[shown], rows),
                                "Deciding for the " + DECISIONS[decision], "recall of each class. " + described))
     return _section("Recall of each class", _paragraph(text), _figures(figures))
 
@@ -180,7 +184,7 @@ def _confusions(report, methods):
     names = _names(report)
     figures = []
     if report["D"] is not None:
-        figures.append(_figure(charts.matrix(report["D"], names, "cost D"), "What each mistake costs",
+        figures.append(_figure(charts.matrix(report["D"], report["classes"], "cost D"), "What each mistake costs",
                                "heat map of the costs D, true class by predicted class"))
     tables = []
     for method in methods:
@@ -188,7 +192,7 @@ def _confusions(report, methods):
             confusion = np.array(method["evaluation"][decision]["confusion"])
             of_class = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
             title = "%s, %s" % (method["name"], DECISIONS[decision])
-            figures.append(_figure(charts.matrix(of_class, names, "% of the true class"), title,
+            figures.append(_figure(charts.matrix(of_class, report["classes"], "% of the true class"), title,
                                    "heat map of the confusion matrix of %s, true class by predicted class, in %% of "
                                    "the true class; the table below lists the costliest confusions" % title))
         tables.append("<div><h3>%s</h3>%s</div>" % (_escaped(method["name"]), _costliest(report, method, names)))
@@ -247,8 +251,7 @@ class _Interval(object):
 
 
 def _metrics(report):
-    return [metric for metric in metric_list(report["top"], report["spatial"])
-            if report["D"] is not None or "cost" not in metric.key]
+    return metric_list(report["top"], report["D"] is not None, report["spatial"])
 
 
 def _decisions(method):
@@ -311,7 +314,7 @@ def _paragraph(text):
 
 
 def _table(rows, label):
-    """A table that scrolls in itself where the page is narrow; the first row is its head."""
+    """A table; the first row is its head."""
     def cell(content, tag):
         content = content if isinstance(content, _Cell) else _Cell(content)
         text = _escaped("\u2013" if content.text in (None, "") else "%s" % content.text)
@@ -321,8 +324,8 @@ def _table(rows, label):
         return "<%s%s%s>%s</%s>" % (tag, ' scope="col"' if tag == "th" else "", kind, text, tag)
     lines = ["<tr>%s</tr>" % "".join(cell(content, "th" if not i else "td") for content in row)
              for i, row in enumerate(rows)]
-    return ('<div class="scroll" role="region" tabindex="0" aria-label="%s"><table>\n<thead>%s</thead>\n<tbody>\n%s\n'
-            "</tbody></table></div>" % (_escaped(label), lines[0], "\n".join(lines[1:])))
+    return _scrolling("<table>\n<thead>%s</thead>\n<tbody>\n%s\n</tbody></table>"
+                      % (lines[0], "\n".join(lines[1:])), label)
 
 
 def _figures(figures):
@@ -331,9 +334,16 @@ def _figures(figures):
 
 def _figure(png, caption, description):
     width, height = struct.unpack(str(">II"), png[16:24])  # of the PNG's header
-    return ('<figure><figcaption>%s</figcaption><img alt="%s" width="%d" height="%d" src="data:image/png;base64,%s">'
-            "</figure>" % (_escaped(caption), _escaped(description), width // 2, height // 2,
-                           base64.b64encode(png).decode("ascii")))
+    image = '<img alt="%s" width="%d" height="%d" src="data:image/png;base64,%s">' % (
+        _escaped(description), width // 2, height // 2, base64.b64encode(png).decode("ascii"))
+    if width // 2 > WIDEST:
+        image = _scrolling(image, caption)
+    return "<figure><figcaption>%s</figcaption>%s</figure>" % (_escaped(caption), image)
+
+
+def _scrolling(content, label):
+    """What scrolls in itself where the page is narrower."""
+    return '<div class="scroll" role="region" tabindex="0" aria-label="%s">%s</div>' % (_escaped(label), content)
 
 
 def _escaped(text):

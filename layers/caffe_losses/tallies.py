@@ -14,24 +14,28 @@ DECISIONS = {PROBABLE: "most probable class", CHEAPEST: "least expected cost"}
 Metric = collections.namedtuple("Metric", "key title form smaller explanation")
 
 
-def metric_list(top, spatial=False):
-    """The Metrics of a Tally, in the order in which they are shown; those of costs have "cost" in their key."""
+def metric_list(top, costs=True, spatial=False):
+    """The Metrics of a Tally, in the order in which they are shown.
+
+    top: int, as the Tally's. costs: whether there are any. spatial: whether a sample has several labels.
+    """
     listed = [
         Metric("accuracy", "accuracy", "%.4f", False, "the fraction of decisions that are right (top-1)"),
-        Metric("balanced", "balanced accuracy", "%.4f", False, "the mean recall of the classes"),
+        Metric("balanced", "balanced accuracy", "%.4f", False, "the mean recall of the classes")]
+    if spatial:
+        listed.append(Metric("mean_iu", "mean IU", "%.4f", False,
+                             "the mean over the classes of intersection over union"))
+    of_costs = [
         Metric("cost", "mean cost", "%.4f", True,
                "the mean of D[true class, class decided for] over all samples, right ones included"),
         Metric("expected_cost", "expected cost", "%.4f", None, "the mean cost that the net's own probabilities "
                "promise for its decisions; below the mean cost: the net is too sure"),
-        Metric("severity_cost", "severity", "%.3f", True, "the mean cost of a mistake"),
+        Metric("severity", "severity", "%.3f", True, "the mean cost of a mistake"),
         Metric("top_cost", "top-%d cost" % top, "%.3f", True,
-               "the mean cost of the %d classes ranked first (hierarchical distance of the top %d)" % (top, top)),
+               "the mean cost of the %d classes ranked first (hierarchical distance of the top %d)" % (top, top))]
+    return listed + of_costs * bool(costs) + [
         Metric("calibration", "ECE", "%.4f", True, "expected calibration error: how far confidence and accuracy are "
                "apart, in %d bins" % Tally.N_BINS)]
-    if spatial:
-        listed.insert(2, Metric("mean_iu", "mean IU", "%.4f", False,
-                                "the mean over the classes of intersection over union"))
-    return listed
 
 
 class Tally(object):
@@ -97,5 +101,5 @@ class Tally(object):
             paid = (confusion * self.D).sum()
             expected, top = self.arrays[decision + "_costs"]
             scores.update(cost=paid / n, expected_cost=expected / n, top_cost=top / n,
-                          severity_cost=paid / (n - right) if n > right else np.nan)
+                          severity=paid / (n - right) if n > right else np.nan)
         return {key: float(score) for key, score in scores.items()}

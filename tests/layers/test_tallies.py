@@ -26,7 +26,7 @@ def test_batches_give_what_all_samples_give(batch):
         decided = ranking[:, 0]
         expected = {
             "accuracy": metrics.accuracy(labels, decided), "balanced": metrics.balanced_accuracy(labels, decided, 6),
-            "cost": metrics.mean_cost(labels, decided, D), "severity_cost": metrics.severity(labels, decided, D),
+            "cost": metrics.mean_cost(labels, decided, D), "severity": metrics.severity(labels, decided, D),
             "top_cost": metrics.mean_cost_of_top(3, labels, ranking, D),
             "calibration": metrics.calibration_error(labels, decided, p),
             "expected_cost": np.mean([sum(p[i, j] * D[j, decided[i]] for j in range(6)) for i in range(300)]),
@@ -52,7 +52,7 @@ def test_without_costs():
 def test_no_mistake_has_no_severity():
     tally = Tally(2, 1 - np.eye(2), top=9)
     tally.add(np.eye(2), [0, 1])
-    assert np.isnan(tally.scores(PROBABLE)["severity_cost"]) and tally.scores(PROBABLE)["cost"] == 0
+    assert np.isnan(tally.scores(PROBABLE)["severity"]) and tally.scores(PROBABLE)["cost"] == 0
     assert tally.top == 2
 
 
@@ -63,6 +63,7 @@ def test_every_metric_has_a_score():
     listed = metric_list(tally.top, spatial=True)
     assert {metric.key for metric in listed} == set(tally.scores(CHEAPEST))
     assert [metric.key for metric in metric_list(3)] == [metric.key for metric in listed if metric.key != "mean_iu"]
+    assert [metric.key for metric in metric_list(3, costs=False)] == ["accuracy", "balanced", "calibration"]
 
 
 def test_errors():
