@@ -49,6 +49,10 @@ SEED = re.compile(r"[-_. ]?seed[-_]?(\d+)", re.IGNORECASE)
 
 def main():
     args = _parser().parse_args()
+    if args.output is not None:  # said now, and not after all nets have run
+        import matplotlib  # noqa: F401
+        if not os.path.isdir(os.path.dirname(os.path.abspath(args.output))):
+            raise IOError("%s: cannot be written: No such folder" % args.output)
     D, names = _classes(args)
     runs = [_Run(text, args.folder) for text in args.run]
     _check_once(runs)
@@ -61,7 +65,7 @@ def main():
             "%s: %s" % (result["name"], ", ".join([result["status"]] + result["notes"])) for result in results))
     report = _report(results, args, D, names)
     if args.output is not None:
-        from caffe_losses.page import page  # imports matplotlib
+        from caffe_losses.page import page
         html = page(report).encode("utf-8")
         with matrix_files.atomic_write(args.output) as file:
             file.write(html)

@@ -82,7 +82,8 @@ class Log(object):
     train: {output: Series}. test: {number of the test net: {output: Series}}. An output of several numbers is
         several outputs: name[0], name[1] ...
     losses: list of Series, those that are losses.
-    test_nets: {number: TestNet}. snapshots: list of names of files, in the order of their writing.
+    test_nets: {number: TestNet}. snapshots: list of names of files, in the order of their writing; first one
+        that may not be whole, as the log does not go on after it.
     resumed: str, the solver state that it went on from, or None.
     ended: "done", "stopped" (by a signal), or None: the log ends before the training.
     failed: str, the error it ended with, or None.
@@ -273,6 +274,7 @@ class _Log(Log):
         self.iteration = self.testing = self.creating = None
         self.outputs = collections.OrderedDict()  # Series by (test net or None, name, number)
         self.net_text, self.net_file = {}, {}
+        self.n_written = 0  # of the snapshots
 
     def add(self, net, name, number, value, is_loss=False):
         value = _number(value)
@@ -299,8 +301,9 @@ class _Log(Log):
     def finish(self):
         """This as a plain Log."""
         log = Log()
-        for field in ("solver", "loss", "rate", "losses", "snapshots", "resumed", "ended", "failed", "first_line", "last_line"):
+        for field in ("solver", "loss", "rate", "losses", "resumed", "ended", "failed", "first_line", "last_line"):
             setattr(log, field, getattr(self, field))
+        log.snapshots = self.snapshots[self.n_written:] + self.snapshots[:self.n_written]
         names = collections.Counter((net, name) for net, name, _ in self.outputs)
         seen = collections.Counter()
         for (net, name, _), series in self.outputs.items():
@@ -341,7 +344,9 @@ def _output(log, message):
 
 def _snapshot(log, message):
     found = _SNAPSHOT.match(message)
-    if found and not message.startswith(b"Snapshotting solver state"):
+    if message.startswith(b"Snapshotting solver state"):
+        log.n_written = len(log.snapshots)
+    elif found:
         log.snapshots.append(_text(found.group(1)))
 
 

@@ -52,7 +52,8 @@ class Evaluation(object):
             if blob not in self.net.blobs:
                 raise ValueError("blob %s: expected one of the net's, %s" % (blob, ", ".join(self.net.blobs)))
         self.axis, self.ignore_label = self._params(loss)
-        self.are_probabilities = self._maker_type(self.score) == "Softmax"
+        maker = self._maker(self.score)
+        self.are_probabilities = maker is not None and self.net.layers[maker].type == "Softmax"
         self._check_shapes()
         self._find_end(iterations, default_iterations)
 
@@ -77,8 +78,12 @@ class Evaluation(object):
         return param is not None and param.module == MODULE and param.layer in PYTHON_LOSSES
 
     def _bottom(self, layer, which):
-        bottoms = list(self.net._bottom_ids(layer))
-        return list(self.net._blob_names)[bottoms[which]]
+        """The name of a bottom, before the Splits that Caffe puts in."""
+        blob = list(self.net._blob_names)[list(self.net._bottom_ids(layer))[which]]
+        maker = self._maker(blob)
+        if maker is not None and self.net.layers[maker].type == "Split":
+            return self._bottom(maker, 0)
+        return blob
 
     def _params(self, loss):
         """(axis of the classes, ignored label) that a loss layer states."""
@@ -93,14 +98,12 @@ class Evaluation(object):
         ignored = [holder.ignore_label for holder in holders if holder.HasField("ignore_label")]
         return axis, ignored[0] if ignored else None
 
-    def _maker_type(self, blob):
-        """The type of the layer that last wrote a blob, past the Splits that Caffe puts in."""
+    def _maker(self, blob):
+        """The index of the layer that last wrote a blob, or None."""
         names = list(self.net._blob_names)
-        for index in reversed(range(len(self.net.layers))):
-            if blob in [names[i] for i in self.net._top_ids(index)]:
-                kind = self.net.layers[index].type
-                return self._maker_type(self._bottom(index, 0)) if kind == "Split" else kind
-        return None
+        makers = [index for index in range(len(self.net.layers))
+                  if blob in [names[i] for i in self.net._top_ids(index)]]
+        return makers[-1] if makers else None
 
     def _check_shapes(self):
         scores, labels = [self.net.blobs[name].data for name in (self.score, self.label)]

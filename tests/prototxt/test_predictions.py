@@ -51,7 +51,7 @@ def data():
 def test_one_epoch_has_every_sample_once(folder):
     found = evaluation()
     assert (found.n_iterations, found.n_samples, found.n_classes) == (3, 50, 3)
-    assert found.source == "all 50 samples of test.txt"
+    assert found.source == "all 50 samples of test.txt" and (found.score, found.label) == ("score", "label")
     assert not found.spatial and not found.are_probabilities and found.ignore_label is None
     scores, labels = together(found)
     x, expected = data()

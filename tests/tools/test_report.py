@@ -161,7 +161,7 @@ def test_an_interrupted_run(wrong):
             process = subprocess.Popen(["caffe", "train", "-solver", "solver.prototxt"], stderr=log,
                                        env=dict(os.environ, GLOG_minloglevel="0"))
             try:
-                wait_for(lambda: "snap_iter_20.caffemodel" in open("caffe.log").read(), process)
+                wait_for(lambda: "snap_iter_60.caffemodel" in open("caffe.log").read(), process)
                 process.send_signal(end)
             finally:
                 if end != signal.SIGINT:
@@ -228,7 +228,7 @@ def test_nothing_is_left_behind(folder, tmp_path):
     (["caffe.log", "--tree", "tree.txt", "--names", "short.txt"], "tree.txt: "),
     (["caffe.log", "--top", "0"], "--top: expected at least 1, got 0"),
     (["caffe.log", "--iterations", "0"], "--iterations: expected at least 1, got 0"),
-    (["caffe.log", "-o", "missing/report.html"], "report.html: cannot be written: No such file"),
+    (["caffe.log", "-o", "missing/report.html"], "report.html: cannot be written: No such folder"),
     (["caffe.log", "--distances", "D.csv", "--names", "short.txt"], "short.txt: expected 3 class names"),
 ])
 def test_errors(folder, arguments, message):
