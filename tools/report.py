@@ -203,6 +203,9 @@ def _seed(run):
 def _result(run, args, D, names, folder):
     log = run.log
     notes = [_text(note) for note in log.notes] if log else []
+    if log and log.diverged() is not None and log.test:
+        notes.append(u"from iteration %d on a test accuracy means nothing: Caffe's Accuracy layer takes NaN scores for "
+                     u"right" % log.diverged())
     result = {"name": run.name, "seed": run.seed, "files": [_text(file) for file in run.logs + run.nets + run.snapshots],
               "iterations": log and log.iterations(), "status": log.status() if log else "no log", "notes": notes,
               "curves": _curves(log) if log else {}, "snapshot": None, "source": None, "evaluation": None}

@@ -145,6 +145,9 @@ def test_a_diverged_run(wrong):
     user_files.train(wrong, rate=1e38)
     out = report("caffe.log", "-o", "report.html", "--title", "<b>it's & \"that\"</b>")
     assert "diverged: " in out and "the training has diverged" in out
+    with open("caffe.log") as file:
+        assert re.findall("accuracy = (.*)", file.read())[1:] == ["1", "1"]  # says Caffe, of NaN
+    assert "test accuracy means nothing" in out
     page = Page("report.html")
     page.check()
     assert "diverged: " in page.text and "<b>it's & \"that\"</b>" in page.text
