@@ -20,7 +20,8 @@ def test_install(tmp_path):
                                     "--install-lib", "/here/lib", "--single-version-externally-managed"], cwd=source)
     assert status == 0, err
     lib, scripts = os.path.join(target, "here", "lib"), os.path.join(target, "here", "bin")
-    assert sorted(os.listdir(scripts)) == ["check_net.py", "inspect_h.py", "make_deploy.py", "make_h.py", "make_net.py", "use_loss.py"]
+    assert sorted(os.listdir(scripts)) == ["check_net.py", "inspect_h.py", "make_deploy.py", "make_h.py", "make_net.py",
+                                           "report.py", "use_loss.py"]
     environment = dict(os.environ, PYTHONPATH=lib)
     status, out, err = real_nets.run([sys.executable, os.path.join(scripts, "make_h.py"), "--counts", "3,1", "-o", "H.npy"],
                                      cwd=str(tmp_path), env=environment)

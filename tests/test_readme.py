@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import real_nets
+import training
 import user_files
 from caffe_losses.matrix_files import write_matrix
 
@@ -59,9 +60,12 @@ def test_every_command(checkout):
     os.symlink(sys.executable, os.path.join(bin_folder, "python"))  # "python" is the one that has Caffe
     environment = dict(os.environ, PATH=bin_folder + os.pathsep + os.environ["PATH"])
     for command in commands:
+        if command == "tools/report.py caffe.log":  # of a net for which classes.txt and D.csv are
+            assert os.path.exists(os.path.join(checkout, "s_iter_3.caffemodel"))
+            assert training.train(checkout) == 0
         status, out, err = real_nets.run(["sh", "-c", command], cwd=checkout, env=environment)
         assert status == 0, (command, err[-2000:])
-    assert os.path.exists(os.path.join(checkout, "s_iter_3.caffemodel"))
+    assert os.path.exists(os.path.join(checkout, "report.html"))
 
 
 def test_the_layers_that_are_shown_run(checkout, monkeypatch):

@@ -16,7 +16,9 @@ Layers (module `layers`): ComputeH, InfogainMatrix, SoftmaxWithInfogainLoss,
 InfogainLoss, CostScaledSoftmaxLoss, ExpectedCostLoss, LabelCheck; (module
 `triplet_layers`): TripletSoftmaxLoss, L2Distance, TripletSelect.
 Their mathematics, on plain arrays and without Caffe: `losses`, `weights`,
-`gains`, `trees`, `metrics`, `triplets`. Matrices in files: `matrix_files`.
+`gains`, `costs`, `trees`, `metrics`, `intervals`, `triplets`. Matrices in files:
+`matrix_files`. What came out of trainings, side by side: `tallies`, `comparison`,
+`charts`, `page`.
 
 Conventions, everywhere in this package:
 

@@ -145,10 +145,24 @@ def calibration_error(labels, decided, probabilities, n_bins=15):
     if n_bins < 1:
         raise ValueError("n_bins: expected at least 1, got %r" % n_bins)
     confidence = p[np.arange(len(p)), decided]
+    return error_of_bins(confidence_bins(confidence, labels == decided, n_bins))
+
+
+def confidence_bins(confidence, right, n_bins=15):
+    """What the samples of each of n_bins equal intervals of confidence, closed above, add up to.
+
+    confidence: N floats in [0, 1]. right: N bools.
+    Returns n_bins x 3 float64: how many samples, how many of them right, the sum of their confidence.
+    """
     inner_edges = np.arange(1, n_bins) / n_bins
     bins = np.digitize(confidence, inner_edges, right=True)
-    gaps = np.bincount(bins, weights=(labels == decided) - confidence)
-    return float(np.abs(gaps).sum() / len(p))
+    return np.stack([np.bincount(bins, weights=weights, minlength=n_bins)
+                     for weights in (None, right, confidence)], axis=1).astype(np.float64)
+
+
+def error_of_bins(bins):
+    """The expected calibration error, from confidence_bins or a sum of several."""
+    return float(np.abs(bins[:, 1] - bins[:, 2]).sum() / bins[:, 0].sum())
 
 
 def class_recalls(labels, decided, n_classes):
@@ -158,10 +172,7 @@ def class_recalls(labels, decided, n_classes):
     n_classes: int, C.
     Returns C floats; NaN for a class that no label has.
     """
-    labels, decided = _checked_pair(labels, decided, n_classes=n_classes)
-    present = np.bincount(labels, minlength=n_classes)
-    right = np.bincount(labels[labels == decided], minlength=n_classes)
-    return np.where(present > 0, right / np.maximum(present, 1), np.nan)
+    return recalls_of(confusion_matrix(labels, decided, n_classes))
 
 
 def balanced_accuracy(labels, decided, n_classes):
@@ -172,6 +183,36 @@ def balanced_accuracy(labels, decided, n_classes):
     Returns a float in [0, 1].
     """
     return float(np.nanmean(class_recalls(labels, decided, n_classes)))
+
+
+def confusion_matrix(labels, decided, n_classes):
+    """How many samples of each class were decided for each class.
+
+    labels, decided: N integers each.
+    n_classes: int, C.
+    Returns C x C int64, [true, decided].
+    """
+    labels, decided = _checked_pair(labels, decided, n_classes=n_classes)
+    return np.bincount(labels * n_classes + decided, minlength=n_classes ** 2).reshape(n_classes, n_classes)
+
+
+def recalls_of(confusion):
+    """class_recalls, from a confusion matrix."""
+    present = confusion.sum(axis=1)
+    return np.where(present > 0, confusion.diagonal() / np.maximum(present, 1), np.nan)
+
+
+def intersections_over_unions(confusion):
+    """Of the samples that are of a class or decided for it, the fraction that is both: C floats.
+
+        confusion[k, k] / (sum_j confusion[k, j] + sum_j confusion[j, k] - confusion[k, k])
+
+    NaN for a class of which there is no sample. Their mean is the mean IU of segmentation.
+    Source: Long et al. 2015, Fully convolutional networks for semantic segmentation, arXiv 1411.4038.
+    """
+    present, both = confusion.sum(axis=1), confusion.diagonal()
+    union = present + confusion.sum(axis=0) - both
+    return np.where(present > 0, both / np.maximum(union, 1), np.nan)
 
 
 def _costs_paid(labels, decided, D):

@@ -118,7 +118,7 @@ def _write_entries(axes, matrix, image):
 
 
 def _short(value):
-    text = "%.2g" % value
+    text = ("%.2g" if abs(value) < 99.5 else "%.0f") % value
     if len(text) > 5 or "e" in text:  # 0.00032: 3e-4
         text = "%.0e" % value
         text = text.replace("e-0", "e-").replace("e+0", "e+")

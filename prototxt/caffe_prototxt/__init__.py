@@ -11,6 +11,7 @@ To check one: `states` says which layers Caffe keeps, `graph` what these get fro
 other, `checks` what is wrong with that; `real_net` has Caffe make it (`probe_text`,
 `caffe_run`, `probe`), and `check` puts all together. `solvers` reads a solver's file.
 `deploy` makes the net to deploy, with `data_layers` and `records` for the shape of its data.
+`logs` reads what `caffe train` printed; `predictions` runs a trained net on its test data.
 What Caffe knows of itself comes from the user's own caffe.proto and
 caffe.net_spec, so that the layers of a fork survive.
 """

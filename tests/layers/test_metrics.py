@@ -179,3 +179,20 @@ def test_float32_softmax_over_many_classes_passes():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_confusion_matrix_by_hand():
+    confusion = metrics.confusion_matrix([0, 0, 1, 2], [0, 1, 2, 2], 4)
+    assert confusion.tolist() == [[1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+    np.testing.assert_array_equal(metrics.recalls_of(confusion), [.5, 0, 1, np.nan])
+    # 1 of {0, 0}, 0 of {1, 1}, 1 of {2, 2}, none
+    np.testing.assert_array_equal(metrics.intersections_over_unions(confusion), [1 / 2, 0, 1 / 2, np.nan])
+
+
+def test_confidence_bins_add_up():
+    confidence, right = np.array([0, .2, .5, .75, 1]), np.array([0, 1, 1, 0, 1])
+    bins = metrics.confidence_bins(confidence, right, 2)
+    assert bins.tolist() == [[3, 2, .7], [2, 1, 1.75]]
+    assert metrics.error_of_bins(bins) == pytest.approx((1.3 + .75) / 5)
+    parts = sum(metrics.confidence_bins(confidence[i:i + 1], right[i:i + 1], 2) for i in range(5))
+    np.testing.assert_array_equal(parts, bins)
