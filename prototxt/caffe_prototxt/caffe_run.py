@@ -153,7 +153,7 @@ def _end(log, answer, ended, late):
         message = " ".join(fatal)
     elif message is None and not set(answer) & {"made", "imports", "no_caffe"}:
         message = ended + (", and said last: " + last if last and not late else "")
-    imports = {int(number): _native(why) for number, why in answer.get("imports", {}).items()}
+    imports = {int(number): " ".join(_native(why).split()) for number, why in answer.get("imports", {}).items()}
     no_caffe = _native(answer.get("no_caffe", "")) or (None if "types" in answer else ended)
     return End(bool(answer.get("made")), no_caffe, place, None if message is None else " ".join(message.split()),
                raised, is_file, imports, syntax, shapes, backward, _known(answer), late)

@@ -74,11 +74,11 @@ def _make(caffe, known, request):
 
     if caffe is None:
         return answer()
+    answer()  # now, as a module may end the process, or take for ever
     reasons = ((number, _reason(caffe, module, name)) for number, module, name in request["python"])
     failed = {number: reason for number, reason in reasons if reason}
     if failed:
         return answer(imports=failed)
-    answer()
     sys.stderr.write("\n%s\n" % MARK)
     sys.stderr.flush()
     path = request["net"]

@@ -67,9 +67,10 @@ def _same_layers(net, made, planned):
 
 def _compare(before, after, layers, planned):
     """Raise ValueError unless `after` is `before` with the plan. layers: those of `before`."""
-    expected = _message(before)
+    codec = _codec(before, after)
+    expected = _message(before, codec)
     try:
-        found = _message(after)
+        found = _message(after, codec)
     except Unreadable as error:
         raise ValueError("expected a net that Caffe reads after the change, got %s: the net is not written" % error)
     name = layers[0].field_name if layers else "layer"
@@ -83,38 +84,43 @@ def _compare(before, after, layers, planned):
     new = type(expected)()
     for layer, message in zip(layers, old):
         for fields in additions.get(layer.index, ()):
-            _set(getattr(new, name).add(), fields)
+            _set(getattr(new, name).add(), fields, codec)
         if layer.index not in removed:
             copy = getattr(new, name).add()
             copy.CopyFrom(message)
-            _set(copy, changes.get(layer.index, {}))
+            _set(copy, changes.get(layer.index, {}), codec)
     del own[:]
     own.extend(getattr(new, name))
     if len(old) != len(layers) or expected.SerializePartialToString() != found.SerializePartialToString():
         raise ValueError("expected the change and nothing else, got another net when Caffe reads it: it is not written")
 
 
-def _message(text):
+def _codec(*texts):
+    """How Python's protobuf is to take texts, of which it wants characters: names in Latin-1 are no UTF-8."""
+    try:
+        for text in texts:
+            T.encode(text).decode("utf-8")
+    except UnicodeError:
+        return "latin-1"
+    return "utf-8-sig"
+
+
+def _message(text, codec):
     """The NetParameter of a text."""
     try:
         from caffe.proto import caffe_pb2
         from google.protobuf import text_format
     except Exception as error:  # a Caffe that is not for this Python fails in its own ways
         raise Unreadable(str(error))
-    content = T.encode(text)
     message = caffe_pb2.NetParameter()
     try:
-        try:
-            decoded = content.decode("utf-8-sig")
-        except ValueError:
-            decoded = content.decode("latin-1")
-        text_format.Merge(decoded, message)
+        text_format.Merge(T.encode(text).decode(codec), message)
     except Exception as error:  # protobuf's ParseError, and what its parser makes of what is no number
         raise Unreadable("it cannot read the net: %s" % error)
     return message
 
 
-def _set(message, fields):
+def _set(message, fields, codec):
     """Set fields of a message, as Edits.set does in a text."""
     known = message.DESCRIPTOR.fields_by_name
     for name, value in fields.items():
@@ -125,23 +131,23 @@ def _set(message, fields):
             raise ValueError("expected a Caffe whose %s has %s: the net is not written" % (message.DESCRIPTOR.name, name))
         elif isinstance(value, dict):
             if pairs(value) or message.HasField(name):
-                _set(getattr(message, name), value)
+                _set(getattr(message, name), value, codec)
         elif known[name].label == known[name].LABEL_REPEATED:
             message.ClearField(name)
             for item in value:
                 if isinstance(item, dict):
-                    _set(getattr(message, name).add(), item)
+                    _set(getattr(message, name).add(), item, codec)
                 else:
-                    getattr(message, name).append(_scalar(known[name], item))
+                    getattr(message, name).append(_scalar(known[name], item, codec))
         else:
-            setattr(message, name, _scalar(known[name], value[-1] if isinstance(value, list) else value))
+            setattr(message, name, _scalar(known[name], value[-1] if isinstance(value, list) else value, codec))
 
 
-def _scalar(field, value):
+def _scalar(field, value, codec):
     if field.enum_type is not None:
         return field.enum_type.values_by_name[value].number if isinstance(value, Name) else value
     if field.cpp_type == field.CPPTYPE_BOOL:
         return value if isinstance(value, bool) else is_true(value)
     if isinstance(value, Name):
         return float(value)
-    return T.encode(value).decode("utf-8") if isinstance(value, str) else value
+    return T.encode(value).decode(codec) if isinstance(value, str) else value

@@ -79,6 +79,20 @@ def test_solver(folder):
     assert status == 1 and "names the net nowhere.prototxt, which is not there; Caffe reads it from where it runs" in out
 
 
+@pytest.mark.parametrize("module, level, said", [
+    ("raise RuntimeError('one\\ntwo')", "error", "its module odd cannot be imported: RuntimeError: one two"),
+    ("import time; time.sleep(60)", "not checked", "Caffe: it took longer than 10 s"),
+    ("import os; os._exit(7)", "error", "it ended with status 7")])
+def test_modules_that_do_not_import(folder, module, level, said):
+    write(folder, "odd.py", module)
+    write(folder, "net.prototxt", BAD.replace('"caffe_losses"', '"odd"'))
+    path = os.pathsep.join([str(folder), os.environ["PYTHONPATH"]])
+    status, out, err = real_nets.tool("check_net.py", "net.prototxt", "--phase", "TRAIN", "--timeout", "10",
+                                      env=dict(os.environ, PYTHONPATH=path))
+    assert status == 1 and not err and [line for line in out.splitlines() if line.startswith(level) and said in line], out
+    assert "none here" not in out and out.splitlines()[-1].startswith("1 error" if level != "error" else "2 errors")
+
+
 def test_without_caffe(folder):
     (folder / "sub").mkdir()
     write(folder, "sub/caffe.py", "raise ImportError('no caffe')")

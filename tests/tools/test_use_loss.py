@@ -193,6 +193,18 @@ def test_the_diff_has_the_bytes_of_the_net(folder):
     assert status == 0 and 'infogain_loss_param { source: "H3.binaryproto" }' in out
 
 
+@pytest.mark.parametrize("comment", [b"", b"# gr\xf6\xdfer\n"])
+@pytest.mark.parametrize("name", [b"fl\xe4che", b"fl\xc3\xa4che"])
+@pytest.mark.parametrize("loss", ["InfogainLoss", "caffe_losses.InfogainLoss", "SoftmaxWithInfogainLoss"])
+def test_names_in_any_encoding(folder, loss, name, comment):
+    pytest.importorskip("caffe")
+    put(folder, comment + NET.encode("ascii").replace(b'"score"', b'"' + name + b'"'))
+    status, out, err = use_loss(folder, "train_val.prototxt", "--source", "infogainH.binaryproto", "--loss", loss)
+    assert (status, err) == (0, "") and "SoftmaxWithLoss is now " + loss in out
+    after = (folder / "train_val.prototxt").read_bytes()
+    assert after.startswith(comment) and after.count(b'"' + name + b'"') == 3
+
+
 def test_several_losses_are_listed(folder):
     pytest.importorskip("caffe")
     write_matrix(str(folder / "H5.binaryproto"), np.eye(5))
