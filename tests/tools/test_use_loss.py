@@ -60,35 +60,6 @@ def use_loss(folder, *arguments):
     return real_nets.tool("use_loss.py", *arguments, cwd=str(folder))
 
 
-def examples():
-    status, out, err = real_nets.tool("use_loss.py", "--help")
-    assert status == 0 and not err
-    return re.findall(r"^  use_loss.py (train_val.*)$", out, re.M)
-
-
-def test_every_example_of_the_help(folder):
-    pytest.importorskip("caffe")
-    found = examples()
-    assert len(found) > 5
-    # three classes, as in the folder in which test_help.py runs the examples of all commands
-    write_matrix(str(folder / "infogainH.binaryproto"), np.eye(3) + .125)
-    write_matrix(str(folder / "D.csv"), 1 - np.eye(3))
-    for example in found:
-        put(folder, (NATIVE if "ours.prototxt" in example else NET).replace("num_output: 7", "num_output: 3"))
-        status, out, err = use_loss(folder, *example.split())
-        assert status == 0 and not err, (example, err)
-        name = "ours.prototxt" if "ours.prototxt" in example else "train_val.prototxt"
-        for phase in ("TRAIN", "TEST"):
-            run_net(folder, name, phase)
-
-
-def run_net(folder, name, phase):
-    program = ("import caffe, sys; n = caffe.Net(sys.argv[1], getattr(caffe, sys.argv[2])); n.forward(); n.backward()\n"
-               "assert abs(n.blobs['score'].diff).sum()")
-    status, _, err = real_nets.run([sys.executable, "-c", program, name, phase], cwd=str(folder))
-    assert status == 0, err
-
-
 def test_in_place_and_twice(folder):
     pytest.importorskip("caffe")
     os.chmod(str(folder / "train_val.prototxt"), 0o640)
