@@ -15,6 +15,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # Where there is a Caffe to test in, a test that lacks it must fail and not be skipped.
 if not os.environ.get("NO_CAFFE"):
     try:
-        import caffe, h5py, hypothesis, lmdb, matplotlib, tqdm  # noqa: E401, F401
+        import caffe, h5py, hypothesis, lmdb, matplotlib, PIL, tqdm  # noqa: E401, F401
+        try:
+            import plyvel  # noqa: F401
+        except ImportError:
+            import leveldb  # noqa: F401
     except ImportError as error:
         raise ImportError("%s; NO_CAFFE=1 skips the tests that need Caffe and what comes with it" % error)

@@ -257,11 +257,10 @@ def test_names_and_costs_that_are_not_of_the_net_are_notes(folder):
 
 
 def test_without_evaluation_no_caffe_is_needed(folder):
-    program = ("import sys\nsys.modules['caffe'] = sys.modules['google'] = None\nsys.argv[:] = %r\n"
-               "exec(compile(open(sys.argv[0]).read(), sys.argv[0], 'exec'))")
     tool = os.path.join(real_nets.CHECKOUT, "tools", "report.py")
-    status, out, err = real_nets.run([sys.executable, "-c", "__file__ = %r\n" % tool + program % (
-        [tool, "caffe.log", "--no-evaluation", "-o", "report.html"],)])
+    program = ("import sys, runpy; sys.modules['caffe'] = sys.modules['google'] = None; sys.argv[0] = %r; "
+               "runpy.run_path(%r, run_name='__main__')" % (tool, tool))
+    status, out, err = real_nets.run([sys.executable, "-c", program, "caffe.log", "--no-evaluation", "-o", "report.html"])
     assert status == 0 and not err, err
     Page("report.html").check()
     assert "No run was evaluated" in Page("report.html").text
