@@ -1,4 +1,4 @@
-.PHONY: help test test-py27 test-math test-image train results triplets triplets-results bench clean
+.PHONY: help test test-py27 test-math test-image train results triplets triplets-results study study-results bench clean
 
 MATH = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/caffe-losses/math
 
@@ -12,6 +12,9 @@ help:
 	@echo 'make results    as train, and keep table and picture as those that README and RESULTS.md show'
 	@echo 'make triplets   train embeddings on triplets, in examples/triplets, and look for neighbours in them (GPU, ARGS)'
 	@echo 'make triplets-results  as triplets, and keep table and picture'
+	@echo 'make study      rerun every claim of the README on whole images and on scenes, in examples/study: an hour and'
+	@echo '                more; what was trained is kept, so that it can be stopped and goes on (GPU, ARGS)'
+	@echo 'make study-results  as study, and keep tables and pictures'
 	@echo 'make bench      run all benchmarks'
 	@echo 'make bench-losses        time the loss layers against native ones (ARGS: more arguments)'
 	@echo 'make bench-matrix_files  time H in files against caffe.io (ARGS: more arguments)'
@@ -46,6 +49,12 @@ triplets:
 
 triplets-results: triplets
 	cd examples/triplets && cp output/RESULTS.md output/results.json output/results.png .
+
+study:
+	tools/with_caffe.sh examples/study/study.py $(if $(GPU),--gpu $(GPU)) $(ARGS)
+
+study-results: study
+	cd examples/study && cp output/RESULTS.md output/results.json output/*.png .
 
 bench: bench-losses bench-matrix_files bench-labels bench-triplets
 

@@ -62,17 +62,18 @@ def long_tail_counts(most, fewest):
     return np.rint(most * ratio ** np.arange(N_CLASSES)).astype(int)
 
 
-def split(labels, n_train, n_validation=0):
+def split(labels, n_train, n_validation=0, draw=0):
     """Which images to train with, and which others to validate with.
 
-    The draw is always the same; `shuffled` gives a seed's order.
+    The same draw always gives the same images; `shuffled` gives a seed's order.
 
     labels: N integers.
     n_train: how many of each class to train with, a number or one per class.
     n_validation: how many others of each class to validate with.
+    draw: int.
     Returns two arrays of indices into labels.
     """
-    rng = np.random.RandomState(0)
+    rng = np.random.RandomState(draw)
     train, validation = [], []
     for label, n in enumerate(np.broadcast_to(n_train, N_CLASSES)):
         images = rng.permutation(np.flatnonzero(labels == label))

@@ -31,30 +31,32 @@ class JobFailed(Exception):
             % (" ".join(job.command), status, job.log, "\n  ".join(last)))
 
 
-def run(jobs, at_once, environment=None, on_end=lambda: None):
+def run(jobs, at_once, environment=None, on_end=lambda job: None):
     """Run all the jobs, `at_once` at a time.
 
+    jobs: any iterable; the next one is asked for when it can start.
     environment: a dict of variables to set for them.
-    on_end: called after each that succeeds.
+    on_end: called with each that succeeds.
     Raises JobFailed, or KeyboardInterrupt after SIGINT, SIGTERM or SIGHUP; no job
     is running any more then.
     """
     environment = dict(os.environ, **(environment or {}))
-    waiting = collections.deque(jobs)
+    waiting = iter(jobs)
     running = {}
     with _signals_caught() as signals:
         try:
-            while waiting or running:
+            while True:
                 if signals:
                     raise KeyboardInterrupt
-                while waiting and len(running) < at_once:
-                    job = waiting.popleft()
+                for job in itertools.islice(waiting, at_once - len(running)):
                     running[_start(job, environment)] = job
+                if not running:
+                    return
                 for process in [process for process in running if process.poll() is not None]:
                     job = running.pop(process)
                     if process.returncode:
                         raise JobFailed(job, process.returncode)
-                    on_end()
+                    on_end(job)
                 time.sleep(POLL_SECONDS)
         finally:
             for process in running:

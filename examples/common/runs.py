@@ -56,8 +56,11 @@ def alone_in(folder):
         yield
 
 
-def carry_out(run, options):
-    """run(options, folder) for the folder options.output; returns the exit status."""
+def carry_out(run, options, again="start afresh"):
+    """run(options, folder) for the folder options.output; returns the exit status.
+
+    again: what a second run does after one that was stopped.
+    """
     # What is inside the checkout is named from its top, so that the commands printed
     # and the nets made are the same wherever the checkout is.
     os.chdir(ROOT)
@@ -67,7 +70,7 @@ def carry_out(run, options):
         with alone_in(folder):
             run(options, folder)
     except KeyboardInterrupt:
-        sys.stderr.write("\n%s: stopped; run it again to start afresh\n" % program)
+        sys.stderr.write("\n%s: stopped; run it again to %s\n" % (program, again))
         return 130
     except (data.DataError, jobs.JobFailed, FolderInUse, EnvironmentError) as error:
         sys.stderr.write("%s: error: %s\n" % (program, error))
@@ -109,7 +112,7 @@ def train(runs, gpu=None):
     sys.stdout.flush()
     with tqdm(total=len(runs), unit="net", disable=None) as bar:  # disabled but on a terminal
         jobs.run([jobs.Job(command(run), run.log) for run in runs], N_CORES, FOR_CAFFE,
-                 on_end=bar.update)
+                 on_end=lambda job: bar.update())
 
 
 def write_message(path, message):

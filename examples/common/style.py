@@ -5,7 +5,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 # Okabe and Ito's colours: they differ for colour-blind eyes too.
-BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#8A8A8A", "#222222"
+BLUE, ORANGE, GREEN, PURPLE, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A8A8A", "#222222"
 
 STYLE = {
     "font.size": 9.5, "axes.titlesize": 11, "axes.labelcolor": INK,

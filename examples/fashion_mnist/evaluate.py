@@ -33,11 +33,12 @@ def tree_scores(p, labels, D):
     p: N x C probabilities. labels: N integers. D: C x C distances of the classes.
     Returns {decision: {metric: number}}.
     """
-    return {"probable": _scores_of_ranking(p, labels, D, metrics.rank_by_probability(p)),
-            "cheapest": _scores_of_ranking(p, labels, D, metrics.rank_by_expected_cost(p, D))}
+    return {"probable": scores_of_ranking(p, labels, D, metrics.rank_by_probability(p)),
+            "cheapest": scores_of_ranking(p, labels, D, metrics.rank_by_expected_cost(p, D))}
 
 
-def _scores_of_ranking(p, labels, D, ranking):
+def scores_of_ranking(p, labels, D, ranking):
+    """The metrics of a ranking of the classes by someone who decides for the first: {metric: number}."""
     decided = ranking[:, 0]
     farthest_in_a_group = D[D < D.max()].max()
     return {

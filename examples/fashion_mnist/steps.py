@@ -14,6 +14,7 @@ except ImportError:  # Python 2
 from caffe.proto import caffe_pb2
 from caffe_losses.matrix_files import read_matrix, write_matrix
 from caffe_losses.tree_text import parse_tree
+from caffe_losses.trees import tree_costs
 from google.protobuf import text_format
 import numpy as np
 
@@ -34,10 +35,18 @@ def beside(name):
 
 def tree_order():
     """The labels in the order in which the classes stand in the tree."""
-    with io.open(beside("tree.txt"), encoding="utf-8") as file:
-        root = parse_tree(file.read())
     names = data.class_names()
-    return [names.index(leaf.name) for leaf in root.leaves()]
+    return [names.index(leaf.name) for leaf in _tree().leaves()]
+
+
+def tree_distances():
+    """D, the distances of the classes in the tree."""
+    return tree_costs(_tree(), data.class_names())[0]
+
+
+def _tree():
+    with io.open(beside("tree.txt"), encoding="utf-8") as file:
+        return parse_tree(file.read())
 
 
 # Data

@@ -1,14 +1,11 @@
 from __future__ import division, print_function
 
-import glob
 import io
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -23,6 +20,7 @@ TRAIN = os.path.join(EXAMPLE, "train.py")
 sys.path[:0] = [EXAMPLE, os.path.join(ROOT, "examples", "common")]
 
 import data
+import example_runs
 import evaluate
 import experiments
 import image_input
@@ -32,9 +30,7 @@ import report
 import runs
 import steps
 import tables
-
-PATIENCE = 120  # seconds: a busy machine is slow
-
+from example_runs import finish, running_with
 
 def read_lmdb(path):
     """Images and labels as Caffe would read them, in its order."""
@@ -177,20 +173,6 @@ def python(code):
     return [sys.executable, "-c", code]
 
 
-def running_with(word):
-    """The command lines of the processes that have a word in theirs."""
-    found = []
-    for path in glob.glob("/proc/[0-9]*/cmdline"):
-        try:
-            with io.open(path, "rb") as file:
-                command = file.read().decode("utf-8", "replace").split("\0")
-        except EnvironmentError:
-            continue  # it has ended
-        if any(word in argument for argument in command):
-            found.append(command)
-    return found
-
-
 def test_failing_job_names_its_log_and_ends_the_others(tmp_path):
     mark = str(tmp_path / "mark")
     waiting = jobs.Job(python("import time; time.sleep(60)") + [mark], str(tmp_path / "0.log"))
@@ -222,14 +204,7 @@ def test_jobs_keep_to_their_number_and_all_run(tmp_path):
 # The command
 
 def start(output, *arguments, **environment):
-    command = [sys.executable, TRAIN, "--quick", "--output", str(output)] + list(arguments)
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            env=dict(os.environ, **environment), preexec_fn=os.setsid)
-
-
-def finish(process):
-    out, err = process.communicate()
-    return process.returncode, out.decode("utf-8"), err.decode("utf-8")
+    return example_runs.start(TRAIN, "--quick", "--output", str(output), *arguments, **environment)
 
 
 @pytest.fixture(scope="module")
@@ -238,11 +213,8 @@ def interrupted_run(tmp_path_factory):
     needs_data()
     output = tmp_path_factory.mktemp("fashion_mnist")
     process = start(output)
-    deadline = time.time() + PATIENCE
-    while not any("caffe" in command[0] for command in running_with(str(output / "nets"))):
-        assert process.poll() is None and time.time() < deadline
-        time.sleep(.02)
-    os.killpg(process.pid, signal.SIGINT)
+    example_runs.interrupt(process, lambda: any("caffe" in command[0] for command in
+                                                running_with(str(output / "nets"))))
     status, _, err = finish(process)
     return output, status, err
 

@@ -1,0 +1,120 @@
+"""What the study compares on whole images: every method in every cell, with every seed.
+
+A cell is a data set of one size and a net. The data set is balanced, or has a long tail.
+"""
+from __future__ import division, print_function
+
+import collections
+
+from caffe_losses.gains import gain_from_costs, smoothed_identity, weighted_gain
+from caffe_losses.weights import class_weights
+import numpy as np
+
+import data
+from steps import shuffled_classes, smoothing_of
+
+# data: "balanced" or "tail". counts: how many training images of each class. net: a name of trunks.TRUNKS.
+# rate: the first learning rate. methods: Methods.
+Cell = collections.namedtuple("Cell", "name data counts net iterations rate methods")
+
+# title: as tables show it. gain: a function of D, a Cell's counts and a seed that gives H; None: SoftmaxWithLoss.
+# part: of the training images that it is trained with.
+Method = collections.namedtuple("Method", "name title gain part")
+
+NETS = ("mlp", "conv")
+# {how many training images: iterations}; the longest tail in the 60,000 images stands for them.
+ITERATIONS = collections.OrderedDict([(300, 500), (1000, 1500), (3000, 2000), (60000, 4000)])
+LONGEST_TAIL, LONGEST_TAIL_ITERATIONS = (6000, 60), 3000
+
+
+def balanced_weights(counts):
+    """Class weights with which all classes weigh the same, and the average sample weighs 1."""
+    return class_weights(counts, "balanced", scale="sample")
+
+
+def distances(tau):
+    """The Method that makes H from D alone."""
+    return Method("tree", "distances", lambda D, counts, seed: gain_from_costs(D, tau=tau), 1)
+
+
+def methods(data_set, tau):
+    """The Methods of a data set; which are compared is in claims.py."""
+    tree = distances(tau).gain
+
+    def shuffled(D, counts, seed):
+        order = shuffled_classes(seed)
+        return tree(D[np.ix_(order, order)], counts, seed)
+
+    def smoothing(D, counts, seed):
+        return smoothed_identity(len(D), smoothing_of(tree(D, counts, seed)))
+
+    listed = [NONE, HELD_OUT, distances(tau),
+              Method("smoothing", "label smoothing", smoothing, 1),
+              Method("shuffled", "distances, classes shuffled", shuffled, 1)]
+    if data_set == "tail":
+        listed += [WEIGHTS,
+                   Method("both", "class weights and distances", _weighted(tree), 1),
+                   Method("both_shuffled", "class weights and distances, classes shuffled", _weighted(shuffled), 1)]
+    return listed
+
+
+def _weighted(gain=None):
+    """The same with its rows times the class weights."""
+    return lambda D, counts, seed: weighted_gain(balanced_weights(counts), gain and gain(D, counts, seed))
+
+
+NONE = Method("none", "SoftmaxWithLoss", None, 1)
+# The last fifth of the images tells by which temperature the scores of such a net are too sure.
+HELD_OUT = Method("held_out", "SoftmaxWithLoss on four fifths of the images", None, 4 / 5)
+WEIGHTS = Method("weights", "class weights", _weighted(), 1)
+
+# What class weights are multiplied by, to see how far they can be scaled.
+SCALES = (1 / 64, 1 / 16, 1 / 4, 1, 2, 4, 8, 16)
+
+# What `study.py --validate` chooses from, on validation images: the learning rate of SoftmaxWithLoss in each cell
+# by its mean recall, and then the one tau of all by the mean cost.
+RATES = (.01, .03, .1, .3)
+TAUS = (.3, .5, .75, 1.2)
+
+
+def balanced_counts(size):
+    return [size // data.N_CLASSES] * data.N_CLASSES
+
+
+def tail_counts(size):
+    """The longest tail, thinned to about `size` images, at least one of each class."""
+    counts = data.long_tail_counts(*LONGEST_TAIL)
+    thinned = np.maximum(np.rint(counts * size / counts.sum()), 1).astype(int)
+    return np.minimum(counts, thinned).tolist()
+
+
+def grid(tau=1, rates=None):
+    """The Cells: two data sets, four sizes, two nets. rates: {cell name: learning rate}."""
+    return [_cell(data_set, counts_of(size), size, net, tau, rates or {})
+            for data_set, counts_of in (("balanced", balanced_counts), ("tail", tail_counts))
+            for size in ITERATIONS for net in NETS]
+
+
+def _cell(data_set, counts, size, net, tau, rates):
+    name = "%s_%d_%s" % (data_set, sum(counts), net)
+    iterations = ITERATIONS[size] if sum(counts) > size / 2 else LONGEST_TAIL_ITERATIONS
+    return Cell(name, data_set, counts, net, iterations, rates.get(name), methods(data_set, tau))
+
+
+def scales(grid, scales=SCALES):
+    """{scale: Cell}: the largest tail and the first net, without weights and with, all loss times the scale."""
+    cell = [cell for cell in grid if cell.data == "tail" and cell.net == NETS[0]][-1]
+    return collections.OrderedDict((scale, _scaled(cell, scale)) for scale in scales)
+
+
+def _scaled(cell, scale):
+    def times(gain):
+        return lambda D, counts, seed: scale * gain(D, counts, seed)
+    listed = [Method("none", "no weights", times(lambda D, counts, seed: np.eye(len(D))), 1),
+              Method("weights", "class weights", times(_weighted()), 1)]
+    return cell._replace(name="scale_%g" % scale, methods=listed)
+
+
+def quick(cells):
+    """The smallest cells with few iterations, for a trial."""
+    return [cell._replace(iterations=30) for cell in cells if sum(cell.counts) < 500]

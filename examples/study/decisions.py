@@ -1,0 +1,64 @@
+"""What is decided from the probabilities of a net, by which rule, and how good that is."""
+from __future__ import division, print_function
+
+import collections
+
+from caffe_losses import metrics
+import numpy as np
+
+from evaluate import scores_of_ranking
+
+# Temperatures among which the best is looked for; a net can be too sure by far, hardly too unsure.
+TEMPERATURES = np.exp(np.linspace(np.log(.25), np.log(16), 241))
+
+# How a decision is taken. distances: whether D is used. weights: whether the class weights are.
+# calibrated: whether the probabilities go through the temperature first.
+Rule = collections.namedtuple("Rule", "name distances weights calibrated")
+
+PROBABLE = Rule("probable", False, False, False)
+CHEAPEST = Rule("cheapest", True, False, False)
+CALIBRATED = Rule("calibrated", False, False, True)
+CALIBRATED_CHEAPEST = Rule("calibrated_cheapest", True, False, True)
+WEIGHTED = Rule("weighted", False, True, False)
+CALIBRATED_WEIGHTED = Rule("calibrated_weighted", False, True, True)
+WEIGHTED_CHEAPEST = Rule("weighted_cheapest", True, True, False)
+CALIBRATED_WEIGHTED_CHEAPEST = Rule("calibrated_weighted_cheapest", True, True, True)
+
+
+def temperature(p, labels):
+    """The T for which p^(1/T), made to sum to 1, has the least negative log likelihood.
+
+    p: N x C probabilities of a net on images that it was not trained on. labels: N integers.
+    Source: Guo et al. 2017, On calibration of modern neural networks, arXiv 1706.04599.
+    """
+    return float(min(TEMPERATURES, key=lambda T: -_log_scaled(p, T)[np.arange(len(p)), labels].mean()))
+
+
+def scaled(p, T):
+    """Probabilities p as they are at temperature T: softmax(log p / T)."""
+    return np.exp(_log_scaled(p, T))
+
+
+def _log_scaled(p, T):
+    scores = np.log(np.maximum(np.asarray(p, np.float64), 1e-30)) / T
+    scores -= scores.max(axis=1, keepdims=True)
+    return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+
+
+def scores(p, labels, D, rule=PROBABLE, weights=None, T=None):
+    """The metrics of one net under one Rule: {metric: number}.
+
+    p: N x C probabilities. labels: N integers. D: C x C costs of the mistakes, by which all decisions are judged.
+    weights: C class weights, of rules that use them: what a mistake costs is multiplied by the true class's.
+    T: the temperature, of rules that use it.
+    """
+    if rule.calibrated:
+        p = scaled(p, T)
+    return scores_of_ranking(p, labels, D, _ranking(p, D, rule, weights))
+
+
+def _ranking(p, D, rule, weights):
+    if not rule.distances and not rule.weights:
+        return metrics.rank_by_probability(p)
+    costs = D if rule.distances else 1 - np.eye(len(D))
+    return metrics.rank_by_expected_cost(p, costs * np.asarray(weights)[:, None] if rule.weights else costs)

@@ -1,0 +1,109 @@
+"""The cells of the study as tasks, and the scores of their outcomes."""
+from __future__ import division, print_function
+
+import collections
+import itertools
+import os
+
+from caffe.proto import caffe_pb2
+from caffe_losses import metrics
+from caffe_prototxt.fragments import loss_fragment
+from google.protobuf import text_format
+
+import cells
+import data
+import decisions
+import image_input
+import net
+import trunks
+from tasks import Task
+
+# Which rules the nets without H are tried with; those with H decide for the most probable class.
+RULES = {
+    "balanced": [decisions.PROBABLE, decisions.CALIBRATED, decisions.CHEAPEST, decisions.CALIBRATED_CHEAPEST],
+    "tail": [decisions.PROBABLE, decisions.CALIBRATED, decisions.CHEAPEST, decisions.CALIBRATED_CHEAPEST,
+             decisions.WEIGHTED, decisions.CALIBRATED_WEIGHTED, decisions.WEIGHTED_CHEAPEST,
+             decisions.CALIBRATED_WEIGHTED_CHEAPEST],
+}
+
+
+class Grid(object):
+    """Nets of whole images."""
+
+    def __init__(self, folder, D, train, test, gpu=None):
+        """D: C x C costs. train, test: images and labels; test can be a function of a Cell that gives them."""
+        self.folder, self.D, self.gpu = folder, D, gpu
+        self.train, self.test = train, test
+
+    def tasks(self, cells, seeds):
+        """{(cell name, method name, seed): Task}, in the order in which they are trained: seed by seed."""
+        return collections.OrderedDict(
+            ((cell.name, method.name, seed), self._task(cell, method, seed))
+            for seed, cell in itertools.product(seeds, cells) for method in cell.methods)
+
+    def _task(self, cell, method, seed):
+        lmdb = self.folder("data", "%s_%d_%s_seed%d" % (cell.data, sum(cell.counts), method.part, seed))
+        H = method.gain and method.gain(self.D, cell.counts, seed)
+
+        def solver(path, prefix):
+            return net.solver(path, prefix, cell.iterations, seed, gpu=self.gpu is not None, rate=cell.rate)
+        return Task("%s_%s_seed%d" % (cell.name, method.name, seed), H,
+                    lambda source: net.train_val(cell.name, loss(source if method.gain else None), lmdb,
+                                                 trunk=trunks.TRUNKS[cell.net]()),
+                    solver,
+                    lambda: self._write_data(lmdb, cell, method, seed),
+                    lambda definition, snapshot: self._evaluate(definition, snapshot, cell, method, seed))
+
+    def _drawn(self, cell, method, seed):
+        """The images a net trains with, in order, and those held out: indices of self.train."""
+        drawn = data.shuffled(data.split(self.train[1], cell.counts, draw=seed)[0], seed)
+        n = int(round(method.part * len(drawn)))
+        return drawn[:n], drawn[n:]
+
+    def _write_data(self, lmdb, cell, method, seed):
+        if not os.path.exists(lmdb):
+            images, labels = self.train
+            drawn, _ = self._drawn(cell, method, seed)
+            data.write_lmdb(lmdb, images[drawn], labels[drawn])
+
+    def _evaluate(self, definition, snapshot, cell, method, seed):
+        """The probabilities of the images held out, if any, else of the test images, with the labels."""
+        held_out = self._drawn(cell, method, seed)[1]
+        images, labels = [part[held_out] for part in self.train] if len(held_out) else self.test
+        return {"p": image_input.outputs(definition, snapshot, images), "labels": labels}
+
+    def recall(self, outcome):
+        """The share of the images, as many of each class, that are right: their mean recall."""
+        decided = metrics.rank_by_probability(outcome["p"])[:, 0]
+        return round(metrics.balanced_accuracy(outcome["labels"], decided, data.N_CLASSES), 5)
+
+    def scores(self, cell, seeds, outcomes):
+        """What the nets of a cell are worth: {method: {rule: {metric: a list over seeds}}}.
+
+        outcomes: a function of a method's name and a seed that gives what _evaluate gave.
+        """
+        weights = cells.balanced_weights(cell.counts)
+        found = collections.OrderedDict()
+        for method, seed in itertools.product(cell.methods, seeds):
+            if method.part < 1:
+                continue
+            T = None
+            rules = [decisions.PROBABLE]
+            if method is cells.NONE and cells.HELD_OUT in cell.methods:
+                rules = RULES[cell.data]
+                T = decisions.temperature(**outcomes(cells.HELD_OUT.name, seed))
+            outcome = outcomes(method.name, seed)
+            for rule in rules:
+                of_rule = found.setdefault(method.name, collections.OrderedDict()).setdefault(
+                    rule.name, collections.OrderedDict())
+                of_seed = decisions.scores(outcome["p"], outcome["labels"], self.D, rule, weights, T)
+                for metric, value in sorted(of_seed.items()):
+                    of_rule.setdefault(metric, []).append(round(value, 5))
+        return found
+
+
+def loss(source):
+    """The loss on "score" and "label": with H of the file `source`, or without H."""
+    options = dict(source=source) if source else {}
+    text = loss_fragment("InfogainLoss" if source else "SoftmaxWithLoss", **options)
+    return text_format.Merge(text, caffe_pb2.NetParameter())

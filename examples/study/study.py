@@ -1,0 +1,143 @@
+"""The study: when does H help, when do class weights, and when is a decision at test time enough?
+
+Every claim of the README, with its control: on balanced data and on a long tail, with
+300 to 60,000 training images, two nets, and as many seeds as asked for. Every net is
+trained by `caffe train`. It takes long; what was trained is kept, and a second run goes
+on from there.
+"""
+from __future__ import division, print_function
+
+import functools
+import json
+import os
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+EXAMPLES = os.path.dirname(HERE)
+sys.path[1:1] = [os.path.join(EXAMPLES, name) for name in ("common", "fashion_mnist")]
+
+# Read when caffe is imported first; else every net evaluated would be printed layer by layer.
+os.environ.setdefault("GLOG_minloglevel", "2")
+
+try:
+    from caffe_losses import command
+    import cells
+    import choice
+    import data
+    import decisions
+    import numpy as np
+    import runs
+    import steps
+    import study_picture
+    import study_report
+    from caffe_losses.matrix_files import atomic_write
+    from grid import Grid
+    from tasks import Outcomes
+    from tqdm import tqdm
+except ImportError as error:
+    sys.stderr.write("study.py: error: %s; expected a Python with Caffe, lmdb, matplotlib and tqdm: install what is "
+                     "missing, or where there is no Caffe run tools/with_caffe.sh examples/study/study.py\n" % error)
+    sys.exit(2)
+
+# How many training images of each class --validate keeps for validation.
+N_VALIDATION = 100
+
+
+def parse():
+    parser = command.Parser(description=__doc__,
+                            epilog="example: tools/with_caffe.sh examples/study/study.py --seeds 20")
+    runs.add_options(parser, HERE, "train every net with N seeds (default: 10)")
+    parser.add_argument("--validate", action="store_true",
+                        help="try the learning rates and tau, with 2 seeds, on validation images: writes validation.json")
+    options = parser.parse_args()
+    options.seeds = options.seeds or (2 if options.quick or options.validate else 10)
+    return options
+
+
+def run(options, folder):
+    (validate if options.validate else compare)(options, folder)
+
+
+def validate(options, folder):
+    """Every learning rate in every cell, then every tau, on validation images."""
+    images, labels = data.load("train")
+    train, held_out = data.split(labels, 6000 - N_VALIDATION, N_VALIDATION)
+    grid = Grid(folder, steps.tree_distances(), (images[train], labels[train]), (images[held_out], labels[held_out]),
+                options.gpu)
+    listed = [cell._replace(counts=np.minimum(cell.counts, 6000 - N_VALIDATION).tolist())
+              for cell in (cells.quick(cells.grid()) if options.quick else cells.grid())]
+    tried = [cell._replace(rate=rate, methods=[cells.NONE]) for cell in listed for rate in cells.RATES]
+    found = {"rates": _tried(grid, options, tried)}
+    rates = choice.rates(found)
+    found["taus"] = []
+    for tau in cells.TAUS:
+        tried = [cell._replace(rate=rates[cell.name], methods=[cells.distances(tau)]) for cell in listed]
+        found["taus"] += [dict(one, tau=tau) for one in _tried(grid, options, tried)]
+    runs.write_text(folder("validation.json"), json.dumps(found, indent=1, sort_keys=True))
+    print("The best tau is %g. The file: %s" % (choice.tau(found), folder("validation.json")))
+
+
+def _tried(grid, options, tried):
+    """What cells of one method each are worth on the images of `grid`: a dict each."""
+    named = [cell._replace(name="%s_rate%g" % (cell.name, cell.rate)) for cell in tried]
+    tasks = grid.tasks(named, range(options.seeds))
+    outcomes = Outcomes(grid.folder)
+    outcomes.train(list(tasks.values()))
+    found = []
+    for cell, one in zip(tried, named):
+        (method,) = one.methods
+        scores = grid.scores(one, range(options.seeds), lambda name, seed: outcomes[tasks[one.name, name, seed]])
+        of_method = scores[method.name][decisions.PROBABLE.name]
+        found.append(dict(cell=cell.name, rate=cell.rate, iterations=cell.iterations, accuracy=of_method["accuracy"],
+                          cost=of_method["cost"]))
+        print("%-26s %-8s rate %-5g %s" % (cell.name, method.name, cell.rate, of_method["accuracy"]))
+    return found
+
+
+def compare(options, folder):
+    """Every cell on the test images, with the tables and pictures."""
+    start = time.time()
+    seeds = range(options.seeds)
+    D = steps.tree_distances()
+    grid = Grid(folder, D, data.load("train"), data.load("t10k"), options.gpu)
+    found = choice.validation()
+    tau = choice.tau(found)
+    listed = cells.grid(tau, choice.rates(found))
+    scales = cells.scales(listed)
+    if options.quick:
+        listed, scales = cells.quick(listed), cells.scales(cells.quick(listed), cells.SCALES[::7])
+        grid.test = [part[:1000] for part in grid.test]
+    tasks = grid.tasks(listed + list(scales.values()), seeds)
+    outcomes = Outcomes(folder)
+    outcomes.train(list(tasks.values()))
+
+    print("Scoring")
+    sys.stdout.flush()
+
+    def kept(cell, method, seed):
+        return outcomes[tasks[cell.name, method, seed]]
+    results = {
+        "classes": data.class_names(), "n_test": len(grid.test[1]), "seeds": options.seeds, "tau": tau, "tried": found,
+        "cells": [dict(name=cell.name, data=cell.data, counts=cell.counts, net=cell.net, iterations=cell.iterations,
+                       rate=cell.rate, scores=grid.scores(cell, seeds, functools.partial(kept, cell)))
+                  for cell in tqdm(listed, unit="cell", disable=None)],
+        "scales": [dict(scale=scale, heaviest=scale * cells.balanced_weights(cell.counts).max(),
+                        scores={method.name: [grid.recall(kept(cell, method.name, seed)) for seed in seeds]
+                                for method in cell.methods})
+                   for scale, cell in scales.items()],
+    }
+    write_results(folder, results)
+    print("\nDone in %.0f s. The pictures: %s" % (time.time() - start, folder("results.png")))
+
+
+def write_results(folder, results):
+    print(study_report.as_text(results))
+    runs.write_text(folder("results.json"), json.dumps(results, indent=1, sort_keys=True))
+    runs.write_text(folder("RESULTS.md"), study_report.as_markdown(results))
+    with atomic_write(folder("results.png")) as file:
+        study_picture.draw(results, file)
+
+
+if __name__ == "__main__":
+    sys.exit(runs.carry_out(run, parse(), again="go on"))

@@ -1,0 +1,155 @@
+"""The study's results as tables, and in sentences that follow from the figures."""
+from __future__ import division, print_function
+
+import collections
+
+import cells
+import claims
+import decisions
+import tables
+import trunks
+from claims import BETTER, NOISE, WORSE
+from tables import Part, Table
+
+RULES = collections.OrderedDict([
+    (decisions.PROBABLE.name, "most probable class"),
+    (decisions.CALIBRATED.name, "most probable class, calibrated"),
+    (decisions.CHEAPEST.name, "least expected cost"),
+    (decisions.CALIBRATED_CHEAPEST.name, "least expected cost, calibrated"),
+    (decisions.WEIGHTED.name, "weighted probability"),
+    (decisions.CALIBRATED_WEIGHTED.name, "weighted probability, calibrated"),
+    (decisions.WEIGHTED_CHEAPEST.name, "least weighted cost"),
+    (decisions.CALIBRATED_WEIGHTED_CHEAPEST.name, "least weighted cost, calibrated"),
+])
+TAIL_TITLES = {"accuracy": "mean recall"}  # the test set has as many images of each class
+
+
+def as_text(results):
+    """The report for a terminal."""
+    return tables.as_text(parts(results))
+
+
+def as_markdown(results):
+    """The report as a markdown document."""
+    return tables.as_markdown("The study: when does it help to say how bad a mistake is?", parts(results))
+
+
+def parts(results):
+    """Everything as Parts."""
+    grid = results["cells"]
+    return ([claims_part("Balanced data", _balanced_introduction(results), grid, claims.BALANCED),
+             claims_part("A long tail", _tail_introduction(results), grid, claims.TAIL),
+             scale_part(results)]
+            + [cells_part(results)])
+
+
+def _balanced_introduction(results):
+    return (
+        "Fashion-MNIST, as many training images of each class; two nets (%s); %d seeds, each with training images, their "
+        "order and initial weights of its own, the same for all methods; %d test images. Costs: the distance of the "
+        "classes in the tree of [the first example](../fashion_mnist/RESULTS.md), 1 inside a group and 3 across. H is "
+        "exp(-D / %g), its rows divided by their sums. Label smoothing leaves the true class as much as H does on average; "
+        "shuffled: the classes of D in another order, none at its place. Calibrated: by one temperature, which fits the "
+        "last fifth of the training images best, given to a net trained on the other four. Learning rates and tau were "
+        "chosen on validation images (below); nothing was chosen on the test images. In the tables: what changes from the "
+        "one to the other, seed by seed, with its %d %% confidence interval (Student's t). **Bold** is better, *italic* "
+        "is worse, plain is within the noise: the interval has 0 in it. Each comparison is taken by itself: where nothing "
+        "changes, one of a hundred would seem to."
+        % (" and ".join(sorted(trunks.TITLES.values(), reverse=True)), results["seeds"], results["n_test"], results["tau"],
+           round(100 * claims.LEVEL)))
+
+
+def _tail_introduction(results):
+    counts = [cell["counts"] for cell in results["cells"] if cell["data"] == "tail"]
+    return (
+        "The same with training images that fall geometrically from the first class to the last, in the longest tail from "
+        "%d to %d, in the shortest from %d to %d. The test images are as many of each class, so that the mean recall is "
+        "top-1 too. Class weights: balanced, all classes weigh the same in the loss, and the average training image weighs "
+        "1. At test time the same weights multiply the probabilities, or with distances the costs of each true class."
+        % (counts[-1][0], counts[-1][-1], counts[0][0], counts[0][-1]))
+
+
+def claims_part(heading, introduction, grid, listed):
+    """A Table for every claim, and a sentence that counts its verdicts."""
+    findings = ["%s %s" % (claim.question, verdicts_in_words(grid, claim)) for claim in listed]
+    return Part(heading, introduction, [claim_table(grid, claim) for claim in listed], findings)
+
+
+def claim_table(grid, claim):
+    """A Claim's differences: a row for each of its cells, a column for each metric."""
+    rows = [["training images; net"] + [_title(claim.data, metric) for metric in claims.METRICS]]
+    for cell in grid:
+        if cell["data"] == claim.data:
+            rows.append([cell_title(cell)] + [_difference(cell, claim, metric) for metric in claims.METRICS])
+    return Table(claim.question, rows)
+
+
+def cell_title(cell):
+    return "{:,}; {}".format(sum(cell["counts"]), trunks.TITLES[cell["net"]])
+
+
+def _title(data, metric):
+    return TAIL_TITLES.get(metric.key, metric.title) if data == "tail" else metric.title
+
+
+def _difference(cell, claim, metric):
+    interval, verdict = claims.difference(cell, claim, metric)
+    form = metric.form.replace("%", "%+")
+    mark = {BETTER: "**%s**", NOISE: "%s", WORSE: "*%s*"}[verdict]
+    return mark % "%s [%s, %s]" % tuple(form % number for number in (interval.mean, interval.low, interval.high))
+
+
+def verdicts_in_words(grid, claim):
+    """"BETTER: mean cost in 7 of 8 cells ...; WORSE: ...": every metric's verdicts counted."""
+    found = []
+    for metric in claims.METRICS:
+        counted = claims.verdicts(grid, claim, metric)
+        n_cells = sum(counted.values())
+        said = ["%s in %d" % (verdict, counted[verdict]) for verdict in (BETTER, WORSE, NOISE) if counted[verdict]]
+        found.append("%s: %s of %d" % (_title(claim.data, metric), ", ".join(said), n_cells))
+    return "; ".join(found) + "."
+
+
+# The scale of class weights
+
+def scale_part(results):
+    introduction = (
+        "The longest tail and the net with %s again, all gradients times a scale: with class weights whose average sample "
+        "weighs as much, and without class weights. A scale is the same as a learning rate times as large, so the column "
+        "without weights is the control: it says which harm the learning rate does alone. Mean recall."
+        % trunks.TITLES[cells.NETS[0]])
+    rows = [["average sample weighs", "no weights", "class weights", "heaviest sample weighs"]]
+    for one in results["scales"]:
+        rows.append(["%g" % one["scale"]] + [tables.cell(claims.ACCURACY, one["scores"][method]) for method in
+                                             ("none", "weights")] + ["%.3g" % one["heaviest"]])
+    return Part("The scale of class weights", introduction, [Table("Mean recall", rows)], list(_scale_findings(results)))
+
+
+def _scale_findings(results):
+    for method, title in (("none", "Without class weights"), ("weights", "With class weights")):
+        means = [(sum(one["scores"][method]) / len(one["scores"][method]), one["scale"]) for one in results["scales"]]
+        best, scale = max(means)
+        good = [one_scale for mean, one_scale in means if mean > best - .02]
+        bad = ["%g (%.3f)" % (one_scale, mean) for mean, one_scale in means if mean <= best - .1]
+        yield "%s the best scale is %g (%.3f); within .02 of it are %g to %g; more than .1 below it are %s." % (
+            title, scale, best, min(good), max(good), ", ".join(bad) or "none")
+
+
+# All figures
+
+def cells_part(results):
+    return Part("All figures", "Mean and standard deviation over the seeds.",
+                [cell_table(cell, results) for cell in results["cells"]], [])
+
+
+def cell_table(cell, results):
+    """Every method and rule of one cell."""
+    titles = collections.OrderedDict((method.name, method.title) for method in cells.methods("tail", 1))
+    rows = [["", "decision"] + [_title(cell["data"], metric) for metric in claims.METRICS]]
+    for method, name in titles.items():
+        for rule, title in RULES.items():
+            if rule in cell["scores"].get(method, {}):
+                rows.append([name, title] + [tables.cell(metric, cell["scores"][method][rule][metric.key])
+                                             for metric in claims.METRICS])
+    return Table("%s, %s (learning rate %g, %d iterations)" % (
+        "Balanced" if cell["data"] == "balanced" else "Long tail", cell_title(cell), cell["rate"], cell["iterations"]), rows)

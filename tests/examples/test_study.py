@@ -1,0 +1,213 @@
+from __future__ import division, print_function
+
+import io
+import json
+import os
+import sys
+
+import numpy as np
+import pytest
+
+import example_runs
+import real_nets
+
+caffe = pytest.importorskip("caffe")
+pytest.importorskip("lmdb")
+
+EXAMPLES = os.path.join(real_nets.CHECKOUT, "examples")
+STUDY = os.path.join(EXAMPLES, "study", "study.py")
+sys.path[:0] = [os.path.join(EXAMPLES, name) for name in ("study", "fashion_mnist", "common")]
+
+import cells
+import choice
+import claims
+import data
+import decisions
+import steps
+import study_report
+
+D = steps.tree_distances()
+
+
+def probabilities(n, sharpness=1, seed=0):
+    scores = sharpness * np.random.RandomState(seed).randn(n, 10)
+    return np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+
+
+# Cells
+
+def test_tails_of_all_sizes():
+    assert cells.tail_counts(60000) == data.long_tail_counts(6000, 60).tolist()
+    assert cells.tail_counts(300) == [121, 72, 43, 26, 16, 9, 6, 3, 2, 1]
+    assert min(cells.tail_counts(20)) == 1
+
+
+def test_the_grid_has_two_data_sets_four_sizes_and_two_nets():
+    grid = cells.grid(tau=1)
+    assert [sum(cell.counts) for cell in grid if cell.data == "balanced"][::2] == [300, 1000, 3000, 60000]
+    assert len(set(cell.name for cell in grid)) == len(grid) == 16
+    for cell in grid:
+        compared = [claim for claim in claims.BALANCED + claims.TAIL if claim.data == cell.data]
+        names = [method.name for method in cell.methods]
+        assert all(side[0] in names for claim in compared for side in (claim.before, claim.after))
+
+
+def test_weights_of_the_methods():
+    counts = cells.tail_counts(1000)
+    of = {method.name: method.gain for method in cells.methods("tail", .75)}
+    w, tree = np.diag(of["weights"](D, counts, 0)), of["tree"](D, counts, 0)
+    assert np.average(w, weights=counts) == pytest.approx(1)
+    assert np.allclose(w * counts, w[0] * counts[0])
+    assert np.allclose(of["both"](D, counts, 0), w[:, None] * tree)
+    smooth = of["smoothing"](D, counts, 0)
+    assert np.diag(smooth).mean() == pytest.approx(np.diag(tree).mean()) and np.ptp(np.diag(smooth)) < 1e-12
+    assert not np.allclose(of["shuffled"](D, counts, 0), of["shuffled"](D, counts, 1))
+    assert np.allclose(np.sort(of["shuffled"](D, counts, 0).ravel()), np.sort(tree.ravel()))
+
+
+def test_scaled_cells_scale_h_and_nothing_else():
+    grid = cells.grid(1, {cell.name: .1 for cell in cells.grid(1)})
+    for scale, cell in cells.scales(grid).items():
+        none, weighted = [method.gain(D, cell.counts, 0) for method in cell.methods]
+        assert np.array_equal(none, scale * np.eye(10))
+        assert np.average(np.diag(weighted), weights=cell.counts) == pytest.approx(scale)
+        assert cell.rate == .1 and cell.net == "mlp" and sum(cell.counts) == 14891
+
+
+# Settings
+
+def test_the_best_settings_are_chosen():
+    found = {"rates": [dict(cell="a", rate=.1, accuracy=[.5, .7]), dict(cell="a", rate=.01, accuracy=[.6, .6]),
+                       dict(cell="b", rate=.01, accuracy=[.5, .5]), dict(cell="b", rate=.1, accuracy=[.6, .5])],
+             "taus": [dict(tau=1, cost=[.2, .3]), dict(tau=1, cost=[.1]), dict(tau=.5, cost=[.2]), dict(tau=.5, cost=[.1])]}
+    assert choice.rates(found) == {"a": .01, "b": .1}
+    assert choice.tau(found) == .5
+
+
+def test_every_cell_has_a_setting():
+    found = choice.validation()
+    assert set(choice.rates(found)) == set(cell.name for cell in cells.grid(1))
+    assert choice.tau(found) in cells.TAUS
+
+
+# Decisions
+
+def test_temperature_of_scores_that_are_too_large():
+    p = probabilities(4000)
+    rng = np.random.RandomState(1)
+    labels = np.array([rng.choice(10, p=row) for row in p])
+    assert decisions.temperature(p, labels) == pytest.approx(1, abs=.1)
+    assert decisions.temperature(decisions.scaled(p, 1 / 3), labels) == pytest.approx(3, rel=.1)
+
+
+def test_scaled_probabilities():
+    p = np.array([[.9, .1], [1, 0]])
+    assert np.allclose(decisions.scaled(p, 2)[0], np.array([3, 1]) / 4)  # sqrt(.9) : sqrt(.1) = 3 : 1
+    assert np.isfinite(decisions.scaled(p, .25)).all() and decisions.scaled(p, .25)[1, 0] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("rule", [decisions.PROBABLE, decisions.CHEAPEST, decisions.WEIGHTED, decisions.WEIGHTED_CHEAPEST])
+def test_decisions_are_those_of_the_loop(rule):
+    p, w = probabilities(200), np.arange(1, 11) / 3
+    labels = np.arange(200) % 10
+    right = cost = 0
+    for row, label in zip(p, labels):
+        costs = []
+        for k in range(10):
+            costs.append(sum(row[j] * (w[j] if rule.weights else 1) * (D[j, k] if rule.distances else float(j != k))
+                             for j in range(10)))
+        decided = costs.index(min(costs))
+        right += decided == label
+        cost += D[label, decided]
+    found = decisions.scores(p, labels, D, rule, w)
+    assert found["accuracy"] == pytest.approx(right / 200) and found["cost"] == pytest.approx(cost / 200)
+
+
+# Claims
+
+def cell(before, after, data_set="balanced"):
+    return {"data": data_set, "scores": {"none": {"probable": {"cost": before}}, "tree": {"probable": {"cost": after}}}}
+
+
+@pytest.mark.parametrize("before, after, verdict", [
+    ([.30, .31, .32], [.20, .21, .22], claims.BETTER),
+    ([.20, .21, .22], [.30, .31, .32], claims.WORSE),
+    ([.30, .31, .32], [.31, .30, .33], claims.NOISE),
+    ([.3, .3], [.3, .3], claims.NOISE),
+])
+def test_verdicts(before, after, verdict):
+    claim = claims.BALANCED[0]
+    assert claims.difference(cell(before, after), claim, claims.COST)[1] == verdict
+    counted = claims.verdicts([cell(before, after), cell(before, after, "tail")], claim, claims.COST)
+    assert counted == {verdict: 1}
+
+
+def test_interval_of_a_difference():
+    interval, _ = claims.difference(cell([0, 0, 0], [1, 2, 3]), claims.BALANCED[0], claims.COST)
+    half = 9.9248 / np.sqrt(3)  # Student's t, 99.5 %, 2 degrees of freedom; the standard deviation is 1
+    assert (interval.mean, interval.low, interval.high) == pytest.approx((2, 2 - half, 2 + half), rel=1e-4)
+
+
+# The command
+
+def start(output):
+    return example_runs.start(STUDY, "--quick", "--seeds", "2", "--output", str(output))
+
+
+@pytest.fixture(scope="module")
+def stopped_and_gone_on(tmp_path_factory):
+    """A run that was stopped after a few nets, and one over what it left."""
+    if not os.path.isdir(data.FOLDER):
+        pytest.skip("there is no Fashion-MNIST at " + data.FOLDER)
+    output = tmp_path_factory.mktemp("study")
+
+    def kept():
+        folder = str(output / "outcomes")
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+        return {name: os.stat(os.path.join(folder, name)).st_mtime for name in names if not name.startswith(".")}
+    process = start(output)
+    example_runs.interrupt(process, lambda: len(kept()) > 2)
+    stopped = example_runs.finish(process)
+    left = kept()
+    gone_on = example_runs.finish(start(output))
+    return output, stopped, left, gone_on, kept()
+
+
+def test_stopped_study_says_how_to_go_on(stopped_and_gone_on):
+    output, (status, _, err), left, _, _ = stopped_and_gone_on
+    assert status == 130 and err.strip().splitlines()[-1] == "study.py: stopped; run it again to go on"
+    assert not example_runs.running_with(str(output))
+
+
+def test_the_next_run_goes_on(stopped_and_gone_on):
+    output, _, left, (status, out, err), all_kept = stopped_and_gone_on
+    assert status == 0, err
+    assert "%d of them trained already" % len(left) in out
+    assert len(all_kept) > len(left) and all(all_kept[name] == time for name, time in left.items())
+    assert not [name for name in os.listdir(str(output / "nets")) if name.endswith(".caffemodel")]
+    results = json.loads((output / "results.json").read_bytes().decode("utf-8"))
+    assert (output / "RESULTS.md").read_bytes().decode("utf-8") == study_report.as_markdown(results)
+    assert (output / "results.png").read_bytes().startswith(b"\x89PNG")
+    for claim in claims.BALANCED + claims.TAIL:
+        assert claim.question in out
+
+
+def test_nothing_is_trained_twice(stopped_and_gone_on):
+    output, _, _, _, all_kept = stopped_and_gone_on
+    status, out, err = example_runs.finish(start(output))
+    assert status == 0, err
+    assert "%d nets, %d of them trained already" % (len(all_kept), len(all_kept)) in out
+
+
+# What is committed
+
+def read(name):
+    with io.open(os.path.join(EXAMPLES, "study", name), encoding="utf-8") as file:
+        return file.read()
+
+
+def test_committed_report_is_what_the_figures_say():
+    results = json.loads(read("results.json"))
+    assert study_report.as_markdown(results) == read("RESULTS.md")
+    assert results["tried"] == choice.validation()
+    assert len(results["cells"]) == 16 and results["seeds"] >= 10
