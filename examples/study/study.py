@@ -19,6 +19,8 @@ sys.path[1:1] = [os.path.join(EXAMPLES, name) for name in ("common", "fashion_mn
 
 # Read when caffe is imported first; else every net evaluated would be printed layer by layer.
 os.environ.setdefault("GLOG_minloglevel", "2")
+# Nets are evaluated beside those that train, so with one thread.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 try:
     from caffe_losses import command
