@@ -7,6 +7,9 @@ import os
 
 import numpy as np
 
+# How many training images of each class are kept for validation.
+N_VALIDATION = 100
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 

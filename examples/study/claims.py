@@ -19,40 +19,36 @@ ECE = Metric("calibration", "ECE", "%.3f", True)
 METRICS = [ACCURACY, COST, ACROSS, SEVERITY, TOP3, ECE]
 
 # data: whose cells are compared. before, after: (method, rule) each.
-Claim = collections.namedtuple("Claim", "name data question before after")
+Claim = collections.namedtuple("Claim", "data title before after")
 
 NONE = ("none", "probable")
+TREE, SMOOTHING, SHUFFLED = [(method, "probable") for method in ("tree", "smoothing", "shuffled")]
+WEIGHTS, BOTH, BOTH_SHUFFLED = [(method, "probable") for method in ("weights", "both", "both_shuffled")]
 BALANCED = [
-    Claim("tree", "balanced", "Does H from the distances help? Against SoftmaxWithLoss.", NONE, ("tree", "probable")),
-    Claim("tree_smoothing", "balanced", "Is it the distances, or is any softer target as good? H against label smoothing.",
-          ("smoothing", "probable"), ("tree", "probable")),
-    Claim("tree_shuffled", "balanced", "Is it these distances? H against an H whose classes are shuffled.",
-          ("shuffled", "probable"), ("tree", "probable")),
-    Claim("smoothing", "balanced", "Does label smoothing help? Against SoftmaxWithLoss.", NONE, ("smoothing", "probable")),
-    Claim("cheapest", "balanced", "Is it enough to decide for the least expected cost at test time? SoftmaxWithLoss "
-          "with and without.", NONE, ("none", "cheapest")),
-    Claim("calibrated_cheapest", "balanced", "The same with probabilities that were calibrated first, by one temperature.",
-          NONE, ("none", "calibrated_cheapest")),
-    Claim("tree_cheapest", "balanced", "H in training against D at test time, calibrated.",
-          ("none", "calibrated_cheapest"), ("tree", "probable")),
+    Claim("balanced", "H from distances, against SoftmaxWithLoss", NONE, TREE),
+    Claim("balanced", "H from distances, against label smoothing", SMOOTHING, TREE),
+    Claim("balanced", "H from distances, against H from shuffled distances", SHUFFLED, TREE),
+    Claim("balanced", "label smoothing, against SoftmaxWithLoss", NONE, SMOOTHING),
+    Claim("balanced", "distances at test time, against SoftmaxWithLoss", NONE, ("none", "cheapest")),
+    Claim("balanced", "distances at test time, calibrated, against SoftmaxWithLoss", NONE,
+          ("none", "calibrated_cheapest")),
+    Claim("balanced", "H from distances, against distances at test time, calibrated", ("none", "calibrated_cheapest"),
+          TREE),
 ]
 TAIL = [
-    Claim("weights", "tail", "Do class weights help? Against SoftmaxWithLoss.", NONE, ("weights", "probable")),
-    Claim("weighted", "tail", "Is it enough to multiply the probabilities by the class weights at test time? "
-          "SoftmaxWithLoss with and without.", NONE, ("none", "weighted")),
-    Claim("calibrated_weighted", "tail", "The same with calibrated probabilities.", NONE, ("none", "calibrated_weighted")),
-    Claim("weights_weighted", "tail", "Class weights in training against class weights at test time, calibrated.",
-          ("none", "calibrated_weighted"), ("weights", "probable")),
-    Claim("tail_tree", "tail", "Do distances help on a long tail, without class weights? Against SoftmaxWithLoss.", NONE,
-          ("tree", "probable")),
-    Claim("tail_tree_smoothing", "tail", "Distances against label smoothing.", ("smoothing", "probable"),
-          ("tree", "probable")),
-    Claim("both", "tail", "What do distances add to class weights? Both against class weights.", ("weights", "probable"),
-          ("both", "probable")),
-    Claim("both_shuffled", "tail", "Both against class weights with shuffled distances.", ("both_shuffled", "probable"),
-          ("both", "probable")),
-    Claim("both_weighted_cheapest", "tail", "Both in training against both at test time, calibrated.",
-          ("none", "calibrated_weighted_cheapest"), ("both", "probable")),
+    Claim("tail", "class weights, against SoftmaxWithLoss", NONE, WEIGHTS),
+    Claim("tail", "class weights at test time, against SoftmaxWithLoss", NONE, ("none", "weighted")),
+    Claim("tail", "class weights at test time, calibrated, against SoftmaxWithLoss", NONE,
+          ("none", "calibrated_weighted")),
+    Claim("tail", "class weights, against class weights at test time, calibrated", ("none", "calibrated_weighted"),
+          WEIGHTS),
+    Claim("tail", "distances without class weights, against SoftmaxWithLoss", NONE, TREE),
+    Claim("tail", "distances without class weights, against label smoothing", SMOOTHING, TREE),
+    Claim("tail", "distances without class weights, against shuffled distances", SHUFFLED, TREE),
+    Claim("tail", "class weights and distances, against class weights", WEIGHTS, BOTH),
+    Claim("tail", "class weights and distances, against class weights and shuffled distances", BOTH_SHUFFLED, BOTH),
+    Claim("tail", "class weights and distances, against both at test time, calibrated",
+          ("none", "calibrated_weighted_cheapest"), BOTH),
 ]
 
 BETTER, WORSE, NOISE = "better", "worse", "within the noise"
@@ -67,6 +63,7 @@ def difference(cell, claim, metric):
     return interval, BETTER if (interval.mean < 0) == metric.smaller_is_better else WORSE
 
 
-def verdicts(cells, claim, metric):
-    """{verdict: in how many of the claim's cells}."""
-    return collections.Counter(difference(cell, claim, metric)[1] for cell in cells if cell["data"] == claim.data)
+def change(cell, claim, metric):
+    """How much the mean over the seeds changes, in % of what it is before."""
+    method, rule = claim.before
+    return 100 * difference(cell, claim, metric)[0].mean / np.mean(cell["scores"][method][rule][metric.key])

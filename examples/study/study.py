@@ -42,9 +42,6 @@ except ImportError as error:
                      "missing, or where there is no Caffe run tools/with_caffe.sh examples/study/study.py\n" % error)
     sys.exit(2)
 
-# How many training images of each class --validate keeps for validation.
-N_VALIDATION = 100
-
 
 def parse():
     parser = command.Parser(description=__doc__,
@@ -64,10 +61,10 @@ def run(options, folder):
 def validate(options, folder):
     """Every learning rate in every cell, then every tau, on validation images."""
     images, labels = data.load("train")
-    train, held_out = data.split(labels, 6000 - N_VALIDATION, N_VALIDATION)
+    train, held_out = data.split(labels, 6000 - choice.N_VALIDATION, choice.N_VALIDATION)
     grid = Grid(folder, steps.tree_distances(), (images[train], labels[train]), (images[held_out], labels[held_out]),
                 options.gpu)
-    listed = [cell._replace(counts=np.minimum(cell.counts, 6000 - N_VALIDATION).tolist())
+    listed = [cell._replace(counts=np.minimum(cell.counts, 6000 - choice.N_VALIDATION).tolist())
               for cell in (cells.quick(cells.grid()) if options.quick else cells.grid())]
     tried = [cell._replace(rate=rate, methods=[cells.NONE]) for cell in listed for rate in cells.RATES]
     found = {"rates": _tried(grid, options, tried)}

@@ -3,8 +3,12 @@ from __future__ import division, print_function
 
 import collections
 
+import numpy as np
+
 import cells
+import choice
 import claims
+import data
 import decisions
 import tables
 import trunks
@@ -21,6 +25,7 @@ RULES = collections.OrderedDict([
     (decisions.WEIGHTED_CHEAPEST.name, "least weighted cost"),
     (decisions.CALIBRATED_WEIGHTED_CHEAPEST.name, "least weighted cost, calibrated"),
 ])
+DATA_TITLES = {"balanced": "Balanced", "tail": "Long tail"}
 TAIL_TITLES = {"accuracy": "mean recall"}  # the test set has as many images of each class
 
 
@@ -37,10 +42,10 @@ def as_markdown(results):
 def parts(results):
     """Everything as Parts."""
     grid = results["cells"]
-    return ([claims_part("Balanced data", _balanced_introduction(results), grid, claims.BALANCED),
+    return ([short_part(grid), claims_part("Balanced data", _balanced_introduction(results), grid, claims.BALANCED),
              claims_part("A long tail", _tail_introduction(results), grid, claims.TAIL),
              scale_part(results)]
-            + [cells_part(results)])
+            + [settings_part(results["tried"]), cells_part(results)])
 
 
 def _balanced_introduction(results):
@@ -69,10 +74,38 @@ def _tail_introduction(results):
         % (counts[-1][0], counts[-1][-1], counts[0][0], counts[0][-1]))
 
 
+def short_part(grid):
+    """A row for every claim, a column for every size: what the change is with each net."""
+    introduction = (
+        "By how much of what it was before the mean over the seeds changes, %%: with %s / with %s. **Bold** is better, "
+        "*italic* worse, plain within the noise. What each row compares is said below, with the intervals."
+        % tuple(trunks.TITLES[net] for net in cells.NETS))
+    listed = [("balanced", claims.BALANCED, claims.COST), ("balanced", claims.BALANCED, claims.ACROSS),
+              ("tail", claims.TAIL, claims.ACCURACY), ("tail", claims.TAIL, claims.COST)]
+    return Part("In short", introduction, [short_table(grid, *one) for one in listed], [])
+
+
+def short_table(grid, data_set, listed, metric):
+    """The claims on a data set in one metric."""
+    by_size = collections.OrderedDict()
+    for cell in grid:
+        if cell["data"] == data_set:
+            by_size.setdefault(sum(cell["counts"]), []).append(cell)
+    rows = [["training images"] + ["{:,}".format(size) for size in by_size]]
+    for claim in listed:
+        rows.append([claim.title] + [" / ".join(_marked("%+.1f" % claims.change(cell, claim, metric),
+                                                        claims.difference(cell, claim, metric)[1])
+                                                for cell in of_size) for of_size in by_size.values()])
+    return Table("%s: %s, change in %%" % (DATA_TITLES[data_set], _title(data_set, metric)), rows)
+
+
+def _marked(text, verdict):
+    return {BETTER: "**%s**", NOISE: "%s", WORSE: "*%s*"}[verdict] % text
+
+
 def claims_part(heading, introduction, grid, listed):
-    """A Table for every claim, and a sentence that counts its verdicts."""
-    findings = ["%s %s" % (claim.question, verdicts_in_words(grid, claim)) for claim in listed]
-    return Part(heading, introduction, [claim_table(grid, claim) for claim in listed], findings)
+    """A Table for every claim."""
+    return Part(heading, introduction, [claim_table(grid, claim) for claim in listed], [])
 
 
 def claim_table(grid, claim):
@@ -81,33 +114,22 @@ def claim_table(grid, claim):
     for cell in grid:
         if cell["data"] == claim.data:
             rows.append([cell_title(cell)] + [_difference(cell, claim, metric) for metric in claims.METRICS])
-    return Table(claim.question, rows)
+    return Table(claim.title, rows)
 
 
 def cell_title(cell):
     return "{:,}; {}".format(sum(cell["counts"]), trunks.TITLES[cell["net"]])
 
 
-def _title(data, metric):
-    return TAIL_TITLES.get(metric.key, metric.title) if data == "tail" else metric.title
+def _title(data_set, metric):
+    return TAIL_TITLES.get(metric.key, metric.title) if data_set == "tail" else metric.title
 
 
 def _difference(cell, claim, metric):
     interval, verdict = claims.difference(cell, claim, metric)
     form = metric.form.replace("%", "%+")
-    mark = {BETTER: "**%s**", NOISE: "%s", WORSE: "*%s*"}[verdict]
-    return mark % "%s [%s, %s]" % tuple(form % number for number in (interval.mean, interval.low, interval.high))
-
-
-def verdicts_in_words(grid, claim):
-    """"BETTER: mean cost in 7 of 8 cells ...; WORSE: ...": every metric's verdicts counted."""
-    found = []
-    for metric in claims.METRICS:
-        counted = claims.verdicts(grid, claim, metric)
-        n_cells = sum(counted.values())
-        said = ["%s in %d" % (verdict, counted[verdict]) for verdict in (BETTER, WORSE, NOISE) if counted[verdict]]
-        found.append("%s: %s of %d" % (_title(claim.data, metric), ", ".join(said), n_cells))
-    return "; ".join(found) + "."
+    return _marked("%s [%s, %s]" % tuple(form % number for number in (interval.mean, interval.low, interval.high)),
+                   verdict)
 
 
 # The scale of class weights
@@ -135,6 +157,29 @@ def _scale_findings(results):
             title, scale, best, min(good), max(good), ", ".join(bad) or "none")
 
 
+# Settings
+
+def settings_part(tried):
+    """The learning rates and taus tried on validation images."""
+    introduction = (
+        "Tried on %d of the training images, kept from the nets that were tried, with %d seeds: the learning rate of "
+        "SoftmaxWithLoss in every cell by its mean recall, then one tau for all cells by the mean cost. All methods of a cell "
+        "train at its learning rate." % (data.N_CLASSES * choice.N_VALIDATION, len(tried["rates"][0]["accuracy"])))
+    best, tau = choice.rates(tried), choice.tau(tried)
+    recalls = collections.OrderedDict()
+    for one in tried["rates"]:
+        text = "%.4f" % np.mean(one["accuracy"])
+        recalls.setdefault(one["cell"], []).append("**%s**" % text if one["rate"] == best[one["cell"]] else text)
+    costs = collections.OrderedDict()
+    for one in tried["taus"]:
+        costs.setdefault(one["tau"], []).extend(one["cost"])
+    return Part("Settings", introduction, [
+        Table("Mean recall by learning rate", [["cell"] + ["%g" % rate for rate in cells.RATES]]
+              + [[cell.replace("_", " ")] + of_cell for cell, of_cell in recalls.items()]),
+        Table("Mean cost by tau", [["tau", "mean cost"]] + [
+            ["%g" % one, ("**%.4f**" if one == tau else "%.4f") % np.mean(of_tau)] for one, of_tau in costs.items()])], [])
+
+
 # All figures
 
 def cells_part(results):
@@ -152,4 +197,4 @@ def cell_table(cell, results):
                 rows.append([name, title] + [tables.cell(metric, cell["scores"][method][rule][metric.key])
                                              for metric in claims.METRICS])
     return Table("%s, %s (learning rate %g, %d iterations)" % (
-        "Balanced" if cell["data"] == "balanced" else "Long tail", cell_title(cell), cell["rate"], cell["iterations"]), rows)
+        DATA_TITLES[cell["data"]], cell_title(cell), cell["rate"], cell["iterations"]), rows)
