@@ -14,8 +14,8 @@ import data
 from steps import shuffled_classes, smoothing_of
 
 # data: "balanced" or "tail". counts: how many training images of each class. net: a name of trunks.TRUNKS.
-# rate: the first learning rate. methods: Methods.
-Cell = collections.namedtuple("Cell", "name data counts net iterations rate methods")
+# rate: the first learning rate. tau: of H. methods: Methods.
+Cell = collections.namedtuple("Cell", "name data counts net iterations rate tau methods")
 
 # title: as tables show it. gain: a function of D, a Cell's counts and a seed that gives H; None: SoftmaxWithLoss.
 # part: of the training images that it is trained with.
@@ -72,7 +72,7 @@ WEIGHTS = Method("weights", "class weights", _weighted(), 1)
 SCALES = (1 / 64, 1 / 16, 1 / 4, 1, 2, 4, 8, 16)
 
 # What `study.py --validate` chooses from, on validation images: the learning rate of SoftmaxWithLoss in each cell
-# by its mean recall, and then the one tau of all by the mean cost.
+# by its mean recall, and then tau in the two cells of each size by the mean cost.
 RATES = (.01, .03, .1, .3)
 TAUS = (.3, .5, .75, 1.2)
 
@@ -88,17 +88,18 @@ def tail_counts(size):
     return np.minimum(counts, thinned).tolist()
 
 
-def grid(tau=1, rates=None):
-    """The Cells: two data sets, four sizes, two nets. rates: {cell name: learning rate}."""
-    return [_cell(data_set, counts_of(size), size, net, tau, rates or {})
+def grid(rates=None, taus=None):
+    """The Cells: two data sets, four sizes, two nets. rates, taus: {cell name: number}, as in choice.py."""
+    return [_cell(data_set, counts_of(size), size, net, rates or {}, taus or {})
             for data_set, counts_of in (("balanced", balanced_counts), ("tail", tail_counts))
             for size in ITERATIONS for net in NETS]
 
 
-def _cell(data_set, counts, size, net, tau, rates):
+def _cell(data_set, counts, size, net, rates, taus):
     name = "%s_%d_%s" % (data_set, sum(counts), net)
     iterations = ITERATIONS[size] if sum(counts) > size / 2 else LONGEST_TAIL_ITERATIONS
-    return Cell(name, data_set, counts, net, iterations, rates.get(name), methods(data_set, tau))
+    tau = taus.get(name, 1)
+    return Cell(name, data_set, counts, net, iterations, rates.get(name), tau, methods(data_set, tau))
 
 
 def scales(grid, scales=SCALES):

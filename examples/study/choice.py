@@ -27,9 +27,22 @@ def rates(found):
     return {cell: -rate for cell, (_, rate) in best.items()}
 
 
-def tau(found):
-    """The tau with the lowest mean cost, averaged over the cells."""
-    costs = collections.defaultdict(list)
+def taus(found):
+    """{cell name: the tau with the lowest mean cost over the nets of its size}; of equal ones the lower."""
+    costs = mean_costs(found)
+    return {one["cell"]: min(sorted(costs[group(one["cell"])]), key=costs[group(one["cell"])].get)
+            for one in found["taus"]}
+
+
+def mean_costs(found):
+    """{group: {tau: mean cost}}."""
+    costs = collections.OrderedDict()
     for one in found["taus"]:
-        costs[one["tau"]] += one["cost"]
-    return min(sorted(costs), key=lambda tau: np.mean(costs[tau]))
+        costs.setdefault(group(one["cell"]), {}).setdefault(one["tau"], []).extend(one["cost"])
+    return collections.OrderedDict((of, {tau: float(np.mean(values)) for tau, values in of_group.items()})
+                                   for of, of_group in costs.items())
+
+
+def group(cell):
+    """The name of a cell without that of the net."""
+    return cell.rsplit("_", 1)[0]

@@ -74,7 +74,7 @@ def validate(options, folder):
         tried = [cell._replace(rate=rates[cell.name], methods=[cells.distances(tau)]) for cell in listed]
         found["taus"] += [dict(one, tau=tau) for one in _tried(grid, options, tried)]
     runs.write_text(folder("validation.json"), json.dumps(found, indent=1, sort_keys=True))
-    print("The best tau is %g. The file: %s" % (choice.tau(found), folder("validation.json")))
+    print("The file: %s" % folder("validation.json"))
 
 
 def _tried(grid, options, tried):
@@ -101,8 +101,7 @@ def compare(options, folder):
     D = steps.tree_distances()
     grid = Grid(folder, D, data.load("train"), data.load("t10k"), options.gpu)
     found = choice.validation()
-    tau = choice.tau(found)
-    listed = cells.grid(tau, choice.rates(found))
+    listed = cells.grid(choice.rates(found), choice.taus(found))
     scales = cells.scales(listed)
     if options.quick:
         listed, scales = cells.quick(listed), cells.scales(cells.quick(listed), cells.SCALES[::7])
@@ -117,9 +116,9 @@ def compare(options, folder):
     def kept(cell, method, seed):
         return outcomes[tasks[cell.name, method, seed]]
     results = {
-        "classes": data.class_names(), "n_test": len(grid.test[1]), "seeds": options.seeds, "tau": tau, "tried": found,
+        "classes": data.class_names(), "n_test": len(grid.test[1]), "seeds": options.seeds, "tried": found,
         "cells": [dict(name=cell.name, data=cell.data, counts=cell.counts, net=cell.net, iterations=cell.iterations,
-                       rate=cell.rate, scores=grid.scores(cell, seeds, functools.partial(kept, cell)))
+                       rate=cell.rate, tau=cell.tau, scores=grid.scores(cell, seeds, functools.partial(kept, cell)))
                   for cell in tqdm(listed, unit="cell", disable=None)],
         "scales": [dict(scale=scale, heaviest=scale * cells.balanced_weights(cell.counts).max(),
                         scores={method.name: [grid.recall(kept(cell, method.name, seed)) for seed in seeds]

@@ -53,14 +53,14 @@ def _balanced_introduction(results):
         "Fashion-MNIST, as many training images of each class; two nets (%s); %d seeds, each with training images, their "
         "order and initial weights of its own, the same for all methods; %d test images. Costs: the distance of the "
         "classes in the tree of [the first example](../fashion_mnist/RESULTS.md), 1 inside a group and 3 across. H is "
-        "exp(-D / %g), its rows divided by their sums. Label smoothing leaves the true class as much as H does on average; "
+        "exp(-D / tau), its rows divided by their sums. Label smoothing leaves the true class as much as H does on average; "
         "shuffled: the classes of D in another order, none at its place. Calibrated: by one temperature, which fits the "
         "last fifth of the training images best, given to a net trained on the other four. Learning rates and tau were "
         "chosen on validation images (below); nothing was chosen on the test images. In the tables: what changes from the "
         "one to the other, seed by seed, with its %d %% confidence interval (Student's t). **Bold** is better, *italic* "
         "is worse, plain is within the noise: the interval has 0 in it. Each comparison is taken by itself: where nothing "
         "changes, one of a hundred would seem to."
-        % (" and ".join(sorted(trunks.TITLES.values(), reverse=True)), results["seeds"], results["n_test"], results["tau"],
+        % (" and ".join(sorted(trunks.TITLES.values(), reverse=True)), results["seeds"], results["n_test"],
            round(100 * claims.LEVEL)))
 
 
@@ -163,21 +163,24 @@ def settings_part(tried):
     """The learning rates and taus tried on validation images."""
     introduction = (
         "Tried on %d of the training images, kept from the nets that were tried, with %d seeds: the learning rate of "
-        "SoftmaxWithLoss in every cell by its mean recall, then one tau for all cells by the mean cost. All methods of a cell "
-        "train at its learning rate." % (data.N_CLASSES * choice.N_VALIDATION, len(tried["rates"][0]["accuracy"])))
-    best, tau = choice.rates(tried), choice.tau(tried)
+        "SoftmaxWithLoss in every cell by its mean recall, then tau for every size by the mean cost, with both nets. All "
+        "methods of a cell train at its learning rate, and all that use distances with its tau. **Bold** was chosen. The "
+        "smaller tau, the closer H is to the identity, that is to SoftmaxWithLoss."
+        % (data.N_CLASSES * choice.N_VALIDATION, len(tried["rates"][0]["accuracy"])))
     recalls = collections.OrderedDict()
     for one in tried["rates"]:
-        text = "%.4f" % np.mean(one["accuracy"])
-        recalls.setdefault(one["cell"], []).append("**%s**" % text if one["rate"] == best[one["cell"]] else text)
-    costs = collections.OrderedDict()
-    for one in tried["taus"]:
-        costs.setdefault(one["tau"], []).extend(one["cost"])
-    return Part("Settings", introduction, [
-        Table("Mean recall by learning rate", [["cell"] + ["%g" % rate for rate in cells.RATES]]
-              + [[cell.replace("_", " ")] + of_cell for cell, of_cell in recalls.items()]),
-        Table("Mean cost by tau", [["tau", "mean cost"]] + [
-            ["%g" % one, ("**%.4f**" if one == tau else "%.4f") % np.mean(of_tau)] for one, of_tau in costs.items()])], [])
+        recalls.setdefault(one["cell"], {})[one["rate"]] = np.mean(one["accuracy"])
+    taus = {choice.group(cell): tau for cell, tau in choice.taus(tried).items()}
+    return Part("Settings", introduction, [_tried_table("Mean recall by learning rate", recalls, choice.rates(tried)),
+                                           _tried_table("Mean cost by tau", choice.mean_costs(tried), taus)], [])
+
+
+def _tried_table(heading, found, chosen):
+    """found: {cell: {setting: number}}. chosen: {cell: setting}."""
+    settings = sorted(next(iter(found.values())))
+    return Table(heading, [[""] + ["%g" % setting for setting in settings]] + [
+        [cell.replace("_", " ")] + [("**%.4f**" if setting == chosen[cell] else "%.4f") % of_cell[setting]
+                                    for setting in settings] for cell, of_cell in found.items()])
 
 
 # All figures
@@ -196,5 +199,5 @@ def cell_table(cell, results):
             if rule in cell["scores"].get(method, {}):
                 rows.append([name, title] + [tables.cell(metric, cell["scores"][method][rule][metric.key])
                                              for metric in claims.METRICS])
-    return Table("%s, %s (learning rate %g, %d iterations)" % (
-        DATA_TITLES[cell["data"]], cell_title(cell), cell["rate"], cell["iterations"]), rows)
+    return Table("%s, %s (learning rate %g, tau %g, %d iterations)" % (
+        DATA_TITLES[cell["data"]], cell_title(cell), cell["rate"], cell["tau"], cell["iterations"]), rows)

@@ -43,7 +43,7 @@ def test_tails_of_all_sizes():
 
 
 def test_the_grid_has_two_data_sets_four_sizes_and_two_nets():
-    grid = cells.grid(tau=1)
+    grid = cells.grid()
     assert [sum(cell.counts) for cell in grid if cell.data == "balanced"][::2] == [300, 1000, 3000, 60000]
     assert len(set(cell.name for cell in grid)) == len(grid) == 16
     for cell in grid:
@@ -66,7 +66,7 @@ def test_weights_of_the_methods():
 
 
 def test_scaled_cells_scale_h_and_nothing_else():
-    grid = cells.grid(1, {cell.name: .1 for cell in cells.grid(1)})
+    grid = cells.grid({cell.name: .1 for cell in cells.grid()})
     for scale, cell in cells.scales(grid).items():
         none, weighted = [method.gain(D, cell.counts, 0) for method in cell.methods]
         assert np.array_equal(none, scale * np.eye(10))
@@ -79,15 +79,17 @@ def test_scaled_cells_scale_h_and_nothing_else():
 def test_the_best_settings_are_chosen():
     found = {"rates": [dict(cell="a", rate=.1, accuracy=[.5, .7]), dict(cell="a", rate=.01, accuracy=[.6, .6]),
                        dict(cell="b", rate=.01, accuracy=[.5, .5]), dict(cell="b", rate=.1, accuracy=[.6, .5])],
-             "taus": [dict(tau=1, cost=[.2, .3]), dict(tau=1, cost=[.1]), dict(tau=.5, cost=[.2]), dict(tau=.5, cost=[.1])]}
+             "taus": [dict(cell=cell, tau=tau, cost=cost) for cell, tau, cost in (
+                 ("x_mlp", 1, [.2, .3]), ("x_conv", 1, [.1, .1]), ("x_mlp", .5, [.3, .3]), ("x_conv", .5, [0, 0]),
+                 ("y_mlp", 1, [.1, .1]), ("y_mlp", .5, [.2, .2]))]}
     assert choice.rates(found) == {"a": .01, "b": .1}
-    assert choice.tau(found) == .5
+    assert choice.taus(found) == {"x_mlp": .5, "x_conv": .5, "y_mlp": 1}
 
 
 def test_every_cell_has_a_setting():
     found = choice.validation()
-    assert set(choice.rates(found)) == set(cell.name for cell in cells.grid(1))
-    assert choice.tau(found) in cells.TAUS
+    names = set(cell.name for cell in cells.grid())
+    assert set(choice.rates(found)) == set(choice.taus(found)) == names
 
 
 # Decisions
