@@ -20,7 +20,19 @@ BATCH = 8
 
 # channels: of the four coarse convolutions. rate: the first learning rate; it falls to 0.
 Setting = collections.namedtuple("Setting", "channels rate iterations")
-CHOSEN = Setting((16, 32, 96, 96), .1, 1000)
+
+# Settings tried, and the mean IU of what SoftmaxWithLoss trains, on 1,000 validation canvases (3,000 to train with,
+# seed 0). Adam at .02 makes .44 of a like net, whose Deconvolution learns; but it divides the gradients by their
+# size, and so would hide what the scale of class weights does.
+TRIED = [
+    (Setting((16, 32, 64, 64), .2, 800), .3800),
+    (Setting((16, 32, 64, 64), .5, 800), .3354),
+    (Setting((16, 32, 96, 96), .05, 1000), .3893),
+    (Setting((16, 32, 96, 96), .1, 1000), .4101),
+    (Setting((16, 32, 96, 96), .2, 1000), .4204),
+    (Setting((16, 32, 96, 96), .4, 1000), .3764),
+]
+CHOSEN = max(TRIED, key=lambda tried: tried[1])[0]
 
 
 def train_val(name, loss, images, label_images, setting=CHOSEN):
