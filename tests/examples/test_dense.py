@@ -21,6 +21,7 @@ import dense_methods
 import dense_net
 import dense_picture
 import dense_scores
+import image_input
 import jobs
 import real_nets
 import runs
@@ -72,7 +73,8 @@ def test_a_garment_is_where_it_is_bright_and_the_rim_is_what_touches_it(garments
         assert inside.sum() == np.count_nonzero(garments[0][label - 1])  # all of it, none outside of the canvas
         assert image[~inside].max() < canvases.NOISE
         for i, j in np.ndindex(*truth.shape):
-            touching = inside[max(i - canvases.RIM, 0):i + canvases.RIM + 1, max(j - canvases.RIM, 0):j + canvases.RIM + 1]
+            rows, columns = [slice(max(k - canvases.RIM, 0), k + canvases.RIM + 1) for k in (i, j)]
+            touching = inside[rows, columns]
             assert (truth[i, j] == 255) == (touching.any() and not inside[i, j])
 
 
@@ -192,7 +194,7 @@ def first_and_last_loss(definition):
 def test_the_loss_falls_and_the_deployed_net_gives_probabilities(trained, scenes):
     first, last = first_and_last_loss(trained[0])
     assert last < first / 2
-    p = np.concatenate(list(dense_scores.image_input.outputs_in_turn(trained[0], trained[1], scenes[0][:5], 2)))
+    p = np.concatenate(list(image_input.outputs_in_turn(trained[0], trained[1], scenes[0][:5], 2)))
     assert p.shape == (5, 11, 64, 64)
     np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-5)
 
@@ -221,7 +223,7 @@ def test_confusions_are_those_of_a_slow_loop(trained, scenes, monkeypatch):
     images, truths = scenes[0][:4], scenes[1][:4]
     weights = np.linspace(.1, 3, 11)
     found = dense_scores.confusions(trained[0], trained[1], images, truths, weights)
-    p = np.concatenate(list(dense_scores.image_input.outputs_in_turn(trained[0], trained[1], images, 4)))
+    p = np.concatenate(list(image_input.outputs_in_turn(trained[0], trained[1], images, 4)))
     expected = {"probable": np.zeros((11, 11), int), "prior": np.zeros((11, 11), int)}
     for n, i, j in np.ndindex(*truths.shape):
         if truths[n, i, j] != 255:
