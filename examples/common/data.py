@@ -90,11 +90,25 @@ def shuffled(indices, seed):
     return np.random.RandomState(seed).permutation(indices)
 
 
-def write_lmdb(path, images, labels):
+def shuffled_classes(seed, n_classes=N_CLASSES):
+    """A random order of the classes in which none is at its own place."""
+    rng = np.random.RandomState(seed)
+    while True:
+        order = rng.permutation(n_classes)
+        if (order != np.arange(n_classes)).all():
+            return order
+
+
+def write_lmdb(path, images, labels=None):
     """Write images and labels as an LMDB of Datum, in place of what is at `path`.
 
     It is made beside `path` and renamed, so that `path` never is half an LMDB.
+
+    images: N x height x width, uint8.
+    labels: N integers; None: there are none, as where the images are labels themselves.
     """
+    if labels is None:
+        labels = np.zeros(len(images), int)
     unfinished = path + ".unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     env = lmdb.open(unfinished, map_size=2 * images.nbytes + 2 ** 24)

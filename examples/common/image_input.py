@@ -18,10 +18,22 @@ def from_lmdb(lmdb, batch, include):
     return n.to_proto()
 
 
-def from_caller():
+def from_lmdbs(images, label_images, batch, include):
+    """The Data layers of images whose every pixel has a label, with tops data and label, as a NetParameter.
+
+    images, label_images: paths of LMDBs with as many records each, in the same order.
+    """
+    n = NetSpec()
+    n.data = L.Data(source=images, backend=P.Data.LMDB, batch_size=batch, transform_param=dict(scale=SCALE),
+                    include=include)
+    n.label = L.Data(source=label_images, backend=P.Data.LMDB, batch_size=batch, include=include)
+    return n.to_proto()
+
+
+def from_caller(side=SIDE):
     """The Input layer of stage "deploy", with top data, as a NetParameter."""
     n = NetSpec()
-    n.data = L.Input(shape=dict(dim=[1, 1, SIDE, SIDE]), include=DEPLOYED)
+    n.data = L.Input(shape=dict(dim=[1, 1, side, side]), include=DEPLOYED)
     return n.to_proto()
 
 
@@ -32,13 +44,16 @@ def outputs(definition, snapshot, images, at_once=10000):
     images: N x height x width, uint8. at_once: how many the net is given at a time.
     Returns an array with a row for every image.
     """
+    return np.concatenate(list(outputs_in_turn(definition, snapshot, images, at_once)))
+
+
+def outputs_in_turn(definition, snapshot, images, at_once):
+    """As outputs, but an array for each `at_once` images in turn: those of all need not fit into memory."""
     net = caffe.Net(definition, caffe.TEST, stages=["deploy"], weights=snapshot)
     (output,) = net.outputs
-    found = []
     for start in range(0, len(images), at_once):
         batch = images[start:start + at_once]
         net.blobs["data"].reshape(len(batch), 1, *batch.shape[1:])
         net.blobs["data"].data[:, 0] = batch
         net.blobs["data"].data[...] *= SCALE
-        found.append(net.forward()[output].copy())
-    return np.concatenate(found)
+        yield net.forward()[output].copy()

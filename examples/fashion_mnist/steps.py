@@ -82,7 +82,7 @@ def make_matrices(folder, tree, tail):
 
     words["epsilon"] = "%.4f" % smoothing_of(H)
     for seed in tree.seeds:
-        order = shuffled_classes(seed)
+        order = data.shuffled_classes(seed)
         write_matrix(folder("matrices", "D_shuffled_seed%d.csv" % seed), D[np.ix_(order, order)])
     _run_commands(folder, _once(_make_h(folder, name, words, seed)
                                 for name in experiments.MATRICES if name != "tree"
@@ -94,15 +94,6 @@ def smoothing_of(H):
     """The epsilon of label smoothing that leaves the true class as much as H does on average."""
     n_classes = len(H)
     return (1 - np.diag(H).mean()) * n_classes / (n_classes - 1)
-
-
-def shuffled_classes(seed):
-    """A random order of the classes in which none is at its own place."""
-    rng = np.random.RandomState(seed)
-    while True:
-        order = rng.permutation(data.N_CLASSES)
-        if (order != np.arange(data.N_CLASSES)).all():
-            return order
 
 
 def sample_weight(folder, matrix, counts):

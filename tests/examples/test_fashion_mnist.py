@@ -143,7 +143,7 @@ def test_smoothing_leaves_the_true_class_as_much_as_h():
 
 @pytest.mark.parametrize("seed", range(10))
 def test_shuffled_classes_leave_none_at_its_place(seed):
-    order = steps.shuffled_classes(seed)
+    order = data.shuffled_classes(seed)
     assert sorted(order) == list(range(10)) and (order != np.arange(10)).all()
 
 

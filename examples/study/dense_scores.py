@@ -1,0 +1,58 @@
+"""Trained nets on canvases: which class they decide for at each pixel, and how much of each class that gets right."""
+from __future__ import division, print_function
+
+import collections
+
+from caffe_losses import metrics
+import numpy as np
+
+import canvases
+import image_input
+
+AT_ONCE = 50  # canvases: probabilities of all of them at once would fill the memory
+
+
+def decisions(p, weights):
+    """The class decided for at each pixel, in two ways.
+
+    p: N x C x height x width probabilities.
+    weights: C class weights w.
+    Returns {"probable": argmax_k p_k, "prior": argmax_k w_k p_k}, each N x height x width integers. The second
+    does at test time what w in the loss is to do; it needs no other training.
+    """
+    weighted = p * np.reshape(weights, (1, -1, 1, 1))
+    return collections.OrderedDict([("probable", p.argmax(axis=1)), ("prior", weighted.argmax(axis=1))])
+
+
+def confusions(definition, snapshot, images, label_images, weights):
+    """What a net decides for at the pixels of canvases: {way to decide: C x C int64, [true, decided]}.
+
+    definition, snapshot: paths of a .prototxt and a .caffemodel.
+    images, label_images: N x height x width, uint8; pixels whose label is 255 do not count.
+    weights: C class weights, for the decision "prior".
+    """
+    found = collections.OrderedDict()
+    outputs = image_input.outputs_in_turn(definition, snapshot, images, AT_ONCE)
+    for start, p in zip(range(0, len(images), AT_ONCE), outputs):
+        labels = label_images[start:start + AT_ONCE]
+        counted = labels != canvases.IGNORED
+        for name, decided in decisions(p, weights).items():
+            confusion = metrics.confusion_matrix(labels[counted].astype(int), decided[counted], canvases.N_CLASSES)
+            found[name] = found.get(name, 0) + confusion
+    return found
+
+
+def scores(confusion):
+    """The metrics of a confusion matrix: {name: number}, "ious" and "recalls" a list by class.
+
+    mean_iu: of all classes that occur. garments_iu: without the background.
+    """
+    ious, recalls = metrics.intersections_over_unions(confusion), metrics.recalls_of(confusion)
+    return {
+        "mean_iu": float(np.nanmean(ious)),
+        "garments_iu": float(np.nanmean(np.delete(ious, canvases.BACKGROUND))),
+        "accuracy": float(confusion.trace() / confusion.sum()),
+        "mean_recall": float(np.nanmean(recalls)),
+        "ious": ious.tolist(),
+        "recalls": recalls.tolist(),
+    }

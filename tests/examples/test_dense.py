@@ -1,0 +1,257 @@
+"""The parts of the study's dense example: canvases, the net, what is compared, scores, the picture."""
+from __future__ import division, print_function
+
+import io
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+caffe = pytest.importorskip("caffe")
+pytest.importorskip("lmdb")
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path[:0] = [os.path.join(ROOT, "examples", name) for name in ("study", "common")]
+
+import canvases
+import data
+import dense_methods
+import dense_net
+import dense_picture
+import dense_scores
+import image_input
+import jobs
+import real_nets
+import runs
+from caffe.proto import caffe_pb2
+from caffe_losses.matrix_files import read_matrix
+from google.protobuf import text_format
+
+ITERATIONS = 30
+FEW = dense_net.CHOSEN._replace(iterations=ITERATIONS)
+
+
+@pytest.fixture(scope="module")
+def garments():
+    """Stand-ins of 10 classes that can be told apart by shape and brightness: 4 of each."""
+    labels = np.arange(40) % 10
+    images = np.zeros((40, 28, 28), np.uint8)
+    for image, label in zip(images, labels):
+        image[label:, 3:25 - label] = 100 + 15 * label
+    return images, labels
+
+
+@pytest.fixture(scope="module")
+def scenes(garments):
+    return canvases.canvases(*(garments + (120, np.random.RandomState(0))))
+
+
+# Canvases
+
+def test_the_background_is_most_and_the_labels_are_of_classes_or_ignored(scenes):
+    images, truths = scenes
+    assert images.shape == truths.shape == (120, 64, 64) and images.dtype == truths.dtype == np.uint8
+    assert set(np.unique(truths)) == set(range(11)) | {255}
+    counts = np.bincount(truths.ravel(), minlength=256)
+    assert counts[0] > .6 * truths.size and 0 < counts[255] < .1 * truths.size
+
+
+def test_the_same_seed_makes_the_same_canvases(garments, scenes):
+    again, other = [canvases.canvases(*(garments + (120, np.random.RandomState(seed)))) for seed in (0, 1)]
+    assert all(map(np.array_equal, again, scenes))
+    assert not any(map(np.array_equal, other, scenes))
+
+
+def test_a_garment_is_where_it_is_bright_and_the_rim_is_what_touches_it(garments, monkeypatch):
+    monkeypatch.setattr(canvases, "N_GARMENTS", (1, 1))
+    for image, truth in zip(*canvases.canvases(*(garments + (20, np.random.RandomState(2))))):
+        (label,) = set(truth.ravel()) - {0, 255}
+        inside = truth == label
+        assert (image[inside] == 100 + 15 * (label - 1)).all()
+        assert inside.sum() == np.count_nonzero(garments[0][label - 1])  # all of it, none outside of the canvas
+        assert image[~inside].max() < canvases.NOISE
+        for i, j in np.ndindex(*truth.shape):
+            rows, columns = [slice(max(k - canvases.RIM, 0), k + canvases.RIM + 1) for k in (i, j)]
+            touching = inside[rows, columns]
+            assert (truth[i, j] == 255) == (touching.any() and not inside[i, j])
+
+
+def test_the_later_garment_hides_the_earlier_one_and_its_rim(monkeypatch):
+    monkeypatch.setattr(canvases, "SIDE", 30)  # so that every garment lies where the one before does
+    labels = np.arange(10)
+    images = np.zeros((10, 28, 28), np.uint8)
+    images[:, 10:20, 10:20] = (100 + labels)[:, None, None]
+    monkeypatch.setattr(canvases, "N_GARMENTS", (3, 3))
+    image, truth = [a[0] for a in canvases.canvases(images, labels, 1, np.random.RandomState(0))]
+    assert len(set(truth.ravel())) == 3
+    assert (truth == 255).sum() == 12 ** 2 - 10 ** 2
+    assert (image[truth > 0][truth[truth > 0] < 255] == 99 + truth[15, 15]).all()
+
+
+def test_classes_are_as_frequent_as_their_shares(garments, monkeypatch):
+    monkeypatch.setattr(canvases, "N_GARMENTS", (1, 1))
+    _, truths = canvases.canvases(*(garments + (1500, np.random.RandomState(3))))
+    drawn = np.bincount([np.setdiff1d(truth, [0, 255])[0] - 1 for truth in truths], minlength=10)
+    spread = np.sqrt(1500 * canvases.SHARES * (1 - canvases.SHARES))
+    assert (np.abs(drawn - 1500 * canvases.SHARES) < 4 * spread).all()
+    assert canvases.SHARES[0] == pytest.approx(10 * canvases.SHARES[-1]) and canvases.SHARES.sum() == pytest.approx(1)
+
+
+def test_no_image_is_in_training_and_in_validation_canvases():
+    labels = np.arange(60000) % 10
+    images = np.arange(60000).reshape(-1, 1, 1)  # stand-ins: each its number
+    (train, train_labels), (validation, validation_labels) = canvases.sources((images, labels))
+    assert not set(train.ravel()) & set(validation.ravel())
+    assert np.bincount(train_labels).tolist() == [5000] * 10
+    assert np.bincount(validation_labels).tolist() == [1000] * 10
+    assert np.array_equal(labels[train.ravel()], train_labels)
+
+
+# What is compared
+
+@pytest.fixture(scope="module")
+def lmdbs(tmp_path_factory, scenes):
+    return canvases.write(str(tmp_path_factory.mktemp("dense") / "train"), *scenes)
+
+
+def make_h(lmdbs, name, output, **words):
+    options = dense_methods.MATRICES[name].format(labels=lmdbs[1], **words).split()
+    status, _, err = real_nets.tool("make_h.py", *(options + ["-o", output]))
+    assert status == 0, err
+    return np.diag(read_matrix(output))
+
+
+def loss_of(method, H=None):
+    status, out, err = real_nets.tool("make_net.py", *method.loss.format(H=H).split())
+    assert status == 0, err
+    return text_format.Merge(out, caffe_pb2.NetParameter())
+
+
+def slow_median_frequency(truths):
+    frequencies = []
+    for label in range(11):
+        with_it = [truth for truth in truths if (truth == label).any()]
+        frequencies.append(sum((truth == label).sum() for truth in with_it) / (64 * 64 * len(with_it)))
+    return np.median(frequencies) / frequencies
+
+
+def test_weights_are_the_median_frequencies_of_the_label_images(tmp_path, lmdbs, scenes):
+    truths = scenes[1]
+    expected = slow_median_frequency(truths)
+    counts = np.array([(truths == label).sum() for label in range(11)])
+    for name, slow, scaled in (("median_unscaled", expected, False), ("median", expected, True),
+                               ("median_root", expected ** .5, True),
+                               ("balanced_root", (1 / counts) ** .5, True)):
+        if scaled:
+            slow = slow * counts.sum() / (counts * slow).sum()
+        np.testing.assert_allclose(make_h(lmdbs, name, str(tmp_path / (name + ".binaryproto"))), slow, rtol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_shuffled_weights_are_those_of_other_classes_and_weigh_as_much(tmp_path, lmdbs, scenes, seed):
+    truths = scenes[1]
+    weights = slow_median_frequency(truths)
+    shuffled = dense_methods.shuffled_weights(weights, truths, seed)
+    written = make_h(lmdbs, "shuffled", str(tmp_path / "H.binaryproto"),
+                     shuffled=",".join(map(repr, shuffled.tolist())))
+    np.testing.assert_allclose(written, shuffled, rtol=1e-6)
+    ratio = np.sort(shuffled) / np.sort(weights)
+    np.testing.assert_allclose(ratio, ratio[0])
+    assert not np.isclose(shuffled / ratio[0], weights).any()
+    assert shuffled[truths[truths < 255]].mean() == pytest.approx(1)
+
+
+def test_every_matrix_is_of_a_method():
+    assert {method.matrix for method in dense_methods.METHODS} == {None} | set(dense_methods.MATRICES)
+
+
+# The net
+
+def train(folder, lmdbs, loss, name="net"):
+    """Paths of a definition and of the snapshot that `caffe train` leaves."""
+    prefix = os.path.join(str(folder), name)
+    runs.write_message(prefix + ".prototxt", dense_net.train_val(name, loss, *lmdbs, setting=FEW))
+    solver = dense_net.solver(prefix + ".prototxt", prefix, 5, FEW)
+    solver.display = ITERATIONS - 1
+    runs.write_message(prefix + ".solver", solver)
+    jobs.run([jobs.Job(["caffe", "train", "-solver", prefix + ".solver"], prefix + ".log")], 1, runs.FOR_CAFFE)
+    return prefix + ".prototxt", "%s_iter_%d.caffemodel" % (prefix, ITERATIONS)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, lmdbs):
+    return train(tmp_path_factory.mktemp("trained"), lmdbs, loss_of(dense_methods.METHODS[0]))
+
+
+def first_and_last_loss(definition):
+    with io.open(definition.replace(".prototxt", ".log")) as log:
+        first, last = [float(line.split("loss = ")[1]) for line in log if ", loss = " in line]
+    return first, last
+
+
+def test_the_loss_falls_and_the_deployed_net_gives_probabilities(trained, scenes):
+    first, last = first_and_last_loss(trained[0])
+    assert last < first / 2
+    p = np.concatenate(list(image_input.outputs_in_turn(trained[0], trained[1], scenes[0][:5], 2)))
+    assert p.shape == (5, 11, 64, 64)
+    np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-5)
+
+
+def test_the_same_seed_trains_the_same_net(trained, tmp_path, lmdbs):
+    again = train(tmp_path, lmdbs, loss_of(dense_methods.METHODS[0]))
+    nets = [caffe.Net(definition, caffe.TEST, stages=["deploy"], weights=snapshot)
+            for definition, snapshot in (trained, again)]
+    for name, blobs in nets[0].params.items():
+        for mine, other in zip(blobs, nets[1].params[name]):
+            assert np.array_equal(mine.data, other.data), name
+
+
+def test_a_net_with_weights_trains(tmp_path, lmdbs):
+    H = str(tmp_path / "H.binaryproto")
+    make_h(lmdbs, "median", H)
+    (method,) = [method for method in dense_methods.METHODS if method.matrix == "median"]
+    first, last = first_and_last_loss(train(tmp_path, lmdbs, loss_of(method, H))[0])
+    assert last < first
+
+
+# Scores
+
+def test_confusions_are_those_of_a_slow_loop(trained, scenes, monkeypatch):
+    monkeypatch.setattr(dense_scores, "AT_ONCE", 3)  # does not divide 4
+    images, truths = scenes[0][:4], scenes[1][:4]
+    weights = np.linspace(.1, 3, 11)
+    found = dense_scores.confusions(trained[0], trained[1], images, truths, weights)
+    p = np.concatenate(list(image_input.outputs_in_turn(trained[0], trained[1], images, 4)))
+    expected = {"probable": np.zeros((11, 11), int), "prior": np.zeros((11, 11), int)}
+    for n, i, j in np.ndindex(*truths.shape):
+        if truths[n, i, j] != 255:
+            expected["probable"][truths[n, i, j], np.argmax(p[n, :, i, j])] += 1
+            expected["prior"][truths[n, i, j], np.argmax(p[n, :, i, j] * weights)] += 1
+    assert set(found) == set(expected)
+    for name in expected:
+        assert found[name].dtype == np.int64 and np.array_equal(found[name], expected[name])
+    assert not np.array_equal(found["probable"], found["prior"])
+
+
+def test_scores_by_hand():
+    confusion = np.zeros((11, 11), np.int64)
+    confusion[0, 0], confusion[0, 1], confusion[1, 0], confusion[1, 1] = 80, 10, 5, 5
+    scores = dense_scores.scores(confusion)
+    assert scores["ious"][:2] == pytest.approx([80 / 95, 5 / 20])
+    assert np.isnan(scores["ious"][2:]).all()
+    assert scores["mean_iu"] == pytest.approx((80 / 95 + 5 / 20) / 2)
+    assert scores["garments_iu"] == pytest.approx(5 / 20)
+    assert scores["accuracy"] == pytest.approx(.85)
+    assert scores["mean_recall"] == pytest.approx((80 / 90 + 5 / 10) / 2)
+
+
+# The picture
+
+def test_picture(tmp_path, scenes):
+    images, truths = scenes[0][:5], scenes[1][:5]
+    with open(str(tmp_path / "scenes.png"), "wb") as file:
+        dense_picture.draw_scenes(images, truths, [("nothing", np.zeros_like(truths))], file)
+    assert (tmp_path / "scenes.png").read_bytes().startswith(b"\x89PNG")
+    assert len(set(dense_picture.CLASS_COLOURS + [dense_picture.RIM_COLOUR])) == len(canvases.class_names()) + 1 == 12
