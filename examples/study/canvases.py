@@ -52,12 +52,15 @@ def canvases(images, labels, n, rng):
     return scenes, truths
 
 
+def paths(prefix):
+    """Of the LMDBs of scenes and of their label images."""
+    return prefix + "_images", prefix + "_labels"
+
+
 def write(prefix, scenes, truths):
-    """Write scenes and their label images as two LMDBs, in place of what is there; returns their paths."""
-    paths = prefix + "_images", prefix + "_labels"
-    for path, images in zip(paths, (scenes, truths)):
+    """Write scenes and their label images as two LMDBs, in place of what is there."""
+    for path, images in zip(paths(prefix), (scenes, truths)):
         data.write_lmdb(path, images)
-    return paths
 
 
 def _paste(garment, label, scene, truth, rng):

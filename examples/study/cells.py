@@ -11,7 +11,7 @@ from caffe_losses.weights import class_weights
 import numpy as np
 
 import data
-from steps import shuffled_classes, smoothing_of
+from steps import smoothing_of
 
 # data: "balanced" or "tail". counts: how many training images of each class. net: a name of trunks.TRUNKS.
 # rate: the first learning rate. tau: of H. methods: Methods.
@@ -42,7 +42,7 @@ def methods(data_set, tau):
     tree = distances(tau).gain
 
     def shuffled(D, counts, seed):
-        order = shuffled_classes(seed)
+        order = data.shuffled_classes(seed)
         return tree(D[np.ix_(order, order)], counts, seed)
 
     def smoothing(D, counts, seed):

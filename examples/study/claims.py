@@ -56,11 +56,16 @@ BETTER, WORSE, NOISE = "better", "worse", "within the noise"
 
 def difference(cell, claim, metric):
     """The Interval of after - before in one cell of results.json, paired by seed, and its verdict."""
-    before, after = [np.array(cell["scores"][method][rule][metric.key]) for method, rule in (claim.before, claim.after)]
+    return change_of(*[np.array(cell["scores"][method][rule][metric.key]) for method, rule in (claim.before, claim.after)],
+                     smaller_is_better=metric.smaller_is_better)
+
+
+def change_of(before, after, smaller_is_better):
+    """The Interval of after - before, arrays of a number for each seed, and its verdict."""
     interval = mean_interval(after - before, LEVEL)
     if interval.low <= 0 <= interval.high:
         return interval, NOISE
-    return interval, BETTER if (interval.mean < 0) == metric.smaller_is_better else WORSE
+    return interval, BETTER if (interval.mean < 0) == smaller_is_better else WORSE
 
 
 def change(cell, claim, metric):

@@ -1,49 +1,50 @@
-"""What the dense example compares: class weights for pixels, most of which are background."""
+"""What the dense example compares: class weights for pixels, most of which are background.
+
+A median frequency is of the images that hold the class: it weighs background against garments, and small garments
+against big ones, but hardly frequent against rare ones. "balanced" does.
+"""
 from __future__ import division, print_function
 
 import collections
 
-from caffe_losses.weights import count_labels
+from caffe_losses.weights import class_weights, count_labels
 import numpy as np
 
 import canvases
 import data
 
-COUNTED = "--labels {labels} --pixels --ignore-label %d --n-classes %d " % (canvases.IGNORED, canvases.N_CLASSES)
-IGNORING = " --ignore-label %d" % canvases.IGNORED
+# How many pixels of each class there are, and how many, of whatever class, in the images that hold it.
+Pixels = collections.namedtuple("Pixels", "counts present")
 
-# What tools/make_h.py is asked for, by the matrix's name. labels: the LMDB of the label images that a seed
-# trains with. shuffled: what shuffled_weights gives of the matrix "median" of the seed, with commas.
-# A median frequency is of the images that hold the class: it weighs background against garments, and small garments
-# against big ones, but hardly frequent against rare ones. "balanced" does.
-MATRICES = collections.OrderedDict([
-    ("median", COUNTED + "--weights median_frequency"),
-    ("median_unscaled", COUNTED + "--weights median_frequency --scale none"),
-    ("median_root", COUNTED + "--weights median_frequency --power 0.5"),
-    ("balanced_root", COUNTED + "--weights balanced --power 0.5"),
-    ("shuffled", "--class-weights {shuffled}"),
-])
+# title: as tables and pictures show it. weights: a function of Pixels and a seed that gives C class weights;
+# None: SoftmaxWithLoss.
+Method = collections.namedtuple("Method", "name title weights")
 
-# title: as tables and pictures show it. matrix: a name of MATRICES, or None.
-# loss: what tools/make_net.py is asked for.
-Method = collections.namedtuple("Method", "name title matrix loss")
 
-FROM_FILE = "--loss InfogainLoss --source {H}" + IGNORING
+def pixels(label_images):
+    """The Pixels of N x height x width label images."""
+    n_classes = canvases.N_CLASSES
+    of_images = np.array([count_labels(labels, n_classes, canvases.IGNORED) for labels in label_images])
+    return Pixels(of_images.sum(axis=0), (of_images > 0).sum(axis=0) * label_images[0].size)
+
+
+def median_frequency(pixels, scale="sample", power=1):
+    """The class weights of the example: with "sample", the average pixel weighs 1."""
+    return class_weights(pixels.counts, "median_frequency", power=power, scale=scale, present=pixels.present)
+
+
+def _shuffled(pixels, seed):
+    """The same weights, none at its own class, scaled so that the average pixel weighs 1 again."""
+    weights = median_frequency(pixels)[data.shuffled_classes(seed, len(pixels.counts))]
+    return weights / np.average(weights, weights=pixels.counts)
+
 
 METHODS = [
-    Method("none", "no weights", None, "--loss SoftmaxWithLoss" + IGNORING),
-    Method("median", "median frequency", "median", FROM_FILE),
-    Method("unscaled", "median frequency, unscaled", "median_unscaled", FROM_FILE),
-    Method("median_root", "median frequency, square root", "median_root", FROM_FILE),
-    Method("balanced_root", "balanced, square root", "balanced_root", FROM_FILE),
-    Method("shuffled", "control: weights shuffled", "shuffled", FROM_FILE),
+    Method("none", "no weights", None),
+    Method("median", "median frequency", lambda pixels, seed: median_frequency(pixels)),
+    Method("unscaled", "median frequency, unscaled", lambda pixels, seed: median_frequency(pixels, scale="none")),
+    Method("median_root", "median frequency, square root", lambda pixels, seed: median_frequency(pixels, power=.5)),
+    Method("balanced_root", "balanced, square root",
+           lambda pixels, seed: class_weights(pixels.counts, "balanced", power=.5, scale="sample")),
+    Method("shuffled", "control: median frequency, shuffled", _shuffled),
 ]
-
-
-def shuffled_weights(weights, label_images, seed):
-    """The weights of the control: none at its own class, and scaled so that the average pixel weighs 1.
-
-    weights: C class weights. label_images: those that are trained with, N x height x width, uint8.
-    """
-    shuffled = np.asarray(weights, np.float64)[data.shuffled_classes(seed, len(weights))]
-    return shuffled / np.average(shuffled, weights=count_labels(label_images, len(weights), canvases.IGNORED))

@@ -102,8 +102,7 @@ class Grid(object):
         return found
 
 
-def loss(source):
+def loss(source, ignore_label=None):
     """The loss on "score" and "label": with H of the file `source`, or without H."""
-    options = dict(source=source) if source else {}
-    text = loss_fragment("InfogainLoss" if source else "SoftmaxWithLoss", **options)
+    text = loss_fragment("InfogainLoss" if source else "SoftmaxWithLoss", source=source or None, ignore_label=ignore_label)
     return text_format.Merge(text, caffe_pb2.NetParameter())

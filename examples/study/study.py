@@ -25,15 +25,19 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 try:
     from caffe_losses import command
     import cells
+    import canvases
     import choice
     import data
     import decisions
+    import dense_methods
+    import dense_picture
     import numpy as np
     import runs
     import steps
     import study_picture
     import study_report
     from caffe_losses.matrix_files import atomic_write
+    from dense import N_SHOWN, Dense
     from grid import Grid
     from tasks import Outcomes
     from tqdm import tqdm
@@ -107,14 +111,17 @@ def compare(options, folder):
         listed, scales = cells.quick(listed), cells.scales(cells.quick(listed), cells.SCALES[::7])
         grid.test = [part[:1000] for part in grid.test]
     tasks = grid.tasks(listed + list(scales.values()), seeds)
+    dense = Dense(folder, grid.train, grid.test, options.gpu, options.quick)
+    dense_tasks = dense.tasks(seeds)
     outcomes = Outcomes(folder)
-    outcomes.train(list(tasks.values()))
+    outcomes.train(list(tasks.values()) + list(dense_tasks.values()))
 
     print("Scoring")
     sys.stdout.flush()
 
     def kept(cell, method, seed):
         return outcomes[tasks[cell.name, method, seed]]
+    pixels = dense.pixels(0)
     results = {
         "classes": data.class_names(), "n_test": len(grid.test[1]), "seeds": options.seeds, "tried": found,
         "cells": [dict(name=cell.name, data=cell.data, counts=cell.counts, net=cell.net, iterations=cell.iterations,
@@ -124,9 +131,21 @@ def compare(options, folder):
                         scores={method.name: [grid.recall(kept(cell, method.name, seed)) for seed in seeds]
                                 for method in cell.methods})
                    for scale, cell in scales.items()],
+        "dense": {
+            "scores": dense.scores(seeds, lambda method, seed: outcomes[dense_tasks[method, seed]]),
+            "n_train": dense.n_train, "n_test": len(dense.test[0]), "classes": canvases.class_names(),
+            "shares": np.round(pixels.counts / pixels.counts.sum(), 4).tolist(), "setting": dense.setting,
+            "weights": {method.name: np.round(method.weights(pixels, 0), 4).tolist()
+                        for method in dense_methods.METHODS if method.weights}},
     }
     write_results(folder, results)
-    print("\nDone in %.0f s. The pictures: %s" % (time.time() - start, folder("results.png")))
+    with atomic_write(folder("scenes.png")) as file:
+        scenes, truths = [part[:N_SHOWN] for part in dense.test]
+        dense_picture.draw_scenes(scenes, truths, [
+            (method.title.replace(", ", ",\n").replace(" f", "\nf"), outcomes[dense_tasks[method.name, 0]]["shown"])
+            for method in dense_methods.METHODS[:2]], file)
+    print("\nDone in %.0f s. The pictures: %s, %s" % (
+        time.time() - start, folder("results.png"), folder("scenes.png")))
 
 
 def write_results(folder, results):

@@ -37,14 +37,14 @@ def draw(results, file):
             for row, data_set in enumerate(("balanced", "tail")):
                 grid = [cell for cell in results["cells"] if cell["data"] == data_set and cell["net"] == net]
                 _draw_panel(axes[row, column], grid, data_set)
-            set_title(axes[0, column], "As many images of each class; %s" % trunks.TITLES[net], pad=26)
-            set_title(axes[1, column], "Long tail; %s" % trunks.TITLES[net], pad=26)
+            set_title(axes[0, column], "Balanced; net with %s" % trunks.TITLES[net])
+            set_title(axes[1, column], "Long tail; net with %s" % trunks.TITLES[net])
         axes[0, 0].set_ylabel("mean cost of a decision against\nSoftmaxWithLoss (%); lower is better")
         axes[1, 0].set_ylabel("mean recall against SoftmaxWithLoss\n(points); higher is better")
-        for row in range(2):
-            figure.legend(*axes[row, 0].get_legend_handles_labels(), ncol=4, loc="lower center", columnspacing=1.2,
-                          handletextpad=.3, bbox_to_anchor=(.53, (.905, .425)[row]), fontsize=9)
-        figure.subplots_adjust(left=.095, right=.985, top=.9, bottom=.075, hspace=.5, wspace=.06)
+        figure.subplots_adjust(left=.095, right=.985, top=.915, bottom=.075, hspace=.5, wspace=.06)
+        for row, height in enumerate((.995, .5)):
+            figure.legend(*axes[row, 0].get_legend_handles_labels(), ncol=4, loc="upper center", columnspacing=1.2,
+                          handletextpad=.3, bbox_to_anchor=(.53, height))
         figure.savefig(file, format="png", dpi=200)
         pyplot.close(figure)
 

@@ -10,10 +10,11 @@ import choice
 import claims
 import data
 import decisions
+import dense_methods
 import tables
 import trunks
 from claims import BETTER, NOISE, WORSE
-from tables import Part, Table
+from tables import Metric, Part, Table
 
 RULES = collections.OrderedDict([
     (decisions.PROBABLE.name, "most probable class"),
@@ -44,7 +45,7 @@ def parts(results):
     grid = results["cells"]
     return ([short_part(grid), claims_part("Balanced data", _balanced_introduction(results), grid, claims.BALANCED),
              claims_part("A long tail", _tail_introduction(results), grid, claims.TAIL),
-             scale_part(results)]
+             scale_part(results), dense_part(results["dense"], results["seeds"])]
             + [settings_part(results["tried"]), cells_part(results)])
 
 
@@ -127,6 +128,10 @@ def _title(data_set, metric):
 
 def _difference(cell, claim, metric):
     interval, verdict = claims.difference(cell, claim, metric)
+    return _interval(interval, verdict, metric)
+
+
+def _interval(interval, verdict, metric):
     form = metric.form.replace("%", "%+")
     return _marked("%s [%s, %s]" % tuple(form % number for number in (interval.mean, interval.low, interval.high)),
                    verdict)
@@ -155,6 +160,54 @@ def _scale_findings(results):
         bad = ["%g (%.3f)" % (one_scale, mean) for mean, one_scale in means if mean <= best - .1]
         yield "%s the best scale is %g (%.3f); within .02 of it are %g to %g; more than .1 below it are %s." % (
             title, scale, best, min(good), max(good), ", ".join(bad) or "none")
+
+
+# Scenes
+
+WAYS = collections.OrderedDict([("probable", "most probable class"), ("prior", "probability times weight")])
+DENSE_METRICS = [
+    Metric("mean_iu", "mean IU", "%.4f", False), Metric("garments_iu", "of garments", "%.4f", False),
+    Metric("mean_recall", "mean recall", "%.4f", False), Metric("accuracy", "pixels right", "%.4f", False),
+]
+
+
+def dense_part(dense, n_seeds):
+    introduction = (
+        "A label for each pixel: 1 to 3 garments on a noisy canvas, 64 x 64, {:.0f} % of the pixels background, the first "
+        "garment drawn ten times as often as the last; a rim of a pixel around each garment is ignored. A small fully "
+        "convolutional net, {:d} iterations; {:d} seeds, each with {:,} canvases of its own; {:,} canvases of test images. "
+        "Median-frequency weights from the label images; all but \"unscaled\" are scaled so that the average pixel weighs "
+        "1. Their control: the same decision at test time, the probabilities of the net without weights times the weights "
+        "(decision: {}); and the weights shuffled among the classes. In the second table: what changes from \"no weights\", "
+        "with its {:.0f} % confidence interval.".format(
+            100 * dense["shares"][0], dense["setting"][2], n_seeds, dense["n_train"], dense["n_test"], WAYS["prior"],
+            100 * claims.LEVEL))
+    ways = [(method, way) for method in dense_methods.METHODS for way in WAYS if way == "probable" or method.name == "none"]
+
+    def titles(method, way):
+        return [method.title, WAYS[way]]
+    head = ["", "decision"] + [metric.title for metric in DENSE_METRICS]
+    figures = [head] + [titles(*both) + [tables.cell(metric, _of(dense, both)[metric.key]) for metric in DENSE_METRICS]
+                        for both in ways]
+    changes = [head] + [titles(*both) + [_change(_of(dense, ways[0])[metric.key], _of(dense, both)[metric.key], metric)
+                                         for metric in DENSE_METRICS] for both in ways[1:]]
+    classes = [["", "decision"] + dense["classes"],
+               ["(share of the pixels)", ""] + ["%.1f %%" % (100 * share) for share in dense["shares"]]]
+    classes += [titles(*both) + ["%.2f" % iou for iou in np.mean(_of(dense, both)["ious"], axis=0)] for both in ways]
+    return Part("Scenes: a label for each pixel", introduction, [
+        Table("On the test canvases", figures), Table("Against no weights", changes), Table("IU of each class", classes)],
+        ["Scenes, their labels, and what the first net of \"no weights\" and of \"median frequency\" decide for: "
+         "[picture](scenes.png)."])
+
+
+def _of(dense, both):
+    method, way = both
+    return dense["scores"][method.name][way]
+
+
+def _change(before, after, metric):
+    interval, verdict = claims.change_of(np.array(before), np.array(after), metric.smaller_is_better)
+    return _interval(interval, verdict, metric)
 
 
 # Settings
