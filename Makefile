@@ -12,11 +12,14 @@ help:
 	@echo 'make results    as train, and keep table and picture as those that README and RESULTS.md show'
 	@echo 'make triplets   train embeddings on triplets, in examples/triplets, and look for neighbours in them (GPU, ARGS)'
 	@echo 'make triplets-results  as triplets, and keep table and picture'
-	@echo 'make bench      run all benchmarks'
-	@echo 'make bench-losses        time the loss layers against native ones (ARGS: more arguments)'
-	@echo 'make bench-matrix_files  time H in files against caffe.io (ARGS: more arguments)'
-	@echo 'make bench-triplets      time the triplet layers against native ones (ARGS: more arguments)'
-	@echo 'make bench-labels        time counting labels against a loop over the records (ARGS: more arguments)'
+	@echo 'make bench      run all benchmarks and make tests/bench/RESULTS.md of what they find, 5 minutes'
+	@echo '                (ARGS: names of those to run again, the figures of the others stay; --page: the page alone)'
+	@echo 'make bench-losses        only show: the loss layers against native ones (ARGS: more arguments)'
+	@echo 'make bench-growth        the same: how their cost grows with classes and positions, and what bounds it'
+	@echo 'make bench-by_hand       the same: against layers that people write by hand'
+	@echo 'make bench-triplets      the same: the triplet layers'
+	@echo 'make bench-labels        the same: counting labels against a loop over the records'
+	@echo 'make bench-matrix_files  the same: H in files against caffe.io'
 	@echo 'make clean      delete what the examples wrote'
 
 test:
@@ -47,10 +50,13 @@ triplets:
 triplets-results: triplets
 	cd examples/triplets && cp output/RESULTS.md output/results.json output/results.png .
 
-bench: bench-losses bench-matrix_files bench-labels bench-triplets
+WITH_THREADS = OPENBLAS_NUM_THREADS=$(or $(OPENBLAS_NUM_THREADS),1) tools/with_caffe.sh
+
+bench:
+	$(WITH_THREADS) tests/bench/bench.py $(ARGS)
 
 bench-%:
-	OPENBLAS_NUM_THREADS=$(or $(OPENBLAS_NUM_THREADS),1) tools/with_caffe.sh tests/bench/bench_$*.py $(ARGS)
+	$(WITH_THREADS) tests/bench/bench_$*.py $(ARGS)
 
 clean:
 	rm -rf examples/*/output
