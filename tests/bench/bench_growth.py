@@ -118,7 +118,7 @@ def sentences(found):
     for name, _ in SWEEPS:
         rows = found["sweeps"][name]
         largest_rows = rows[-FITTED:]
-        yield "With %s the cost grows, over the %d largest, as scores^b: %s; calls are %s of ours at the least." % (
+        yield "With %s the cost grows, over the last %d shapes, as scores^b: %s; calls are %s of ours at the first." % (
             name, len(largest_rows),
             ", ".join("%s b = %.2f" % (title, exponent(largest_rows, way)) for way, title in WAYS),
             percent(shares(largest_rows[0])["calls"]))
