@@ -15,11 +15,14 @@ help:
 	@echo 'make study      rerun every claim of the README on whole images and on scenes, in examples/study: an hour and'
 	@echo '                more; what was trained is kept, so that it can be stopped and goes on (GPU, ARGS)'
 	@echo 'make study-results  as study, and keep tables and pictures'
-	@echo 'make bench      run all benchmarks'
-	@echo 'make bench-losses        time the loss layers against native ones (ARGS: more arguments)'
-	@echo 'make bench-matrix_files  time H in files against caffe.io (ARGS: more arguments)'
-	@echo 'make bench-triplets      time the triplet layers against native ones (ARGS: more arguments)'
-	@echo 'make bench-labels        time counting labels against a loop over the records (ARGS: more arguments)'
+	@echo 'make bench      run all benchmarks and make tests/bench/RESULTS.md of what they find, 5 minutes'
+	@echo '                (ARGS: names of those to run again, the figures of the others stay; --page: the page alone)'
+	@echo 'make bench-losses        only show: the loss layers against native ones (ARGS: more arguments)'
+	@echo 'make bench-growth        the same: how their cost grows with classes and positions, and what bounds it'
+	@echo 'make bench-by_hand       the same: against layers that people write by hand'
+	@echo 'make bench-triplets      the same: the triplet layers'
+	@echo 'make bench-labels        the same: counting labels against a loop over the records'
+	@echo 'make bench-matrix_files  the same: H in files against caffe.io'
 	@echo 'make clean      delete what the examples wrote'
 
 test:
@@ -56,10 +59,13 @@ study:
 study-results: study
 	cd examples/study && cp output/RESULTS.md output/results.json output/*.png .
 
-bench: bench-losses bench-matrix_files bench-labels bench-triplets
+WITH_THREADS = OPENBLAS_NUM_THREADS=$(or $(OPENBLAS_NUM_THREADS),1) tools/with_caffe.sh
+
+bench:
+	$(WITH_THREADS) tests/bench/bench.py $(ARGS)
 
 bench-%:
-	OPENBLAS_NUM_THREADS=$(or $(OPENBLAS_NUM_THREADS),1) tools/with_caffe.sh tests/bench/bench_$*.py $(ARGS)
+	$(WITH_THREADS) tests/bench/bench_$*.py $(ARGS)
 
 clean:
 	rm -rf examples/*/output

@@ -35,13 +35,13 @@ def learned(bottom, top):
             % (top, bottom, top))
 
 
-def python_layer(layer, bottoms, tops, param=None, more="", name=None):
-    """One of our layers; `param` is a dict, or the text of param_str."""
+def python_layer(layer, bottoms, tops, param=None, more="", name=None, module="caffe_losses"):
+    """One of our layers, or of another module's; `param` is a dict, or the text of param_str."""
     text = param if isinstance(param, str) else json.dumps(param or {})
-    return 'layer { name: "%s" type: "Python" %s %s python_param { module: "caffe_losses" layer: "%s" ' \
+    return 'layer { name: "%s" type: "Python" %s %s python_param { module: "%s" layer: "%s" ' \
         "param_str: %s } %s }\n" % (
             name or tops[0], " ".join('bottom: "%s"' % b for b in bottoms),
-            " ".join('top: "%s"' % t for t in tops), layer, json.dumps(text), more)
+            " ".join('top: "%s"' % t for t in tops), module, layer, json.dumps(text), more)
 
 
 def run(command, **options):

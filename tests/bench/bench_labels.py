@@ -8,7 +8,6 @@ share of its pages that are in memory afterwards says how much was read.
 """
 from __future__ import division, print_function
 
-import argparse
 import collections
 import ctypes
 import json
@@ -21,20 +20,28 @@ import sys
 import tempfile
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-CHECKOUT = os.path.dirname(os.path.dirname(HERE))
-sys.path[:0] = [os.path.join(CHECKOUT, "prototxt")]
-
+import benchmark  # first: it says where the packages are
 import numpy as np
+
+from tables import Part, Table
+from timing import Ratio, findings, percent, quartiles, ratio_cell, ratios, rounded, time_cell
+from tqdm import tqdm
 
 LIBC = ctypes.CDLL(None)
 DONTNEED = 4  # POSIX_FADV_DONTNEED
-WARM, COLD = False, True
-BARS = {"60,000 of 1x28x28": 3, "5,000 of 3x256x256": 30}
+WARM, COLD = "warm", "cold"
+
+# records: how many. shape: of a Datum; or lengths: of encoded images (random bytes), from and below.
+Records = collections.namedtuple("Records", "title records shape lengths conditions")
+SETS = [Records("60,000 of 1x28x28", 60000, (1, 28, 28), None, [WARM]),
+        Records("5,000 of 3x256x256", 5000, (3, 256, 256), None, [WARM, COLD]),
+        Records("5,000 encoded, 5 to 50 KB", 5000, None, (5000, 50000), [WARM, COLD]),
+        Records("1,000,000 of 1x1x1", 10 ** 6, (1, 1, 1), None, [WARM])]
+COMPETITOR = "a loop over caffe_pb2.Datum"
 
 
-def write(path, n, shape=None, lengths=None):
-    """n Datums of a shape, or of encoded images (random bytes) of these lengths."""
+def write(path, n, shape, lengths):
+    """n Datums, as a Records says."""
     import lmdb
     from caffe.proto import caffe_pb2
     rng = np.random.RandomState(0)
@@ -102,69 +109,89 @@ def share_in_memory(path):
     return (np.frombuffer(pages, np.uint8) & 1).mean()
 
 
-def in_a_process(what, path, cold=False):
+def in_a_process(what, path, condition):
     """(seconds, counts, MB of memory at the peak, share of the file in memory after it) of a count."""
-    if cold:
+    if condition == COLD:
         forget(path)
         assert share_in_memory(path) < .01, "the file could not be taken out of memory"
     out = subprocess.check_output([sys.executable, os.path.abspath(__file__), "--count", what, path])
     seconds, counts, memory = json.loads(out.decode().splitlines()[-1])
-    return seconds[cold], counts, memory, share_in_memory(path)
+    return seconds[condition == COLD], counts, memory, share_in_memory(path)
+
+
+def compare(path, condition, rounds):
+    """What in_a_process gives, for the loop and for ours, round by round."""
+    if condition == WARM:
+        in_a_process("ours", path, WARM), in_a_process("loop", path, WARM)  # to have the file in memory
+    found = {"loop": [], "ours": []}
+    for _ in range(rounds):
+        for what in found:
+            found[what].append(in_a_process(what, path, condition))
+    assert len({str(count[1]) for counts in found.values() for count in counts}) == 1
+    return found
+
+
+def measure(path, records, condition, rounds):
+    found = compare(path, condition, rounds)
+    times = {what: [count[0] for count in counts] for what, counts in found.items()}
+    last = {what: counts[-1] for what, counts in found.items()}
+    return {"title": records.title, "condition": condition,
+            "seconds": {what: quartiles(values) for what, values in times.items()}, "ratios": ratios(times),
+            "read": {what: rounded(count[3]) if condition == COLD else None for what, count in last.items()},
+            "memory": rounded(last["ours"][2]),
+            "file": rounded(os.path.getsize(os.path.join(path, "data.mdb")) / 2 ** 20)}
+
+
+def figures(sets=SETS, rounds=3, folder=None):
+    """folder: where the files go; None: a temporary one of the system's."""
+    rows = []
+    folder = tempfile.mkdtemp(dir=folder)
+    path = os.path.join(folder, "lmdb")
+    try:
+        for records in tqdm(sets, desc="labels", disable=None):
+            write(path, records.records, records.shape, records.lengths)
+            rows += [measure(path, records, condition, rounds) for condition in records.conditions]
+            shutil.rmtree(path)
+    finally:
+        shutil.rmtree(folder)
+    return {"rounds": rounds, "rows": rows}
+
+
+def name(row):
+    return row["title"] + (", cold" if row["condition"] == COLD else "")
+
+
+def all_ratios(found):
+    return [Ratio("counting labels", name(row), COMPETITOR, row["ratios"]["loop"],
+                  1e6 * row["seconds"]["ours"][1]) for row in found["rows"]]
+
+
+def part(found):
+    introduction = (
+        "Counting the labels of an LMDB against the loop with caffe_pb2.Datum that people write; each count in a process "
+        "of its own. Ratio: the loop's time / ours, above 1 ours is faster; median of %d rounds, in brackets the "
+        "quartiles. Seconds: of the processor where the file is in memory, of the clock where it is cold, not in "
+        "memory; read is the share of its pages in memory afterwards. Memory: of ours at the peak, all modules and the "
+        "file's pages in it." % found["rounds"])
+    rows = [["records", "loop/ours", "loop, s", "ours, s", "read by loop", "read by ours", "memory, MB", "file, MB"]]
+    for row in found["rows"]:
+        read = [percent(row["read"][what]) if row["condition"] == COLD else "" for what in ("loop", "ours")]
+        rows.append([name(row), ratio_cell(row["ratios"]["loop"])]
+                    + [time_cell(row["seconds"][what]) for what in ("loop", "ours")] + read
+                    + ["%.0f" % row["memory"], "%.0f" % row["file"]])
+    return Part("Counting labels", introduction, [Table("LMDB", rows)], list(findings(all_ratios(found))))
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="(default: %(default)s)")
-    parser.add_argument("--cold", type=int, default=5000, metavar="N",
-                        help="records of 3x256x256 in the cold file (default: %(default)s, 1 GB)")
+    parser = benchmark.parser_of(__doc__, 3)
     parser.add_argument("--folder", help="where the files go, for instance on another disk")
-    parser.add_argument("--count", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--count", nargs=2, help=benchmark.HIDDEN)
     args = parser.parse_args()
     if args.count:
         seconds, counts = {"ours": ours, "loop": loop}[args.count[0]](args.count[1])
         print(json.dumps([seconds, sorted(counts.items()), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
         return
-    folder = tempfile.mkdtemp(dir=args.folder)
-    try:
-        bench(folder, args)
-    finally:
-        shutil.rmtree(folder)
-
-
-def bench(folder, args):
-    row = "%-34s %9s %9s %7s %7s %12s %12s"
-    print(row % ("records", "loop, s", "ours, s", "ratio", "bar", "read by loop", "read by ours"))
-    for name, n, options, conditions in [
-            ("60,000 of 1x28x28", 60000, {"shape": (1, 28, 28)}, [WARM]),
-            ("5,000 of 3x256x256", 5000, {"shape": (3, 256, 256)}, [WARM]),
-            ("5,000 encoded, 5 to 50 KB", 5000, {"lengths": (5000, 50000)}, [WARM, COLD]),
-            ("1,000,000 of 1x1x1", 10 ** 6, {"shape": (1, 1, 1)}, [WARM]),
-            ("%d of 3x256x256" % args.cold, args.cold, {"shape": (3, 256, 256)}, [COLD])]:
-        path = os.path.join(folder, "lmdb")
-        write(path, n, **options)
-        for cold in conditions:
-            found = compare(path, cold, args.rounds)
-            times = [np.median([count[0] for count in found[what]]) for what in ("loop", "ours")]
-            read = ["%.2f %%" % (found[what][-1][3] * 100) if cold else "" for what in ("loop", "ours")]
-            print(row % (name + ", cold" * cold, "%.4f" % times[0], "%.4f" % times[1], "%.1f" % (times[0] / times[1]),
-                         BARS.get(name, ""), read[0], read[1]))
-            sys.stdout.flush()
-        if n == 10 ** 6:
-            print("    of it at the peak in memory: %.0f MB; the file: %.0f MB" % (
-                found["ours"][-1][2], os.path.getsize(os.path.join(path, "data.mdb")) / 2 ** 20))
-        shutil.rmtree(path)
-
-
-def compare(path, cold, rounds):
-    """What in_a_process gives, for the loop and for ours, round by round."""
-    if not cold:
-        in_a_process("ours", path), in_a_process("loop", path)  # to have the file in memory
-    found = {"loop": [], "ours": []}
-    for _ in range(rounds):
-        for what in found:
-            found[what].append(in_a_process(what, path, cold))
-    assert len({str(count[1]) for counts in found.values() for count in counts}) == 1
-    return found
+    benchmark.show(sys.modules[__name__], figures(rounds=args.rounds, folder=args.folder), args)
 
 
 if __name__ == "__main__":

@@ -1,149 +1,167 @@
 #!/usr/bin/env python
-"""Times our SoftmaxWithInfogainLoss against Caffe's own InfogainLoss.
+"""Times our SoftmaxWithInfogainLoss against Caffe's own InfogainLoss, and against numpy by hand.
 
-Both in one net, on the same blobs, H from the same file; forward and backward of
-each, in turn, in one process; the median of the rounds. Two more times say what
-bounds ours: exp alone over as many scores, and an empty Python layer.
+All in one net, on the same blobs, H from the same file; forward and backward of each, in
+turn, in one process, round by round. More times say what bounds them: an empty layer in
+Python; exp, a copy and the rows of H over as many scores (one thread of numpy, in blocks
+as ours); our check of the labels and our scaling of the gradient; and forward of Caffe's
+own Softmax and Log layers. bench_growth.py shows them.
 """
 from __future__ import division, print_function
 
-import argparse
 import os
+import shutil
 import sys
 import tempfile
-import timeit
 
 os.environ.setdefault("GLOG_minloglevel", "2")
-HERE = os.path.dirname(os.path.abspath(__file__))
-CHECKOUT = os.path.dirname(os.path.dirname(HERE))
-sys.path[:0] = [os.path.join(CHECKOUT, "layers"), os.path.join(CHECKOUT, "tests"), HERE]
 
+import benchmark  # first: it says where the packages are
 import numpy as np
 
-import caffe
 import loops
 import real_nets
+from caffe_losses.losses import BLOCK, read_labels, scaled
 from caffe_losses.matrix_files import write_matrix
+from tables import Part, Table
+from timing import (Ratio, findings, in_turn, number, parameter_layer, pass_through, peak_memory, quartiles, ratio_cell,
+                    ratios, rounded, shape_text, time_cell)
+from tqdm import tqdm
 
 SHAPES = [(32, 5), (64, 10), (256, 1000), (10, 21, 100, 100), (1, 21, 500, 500)]
+COMPETITORS = [("native", "native InfogainLoss"), ("numpy", "numpy by hand")]
 
 
-class Empty(caffe.Layer):
-    """What any layer in Python costs."""
-
-    def setup(self, bottom, top):
-        top[0].reshape()
-
-    def reshape(self, bottom, top):
-        pass
-
-    def forward(self, bottom, top):
-        pass
-
-    def backward(self, top, propagate_down, bottom):
-        pass
-
-
-def build(shape, source, from_bottom):
-    """A net with native, ours and an empty layer on the scores of a Parameter layer."""
+def build(shape, folder, from_bottom):
+    """A net with native, ours, numpy by hand and the bounds on the scores of a Parameter layer."""
     inputs = {"label": shape[:1] + shape[2:]}
     if from_bottom:
         inputs["H"] = (1, 1, shape[1], shape[1])
-    text = real_nets.input_layer(**inputs)
-    text += 'layer { name: "x" type: "Parameter" top: "x" parameter_param { shape { %s } } }' % (
-        " ".join("dim: %d" % n for n in shape))
+    source = os.path.join(folder, "H.binaryproto")
+    text = real_nets.input_layer(**inputs) + parameter_layer("x", shape)
     bottoms = ["x", "label"] + (["H"] if from_bottom else [])
-    text += 'layer { name: "native" type: "InfogainLoss" %s top: "native" infogain_loss_param { %s } }' % (
+    text += 'layer { name: "native" type: "InfogainLoss" %s top: "native" infogain_loss_param { %s } }\n' % (
         " ".join('bottom: "%s"' % b for b in bottoms), "" if from_bottom else 'source: "%s"' % source)
     text += real_nets.python_layer("SoftmaxWithInfogainLoss", bottoms, ["ours"],
                                    {} if from_bottom else {"source": source}, "loss_weight: 1")
-    text += ('layer { name: "empty" type: "Python" bottom: "x" top: "empty" loss_weight: 1'
-             ' python_param { module: "bench_losses" layer: "Empty" } }')
+    text += real_nets.python_layer("InfogainOfScoresNumpy", ["x", "label"], ["numpy"],
+                                   os.path.join(folder, "H.npy"), "loss_weight: 1", module="by_hand")
+    text += real_nets.python_layer("Empty", ["x"], ["empty"], None, "loss_weight: 1", module="by_hand")
+    text += ('layer { name: "softmax" type: "Softmax" bottom: "x" top: "softmax" }\n'
+             'layer { name: "log" type: "Log" bottom: "softmax" top: "log" }\n')
     return real_nets.net(text)
 
 
-def pass_through(net, layer):
-    """A function that runs one layer of a net forward and backward."""
-    index = list(net._layer_names).index(layer)
-
-    def run():
-        net._forward(index, index)
-        net._backward(index, index)
-    return run
-
-
-def peak_memory(run):
-    """Bytes that a run has allocated at its peak, or None on Python 2."""
+def net_of(shape, H, from_bottom=False):
+    """A net as `build` makes it, with scores and labels, after one forward."""
+    rng = np.random.RandomState(0)
+    folder = tempfile.mkdtemp()
     try:
-        import tracemalloc
-    except ImportError:
-        return None
-    tracemalloc.start()
-    run()
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return peak
-
-
-def measure(shape, rounds, from_bottom, seed=0):
-    rng = np.random.RandomState(seed)
-    H = rng.rand(shape[1], shape[1]).astype(np.float32)
-    with tempfile.NamedTemporaryFile(suffix=".binaryproto") as file:
-        write_matrix(file.name, H)
-        net = build(shape, file.name, from_bottom)
-    scores = net.params["x"][0].data  # the layer's top takes over its parameter at every forward
-    scores[...] = rng.randn(*shape) * 3
+        write_matrix(os.path.join(folder, "H.binaryproto"), H)
+        np.save(os.path.join(folder, "H.npy"), H.astype(np.float64))
+        net = build(shape, folder, from_bottom)
+    finally:
+        shutil.rmtree(folder)
+    # The Parameter layer's top takes over its parameter at every forward.
+    net.params["x"][0].data[...] = rng.randn(*shape) * 3
     net.blobs["label"].data[...] = rng.randint(0, shape[1], shape[:1] + shape[2:])
     if from_bottom:
         net.blobs["H"].data[0, 0] = H
     net.forward()
+    return net
+
+
+def any_gain(n_classes):
+    return np.random.RandomState(1).rand(n_classes, n_classes).astype(np.float32)
+
+
+def block_runs(net, H):
+    """{name: function} of what no softmax with H can do without, for a block, and how many blocks there are."""
+    scores, labels = net.params["x"][0].data, net.blobs["label"].data.astype(np.intp).reshape(-1)
+    block = np.ascontiguousarray(scores.reshape(-1)[:BLOCK])
+    out = np.empty_like(block)
+    of_block = labels[:max(1, len(block) // len(H))]
+    runs = {"exp": lambda: np.exp(block, out=out), "copy": lambda: np.copyto(out, block)}
+    if scores.ndim == 2:
+        runs["rows"] = lambda: H.take(of_block, axis=0)
+    else:
+        columns = np.ascontiguousarray(H.T)
+        runs["rows"] = lambda: columns.take(of_block, axis=1)
+    return runs, scores.size / block.size
+
+
+def measure(shape, rounds, from_bottom=False, more=()):
+    """Times, ratios, memory and errors for scores of a shape, as a dict.
+
+    more: {name: function}, measured in turn with the others.
+    """
+    H = any_gain(shape[1])
+    net = net_of(shape, H, from_bottom)
     memory = peak_memory(pass_through(net, "ours"))
-    number = max(3, int(3e5 / scores.size))
-    out = np.empty(min(scores.size, 2 ** 18), np.float32)
-    part = scores.reshape(-1)[:out.size]
-    runs = {name: pass_through(net, name) for name in ("native", "ours", "empty")}
-    runs["exp"] = lambda: np.exp(part, out=out)
-    times = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            times[name].append(timeit.timeit(run, number=number) / number)
-    times = {name: np.median(values) for name, values in times.items()}
-    times["exp"] *= scores.size / out.size
-    slopes = [net.blobs[name].diff for name in net.blobs if name.startswith("x_")]
-    loss, _ = loops.batch(loops.softmax_with_infogain, scores, net.blobs["label"].data, H)
-    return dict(times, ratio=times["native"] / times["ours"], memory=memory and memory / scores.nbytes,
-                difference=np.abs(slopes[0] - slopes[1]).max(),
-                ours_error=abs(float(net.blobs["ours"].data) / loss - 1),
-                native_error=abs(float(net.blobs["native"].data) / loss - 1))
+    runs = {name: pass_through(net, name) for name in ("native", "ours", "numpy", "empty")}
+    runs.update({name: pass_through(net, name, backward=False) for name in ("softmax", "log")})
+    of_block, n_blocks = block_runs(net, H)
+    runs.update(of_block)
+    scores, labels = net.params["x"][0].data, net.blobs["label"].data
+    out = np.empty_like(scores)
+    runs["labels"] = lambda: read_labels(labels, shape)
+    runs["scale"] = lambda: scaled(scores, .5, out)
+    times = in_turn(dict(runs, **dict(more)), rounds)
+    for name in of_block:
+        times[name] = [time * n_blocks for time in times[name]]
+    slopes = [net.blobs["x_x_0_split_%d" % i].diff for i in range(2)]  # native, ours
+    loss, _ = loops.batch(loops.softmax_with_infogain, scores, labels, H)
+    return dict(scores=shape_text(shape), times={name: quartiles(values) for name, values in times.items()},
+                ratios=ratios(times, others=[name for name, _ in COMPETITORS]),
+                memory=rounded(memory and memory / scores.nbytes),
+                difference=rounded(np.abs(slopes[0] - slopes[1]).max()),
+                our_error=rounded(abs(float(net.blobs["ours"].data) / loss - 1)),
+                native_error=rounded(abs(float(net.blobs["native"].data) / loss - 1)))
 
 
-def _shape(text):
-    return tuple(int(n) for n in text.split("x"))
+def figures(shapes=SHAPES, rounds=9, from_bottom=False):
+    return {"rounds": rounds, "from_bottom": from_bottom,
+            "shapes": [measure(shape, rounds, from_bottom) for shape in tqdm(shapes, desc="losses", disable=None)]}
 
 
-def _text(shape):
-    return "x".join(map(str, shape))
+def all_ratios(found):
+    return ratios_of(found["shapes"])
+
+
+def ratios_of(rows):
+    return [Ratio("SoftmaxWithInfogainLoss", "scores %s" % row["scores"], title, row["ratios"][name],
+                  row["times"]["ours"][1])
+            for name, title in COMPETITORS for row in rows]
+
+
+def part(found):
+    introduction = (
+        "SoftmaxWithInfogainLoss against Caffe's native InfogainLoss and a layer in plain numpy, H %s. Scores are "
+        "N x C (x H x W). Ratio: the other's time / ours, above 1 ours is faster; median of %d rounds, in brackets the "
+        "quartiles. Times of forward + backward in microseconds. Memory: the peak allocated by ours, in score blobs. "
+        "Gradient: the largest difference to native's. Error: of the loss, relative to a loop in float64."
+        % ("as third bottom" if found["from_bottom"] else "from a file", found["rounds"]))
+    head = ["scores", "native/ours", "numpy/ours", "native", "ours", "numpy", "memory", "gradient", "our error",
+            "native error"]
+    rows = [[row["scores"], ratio_cell(row["ratios"]["native"]), ratio_cell(row["ratios"]["numpy"])]
+            + [time_cell(row["times"][name]) for name in ("native", "ours", "numpy")]
+            + [number(row["memory"])] + ["%.1g" % row[key] for key in ("difference", "our_error", "native_error")]
+            for row in found["shapes"]]
+    return Part("The infogain loss against native", introduction, [Table("Forward + backward", [head] + rows)],
+                list(findings(all_ratios(found))) + [_errors(found)])
+
+
+def _errors(found):
+    worst = [max(found["shapes"], key=lambda row: row[key])[key] for key in ("our_error", "native_error")]
+    return "The loss is off by up to %.1g of itself with ours, %.1g with native, which sums up in float32." % tuple(worst)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("shapes", nargs="*", default=SHAPES, metavar="SHAPE", type=_shape,
-                        help="of the scores, for instance 64x10 (default: %s)" % ", ".join(map(_text, SHAPES)))
-    parser.add_argument("--rounds", type=int, default=9, help="(default: %(default)s)")
+    parser = benchmark.parser_of(__doc__, 9)
+    benchmark.add_shapes(parser, SHAPES, "of the scores, for instance 64x10")
     parser.add_argument("--h-bottom", action="store_true", help="H as third bottom instead of from a file")
     args = parser.parse_args()
-    print("native/ours: above 1, ours is faster. Times of forward + backward in microseconds, median of %d rounds.\n"
-          "memory: peak allocated, in score blobs. error: of the loss, relative to a loop in float64.\n" % args.rounds)
-    row = "%-16s %11s %10s %10s %10s %7s %9s %7s %10s %12s"
-    print(row % ("scores", "native/ours", "native", "ours", "of it exp", "empty", "gradient", "memory", "our error",
-                 "native error"))
-    for shape in args.shapes:
-        found = measure(shape, args.rounds, args.h_bottom)
-        print(row % (_text(shape), "%.2f" % found["ratio"], "%.1f" % (found["native"] * 1e6),
-                     "%.1f" % (found["ours"] * 1e6), "%.1f" % (found["exp"] * 1e6), "%.1f" % (found["empty"] * 1e6),
-                     "%.1g" % found["difference"], "%.2f" % found["memory"] if found["memory"] else "-",
-                     "%.1g" % found["ours_error"], "%.1g" % found["native_error"]))
-        sys.stdout.flush()
+    benchmark.show(sys.modules[__name__], figures(args.shapes, args.rounds, args.h_bottom), args)
 
 
 if __name__ == "__main__":

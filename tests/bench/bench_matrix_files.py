@@ -8,7 +8,6 @@ disk, reading a file that is in the system's cache.
 """
 from __future__ import division, print_function
 
-import argparse
 import json
 import os
 import resource
@@ -19,15 +18,18 @@ import tempfile
 import timeit
 
 os.environ.setdefault("GLOG_minloglevel", "2")
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(HERE)), "layers"))
 
+import benchmark  # first: it says where the packages are
 import numpy as np
 
 from caffe_losses.matrix_files import read_matrix, write_matrix
+from tables import Part, Table
+from timing import Ratio, findings, number, quartiles, ratio_cell, rounded, time_cell
+from tqdm import tqdm
 
 SIZES = [5000, 20000]
 ENDINGS = [".binaryproto", ".caffemodel", ".lmdb", ".h5", ".npy"]
+COMPETITOR = "caffe.io"
 LARGE = 6000  # above, caffe.io takes minutes, and one kind of file tells enough
 
 
@@ -48,8 +50,7 @@ def caffe_io_read(path):
     return caffe.io.blobproto_to_array(blob)[0, 0]
 
 
-ROW = "%-16s %-12s %-8s | %8s %8s %7s | %8s %8s %7s"
-WAYS = {"ours": (write_matrix, read_matrix), "caffe.io": (caffe_io_write, caffe_io_read)}
+WAYS = {"ours": (write_matrix, read_matrix), COMPETITOR: (caffe_io_write, caffe_io_read)}
 
 
 def any_matrix(n, dtype):
@@ -64,9 +65,9 @@ def peak_memory():
 
 
 def measure(way, what, path, n, dtype, rounds):
-    """(seconds, memory above the array itself in matrices of float32), in this process."""
+    """(seconds of each round, memory above the array itself in matrices of float32), in this process."""
     write, read = WAYS[way]
-    for module in ["caffe.io"] * (way == "caffe.io") + ["h5py"] * path.endswith(".h5"):
+    for module in ["caffe.io"] * (way == COMPETITOR) + ["h5py"] * path.endswith(".h5"):
         __import__(module)  # takes memory, too
     if what == "write":
         matrix = any_matrix(n, dtype)
@@ -77,54 +78,97 @@ def measure(way, what, path, n, dtype, rounds):
     times = [timeit.timeit(run, number=1)]
     memory = peak_memory() - before - own
     times += [timeit.timeit(run, number=1) for _ in range(rounds - 1)]
-    return np.median(times), max(0, memory) / (4 * n * n)
+    return times, max(0, memory) / (4 * n * n)
 
 
 def measure_apart(*arguments):
     """measure in a process of its own."""
     program = "import json, bench_matrix_files as bench; print(json.dumps(bench.measure(*%r)))" % (arguments,)
-    found = [HERE, sys.path[0], os.environ.get("PYTHONPATH", "")]
+    found = [benchmark.HERE] + [entry for entry in [os.environ.get("PYTHONPATH")] if entry]
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(found))
     return json.loads(subprocess.check_output([sys.executable, "-c", program], env=environment).decode())
 
 
-def report(n, rounds, folder):
+def kinds(n):
+    """(ending, dtype) of the arrays and files that are measured at a size."""
+    return [(ending, dtype) for ending in (ENDINGS if n <= LARGE else ENDINGS[:1])
+            for dtype in ("float32", "float64") if (ending, dtype) != (".npy", "float64")]  # it is read as float64
+
+
+def both_ways(way, path, n, dtype, rounds):
+    """{"write": {"seconds": of each round, "memory": in matrices}, "read": the same}."""
+    found = {}
+    for what in ("write", "read"):
+        seconds, memory = measure_apart(way, what, path, n, dtype, rounds)
+        found[what] = {"seconds": seconds, "memory": rounded(memory)}
+    (shutil.rmtree if os.path.isdir(path) else os.unlink)(path)
+    return found
+
+
+def measure_size(n, rounds, folder, update):
     theirs = None
     if n <= LARGE:
-        path = os.path.join(folder, "H.binaryproto")
-        theirs = [measure_apart("caffe.io", what, path, n, "float32", 1) for what in ("write", "read")]
-        numbers = [text for seconds, memory in theirs for text in ("%.3f" % seconds, "1", "%.2f" % memory)]
-        print(ROW % (("%d x %d" % (n, n), "caffe.io", "float32") + tuple(numbers)))
-    for ending in ENDINGS if n <= LARGE else ENDINGS[:1]:
-        for dtype in ("float32", "float64"):
-            if ending == ".npy" and dtype == "float64":
-                continue  # is written and read as float64
-            path = os.path.join(folder, "H" + ending)
-            numbers = []
-            for i, what in enumerate(("write", "read")):
-                seconds, memory = measure_apart("ours", what, path, n, dtype, rounds)
-                ratio = "%.0f" % (theirs[i][0] / seconds) if theirs else "-"
-                numbers += ["%.3f" % seconds, ratio, "%.2f" % memory]
-            print(ROW % (("%d x %d" % (n, n), ending, dtype) + tuple(numbers)))
-            sys.stdout.flush()
-            (shutil.rmtree if os.path.isdir(path) else os.unlink)(path)
+        theirs = both_ways(COMPETITOR, os.path.join(folder, "H.binaryproto"), n, "float32", 1)
+        yield _row(n, COMPETITOR, "float32", theirs, None)
+        update()
+    for ending, dtype in kinds(n):
+        ours = both_ways("ours", os.path.join(folder, "H" + ending), n, dtype, rounds if n <= LARGE else 1)
+        yield _row(n, ending, dtype, ours, theirs)
+        update()
+
+
+def _row(n, kind, dtype, found, theirs):
+    row = {"size": n, "file": kind, "array": dtype, "ratios": {}}
+    for what, of_one in found.items():
+        row[what] = {"seconds": quartiles(of_one["seconds"]), "memory": of_one["memory"]}
+        if theirs:
+            row["ratios"][what] = quartiles([theirs[what]["seconds"][0] / seconds for seconds in of_one["seconds"]])
+    return row
+
+
+def figures(sizes=SIZES, rounds=5, folder=None):
+    """folder: where the files go; None: a temporary one of the system's."""
+    folder = tempfile.mkdtemp(dir=folder)
+    try:
+        total = sum(len(kinds(n)) + (n <= LARGE) for n in sizes)
+        with tqdm(total=total, desc="matrix_files", disable=None) as bar:
+            rows = [row for n in sizes for row in measure_size(n, rounds, folder, bar.update)]
+        return {"rounds": rounds, "rows": rows}
+    finally:
+        shutil.rmtree(folder)
+
+
+def all_ratios(found):
+    return [Ratio(doing, "%d x %d, %s, %s" % (row["size"], row["size"], row["file"], row["array"]), COMPETITOR,
+                  row["ratios"][what], 1e6 * row[what]["seconds"][1])
+            for what, doing in (("write", "writing H"), ("read", "reading H"))
+            for row in found["rows"] if row["ratios"]]
+
+
+def part(found):
+    introduction = (
+        "H in files against caffe.io: array_to_blobproto and SerializeToString, ParseFromString and blobproto_to_array. "
+        "Each measurement in a process of its own; writing until the file is on the disk, reading a file that is in "
+        "memory. Ratio: caffe.io's time for a .binaryproto of float32 / ours, above 1 ours is faster; median of %d "
+        "rounds (caffe.io, and sizes above %d: one), in brackets the quartiles. Memory: above the array itself, in "
+        "matrices of float32." % (found["rounds"], LARGE))
+    rows = [["size of H", "file", "array", "writing: caffe.io/ours", "s", "memory",
+             "reading: caffe.io/ours", "s", "memory"]]
+    for row in found["rows"]:
+        rows.append(["%d x %d" % (row["size"], row["size"]), row["file"], row["array"]]
+                    + [cell for what in ("write", "read") for cell in (
+                        ratio_cell(row["ratios"].get(what)), time_cell(row[what]["seconds"]),
+                        number(row[what]["memory"], "%.2f"))])
+    return Part("H in files", introduction, [Table("Files", rows)], list(findings(all_ratios(found))))
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = benchmark.parser_of(__doc__, 5)
     parser.add_argument("sizes", nargs="*", default=SIZES, type=int, metavar="L",
                         help="of H, L x L (default: %s)" % " ".join(map(str, SIZES)))
-    parser.add_argument("--rounds", type=int, default=5, help="below L = %d, above one (default: %%(default)s)" % LARGE)
     parser.add_argument("--folder", help="where the files go (default: a temporary one)")
     args = parser.parse_args()
-    print("times: caffe.io's time / ours. memory: above the array itself, in matrices of float32.\n")
-    print(ROW % ("size of H", "file", "array", "write s", "times", "memory", "read s", "times", "memory"))
-    folder = tempfile.mkdtemp(dir=args.folder)
-    try:
-        for n in args.sizes:
-            report(n, args.rounds if n <= LARGE else 1, folder)
-    finally:
-        shutil.rmtree(folder)
+    benchmark.show(sys.modules[__name__], figures(args.sizes, args.rounds, args.folder), args)
 
 
 if __name__ == "__main__":

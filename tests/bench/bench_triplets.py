@@ -1,54 +1,54 @@
 #!/usr/bin/env python
-"""Times TripletSoftmaxLoss against the composition of Caffe's own layers, and TripletSelect.
+"""Times TripletSoftmaxLoss against Caffe's own layers and against Python by hand, and TripletSelect.
 
-Both losses in one net, on the same three blobs; forward and backward of each, in
-turn, in one process; the median of the rounds. Memory is what lies between the three
-blobs and the loss: of the layer what it allocates at its peak, of the composition its
+All losses in one net, on the same three blobs; forward and backward of each, in turn, in
+one process, round by round. Memory is what lies between the three blobs and the loss: of
+the layer what it allocates at its peak, of the composition of Caffe's own layers its
 blobs, data and diff.
 """
 from __future__ import division, print_function
 
-import argparse
 import os
 import sys
-import timeit
 
 os.environ.setdefault("GLOG_minloglevel", "2")
-HERE = os.path.dirname(os.path.abspath(__file__))
-CHECKOUT = os.path.dirname(os.path.dirname(HERE))
-sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt", "tests")] + [HERE]
 
+import benchmark  # first: it says where the packages are
 import numpy as np
 
 import real_nets
-from bench_losses import _shape, _text, pass_through, peak_memory
 from caffe_losses.triplets import STRATEGIES
 from caffe_prototxt.triplets import PARTS, triplet_fragment
+from tables import Part, Table
+from timing import (Ratio, findings, in_turn, number, parameter_layer, pass_through, peak_memory, quartiles, ratio_cell,
+                    ratios, rounded, shape_text, time_cell)
+from tqdm import tqdm
 
 SHAPES = [(64, 64), (128, 64), (1024, 64), (1024, 512), (16384, 128)]
 BATCHES = [(64, 64), (128, 64), (256, 64)]
 N_CLASSES = 10
+BY_HAND = {"numpy": "TripletSoftmaxNumpy", "loop": "TripletSoftmaxLoop"}
+COMPETITORS = [("native", "a composition of Caffe's own layers"), ("numpy", "numpy by hand"), ("loop", "a loop by hand")]
+WAYS = ["ours"] + [name for name, _ in COMPETITORS]
+TOLERANCE = 1e-4  # of the gradients, relative to the largest: the composition's sums are float32
 
 
 def build(shape):
-    """A net with both losses, each on splits of its own of the same Parameters."""
-    text = "".join('layer { name: "%s" type: "Parameter" top: "%s" parameter_param { shape { %s } } }' % (
-        part, part, " ".join("dim: %d" % n for n in shape)) for part in PARTS)
-    for kind in ("ours", "native"):
-        text += "".join(real_nets.learned(part, "%s_%s" % (part, kind)) for part in PARTS)
-        text += triplet_fragment(["%s_%s" % (part, kind) for part in PARTS], kind, python=kind == "ours")
+    """A net with all losses, each on splits of its own of the same Parameters."""
+    text = "".join(parameter_layer(part, shape) for part in PARTS)
+    for way in WAYS:
+        blobs = ["%s_%s" % (part, way) for part in PARTS]
+        text += "".join(real_nets.learned(part, blob) for part, blob in zip(PARTS, blobs))
+        if way in BY_HAND:
+            text += real_nets.python_layer(BY_HAND[way], blobs, [way], None, "loss_weight: 1", module="by_hand")
+        else:
+            text += triplet_fragment(blobs, way, python=way == "ours")
     net = real_nets.net(text)
     for seed, part in enumerate(PARTS):
         net.params[part][0].data[...] = np.random.RandomState(seed).randn(*shape) * shape[1] ** -.5
     net.forward()
     net.backward()
     return net
-
-
-def native_layers(net):
-    """The first and the last layer of the composition, with the Split that it needs."""
-    names = list(net._layer_names)
-    return names.index("anchor_native_anchor_native_0_split"), names.index("native")
 
 
 def native_memory(net):
@@ -58,25 +58,28 @@ def native_memory(net):
     return sum(blob.count * 4 * (1 if "_split_" in name else 2) for name, blob in between)
 
 
+def difference(net, way):
+    """The largest difference of its gradient from ours, relative to the largest of ours."""
+    ours, others = [[net.blobs["%s_%s" % (part, w)].diff for part in PARTS] for w in ("ours", way)]
+    return max(np.abs(a - b).max() for a, b in zip(ours, others)) / max(np.abs(a).max() for a in ours)
+
+
 def measure_loss(shape, rounds):
     net = build(shape)
-    first, last = native_layers(net)
-
-    def native():
-        net._forward(first, last)
-        net._backward(last, first)
-
-    runs = {"ours": pass_through(net, "ours"), "native": native}
-    times = medians(runs, max(1, int(1e5 / np.prod(shape))), rounds)
+    differences = {way: difference(net, way) for way, _ in COMPETITORS}
+    assert max(differences.values()) < TOLERANCE, differences
+    runs = {way: pass_through(net, way) for way in WAYS}
+    runs["native"] = pass_through(net, "anchor_native_anchor_native_0_split", "native")
+    times = in_turn(runs, rounds)
     blob = 4 * np.prod(shape)
     memory = peak_memory(runs["ours"])
-    return dict(times, memory=memory and memory / blob, native_memory=native_memory(net) / blob,
-                difference=max(np.abs(net.blobs[part + "_ours"].diff - net.blobs[part + "_native"].diff).max()
-                               for part in PARTS))
+    return {"triplets": shape_text(shape), "times": {way: quartiles(values) for way, values in times.items()},
+            "ratios": ratios(times), "memory": rounded(memory and memory / blob),
+            "native_memory": rounded(native_memory(net) / blob), "difference": rounded(differences["native"])}
 
 
 def measure_choice(shape, rounds):
-    """{strategy: (seconds forward and backward, number of triplets)}."""
+    """{strategy: {"time": quartiles of microseconds, "triplets": how many it chooses}}."""
     found = {}
     for strategy in STRATEGIES:
         text = real_nets.input_layer(x=shape, label=shape[:1]) + real_nets.learned("x", "x1")
@@ -85,43 +88,53 @@ def measure_choice(shape, rounds):
         net.blobs["label"].data[...] = np.arange(shape[0]) % N_CLASSES
         net.forward()
         net.backward()
-        found[strategy] = (medians({"choice": pass_through(net, "anchor")}, 5, rounds)["choice"],
-                           len(net.blobs["anchor"].data))
+        times = in_turn({"choice": pass_through(net, "anchor")}, rounds)
+        found[strategy] = {"time": quartiles(times["choice"]), "triplets": len(net.blobs["anchor"].data)}
     return found
 
 
-def medians(runs, number, rounds):
-    times = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            times[name].append(timeit.timeit(run, number=number) / number)
-    return {name: np.median(values) for name, values in times.items()}
+def figures(shapes=SHAPES, rounds=9, batches=BATCHES):
+    with tqdm(total=len(shapes) + len(batches), desc="triplets", disable=None) as bar:
+        def measured(measure, shape):
+            found = measure(shape, rounds)
+            bar.update()
+            return found
+
+        return {"rounds": rounds, "losses": [measured(measure_loss, shape) for shape in shapes],
+                "choices": [[shape_text(shape), measured(measure_choice, shape)] for shape in batches]}
+
+
+def all_ratios(found):
+    return [Ratio("TripletSoftmaxLoss", "triplets %s" % row["triplets"], title, row["ratios"][name],
+                  row["times"]["ours"][1])
+            for name, title in COMPETITORS for row in found["losses"]]
+
+
+def part(found):
+    introduction = (
+        "Triplets of N x C each. Ratio: the other's time / ours, above 1 ours is faster; median of %d rounds, in "
+        "brackets the quartiles. Native is a composition of Caffe's own layers; numpy and loop are layers in Python by "
+        "hand. Times of forward + backward in microseconds. Memory: in blobs of one N x C. Gradient: the largest "
+        "difference of native's from ours, relative to the largest of ours. TripletSelect: milliseconds, "
+        "and how many triplets; labels of %d classes." % (found["rounds"], N_CLASSES))
+    head = (["triplets"] + ["%s/ours" % way for way, _ in COMPETITORS] + WAYS
+            + ["our memory", "native memory", "gradient"])
+    rows = [[row["triplets"]] + [ratio_cell(row["ratios"][way]) for way, _ in COMPETITORS]
+            + [time_cell(row["times"][way]) for way in WAYS]
+            + [number(row["memory"]), number(row["native_memory"]), "%.1g" % row["difference"]]
+            for row in found["losses"]]
+    choices = [["batch"] + list(STRATEGIES)] + [
+        [batch] + ["%s (%d)" % (number(by_strategy[s]["time"][1] / 1e3), by_strategy[s]["triplets"])
+                   for s in STRATEGIES] for batch, by_strategy in found["choices"]]
+    return Part("Triplets", introduction, [Table("TripletSoftmaxLoss", [head] + rows),
+                                           Table("TripletSelect", choices)], list(findings(all_ratios(found))))
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("shapes", nargs="*", default=SHAPES, metavar="SHAPE", type=_shape,
-                        help="triplets and width, for instance 128x64 (default: %s)" % ", ".join(map(_text, SHAPES)))
-    parser.add_argument("--rounds", type=int, default=9, help="(default: %(default)s)")
+    parser = benchmark.parser_of(__doc__, 9)
+    benchmark.add_shapes(parser, SHAPES, "triplets and width, for instance 128x64")
     args = parser.parse_args()
-    print("Times of forward + backward in microseconds, median of %d rounds. native/ours: above 1, ours is faster.\n"
-          "memory: in blobs of one N x C. gradient: the largest difference of the two.\n" % args.rounds)
-    row = "%-12s %11s %10s %10s %12s %14s %9s"
-    print(row % ("triplets", "native/ours", "native", "ours", "our memory", "native memory", "gradient"))
-    for shape in args.shapes:
-        found = measure_loss(shape, args.rounds)
-        print(row % (_text(shape), "%.2f" % (found["native"] / found["ours"]), "%.1f" % (found["native"] * 1e6),
-                     "%.1f" % (found["ours"] * 1e6), "%.2f" % found["memory"] if found["memory"] else "-",
-                     "%.2f" % found["native_memory"], "%.1g" % found["difference"]))
-        sys.stdout.flush()
-    print("\nTripletSelect, milliseconds for forward + backward, and how many triplets; labels of %d classes\n"
-          % N_CLASSES)
-    row = "%-12s" + " %18s" * len(STRATEGIES)
-    print(row % (("batch",) + STRATEGIES))
-    for shape in BATCHES:
-        found = measure_choice(shape, args.rounds)
-        print(row % ((_text(shape),) + tuple("%.2f (%d)" % (found[s][0] * 1e3, found[s][1]) for s in STRATEGIES)))
-        sys.stdout.flush()
+    benchmark.show(sys.modules[__name__], figures(args.shapes, args.rounds), args)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,6 @@
 """Every loss layer in a real caffe.Net against its loop, and LabelCheck."""
 from __future__ import division, print_function
 
-import os
-import sys
-
 import numpy as np
 import pytest
 
@@ -211,14 +208,6 @@ def test_large_blobs_are_exact_where_native_is_not(shape):
     assert abs(float(net.blobs["native"].data) / expected - 1) > 2e-6
     np.testing.assert_allclose(net.blobs["x1"].diff, gradient, rtol=1e-4, atol=1e-6 * np.abs(gradient).max())
     np.testing.assert_allclose(net.blobs["x1"].diff, net.blobs["x2"].diff, atol=1e-5)
-
-
-def test_the_benchmark_runs():
-    script = os.path.join(real_nets.CHECKOUT, "tests", "bench", "bench_losses.py")
-    for more in ([], ["--h-bottom"]):
-        status, out, err = real_nets.run([sys.executable, script, "--rounds", "1", "8x3", "2x3x4"] + more)
-        assert status == 0, err
-        assert [line.split()[0] for line in out.splitlines()[-2:]] == ["8x3", "2x3x4"]
 
 
 # LabelCheck
