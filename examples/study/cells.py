@@ -14,12 +14,13 @@ import data
 from steps import smoothing_of
 
 # data: "balanced" or "tail". counts: how many training images of each class. net: a name of trunks.TRUNKS.
-# rate: the first learning rate. tau: of H. methods: Methods.
-Cell = collections.namedtuple("Cell", "name data counts net iterations rate tau methods")
+# rate, weighted_rate: the first learning rate without class weights and with. tau: of H. methods: Methods.
+Cell = collections.namedtuple("Cell", "name data counts net iterations rate weighted_rate tau methods")
 
 # title: as tables show it. gain: a function of D, a Cell's counts and a seed that gives H; None: SoftmaxWithLoss.
-# part: of the training images that it is trained with.
-Method = collections.namedtuple("Method", "name title gain part")
+# weighted: whether class weights are in it. part: of the training images that it is trained with.
+Method = collections.namedtuple("Method", "name title gain weighted part")
+Method.__new__.__defaults__ = (False, 1)
 
 NETS = ("mlp", "conv")
 # {how many training images: iterations}; the longest tail in the 60,000 images stands for them.
@@ -34,7 +35,7 @@ def balanced_weights(counts):
 
 def distances(tau):
     """The Method that makes H from D alone."""
-    return Method("tree", "distances", lambda D, counts, seed: gain_from_costs(D, tau=tau), 1)
+    return Method("tree", "distances", lambda D, counts, seed: gain_from_costs(D, tau=tau))
 
 
 def methods(data_set, tau):
@@ -49,12 +50,13 @@ def methods(data_set, tau):
         return smoothed_identity(len(D), smoothing_of(tree(D, counts, seed)))
 
     listed = [NONE, HELD_OUT, distances(tau),
-              Method("smoothing", "label smoothing", smoothing, 1),
-              Method("shuffled", "distances, classes shuffled", shuffled, 1)]
+              Method("smoothing", "label smoothing", smoothing),
+              Method("shuffled", "distances, classes shuffled", shuffled)]
     if data_set == "tail":
         listed += [WEIGHTS,
-                   Method("both", "class weights and distances", _weighted(tree), 1),
-                   Method("both_shuffled", "class weights and distances, classes shuffled", _weighted(shuffled), 1)]
+                   Method("both", "class weights and distances", _weighted(tree), weighted=True),
+                   Method("both_shuffled", "class weights and distances, classes shuffled", _weighted(shuffled),
+                          weighted=True)]
     return listed
 
 
@@ -63,17 +65,18 @@ def _weighted(gain=None):
     return lambda D, counts, seed: weighted_gain(balanced_weights(counts), gain and gain(D, counts, seed))
 
 
-NONE = Method("none", "SoftmaxWithLoss", None, 1)
+NONE = Method("none", "SoftmaxWithLoss", None)
 # The last fifth of the images tells by which temperature the scores of such a net are too sure.
-HELD_OUT = Method("held_out", "SoftmaxWithLoss on four fifths of the images", None, 4 / 5)
-WEIGHTS = Method("weights", "class weights", _weighted(), 1)
+HELD_OUT = Method("held_out", "SoftmaxWithLoss on four fifths of the images", None, part=4 / 5)
+WEIGHTS = Method("weights", "class weights", _weighted(), weighted=True)
 
 # What class weights are multiplied by, to see how far they can be scaled.
 SCALES = (1 / 64, 1 / 16, 1 / 4, 1, 2, 4, 8, 16)
 
-# What `study.py --validate` chooses from, on validation images: the learning rate of SoftmaxWithLoss in each cell
-# by its mean recall, and then tau in the two cells of each size by the mean cost.
+# What `study.py --validate` chooses from, on validation images: the learning rates of SoftmaxWithLoss and of class
+# weights in each cell by the mean recall, and then tau in the two cells of each size by the mean cost.
 RATES = (.01, .03, .1, .3)
+WEIGHTED_RATES = (.003, .01, .03, .1)
 TAUS = (.3, .5, .75, 1.2)
 
 
@@ -88,18 +91,19 @@ def tail_counts(size):
     return np.minimum(counts, thinned).tolist()
 
 
-def grid(rates=None, taus=None):
-    """The Cells: two data sets, four sizes, two nets. rates, taus: {cell name: number}, as in choice.py."""
-    return [_cell(data_set, counts_of(size), size, net, rates or {}, taus or {})
+def grid(rates=None, weighted_rates=None, taus=None):
+    """The Cells: two data sets, four sizes, two nets. rates ...: {cell name: number}, as in choice.py."""
+    return [_cell(data_set, counts_of(size), size, net, rates or {}, weighted_rates or {}, taus or {})
             for data_set, counts_of in (("balanced", balanced_counts), ("tail", tail_counts))
             for size in ITERATIONS for net in NETS]
 
 
-def _cell(data_set, counts, size, net, rates, taus):
+def _cell(data_set, counts, size, net, rates, weighted_rates, taus):
     name = "%s_%d_%s" % (data_set, sum(counts), net)
     iterations = ITERATIONS[size] if sum(counts) > size / 2 else LONGEST_TAIL_ITERATIONS
     tau = taus.get(name, 1)
-    return Cell(name, data_set, counts, net, iterations, rates.get(name), tau, methods(data_set, tau))
+    return Cell(name, data_set, counts, net, iterations, rates.get(name), weighted_rates.get(name), tau,
+                methods(data_set, tau))
 
 
 def scales(grid, scales=SCALES):
@@ -111,8 +115,8 @@ def scales(grid, scales=SCALES):
 def _scaled(cell, scale):
     def times(gain):
         return lambda D, counts, seed: scale * gain(D, counts, seed)
-    listed = [Method("none", "no weights", times(lambda D, counts, seed: np.eye(len(D))), 1),
-              Method("weights", "class weights", times(_weighted()), 1)]
+    listed = [Method("none", "no weights", times(lambda D, counts, seed: np.eye(len(D)))),
+              Method("weights", "class weights", times(_weighted()))]
     return cell._replace(name="scale_%g" % scale, methods=listed)
 
 

@@ -19,12 +19,17 @@ def validation():
         return json.load(file)
 
 
-def rates(found):
+def rates(tried):
     """{cell name: the learning rate with the highest mean recall}; of equal ones the lower."""
     best = {}
-    for one in sorted(found["rates"], key=lambda one: one["rate"]):
+    for one in sorted(tried, key=lambda one: one["rate"]):
         best[one["cell"]] = max(best.get(one["cell"], (-1, 0)), (np.mean(one["accuracy"]), -one["rate"]))
     return {cell: -rate for cell, (_, rate) in best.items()}
+
+
+def settings(found):
+    """The rates, the rates of class weights and the taus that were best: what cells.grid takes."""
+    return rates(found["rates"]), rates(found["weighted_rates"]), taus(found)
 
 
 def taus(found):

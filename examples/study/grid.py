@@ -46,7 +46,8 @@ class Grid(object):
         H = method.gain and method.gain(self.D, cell.counts, seed)
 
         def solver(path, prefix):
-            return net.solver(path, prefix, cell.iterations, seed, gpu=self.gpu is not None, rate=cell.rate)
+            return net.solver(path, prefix, cell.iterations, seed, gpu=self.gpu is not None,
+                              rate=cell.weighted_rate if method.weighted else cell.rate)
         return Task("%s_%s_seed%d" % (cell.name, method.name, seed), H,
                     lambda source: net.train_val(cell.name, loss(source if method.gain else None), lmdb,
                                                  trunk=trunks.TRUNKS[cell.net]()),

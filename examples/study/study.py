@@ -71,9 +71,11 @@ def validate(options, folder):
     listed = [cell._replace(counts=np.minimum(cell.counts, 6000 - choice.N_VALIDATION).tolist())
               for cell in (cells.quick(cells.grid()) if options.quick else cells.grid())]
     tried = [cell._replace(rate=rate, methods=[cells.NONE]) for cell in listed for rate in cells.RATES]
-    found = {"rates": _tried(grid, options, tried)}
-    rates = choice.rates(found)
-    found["taus"] = []
+    found = {"rates": _tried(grid, options, tried), "taus": []}
+    tried = [cell._replace(rate=rate, weighted_rate=rate, methods=[cells.WEIGHTS])
+             for cell in listed if cell.data == "tail" for rate in cells.WEIGHTED_RATES]
+    found["weighted_rates"] = _tried(grid, options, tried)
+    rates = choice.rates(found["rates"])
     for tau in cells.TAUS:
         tried = [cell._replace(rate=rates[cell.name], methods=[cells.distances(tau)]) for cell in listed]
         found["taus"] += [dict(one, tau=tau) for one in _tried(grid, options, tried)]
@@ -105,7 +107,7 @@ def compare(options, folder):
     D = steps.tree_distances()
     grid = Grid(folder, D, data.load("train"), data.load("t10k"), options.gpu)
     found = choice.validation()
-    listed = cells.grid(choice.rates(found), choice.taus(found))
+    listed = cells.grid(*choice.settings(found))
     scales = cells.scales(listed)
     if options.quick:
         listed, scales = cells.quick(listed), cells.scales(cells.quick(listed), cells.SCALES[::7])
@@ -125,7 +127,7 @@ def compare(options, folder):
     results = {
         "classes": data.class_names(), "n_test": len(grid.test[1]), "seeds": options.seeds, "tried": found,
         "cells": [dict(name=cell.name, data=cell.data, counts=cell.counts, net=cell.net, iterations=cell.iterations,
-                       rate=cell.rate, tau=cell.tau, scores=grid.scores(cell, seeds, functools.partial(kept, cell)))
+                       rate=cell.rate, weighted_rate=cell.weighted_rate, tau=cell.tau, scores=grid.scores(cell, seeds, functools.partial(kept, cell)))
                   for cell in tqdm(listed, unit="cell", disable=None)],
         "scales": [dict(scale=scale, heaviest=scale * cells.balanced_weights(cell.counts).max(),
                         scores={method.name: [grid.recall(kept(cell, method.name, seed)) for seed in seeds]

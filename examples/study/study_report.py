@@ -215,17 +215,23 @@ def _change(before, after, metric):
 def settings_part(tried):
     """The learning rates and taus tried on validation images."""
     introduction = (
-        "Tried on %d of the training images, kept from the nets that were tried, with %d seeds: the learning rate of "
-        "SoftmaxWithLoss in every cell by its mean recall, then tau for every size by the mean cost, with both nets. All "
-        "methods of a cell train at its learning rate, and all that use distances with its tau. **Bold** was chosen. The "
+        "Tried on %d of the training images, kept from the nets that were tried, with %d seeds: in every cell "
+        "a learning rate for SoftmaxWithLoss, with which all methods without class weights train, and one for class weights, "
+        "with which all that have them train, by the mean recall; then tau for every size by the mean cost, with both nets. **Bold** was chosen. The "
         "smaller tau, the closer H is to the identity, that is to SoftmaxWithLoss."
         % (data.N_CLASSES * choice.N_VALIDATION, len(tried["rates"][0]["accuracy"])))
-    recalls = collections.OrderedDict()
-    for one in tried["rates"]:
-        recalls.setdefault(one["cell"], {})[one["rate"]] = np.mean(one["accuracy"])
     taus = {choice.group(cell): tau for cell, tau in choice.taus(tried).items()}
-    return Part("Settings", introduction, [_tried_table("Mean recall by learning rate", recalls, choice.rates(tried)),
-                                           _tried_table("Mean cost by tau", choice.mean_costs(tried), taus)], [])
+    return Part("Settings", introduction, [
+        _rates_table("Mean recall of SoftmaxWithLoss by learning rate", tried["rates"]),
+        _rates_table("Mean recall with class weights by learning rate", tried["weighted_rates"]),
+        _tried_table("Mean cost by tau", choice.mean_costs(tried), taus)], [])
+
+
+def _rates_table(heading, tried):
+    recalls = collections.OrderedDict()
+    for one in tried:
+        recalls.setdefault(one["cell"], {})[one["rate"]] = np.mean(one["accuracy"])
+    return _tried_table(heading, recalls, choice.rates(tried))
 
 
 def _tried_table(heading, found, chosen):
@@ -252,5 +258,6 @@ def cell_table(cell, results):
             if rule in cell["scores"].get(method, {}):
                 rows.append([name, title] + [tables.cell(metric, cell["scores"][method][rule][metric.key])
                                              for metric in claims.METRICS])
-    return Table("%s, %s (learning rate %g, tau %g, %d iterations)" % (
-        DATA_TITLES[cell["data"]], cell_title(cell), cell["rate"], cell["tau"], cell["iterations"]), rows)
+    rates = "%g" % cell["rate"] + (", with class weights %g" % cell["weighted_rate"] if cell["weighted_rate"] else "")
+    return Table("%s, %s (learning rate %s, tau %g, %d iterations)" % (
+        DATA_TITLES[cell["data"]], cell_title(cell), rates, cell["tau"], cell["iterations"]), rows)

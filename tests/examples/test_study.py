@@ -77,19 +77,19 @@ def test_scaled_cells_scale_h_and_nothing_else():
 # Settings
 
 def test_the_best_settings_are_chosen():
-    found = {"rates": [dict(cell="a", rate=.1, accuracy=[.5, .7]), dict(cell="a", rate=.01, accuracy=[.6, .6]),
-                       dict(cell="b", rate=.01, accuracy=[.5, .5]), dict(cell="b", rate=.1, accuracy=[.6, .5])],
+    found = {"weighted_rates": [], "rates": [dict(cell="a", rate=.1, accuracy=[.5, .7]), dict(cell="a", rate=.01, accuracy=[.6, .6]),
+                                             dict(cell="b", rate=.01, accuracy=[.5, .5]), dict(cell="b", rate=.1, accuracy=[.6, .5])],
              "taus": [dict(cell=cell, tau=tau, cost=cost) for cell, tau, cost in (
                  ("x_mlp", 1, [.2, .3]), ("x_conv", 1, [.1, .1]), ("x_mlp", .5, [.3, .3]), ("x_conv", .5, [0, 0]),
                  ("y_mlp", 1, [.1, .1]), ("y_mlp", .5, [.2, .2]))]}
-    assert choice.rates(found) == {"a": .01, "b": .1}
-    assert choice.taus(found) == {"x_mlp": .5, "x_conv": .5, "y_mlp": 1}
+    assert choice.settings(found) == ({"a": .01, "b": .1}, {}, {"x_mlp": .5, "x_conv": .5, "y_mlp": 1})
 
 
 def test_every_cell_has_a_setting():
-    found = choice.validation()
+    rates, weighted_rates, taus = choice.settings(choice.validation())
     names = set(cell.name for cell in cells.grid())
-    assert set(choice.rates(found)) == set(choice.taus(found)) == names
+    assert set(rates) == set(taus) == names
+    assert set(weighted_rates) == set(name for name in names if name.startswith("tail"))
 
 
 # Decisions
