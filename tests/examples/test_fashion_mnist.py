@@ -196,7 +196,7 @@ def test_jobs_keep_to_their_number_and_all_run(tmp_path):
     logs = [str(tmp_path / ("%d.log" % i)) for i in range(5)]
     done = []
     jobs.run([jobs.Job(python("import os; print(os.environ['WORD'])"), log) for log in logs], 2,
-             {"WORD": "hello"}, on_end=lambda: done.append(1))
+             {"WORD": "hello"}, on_end=lambda job: done.append(job))
     assert len(done) == 5
     assert [io.open(log).read() for log in logs] == ["hello\n"] * 5
 
