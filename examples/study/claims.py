@@ -32,6 +32,7 @@ BALANCED = [
     Claim("balanced", "distances at test time, against SoftmaxWithLoss", NONE, ("none", "cheapest")),
     Claim("balanced", "distances at test time, calibrated, against SoftmaxWithLoss", NONE,
           ("none", "calibrated_cheapest")),
+    Claim("balanced", "H from distances, against distances at test time", ("none", "cheapest"), TREE),
     Claim("balanced", "H from distances, against distances at test time, calibrated", ("none", "calibrated_cheapest"),
           TREE),
 ]
@@ -40,6 +41,7 @@ TAIL = [
     Claim("tail", "class weights at test time, against SoftmaxWithLoss", NONE, ("none", "weighted")),
     Claim("tail", "class weights at test time, calibrated, against SoftmaxWithLoss", NONE,
           ("none", "calibrated_weighted")),
+    Claim("tail", "class weights, against class weights at test time", ("none", "weighted"), WEIGHTS),
     Claim("tail", "class weights, against class weights at test time, calibrated", ("none", "calibrated_weighted"),
           WEIGHTS),
     Claim("tail", "distances without class weights, against SoftmaxWithLoss", NONE, TREE),
@@ -47,6 +49,7 @@ TAIL = [
     Claim("tail", "distances without class weights, against shuffled distances", SHUFFLED, TREE),
     Claim("tail", "class weights and distances, against class weights", WEIGHTS, BOTH),
     Claim("tail", "class weights and distances, against class weights and shuffled distances", BOTH_SHUFFLED, BOTH),
+    Claim("tail", "class weights and distances, against both at test time", ("none", "weighted_cheapest"), BOTH),
     Claim("tail", "class weights and distances, against both at test time, calibrated",
           ("none", "calibrated_weighted_cheapest"), BOTH),
 ]

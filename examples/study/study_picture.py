@@ -15,14 +15,14 @@ import trunks
 LINES = {
     "balanced": [
         (("tree", "probable"), "H from distances", ORANGE, "o"),
-        (("none", "calibrated_cheapest"), "no H; distances at test time", GREEN, "s"),
+        (("none", "cheapest"), "no H; distances at test time", GREEN, "s"),
         (("smoothing", "probable"), "control: label smoothing", BLUE, "^"),
         (("shuffled", "probable"), "control: H, classes shuffled", GREY, "x"),
     ],
     "tail": [
         (("weights", "probable"), "class weights", ORANGE, "o"),
         (("both", "probable"), "class weights and distances", PURPLE, "D"),
-        (("none", "calibrated_weighted"), "no H; weights at test time", GREEN, "s"),
+        (("none", "weighted"), "no H; weights at test time", GREEN, "s"),
         (("tree", "probable"), "distances", BLUE, "^"),
     ],
 }

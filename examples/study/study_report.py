@@ -82,7 +82,9 @@ def short_part(grid):
         "*italic* worse, plain within the noise. What each row compares is said below, with the intervals."
         % tuple(trunks.TITLES[net] for net in cells.NETS))
     listed = [("balanced", claims.BALANCED, claims.COST), ("balanced", claims.BALANCED, claims.ACROSS),
-              ("tail", claims.TAIL, claims.ACCURACY), ("tail", claims.TAIL, claims.COST)]
+              ("balanced", claims.BALANCED, claims.TOP3), ("balanced", claims.BALANCED, claims.ACCURACY),
+              ("balanced", claims.BALANCED, claims.ECE), ("tail", claims.TAIL, claims.ACCURACY),
+              ("tail", claims.TAIL, claims.COST)]
     return Part("In short", introduction, [short_table(grid, *one) for one in listed], [])
 
 
