@@ -23,7 +23,8 @@ import jobs
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 N_CORES = multiprocessing.cpu_count()
 # Side by side, runs of one thread each are faster than one after the other. The logs have all.
-FOR_CAFFE = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "GLOG_minloglevel": "0"}
+FOR_CAFFE = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "GLOG_minloglevel": "0",
+             "GLOG_logtostderr": "1"}  # and no second log in /tmp
 
 
 class Folder(object):
