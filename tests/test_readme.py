@@ -77,11 +77,11 @@ def test_the_layers_that_are_shown_run(checkout, monkeypatch):
 
 
 def test_the_make_commands_are_what_the_tests_run():
-    assert sorted(MAKE) == ["make test", "make train", "make triplets"]
-    status, out, _ = real_nets.run(["make", "-n", "train", "test", "triplets"], cwd=real_nets.CHECKOUT)
+    assert sorted(MAKE) == ["make study", "make test", "make train", "make triplets"]
+    status, out, _ = real_nets.run(["make", "-n", "train", "test", "triplets", "study"], cwd=real_nets.CHECKOUT)
     assert status == 0
-    for example in ("fashion_mnist", "triplets"):
-        assert "tools/with_caffe.sh examples/%s/train.py" % example in out
+    for script in ("fashion_mnist/train.py", "triplets/train.py", "study/study.py"):
+        assert "tools/with_caffe.sh examples/%s" % script in out
     assert "-m pytest" in out
 
 
@@ -119,29 +119,44 @@ def test_the_commands_for_several_gpus_name_nets_of_the_example(monkeypatch):
     assert python_layers == {"caffe": False, "python": True}
 
 
-def test_tables_are_those_of_the_example():
-    results = read("examples", "fashion_mnist", "RESULTS.md").splitlines()
-    rows = [line for line in README.splitlines() if line.startswith("|")]
-    assert len(rows) > 6
+# Where the figures of each section come from, and numbers elsewhere: versions, years, devices, defaults.
+FIGURES = {
+    "caffe-losses": [("examples", "study")],
+    "When it helps": [("examples", "study")],
+    "Triplets": [("examples", "triplets")],
+    "How fast": [("tests", "bench")],
+    "Our examples": [("examples", "fashion_mnist"), ("examples", "study"), ("examples", "triplets")],
+}
+NOT_MEASURED = {"1.0", "2.7", "3", "11", "1", "2017", "8", "6", "3.0"}
+
+
+def sections():
+    """{heading: text} of README, without code."""
+    text = re.sub(r"```.*?```", "", README, flags=re.S)
+    parts = re.split(r"^#+ (.*)$", text, flags=re.M)[1:]
+    return dict(zip(parts[::2], parts[1::2]))
+
+
+def numbers(text):
+    """The numbers in markdown, with their signs, but those of code and links."""
+    text = re.sub(r"`[^`]*`|\]\([^)]*\)", " ", text)
+    return set(re.findall(r"(?<![\w.,])[-+]?\d[\d,]*(?:\.\d+)?(?![\w])", text))
+
+
+def test_every_number_is_from_results_that_a_command_made():
+    assert set(FIGURES) <= set(sections())
+    for heading, text in sections().items():
+        known = set(NOT_MEASURED).union(*[numbers(read(*(folder + ("RESULTS.md",))))
+                                          for folder in FIGURES.get(heading, [])])
+        assert numbers(text) <= known, (heading, sorted(numbers(text) - known))
+
+
+def test_tables_of_figures_are_those_of_the_study():
+    results = read("examples", "study", "RESULTS.md").splitlines()
+    rows = [line for line in sections()["When it helps"].splitlines() if re.match(r"\|.* / .*\|", line)]
+    assert len(rows) > 3
     for row in rows:
         assert row in results, row
-
-
-def test_figures_in_the_text_are_those_of_the_example():
-    results = read("examples", "fashion_mnist", "RESULTS.md")
-    text = README[README.index("1,000 training images"):README.index("## Two commands")]
-    figures = re.findall(r"\b\d\.\d{3,}|\b\d{3}\b(?! training| test)", re.sub(r"\d,\d{3}", "", text))
-    assert len(figures) > 30
-    for figure in figures:
-        assert figure in results, figure
-
-
-def test_figures_of_the_triplets_are_those_of_their_example():
-    results = read("examples", "triplets", "RESULTS.md")
-    figures = re.findall(r"\b0\.\d{4}\b", README[README.index("## Triplets"):README.index("## Elsewhere")])
-    assert len(figures) == 8
-    for figure in figures:
-        assert "| %s" % figure in results, figure
 
 
 def test_results_are_what_the_report_makes_of_the_figures(monkeypatch):
