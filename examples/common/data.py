@@ -2,6 +2,7 @@
 from __future__ import division, print_function
 
 import gzip
+import hashlib
 import io
 import os
 import shutil
@@ -97,6 +98,14 @@ def shuffled_classes(seed, n_classes=N_CLASSES):
         order = rng.permutation(n_classes)
         if (order != np.arange(n_classes)).all():
             return order
+
+
+def digest(*arrays):
+    """A short text that differs where arrays differ."""
+    found = hashlib.sha1()
+    for array in arrays:
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()[:12]
 
 
 def write_lmdb(path, images, labels=None):

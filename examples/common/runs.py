@@ -104,16 +104,17 @@ def train(runs, gpu=None):
 
     runs: objects with solver and log, paths.
     """
-    def command(run):
-        device = [] if gpu is None else ["-gpu", str(gpu)]
-        return ["caffe", "train", "-solver", run.solver] + device
-
     print("  tools/with_caffe.sh %s\n  and %d more, %d at a time"
-          % (" ".join(map(quote, command(runs[0]))), len(runs) - 1, N_CORES))
+          % (" ".join(map(quote, command(runs[0].solver, gpu))), len(runs) - 1, N_CORES))
     sys.stdout.flush()
     with tqdm(total=len(runs), unit="net", disable=None) as bar:  # disabled but on a terminal
-        jobs.run([jobs.Job(command(run), run.log) for run in runs], N_CORES, FOR_CAFFE,
+        jobs.run([jobs.Job(command(run.solver, gpu), run.log) for run in runs], N_CORES, FOR_CAFFE,
                  on_end=lambda job: bar.update())
+
+
+def command(solver, gpu=None):
+    """The `caffe train` of a solver, a path, as a list of words."""
+    return ["caffe", "train", "-solver", solver] + ([] if gpu is None else ["-gpu", str(gpu)])
 
 
 def write_message(path, message):

@@ -75,8 +75,8 @@ SCALES = (1 / 64, 1 / 16, 1 / 4, 1, 2, 4, 8, 16)
 
 # What `study.py --validate` chooses from, on validation images: the learning rates of SoftmaxWithLoss and of class
 # weights in each cell by the mean recall, and then tau in the two cells of each size by the mean cost.
-RATES = (.01, .03, .1, .3)
-WEIGHTED_RATES = (.003, .01, .03, .1)
+RATES = (.003, .01, .03, .1, .3)
+WEIGHTED_RATES = (.001, .003, .01, .03, .1)
 TAUS = (.3, .5, .75, 1.2)
 
 
@@ -106,7 +106,7 @@ def _cell(data_set, counts, size, net, rates, weighted_rates, taus):
                 methods(data_set, tau))
 
 
-def scales(grid, scales=SCALES):
+def scaled(grid, scales=SCALES):
     """{scale: Cell}: the largest tail and the first net, without weights and with, all loss times the scale."""
     cell = [cell for cell in grid if cell.data == "tail" and cell.net == NETS[0]][-1]
     return collections.OrderedDict((scale, _scaled(cell, scale)) for scale in scales)
@@ -120,6 +120,6 @@ def _scaled(cell, scale):
     return cell._replace(name="scale_%g" % scale, methods=listed)
 
 
-def quick(cells):
+def quick(grid):
     """The smallest cells with few iterations, for a trial."""
-    return [cell._replace(iterations=30) for cell in cells if sum(cell.counts) < 500]
+    return [cell._replace(iterations=30) for cell in grid if sum(cell.counts) < 500]

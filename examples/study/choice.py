@@ -13,10 +13,20 @@ N_VALIDATION = 100
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
+class NoChoice(EnvironmentError):
+    """validation.json is not what --validate writes."""
+
+
 def validation():
     """validation.json: what every setting was worth."""
-    with open(os.path.join(HERE, "validation.json")) as file:
-        return json.load(file)
+    path = os.path.join(HERE, "validation.json")
+    try:
+        with open(path) as file:
+            found = json.load(file)
+        settings(found), dense_rates(found)
+    except (EnvironmentError, ValueError, KeyError, TypeError) as error:
+        raise NoChoice("%s: expected what study.py --validate writes, got %s: %s" % (path, type(error).__name__, error))
+    return found
 
 
 def rates(tried):
@@ -30,6 +40,12 @@ def rates(tried):
 def settings(found):
     """The rates, the rates of class weights and the taus that were best: what cells.grid takes."""
     return rates(found["rates"]), rates(found["weighted_rates"]), taus(found)
+
+
+def dense_rates(found):
+    """The learning rates of scenes with the highest mean IU: without weights and with."""
+    return [max((np.mean(one["mean_iu"]), -one["rate"], one["rate"]) for one in found["dense_rates"]
+                if one["method"] == method)[2] for method in ("none", "median")]
 
 
 def taus(found):

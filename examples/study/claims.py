@@ -44,6 +44,11 @@ TAIL = [
     Claim("tail", "class weights, against class weights at test time", ("none", "weighted"), WEIGHTS),
     Claim("tail", "class weights, against class weights at test time, calibrated", ("none", "calibrated_weighted"),
           WEIGHTS),
+    Claim("tail", "distances at test time, against SoftmaxWithLoss", NONE, ("none", "cheapest")),
+    Claim("tail", "class weights and distances at test time, against SoftmaxWithLoss", NONE,
+          ("none", "weighted_cheapest")),
+    Claim("tail", "class weights and distances at test time, against class weights at test time", ("none", "weighted"),
+          ("none", "weighted_cheapest")),
     Claim("tail", "distances without class weights, against SoftmaxWithLoss", NONE, TREE),
     Claim("tail", "distances without class weights, against label smoothing", SMOOTHING, TREE),
     Claim("tail", "distances without class weights, against shuffled distances", SHUFFLED, TREE),
@@ -59,8 +64,8 @@ BETTER, WORSE, NOISE = "better", "worse", "within the noise"
 
 def difference(cell, claim, metric):
     """The Interval of after - before in one cell of results.json, paired by seed, and its verdict."""
-    return change_of(*[np.array(cell["scores"][method][rule][metric.key]) for method, rule in (claim.before, claim.after)],
-                     smaller_is_better=metric.smaller_is_better)
+    before, after = [np.array(cell["scores"][method][rule][metric.key]) for method, rule in (claim.before, claim.after)]
+    return change_of(before, after, metric.smaller_is_better)
 
 
 def change_of(before, after, smaller_is_better):

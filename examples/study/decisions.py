@@ -31,6 +31,7 @@ def temperature(p, labels):
     p: N x C probabilities of a net on images that it was not trained on. labels: N integers.
     Source: Guo et al. 2017, On calibration of modern neural networks, arXiv 1706.04599.
     """
+    p = finite(p)
     return float(min(TEMPERATURES, key=lambda T: -_log_scaled(p, T)[np.arange(len(p)), labels].mean()))
 
 
@@ -49,16 +50,19 @@ def scores(p, labels, D, rule=PROBABLE, weights=None, T=None):
     """The metrics of one net under one Rule: {metric: number}.
 
     p: N x C probabilities. labels: N integers. D: C x C costs of the mistakes, by which all decisions are judged.
-    weights: C class weights, of rules that use them: what a mistake costs is multiplied by the true class's.
+    weights: C class weights, of rules that use them: they multiply the probabilities, which then are made to sum to 1.
     T: the temperature, of rules that use it.
     """
+    p = finite(p)
     if rule.calibrated:
         p = scaled(p, T)
-    return scores_of_ranking(p, labels, D, _ranking(p, D, rule, weights))
+    if rule.weights:
+        p = p * np.asarray(weights)
+        p /= p.sum(axis=1, keepdims=True)
+    ranking = metrics.rank_by_expected_cost(p, D) if rule.distances else metrics.rank_by_probability(p)
+    return scores_of_ranking(p, labels, D, ranking)
 
 
-def _ranking(p, D, rule, weights):
-    if not rule.distances and not rule.weights:
-        return metrics.rank_by_probability(p)
-    costs = D if rule.distances else 1 - np.eye(len(D))
-    return metrics.rank_by_expected_cost(p, costs * np.asarray(weights)[:, None] if rule.weights else costs)
+def finite(p):
+    """Probabilities p, all equal where some are NaN: those of a net that diverged."""
+    return np.where(np.isfinite(p).all(axis=1, keepdims=True), p, 1 / p.shape[1])

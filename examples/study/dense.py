@@ -8,6 +8,7 @@ import os
 import numpy as np
 
 import canvases
+import data
 import dense_methods
 import dense_net
 import dense_scores
@@ -17,6 +18,7 @@ from tasks import Task
 
 # How many canvases to train with, for each seed others, and how many to test with.
 N_TRAIN, N_TEST = 3000, 1000
+ITERATIONS = 1000
 N_SHOWN = 5  # test canvases in the picture
 TEST_SEED = 2 ** 31  # none of those that train
 
@@ -24,36 +26,42 @@ TEST_SEED = 2 ** 31  # none of those that train
 class Dense(object):
     """Nets with a score for each pixel."""
 
-    def __init__(self, folder, train, test, gpu=None, quick=False):
-        """train, test: images of single garments and their labels."""
-        self.folder, self.gpu = folder, gpu
-        self.setting = dense_net.CHOSEN._replace(iterations=10) if quick else dense_net.CHOSEN
-        self.sources = canvases.sources(train)[0]
-        self.n_train, n_test = (100, 50) if quick else (N_TRAIN, N_TEST)
+    def __init__(self, folder, train, test, rates, gpu=None, quick=False):
+        """train, test: images of single garments and their labels. rates: learning rates without weights and with."""
+        self.folder, self.rates, self.gpu = folder, rates, gpu
+        self.iterations, self.n_train, n_test = (10, 100, 50) if quick else (ITERATIONS, N_TRAIN, N_TEST)
+        self.train = train
         self.test = canvases.canvases(test[0], test[1], n_test, np.random.RandomState(TEST_SEED))
 
-    def tasks(self, seeds):
+    def tasks(self, seeds, methods=dense_methods.METHODS):
         """{(method name, seed): Task}, seed by seed."""
         found = collections.OrderedDict()
         for seed in seeds:
-            pixels = self.pixels(seed)
-            for method in dense_methods.METHODS:
-                found[method.name, seed] = self._task(method, seed, pixels)
+            drawn = self._drawn(seed)
+            for method in methods:
+                found[method.name, seed] = self._task(method, seed, data.digest(*drawn),
+                                                      dense_methods.pixels(drawn[1]))
         return found
 
-    def pixels(self, seed):
-        """The Pixels that a seed trains with."""
-        return dense_methods.pixels(self._drawn(seed)[1])
+    def described(self):
+        """What the report says of the scenes."""
+        counts = dense_methods.pixels(self._drawn(0)[1]).counts
+        return {"n_train": self.n_train, "n_test": len(self.test[0]), "iterations": self.iterations, "rates": self.rates,
+                "classes": canvases.class_names(), "shares": np.round(counts / counts.sum(), 4).tolist()}
 
-    def _task(self, method, seed, pixels):
-        prefix = self.folder("data", "dense_seed%d" % seed)
+    def _task(self, method, seed, digest, pixels):
+        prefix = self.folder("data", "dense_seed%d_%s" % (seed, digest))
         weights = method.weights and method.weights(pixels, seed)
+        rate = self.rates[method.weights is not None]
 
-        def net(source):
-            return dense_net.train_val("dense", loss(method.weights and source, canvases.IGNORED), *canvases.paths(prefix),
-                                       setting=self.setting)
-        return Task("dense_%s_seed%d" % (method.name, seed), None if weights is None else np.diag(weights), net,
-                    lambda path, prefix: dense_net.solver(path, prefix, seed, self.setting, self.gpu is not None),
+        def prototxt(source):
+            return dense_net.train_val("dense", loss(method.weights and source, canvases.IGNORED),
+                                       *canvases.paths(prefix))
+
+        def solver(path, prefix):
+            return dense_net.solver(path, prefix, rate, self.iterations, seed, self.gpu is not None)
+        return Task("dense_%s_seed%d" % (method.name, seed), digest + data.digest(*self.test),
+                    None if weights is None else np.diag(weights), prototxt, solver,
                     lambda: self._write_data(prefix, seed),
                     lambda definition, snapshot: self._evaluate(definition, snapshot, pixels))
 
@@ -65,15 +73,15 @@ class Dense(object):
         return dict(found, shown=dense_scores.decisions(p, weights)["probable"].astype(np.uint8))
 
     def _drawn(self, seed):
-        return canvases.canvases(self.sources[0], self.sources[1], self.n_train, np.random.RandomState(seed))
+        return canvases.canvases(self.train[0], self.train[1], self.n_train, np.random.RandomState(seed))
 
-    def scores(self, seeds, outcomes):
+    def scores(self, seeds, outcomes, methods=dense_methods.METHODS):
         """What the nets are worth: {method: {way to decide: {score: a list over seeds}}}.
 
         outcomes: a function of a method's name and a seed that gives what _evaluate gave.
         """
         found = collections.OrderedDict()
-        for method, seed in itertools.product(dense_methods.METHODS, seeds):
+        for method, seed in itertools.product(methods, seeds):
             for way, confusion in sorted(outcomes(method.name, seed).items()):
                 if way != "shown":
                     for name, score in dense_scores.scores(confusion).items():

@@ -8,8 +8,6 @@ input and gives probabilities.
 """
 from __future__ import division, print_function
 
-import collections
-
 from caffe import layers as L, params as P, NetSpec, TRAIN
 from caffe.proto import caffe_pb2
 
@@ -18,24 +16,10 @@ from image_input import DEPLOYED, from_caller, from_lmdbs
 
 BATCH = 8
 
-# channels: of the four coarse convolutions. rate: the first learning rate; it falls to 0.
-Setting = collections.namedtuple("Setting", "channels rate iterations")
-
-# Settings tried, and the mean IU of what SoftmaxWithLoss trains, on 1,000 validation canvases (3,000 to train with,
-# seed 0). Adam at .02 makes .44 of a like net, whose Deconvolution learns; but it divides the gradients by their
-# size, and so would hide what the scale of class weights does.
-TRIED = [
-    (Setting((16, 32, 64, 64), .2, 800), .3800),
-    (Setting((16, 32, 64, 64), .5, 800), .3354),
-    (Setting((16, 32, 96, 96), .05, 1000), .3893),
-    (Setting((16, 32, 96, 96), .1, 1000), .4101),
-    (Setting((16, 32, 96, 96), .2, 1000), .4204),
-    (Setting((16, 32, 96, 96), .4, 1000), .3764),
-]
-CHOSEN = max(TRIED, key=lambda tried: tried[1])[0]
+CHANNELS = (16, 32, 96, 96)  # of the coarse convolutions
 
 
-def train_val(name, loss, images, label_images, setting=CHOSEN):
+def train_val(name, loss, images, label_images):
     """The net as a NetParameter.
 
     loss: a NetParameter, the layers from "score" and "label" on, each with
@@ -45,19 +29,19 @@ def train_val(name, loss, images, label_images, setting=CHOSEN):
     net = caffe_pb2.NetParameter(name=name)
     net.MergeFrom(from_lmdbs(images, label_images, BATCH, dict(phase=TRAIN)))
     net.MergeFrom(from_caller(canvases.SIDE))
-    net.MergeFrom(trunk(setting.channels))
+    net.MergeFrom(trunk())
     net.MergeFrom(loss)
     net.MergeFrom(probability())
     return net
 
 
-def trunk(channels):
+def trunk():
     n = NetSpec()
     n.data = L.Input()  # stands for what comes before
-    halved = _pooled(_normalised(_convolution(n.data, channels[0], kernel_size=5, pad=2, stride=2)))
-    halved = _pooled(_normalised(_convolution(halved, channels[1], kernel_size=3, pad=1)))
-    coarse = _normalised(_convolution(halved, channels[2], kernel_size=3, pad=1))
-    coarse = _normalised(_convolution(coarse, channels[3], kernel_size=3, pad=1))
+    halved = _pooled(_normalised(_convolution(n.data, CHANNELS[0], kernel_size=5, pad=2, stride=2)))
+    halved = _pooled(_normalised(_convolution(halved, CHANNELS[1], kernel_size=3, pad=1)))
+    coarse = _normalised(_convolution(halved, CHANNELS[2], kernel_size=3, pad=1))
+    coarse = _normalised(_convolution(coarse, CHANNELS[3], kernel_size=3, pad=1))
     n.coarse_score = _convolution(coarse, canvases.N_CLASSES, kernel_size=1)
     n.upsampled = L.Deconvolution(  # eight times the side
         n.coarse_score, param=dict(lr_mult=0, decay_mult=0), convolution_param=dict(
@@ -91,9 +75,12 @@ def probability():
     return n.to_proto()
 
 
-def solver(net, snapshot_prefix, seed, setting=CHOSEN, gpu=False):
-    """The solver as a SolverParameter; the net is saved once, at the end. net, snapshot_prefix: paths."""
+def solver(net, snapshot_prefix, rate, iterations, seed, gpu=False):
+    """The solver as a SolverParameter; the net is saved once, at the end.
+
+    net, snapshot_prefix: paths. rate: the first learning rate; it falls to 0.
+    """
+    # Not Adam, which divides the gradients by their size: it would hide what the scale of class weights does.
     return caffe_pb2.SolverParameter(
-        net=net, base_lr=setting.rate, lr_policy="poly", power=1, momentum=0.9,
-        max_iter=setting.iterations, random_seed=seed, display=100, snapshot_prefix=snapshot_prefix,
-        solver_mode="GPU" if gpu else "CPU")
+        net=net, base_lr=rate, lr_policy="poly", power=1, momentum=0.9, max_iter=iterations, random_seed=seed,
+        display=100, snapshot_prefix=snapshot_prefix, solver_mode="GPU" if gpu else "CPU")

@@ -6,9 +6,9 @@ import itertools
 import os
 
 from caffe.proto import caffe_pb2
-from caffe_losses import metrics
 from caffe_prototxt.fragments import loss_fragment
 from google.protobuf import text_format
+import numpy as np
 
 import cells
 import data
@@ -31,9 +31,10 @@ class Grid(object):
     """Nets of whole images."""
 
     def __init__(self, folder, D, train, test, gpu=None):
-        """D: C x C costs. train, test: images and labels; test can be a function of a Cell that gives them."""
+        """D: C x C costs. train, test: images and labels."""
         self.folder, self.D, self.gpu = folder, D, gpu
         self.train, self.test = train, test
+        self.digests = data.digest(*train), data.digest(*test)
 
     def tasks(self, cells, seeds):
         """{(cell name, method name, seed): Task}, in the order in which they are trained: seed by seed."""
@@ -42,16 +43,19 @@ class Grid(object):
             for seed, cell in itertools.product(seeds, cells) for method in cell.methods)
 
     def _task(self, cell, method, seed):
-        lmdb = self.folder("data", "%s_%d_%s_seed%d" % (cell.data, sum(cell.counts), method.part, seed))
+        of_train, of_test = self.digests
+        drawn = data.digest(self._drawn(cell, method, seed)[0])
+        lmdb = self.folder("data", "%s_%d_%s_seed%d_%s%s" % (
+            cell.data, sum(cell.counts), method.part, seed, of_train, drawn))
         H = method.gain and method.gain(self.D, cell.counts, seed)
+        rate = cell.weighted_rate if method.weighted else cell.rate
+
+        def prototxt(source):
+            return net.train_val(cell.name, loss(method.gain and source), lmdb, trunk=trunks.TRUNKS[cell.net]())
 
         def solver(path, prefix):
-            return net.solver(path, prefix, cell.iterations, seed, gpu=self.gpu is not None,
-                              rate=cell.weighted_rate if method.weighted else cell.rate)
-        return Task("%s_%s_seed%d" % (cell.name, method.name, seed), H,
-                    lambda source: net.train_val(cell.name, loss(source if method.gain else None), lmdb,
-                                                 trunk=trunks.TRUNKS[cell.net]()),
-                    solver,
+            return net.solver(path, prefix, cell.iterations, seed, gpu=self.gpu is not None, rate=rate)
+        return Task("%s_%s_seed%d" % (cell.name, method.name, seed), of_train + drawn + of_test, H, prototxt, solver,
                     lambda: self._write_data(lmdb, cell, method, seed),
                     lambda definition, snapshot: self._evaluate(definition, snapshot, cell, method, seed))
 
@@ -73,10 +77,12 @@ class Grid(object):
         images, labels = [part[held_out] for part in self.train] if len(held_out) else self.test
         return {"p": image_input.outputs(definition, snapshot, images), "labels": labels}
 
-    def recall(self, outcome):
-        """The share of the images, as many of each class, that are right: their mean recall."""
-        decided = metrics.rank_by_probability(outcome["p"])[:, 0]
-        return round(metrics.balanced_accuracy(outcome["labels"], decided, data.N_CLASSES), 5)
+    def near_kept(self, seeds):
+        """How many pairs of near classes there are, and how many are near in the shuffled D too, a list over seeds."""
+        near = (self.D < self.D.max()) & (self.D > 0)
+        orders = [data.shuffled_classes(seed) for seed in seeds]
+        return {"pairs": int(near.sum() // 2),
+                "kept": [int((near & near[np.ix_(order, order)]).sum() // 2) for order in orders]}
 
     def scores(self, cell, seeds, outcomes):
         """What the nets of a cell are worth: {method: {rule: {metric: a list over seeds}}}.
@@ -105,5 +111,6 @@ class Grid(object):
 
 def loss(source, ignore_label=None):
     """The loss on "score" and "label": with H of the file `source`, or without H."""
-    text = loss_fragment("InfogainLoss" if source else "SoftmaxWithLoss", source=source or None, ignore_label=ignore_label)
+    text = loss_fragment("InfogainLoss" if source else "SoftmaxWithLoss", source=source or None,
+                         ignore_label=ignore_label)
     return text_format.Merge(text, caffe_pb2.NetParameter())

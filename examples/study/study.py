@@ -7,7 +7,6 @@ on from there.
 """
 from __future__ import division, print_function
 
-import functools
 import json
 import os
 import sys
@@ -52,9 +51,12 @@ def parse():
                             epilog="example: tools/with_caffe.sh examples/study/study.py --seeds 20")
     runs.add_options(parser, HERE, "train every net with N seeds (default: 10)")
     parser.add_argument("--validate", action="store_true",
-                        help="try the learning rates and tau, with 2 seeds, on validation images: writes validation.json")
+                        help="try the settings, with 2 seeds, on validation images: writes validation.json into the "
+                             "folder; beside this script it says what the study trains with")
     options = parser.parse_args()
     options.seeds = options.seeds or (2 if options.quick or options.validate else 10)
+    if options.quick and options.output == parser.get_default("output"):
+        options.output = os.path.join(options.output, "quick")  # what took hours stays as it is
     return options
 
 
@@ -62,12 +64,14 @@ def run(options, folder):
     (validate if options.validate else compare)(options, folder)
 
 
+# Settings
+
 def validate(options, folder):
-    """Every learning rate in every cell, then every tau, on validation images."""
+    """Every setting that is tried, on validation images."""
     images, labels = data.load("train")
-    train, held_out = data.split(labels, 6000 - choice.N_VALIDATION, choice.N_VALIDATION)
-    grid = Grid(folder, steps.tree_distances(), (images[train], labels[train]), (images[held_out], labels[held_out]),
-                options.gpu)
+    train, held_out = [(images[chosen], labels[chosen]) for chosen in
+                       data.split(labels, 6000 - choice.N_VALIDATION, choice.N_VALIDATION)]
+    grid = Grid(folder, steps.tree_distances(), train, held_out, options.gpu)
     listed = [cell._replace(counts=np.minimum(cell.counts, 6000 - choice.N_VALIDATION).tolist())
               for cell in (cells.quick(cells.grid()) if options.quick else cells.grid())]
     tried = [cell._replace(rate=rate, methods=[cells.NONE]) for cell in listed for rate in cells.RATES]
@@ -79,6 +83,7 @@ def validate(options, folder):
     for tau in cells.TAUS:
         tried = [cell._replace(rate=rates[cell.name], methods=[cells.distances(tau)]) for cell in listed]
         found["taus"] += [dict(one, tau=tau) for one in _tried(grid, options, tried)]
+    found["dense_rates"] = list(_dense_tried(options, folder, *canvases.sources((images, labels))))
     runs.write_text(folder("validation.json"), json.dumps(found, indent=1, sort_keys=True))
     print("The file: %s" % folder("validation.json"))
 
@@ -87,7 +92,7 @@ def _tried(grid, options, tried):
     """What cells of one method each are worth on the images of `grid`: a dict each."""
     named = [cell._replace(name="%s_rate%g" % (cell.name, cell.rate)) for cell in tried]
     tasks = grid.tasks(named, range(options.seeds))
-    outcomes = Outcomes(grid.folder)
+    outcomes = Outcomes(grid.folder, options.gpu)
     outcomes.train(list(tasks.values()))
     found = []
     for cell, one in zip(tried, named):
@@ -100,54 +105,73 @@ def _tried(grid, options, tried):
     return found
 
 
+def _dense_tried(options, folder, train, held_out):
+    """What every learning rate of scenes is worth: a dict each."""
+    methods = dense_methods.METHODS[:2]
+    for rate in dense_methods.RATES:
+        dense = Dense(folder, train, held_out, [rate, rate], options.gpu, options.quick)
+        scores = _trained(dense, options, methods)[0]
+        for method in methods:
+            mean_iu = scores[method.name]["probable"]["mean_iu"]
+            print("%-26s %-8s rate %-5g %s" % ("scenes", method.name, rate, mean_iu))
+            yield dict(method=method.name, rate=rate, mean_iu=mean_iu)
+
+
+# The study
+
 def compare(options, folder):
-    """Every cell on the test images, with the tables and pictures."""
+    """Every cell and the scenes on the test images, with the tables and pictures."""
     start = time.time()
-    seeds = range(options.seeds)
-    D = steps.tree_distances()
-    grid = Grid(folder, D, data.load("train"), data.load("t10k"), options.gpu)
     found = choice.validation()
+    train, test = data.load("train"), data.load("t10k")
     listed = cells.grid(*choice.settings(found))
-    scales = cells.scales(listed)
     if options.quick:
-        listed, scales = cells.quick(listed), cells.scales(cells.quick(listed), cells.SCALES[::7])
-        grid.test = [part[:1000] for part in grid.test]
-    tasks = grid.tasks(listed + list(scales.values()), seeds)
-    dense = Dense(folder, grid.train, grid.test, options.gpu, options.quick)
-    dense_tasks = dense.tasks(seeds)
-    outcomes = Outcomes(folder)
-    outcomes.train(list(tasks.values()) + list(dense_tasks.values()))
+        listed, test = cells.quick(listed), [part[:1000] for part in test]
+    scaled = cells.scaled(listed, cells.SCALES[::7] if options.quick else cells.SCALES)
+    grid = Grid(folder, steps.tree_distances(), train, test, options.gpu)
+    dense = Dense(folder, canvases.sources(train)[0], test, choice.dense_rates(found), options.gpu, options.quick)
 
-    print("Scoring")
-    sys.stdout.flush()
-
-    def kept(cell, method, seed):
-        return outcomes[tasks[cell.name, method, seed]]
-    pixels = dense.pixels(0)
-    results = {
-        "classes": data.class_names(), "n_test": len(grid.test[1]), "seeds": options.seeds, "tried": found,
-        "cells": [dict(name=cell.name, data=cell.data, counts=cell.counts, net=cell.net, iterations=cell.iterations,
-                       rate=cell.rate, weighted_rate=cell.weighted_rate, tau=cell.tau, scores=grid.scores(cell, seeds, functools.partial(kept, cell)))
-                  for cell in tqdm(listed, unit="cell", disable=None)],
-        "scales": [dict(scale=scale, heaviest=scale * cells.balanced_weights(cell.counts).max(),
-                        scores={method.name: [grid.recall(kept(cell, method.name, seed)) for seed in seeds]
-                                for method in cell.methods})
-                   for scale, cell in scales.items()],
-        "dense": {
-            "scores": dense.scores(seeds, lambda method, seed: outcomes[dense_tasks[method, seed]]),
-            "n_train": dense.n_train, "n_test": len(dense.test[0]), "classes": canvases.class_names(),
-            "shares": np.round(pixels.counts / pixels.counts.sum(), 4).tolist(), "setting": dense.setting,
-            "weights": {method.name: np.round(method.weights(pixels, 0), 4).tolist()
-                        for method in dense_methods.METHODS if method.weights}},
-    }
+    print("Whole images")
+    results = dict(_of_grid(grid, options, listed, scaled), tried=found, classes=data.class_names(), n_test=len(test[1]),
+                   seeds=options.seeds, near=grid.near_kept(range(options.seeds)))
+    print("Scenes")
+    scores, shown = _trained(dense, options, dense_methods.METHODS)
+    results["dense"] = dict(dense.described(), scores=scores)
     write_results(folder, results)
     with atomic_write(folder("scenes.png")) as file:
-        scenes, truths = [part[:N_SHOWN] for part in dense.test]
-        dense_picture.draw_scenes(scenes, truths, [
-            (method.title.replace(", ", ",\n").replace(" f", "\nf"), outcomes[dense_tasks[method.name, 0]]["shown"])
-            for method in dense_methods.METHODS[:2]], file)
+        dense_picture.draw_scenes(*[part[:N_SHOWN] for part in dense.test] + [shown], file=file)
     print("\nDone in %.0f s. The pictures: %s, %s" % (
         time.time() - start, folder("results.png"), folder("scenes.png")))
+
+
+def _of_grid(grid, options, listed, scaled):
+    """The cells and the scaled cells, trained and scored."""
+    seeds = range(options.seeds)
+    tasks = grid.tasks(listed + list(scaled.values()), seeds)
+    outcomes = Outcomes(grid.folder, options.gpu)
+    outcomes.train(list(tasks.values()))
+
+    def scores(cell):
+        return grid.scores(cell, seeds, lambda method, seed: outcomes[tasks[cell.name, method, seed]])
+    return {
+        "cells": [dict(name=cell.name, data=cell.data, counts=cell.counts, net=cell.net, iterations=cell.iterations,
+                       rate=cell.rate, weighted_rate=cell.weighted_rate, tau=cell.tau, scores=scores(cell))
+                  for cell in tqdm(listed, unit="cell", disable=None)],
+        "scales": [dict(scale=scale, heaviest=scale * cells.balanced_weights(cell.counts).max(), rate=cell.rate,
+                        scores={method: of_method[decisions.PROBABLE.name]["accuracy"]
+                                for method, of_method in scores(cell).items()})
+                   for scale, cell in scaled.items()]}
+
+
+def _trained(dense, options, methods):
+    """The scores of scenes, and what first nets decide for in those shown: pairs of a title and label images."""
+    seeds = range(options.seeds)
+    tasks = dense.tasks(seeds, methods)
+    outcomes = Outcomes(dense.folder, options.gpu)
+    outcomes.train(list(tasks.values()))
+    scores = dense.scores(seeds, lambda method, seed: outcomes[tasks[method, seed]], methods)
+    shown = [(method.title.replace(" f", "\nf"), outcomes[tasks[method.name, 0]]["shown"]) for method in methods[:2]]
+    return scores, shown
 
 
 def write_results(folder, results):

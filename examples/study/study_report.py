@@ -11,10 +11,11 @@ import claims
 import data
 import decisions
 import dense_methods
+import dense_report
 import tables
 import trunks
-from claims import BETTER, NOISE, WORSE
-from tables import Metric, Part, Table
+from study_words import in_words, marked, prose
+from tables import Part, Table
 
 RULES = collections.OrderedDict([
     (decisions.PROBABLE.name, "most probable class"),
@@ -45,42 +46,47 @@ def parts(results):
     grid = results["cells"]
     return ([short_part(grid), claims_part("Balanced data", _balanced_introduction(results), grid, claims.BALANCED),
              claims_part("A long tail", _tail_introduction(results), grid, claims.TAIL),
-             scale_part(results), dense_part(results["dense"], results["seeds"])]
+             scale_part(results), dense_report.part(results["dense"], results["seeds"])]
             + [settings_part(results["tried"]), cells_part(results)])
 
 
 def _balanced_introduction(results):
-    return (
-        "Fashion-MNIST, as many training images of each class; two nets (%s); %d seeds, each with training images, their "
-        "order and initial weights of its own, the same for all methods; %d test images. Costs: the distance of the "
-        "classes in the tree of [the first example](../fashion_mnist/RESULTS.md), 1 inside a group and 3 across. H is "
-        "exp(-D / tau), its rows divided by their sums. Label smoothing leaves the true class as much as H does on average; "
-        "shuffled: the classes of D in another order, none at its place. Calibrated: by one temperature, which fits the "
-        "last fifth of the training images best, given to a net trained on the other four. Learning rates and tau were "
-        "chosen on validation images (below); nothing was chosen on the test images. In the tables: what changes from the "
-        "one to the other, seed by seed, with its %d %% confidence interval (Student's t). **Bold** is better, *italic* "
-        "is worse, plain is within the noise: the interval has 0 in it. Each comparison is taken by itself: where nothing "
-        "changes, one of a hundred would seem to."
-        % (" and ".join(sorted(trunks.TITLES.values(), reverse=True)), results["seeds"], results["n_test"],
-           round(100 * claims.LEVEL)))
+    return prose("""
+        Fashion-MNIST, as many training images of each class; two nets ({nets}); {seeds} seeds, each with training images
+        (of 60,000: all), their order and initial weights of its own, the same for all methods; {n_test} test images, the
+        same for all. Costs: the distance of the classes in the tree of
+        [the first example](../fashion_mnist/RESULTS.md), 1 inside a group and 3 across. H is exp(-D / tau), its rows
+        divided by their sums. Label smoothing leaves the true class as much as H does on average; shuffled: the classes of
+        D in another order, none at its place; of the {pairs} pairs of near classes {kept:.1f} on average are near by
+        chance again. Calibrated: by one temperature, which fits the last fifth of the training images best, given to a
+        net trained on the other four. Learning rates and tau were chosen on validation images (below); nothing was chosen
+        on the test images. In the tables: what changes from the one to the other, seed by seed, with its {level} %
+        confidence interval (Student's t). **Bold** is better, *italic* is worse, plain is within the noise: the interval
+        has 0 in it. Each comparison is taken by itself: where nothing changes, one of a hundred would seem to. The ECE of
+        a decision is that of the probability of the class decided for, with the class weights in it where they are in the
+        decision.""", nets=" and ".join(trunks.TITLES[net] for net in cells.NETS), seeds=results["seeds"],
+                 n_test=results["n_test"], pairs=results["near"]["pairs"], kept=np.mean(results["near"]["kept"]),
+                 level=round(100 * claims.LEVEL))
 
 
 def _tail_introduction(results):
     counts = [cell["counts"] for cell in results["cells"] if cell["data"] == "tail"]
-    return (
-        "The same with training images that fall geometrically from the first class to the last, in the longest tail from "
-        "%d to %d, in the shortest from %d to %d. The test images are as many of each class, so that the mean recall is "
-        "top-1 too. Class weights: balanced, all classes weigh the same in the loss, and the average training image weighs "
-        "1. At test time the same weights multiply the probabilities, or with distances the costs of each true class."
-        % (counts[-1][0], counts[-1][-1], counts[0][0], counts[0][-1]))
+    return prose("""
+        The same with training images that fall geometrically from the first class to the last, in the longest tail from
+        {most} to {fewest}, in the shortest from {short_most} to {short_fewest}. The test images are as many of each class,
+        so that the mean recall is top-1 too. Class weights: balanced, all classes weigh the same in the loss, and the
+        average training image weighs 1. At test time the same weights multiply the probabilities, before the distances if
+        those count too. The rare classes are always the same ones.""", most=counts[-1][0], fewest=counts[-1][-1],
+                 short_most=counts[0][0], short_fewest=counts[0][-1])
 
 
 def short_part(grid):
     """A row for every claim, a column for every size: what the change is with each net."""
-    introduction = (
-        "By how much of what it was before the mean over the seeds changes, %%: with %s / with %s. **Bold** is better, "
-        "*italic* worse, plain within the noise. What each row compares is said below, with the intervals."
-        % tuple(trunks.TITLES[net] for net in cells.NETS))
+    introduction = prose("""
+        By how much of what it was before the mean over the seeds changes, %: with {first} / with {second}. **Bold** is
+        better, *italic* worse, plain within the noise; what each row compares is said below, with the intervals. In the
+        picture: the change of the mean cost in %, and of the mean recall in points, with {level} % confidence
+        intervals.""", first=trunks.TITLES[cells.NETS[0]], second=trunks.TITLES[cells.NETS[1]], level=round(100 * claims.LEVEL))
     listed = [("balanced", claims.BALANCED, claims.COST), ("balanced", claims.BALANCED, claims.ACROSS),
               ("balanced", claims.BALANCED, claims.TOP3), ("balanced", claims.BALANCED, claims.ACCURACY),
               ("tail", claims.TAIL, claims.ACCURACY), ("tail", claims.TAIL, claims.COST)]
@@ -95,14 +101,10 @@ def short_table(grid, data_set, listed, metric):
             by_size.setdefault(sum(cell["counts"]), []).append(cell)
     rows = [["training images"] + ["{:,}".format(size) for size in by_size]]
     for claim in listed:
-        rows.append([claim.title] + [" / ".join(_marked("%+.1f" % claims.change(cell, claim, metric),
+        rows.append([claim.title] + [" / ".join(marked("%+.1f" % claims.change(cell, claim, metric),
                                                         claims.difference(cell, claim, metric)[1])
                                                 for cell in of_size) for of_size in by_size.values()])
     return Table("%s: %s, change in %%" % (DATA_TITLES[data_set], _title(data_set, metric)), rows)
-
-
-def _marked(text, verdict):
-    return {BETTER: "**%s**", NOISE: "%s", WORSE: "*%s*"}[verdict] % text
 
 
 def claims_part(heading, introduction, grid, listed):
@@ -115,7 +117,8 @@ def claim_table(grid, claim):
     rows = [["training images; net"] + [_title(claim.data, metric) for metric in claims.METRICS]]
     for cell in grid:
         if cell["data"] == claim.data:
-            rows.append([cell_title(cell)] + [_difference(cell, claim, metric) for metric in claims.METRICS])
+            rows.append([cell_title(cell)] + [
+                in_words(*claims.difference(cell, claim, metric), metric=metric) for metric in claims.METRICS])
     return Table(claim.title, rows)
 
 
@@ -127,25 +130,14 @@ def _title(data_set, metric):
     return TAIL_TITLES.get(metric.key, metric.title) if data_set == "tail" else metric.title
 
 
-def _difference(cell, claim, metric):
-    interval, verdict = claims.difference(cell, claim, metric)
-    return _interval(interval, verdict, metric)
-
-
-def _interval(interval, verdict, metric):
-    form = metric.form.replace("%", "%+")
-    return _marked("%s [%s, %s]" % tuple(form % number for number in (interval.mean, interval.low, interval.high)),
-                   verdict)
-
-
 # The scale of class weights
 
 def scale_part(results):
-    introduction = (
-        "The longest tail and the net with %s again, all gradients times a scale: with class weights whose average sample "
-        "weighs as much, and without class weights. A scale is the same as a learning rate times as large, so the column "
-        "without weights is the control: it says which harm the learning rate does alone. Mean recall."
-        % trunks.TITLES[cells.NETS[0]])
+    introduction = prose("""
+        The longest tail and the net with {net}, at learning rate {rate:g}, which is that of SoftmaxWithLoss; all gradients
+        times a scale: with class weights whose average sample weighs as much, and without class weights. A scale is the
+        same as a learning rate as many times as large, so the column without weights is the control: it says which harm
+        the learning rate does alone. Mean recall.""", net=trunks.TITLES[cells.NETS[0]], rate=results["scales"][0]["rate"])
     rows = [["average sample weighs", "no weights", "class weights", "heaviest sample weighs"]]
     for one in results["scales"]:
         rows.append(["%g" % one["scale"]] + [tables.cell(claims.ACCURACY, one["scores"][method]) for method in
@@ -157,75 +149,51 @@ def _scale_findings(results):
     for method, title in (("none", "Without class weights"), ("weights", "With class weights")):
         means = [(sum(one["scores"][method]) / len(one["scores"][method]), one["scale"]) for one in results["scales"]]
         best, scale = max(means)
-        good = [one_scale for mean, one_scale in means if mean > best - .02]
+        good = ["%g" % one_scale for mean, one_scale in means if mean > best - .02]
         bad = ["%g (%.3f)" % (one_scale, mean) for mean, one_scale in means if mean <= best - .1]
-        yield "%s the best scale is %g (%.3f); within .02 of it are %g to %g; more than .1 below it are %s." % (
-            title, scale, best, min(good), max(good), ", ".join(bad) or "none")
-
-
-# Scenes
-
-WAYS = collections.OrderedDict([("probable", "most probable class"), ("prior", "probability times weight")])
-DENSE_METRICS = [
-    Metric("mean_iu", "mean IU", "%.4f", False), Metric("garments_iu", "of garments", "%.4f", False),
-    Metric("mean_recall", "mean recall", "%.4f", False), Metric("accuracy", "pixels right", "%.4f", False),
-]
-
-
-def dense_part(dense, n_seeds):
-    introduction = (
-        "A label for each pixel: 1 to 3 garments on a noisy canvas, 64 x 64, {:.0f} % of the pixels background, the first "
-        "garment drawn ten times as often as the last; a rim of a pixel around each garment is ignored. A small fully "
-        "convolutional net, {:d} iterations; {:d} seeds, each with {:,} canvases of its own; {:,} canvases of test images. "
-        "Median-frequency weights from the label images; all but \"unscaled\" are scaled so that the average pixel weighs "
-        "1. Their control: the same decision at test time, the probabilities of the net without weights times the weights "
-        "(decision: {}); and the weights shuffled among the classes. In the second table: what changes from \"no weights\", "
-        "with its {:.0f} % confidence interval.".format(
-            100 * dense["shares"][0], dense["setting"][2], n_seeds, dense["n_train"], dense["n_test"], WAYS["prior"],
-            100 * claims.LEVEL))
-    ways = [(method, way) for method in dense_methods.METHODS for way in WAYS if way == "probable" or method.name == "none"]
-
-    def titles(method, way):
-        return [method.title, WAYS[way]]
-    head = ["", "decision"] + [metric.title for metric in DENSE_METRICS]
-    figures = [head] + [titles(*both) + [tables.cell(metric, _of(dense, both)[metric.key]) for metric in DENSE_METRICS]
-                        for both in ways]
-    changes = [head] + [titles(*both) + [_change(_of(dense, ways[0])[metric.key], _of(dense, both)[metric.key], metric)
-                                         for metric in DENSE_METRICS] for both in ways[1:]]
-    classes = [["", "decision"] + dense["classes"],
-               ["(share of the pixels)", ""] + ["%.1f %%" % (100 * share) for share in dense["shares"]]]
-    classes += [titles(*both) + ["%.2f" % iou for iou in np.mean(_of(dense, both)["ious"], axis=0)] for both in ways]
-    return Part("Scenes: a label for each pixel", introduction, [
-        Table("On the test canvases", figures), Table("Against no weights", changes), Table("IU of each class", classes)],
-        ["Scenes, their labels, and what the first net of \"no weights\" and of \"median frequency\" decide for: "
-         "[picture](scenes.png)."])
-
-
-def _of(dense, both):
-    method, way = both
-    return dense["scores"][method.name][way]
-
-
-def _change(before, after, metric):
-    interval, verdict = claims.change_of(np.array(before), np.array(after), metric.smaller_is_better)
-    return _interval(interval, verdict, metric)
+        yield "%s the mean recall is highest at scale %g (%.3f); within .02 of it at %s; more than .1 below it at %s." % (
+            title, scale, best, ", ".join(good), ", ".join(bad) or "none")
 
 
 # Settings
 
 def settings_part(tried):
-    """The learning rates and taus tried on validation images."""
-    introduction = (
-        "Tried on %d of the training images, kept from the nets that were tried, with %d seeds: in every cell "
-        "a learning rate for SoftmaxWithLoss, with which all methods without class weights train, and one for class weights, "
-        "with which all that have them train, by the mean recall; then tau for every size by the mean cost, with both nets. **Bold** was chosen. The "
-        "smaller tau, the closer H is to the identity, that is to SoftmaxWithLoss."
-        % (data.N_CLASSES * choice.N_VALIDATION, len(tried["rates"][0]["accuracy"])))
+    """What was tried on validation images."""
+    introduction = prose("""
+        Tried on {images} of the training images, kept from the nets that were tried, with {seeds} seeds: in every cell a
+        learning rate for SoftmaxWithLoss, with which all methods without class weights train, and one for class weights,
+        with which all that have them train, by the mean recall; then tau for every size by the mean cost, with both nets;
+        and for scenes the learning rates without and with weights, by the mean IU on canvases of such images. **Bold** was
+        chosen. The smaller tau, the closer H is to the identity, that is to SoftmaxWithLoss. Seeds and images are few:
+        neighbouring settings are often as good.""", images=data.N_CLASSES * choice.N_VALIDATION,
+                         seeds=len(tried["rates"][0]["accuracy"]))
     taus = {choice.group(cell): tau for cell, tau in choice.taus(tried).items()}
-    return Part("Settings", introduction, [
-        _rates_table("Mean recall of SoftmaxWithLoss by learning rate", tried["rates"]),
-        _rates_table("Mean recall with class weights by learning rate", tried["weighted_rates"]),
-        _tried_table("Mean cost by tau", choice.mean_costs(tried), taus)], [])
+    listed = [_rates_table("Mean recall of SoftmaxWithLoss by learning rate", tried["rates"]),
+              _rates_table("Mean recall with class weights by learning rate", tried["weighted_rates"]),
+              _tried_table("Mean cost by tau", choice.mean_costs(tried), taus),
+              _dense_table(tried)]
+    edges = ", ".join(_at_edges(tried)) or "nothing"
+    return Part("Settings", introduction, listed, ["At the edge of what was tried: %s." % edges])
+
+
+def _at_edges(tried):
+    """What was chosen though it is the smallest or largest tried: where more might be better still."""
+    for title, chosen, listed in (
+            ("learning rate", choice.rates(tried["rates"]), cells.RATES),
+            ("learning rate with class weights", choice.rates(tried["weighted_rates"]), cells.WEIGHTED_RATES),
+            ("tau", {choice.group(cell): tau for cell, tau in choice.taus(tried).items()}, cells.TAUS),
+            ("learning rate of scenes", dict(zip(("none", "median"), choice.dense_rates(tried))), dense_methods.RATES)):
+        for where, setting in sorted(chosen.items()):
+            if setting in (min(listed), max(listed)):
+                yield "%s %g of %s" % (title, setting, where.replace("_", " "))
+
+
+def _dense_table(tried):
+    found = collections.OrderedDict()
+    for one in tried["dense_rates"]:
+        found.setdefault(one["method"], {})[one["rate"]] = np.mean(one["mean_iu"])
+    return _tried_table("Mean IU of scenes by learning rate", found,
+                        dict(zip(("none", "median"), choice.dense_rates(tried))))
 
 
 def _rates_table(heading, tried):

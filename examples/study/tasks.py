@@ -2,7 +2,6 @@
 from __future__ import division, print_function
 
 import collections
-import hashlib
 import os
 import sys
 
@@ -11,21 +10,23 @@ from google.protobuf import text_format
 import numpy as np
 from tqdm import tqdm
 
+import data
 import jobs
 import runs
 
-# A net to train and what is to be kept of it. name: of its files.
+# A net to train and what is to be kept of it. name: of its files. data: a digest of all that it is trained and
+# evaluated with.
 # H: the matrix of its loss, written to the path given to `net`, which gives a NetParameter; or None.
 # solver: gives a SolverParameter for a path and a prefix of paths. prepare: called before it starts: writes its data.
 # evaluate: gives {name: array} for the paths of its .prototxt and .caffemodel.
-Task = collections.namedtuple("Task", "name H net solver prepare evaluate")
+Task = collections.namedtuple("Task", "name data H net solver prepare evaluate")
 
 
 class Outcomes(object):
     """Trains tasks, and gives what was kept of each."""
 
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, folder, gpu=None):
+        self.folder, self.gpu = folder, gpu
 
     def __getitem__(self, task):
         """{name: array}, as the task's evaluate gave them."""
@@ -53,7 +54,7 @@ class Outcomes(object):
             runs.write_message(prefix + ".prototxt", task.net(self._matrix(task)))
             runs.write_message(prefix + ".solver.prototxt", task.solver(prefix + ".prototxt", prefix))
             started[prefix + ".log"] = task
-            yield jobs.Job(["caffe", "train", "-solver", prefix + ".solver.prototxt"], prefix + ".log")
+            yield jobs.Job(runs.command(prefix + ".solver.prototxt", self.gpu), prefix + ".log")
 
     def _keep(self, task):
         """What the net says of the images, in place of the net."""
@@ -72,8 +73,8 @@ class Outcomes(object):
         return self.folder("matrices", task.name + ".binaryproto")
 
     def _path(self, task):
-        """Where a task's outcome is kept. The name says of which net, solver and H it is."""
-        digest = hashlib.sha1(b"" if task.H is None else np.asarray(task.H, np.float32).tobytes())
-        for message in (task.net("H"), task.solver("net", "prefix")):
-            digest.update(text_format.MessageToString(message).encode("utf-8"))
-        return self.folder("outcomes", "%s-%s.npz" % (task.name, digest.hexdigest()[:12]))
+        """Where a task's outcome is kept. The name says of which data, H, net and solver it is."""
+        texts = [task.data] + [text_format.MessageToString(message) for message in (task.net("H"), task.solver("", ""))]
+        described = "\n".join(texts).replace(self.folder.path, "").encode("utf-8")
+        H = [] if task.H is None else [np.asarray(task.H, np.float32)]
+        return self.folder("outcomes", "%s-%s.npz" % (task.name, data.digest(np.frombuffer(described, np.uint8), *H)))

@@ -67,7 +67,7 @@ def test_weights_of_the_methods():
 
 def test_scaled_cells_scale_h_and_nothing_else():
     grid = cells.grid({cell.name: .1 for cell in cells.grid()})
-    for scale, cell in cells.scales(grid).items():
+    for scale, cell in cells.scaled(grid).items():
         none, weighted = [method.gain(D, cell.counts, 0) for method in cell.methods]
         assert np.array_equal(none, scale * np.eye(10))
         assert np.average(np.diag(weighted), weights=cell.counts) == pytest.approx(scale)
@@ -77,8 +77,9 @@ def test_scaled_cells_scale_h_and_nothing_else():
 # Settings
 
 def test_the_best_settings_are_chosen():
-    found = {"weighted_rates": [], "rates": [dict(cell="a", rate=.1, accuracy=[.5, .7]), dict(cell="a", rate=.01, accuracy=[.6, .6]),
-                                             dict(cell="b", rate=.01, accuracy=[.5, .5]), dict(cell="b", rate=.1, accuracy=[.6, .5])],
+    found = {"weighted_rates": [],
+             "rates": [dict(cell=cell, rate=rate, accuracy=accuracy) for cell, rate, accuracy in (
+                 ("a", .1, [.5, .7]), ("a", .01, [.6, .6]), ("b", .01, [.5, .5]), ("b", .1, [.6, .5]))],
              "taus": [dict(cell=cell, tau=tau, cost=cost) for cell, tau, cost in (
                  ("x_mlp", 1, [.2, .3]), ("x_conv", 1, [.1, .1]), ("x_mlp", .5, [.3, .3]), ("x_conv", .5, [0, 0]),
                  ("y_mlp", 1, [.1, .1]), ("y_mlp", .5, [.2, .2]))]}
@@ -108,8 +109,10 @@ def test_scaled_probabilities():
     assert np.isfinite(decisions.scaled(p, .25)).all() and decisions.scaled(p, .25)[1, 0] == pytest.approx(1)
 
 
-@pytest.mark.parametrize("rule", [decisions.PROBABLE, decisions.CHEAPEST, decisions.WEIGHTED, decisions.WEIGHTED_CHEAPEST])
+@pytest.mark.parametrize("rule", [decisions.PROBABLE, decisions.CHEAPEST, decisions.WEIGHTED,
+                                  decisions.WEIGHTED_CHEAPEST])
 def test_decisions_are_those_of_the_loop(rule):
+    """With weights, a mistake of class j costs w_j times as much."""
     p, w = probabilities(200), np.arange(1, 11) / 3
     labels = np.arange(200) % 10
     right = cost = 0
@@ -123,6 +126,25 @@ def test_decisions_are_those_of_the_loop(rule):
         cost += D[label, decided]
     found = decisions.scores(p, labels, D, rule, w)
     assert found["accuracy"] == pytest.approx(right / 200) and found["cost"] == pytest.approx(cost / 200)
+
+
+def test_weighted_probabilities_are_calibrated_where_the_weights_are_right():
+    """Of 2 classes, and others that never occur: 3:1 in training, and as many of each in the test."""
+    rng = np.random.RandomState(0)
+    x = np.concatenate([rng.randn(20000) - 1, rng.randn(20000) + 1])
+    labels = np.repeat([0, 1], 20000)
+    odds = np.exp(2 * x) / 3  # of class 1, after a training with 3 of class 0 for each of class 1
+    p = np.zeros((40000, 10))
+    p[:, 0], p[:, 1] = 1 / (1 + odds), odds / (1 + odds)
+    found = decisions.scores(p, labels, D, decisions.WEIGHTED, [1, 3] + [1] * 8)
+    assert found["calibration"] < .01 < decisions.scores(p, labels, D)["calibration"]
+
+
+def test_a_net_that_diverged_decides_for_nothing():
+    p = np.full((20, 10), np.nan, np.float32)
+    labels = np.arange(20) % 10
+    assert decisions.scores(p, labels, D)["accuracy"] == .1
+    assert decisions.temperature(p, labels) in decisions.TEMPERATURES
 
 
 # Claims
