@@ -27,6 +27,7 @@ import bench_matrix_files
 import bench_page
 import bench_picture
 import bench_triplets
+import benchmark
 import tables
 import timing
 
@@ -88,11 +89,42 @@ def test_h_as_bottom():
     assert row["difference"] < 1e-6 and row["our_error"] < 1e-5
 
 
+def test_ours_on_one_thread(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    found = bench_losses.figures([(4, 3)], 1)
+    row, = found["shapes"]
+    assert os.environ["OMP_NUM_THREADS"] == "3" and benchmark.machine()["our_threads"] == 3
+    part = bench_losses.part(found)
+    head, cells = part.tables[0].rows
+    assert cells[head.index("native/ours, one thread")] == timing.ratio_cell(row["one_thread"])
+    assert any(finding.startswith("With ours on one thread: Against native") for finding in part.findings)
+    row["one_thread"] = row["times"]["one thread"] = None  # figures of before
+    part = bench_losses.part(found)
+    assert part.tables[0].rows[1][head.index("ours, one thread")] == "-"
+    assert not any("one thread" in finding for finding in part.findings)
+
+
 @pytest.mark.parametrize("case", bench_by_hand.CASES)
 def test_what_is_wrong_by_hand_is_no_competitor(case, monkeypatch):
     monkeypatch.setattr(bench_by_hand, "TOLERANCE", dict.fromkeys(bench_by_hand.COMPETITORS, -1))
     with pytest.raises(AssertionError):
         bench_by_hand.measure(case, (4, 3), 1)
+
+
+@pytest.mark.parametrize("way", ["native", "numpy"])
+def test_what_is_not_the_same_loss_is_not_timed(way, monkeypatch):
+    monkeypatch.setitem(bench_by_hand.TOLERANCE, way, -1)
+    for figures in (bench_losses.figures, bench_growth.figures):
+        with pytest.raises(AssertionError):
+            figures()
+
+
+def test_another_matrix_is_no_competitor():
+    matrix = bench_matrix_files.any_matrix(5, "float64").astype(np.float32)
+    bench_matrix_files.check(matrix, 5)
+    for wrong in (matrix.T, matrix[:4], matrix + np.float32(1e-6)):
+        with pytest.raises(AssertionError):
+            bench_matrix_files.check(wrong, 5)
 
 
 def test_command(tmp_path, capsys, monkeypatch):
@@ -166,9 +198,47 @@ def test_losses_are_stated_as_wins_are(results):
     assert part.introduction.startswith("In %d of %d comparisons" % (len(lost), len(found)))
     rows = part.tables[0].rows[1:] if lost else []
     assert sorted((row[0], row[1], row[2]) for row in rows) == sorted(ratio[:3] for ratio in lost)
+    assert len(set(ratio[:3] for ratio in found)) == len(found)
     overview, = bench_page.overview(results).tables
     assert sum(int(row[1]) for row in overview.rows[1:]) == len(found)
     assert sum(int(row[3]) for row in overview.rows[1:]) == len(lost)
+
+
+def test_what_several_sections_measure_counts_once(results):
+    again = copy.deepcopy(results["losses"]["figures"]["shapes"][0])
+    n = len(bench_page.every_ratio(results))
+    again["ratios"] = dict.fromkeys(again["ratios"], [.01, .01, .01])
+    results["growth"]["figures"]["sweeps"]["classes"].append(again)
+    found = bench_page.every_ratio(results)
+    assert len(found) == n and min(ratio.spread[1] for ratio in found) > .01  # as the first has it
+
+
+def test_one_is_neither_faster_nor_slower(results):
+    for row in _everything_with_ratios(results):
+        row["ratios"] = dict.fromkeys(row["ratios"], [1, 1, 1])
+    assert bench_page.slower(results).introduction.startswith("In 0 of ")
+    overview, = bench_page.overview(results).tables
+    assert all(row[2:4] == ["0", "0"] for row in overview.rows[1:])
+
+
+def test_lost_time_is_that_of_its_kind(results):
+    for row in _everything_with_ratios(results):
+        row["ratios"] = dict.fromkeys(row["ratios"], [2, 2, 2])
+    results["losses"]["figures"]["shapes"][0].update(ratios={"native": [.5] * 3, "numpy": [2] * 3})
+    results["losses"]["figures"]["shapes"][0]["times"]["ours"] = [40, 40, 40]
+    results["labels"]["figures"]["rows"][2].update(ratios={"loop": [.5] * 3})
+    results["labels"]["figures"]["rows"][2]["seconds"]["ours"] = [.2, .2, .2]
+    assert bench_page.slower(results).introduction.endswith(
+        "There a layer of ours takes at most 0.02 ms more. There our work on files takes at most 100 ms more.")
+
+
+def test_clocks_are_told_apart(results):
+    found = results["labels"]["figures"]
+    assert {(ratio.what, ratio.data.rpartition(" of ")[2]) for ratio in bench_labels.all_ratios(found)} == {
+        ("counting labels, warm", "the processor"), ("counting labels, cold", "the clock")}
+    sentences = bench_labels.part(found).findings
+    assert [sentence.partition(":")[0] for sentence in sentences] == [
+        "Warm, seconds of the processor", "Cold, seconds of the clock"]
 
 
 def test_where_nothing_is_slower(results):
@@ -230,20 +300,21 @@ def test_what_bounds_each():
     rows = [growth_row("2x2", 100, call=90), growth_row("2x3", 100, call=80), growth_row("2x9", 100, exp=70),
             growth_row("2x99", 100)]
     assert list(bench_growth.stretches(rows)) == [
-        "Scores 2x2 to 2x3: the largest part of ours is calls (90 % to 80 %).",
-        "Scores 2x9: the largest part of ours is exp (70 %).",
-        "Scores 2x99: the largest part of ours is %s (95 %%)." % bench_growth.REST]
+        "Scores 2x2 to 2x3: the largest share of ours is calls: 90 % to 80 %.",
+        "Scores 2x9: the largest share of ours is exp: 70 %.",
+        "Scores 2x99: the largest share of ours is %s: 95 %%." % bench_growth.REST]
     assert bench_growth.of_native(rows[-1]) == (
-        "Scores 2x99: the largest part of native is Caffe's Softmax (60 %); exp by numpy would be 2 % of its time.")
+        "Scores 2x99: the largest share of native is Caffe's Softmax: 60 %; exp by numpy would be 2 % of its time.")
     rows[-1]["times"]["softmax"] = [10, 10, 10]
-    assert bench_growth.NATIVE_REST + " (70 %)" in bench_growth.of_native(rows[-1])
+    assert bench_growth.NATIVE_REST + ": 70 %" in bench_growth.of_native(rows[-1])
 
 
 def test_findings():
-    ratios = [timing.Ratio("a", "b", "c", [1, median, 9], 1) for median in (2, .25, 4, .5)] + [
+    ratios = [timing.Ratio("a", "b", "c", [1, median, 9], 1) for median in (2, .25, 4, .5, 1)] + [
         timing.Ratio("a", "b", "d", [1, 2000, 3000], 1)]
     assert list(timing.findings(ratios)) == [
-        "Against c ours is faster in 2 of 4 comparisons (2 to 4), slower in 2 of 4 comparisons (0.25 to 0.5).",
+        "Against c ours is faster in 2 of 5 comparisons (2 to 4), as fast in 1 of 5 comparisons (1), slower in 2 of 5 "
+        "comparisons (0.25 to 0.5).",
         "Against d ours is faster in 1 of 1 comparisons (2000)."]
 
 
@@ -253,6 +324,17 @@ def test_times_are_taken_in_turn():
     assert sorted(times) == ["a", "b"] and all(len(values) == 4 and min(values) > 0 for values in times.values())
     blocks = [name for i, name in enumerate(calls[4:]) if name != calls[i + 3]]  # after the 2 + 2 that say how many
     assert blocks == ["a", "b"] * 4
+
+
+@pytest.mark.parametrize("before", [None, "7"])
+def test_variables_hold_for_their_function_alone(before, monkeypatch):
+    monkeypatch.delenv("OF_A", raising=False)
+    if before:
+        monkeypatch.setenv("OF_A", before)
+    found = {"a": set(), "b": set()}
+    runs = {name: lambda name=name: found[name].add(os.environ.get("OF_A")) for name in found}
+    timing.in_turn(runs, 2, {"a": {"OF_A": "1"}})
+    assert found == {"a": {"1"}, "b": {before}} and os.environ.get("OF_A") == before
 
 
 def test_what_is_slow_has_fewer_rounds(monkeypatch):

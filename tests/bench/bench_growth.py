@@ -27,10 +27,12 @@ TITLES = {"classes": "%d samples, more and more classes" % SAMPLES,
 WAYS = [("ours", "ours")] + COMPETITORS
 # Parts of ours; the calls of the other parts are counted twice.
 BOUNDS = [("call", "calls"), ("exp", "exp"), ("rows", "rows of H"), ("labels", "labels"), ("scale", "scaling")]
-REST = "numpy's other passes over the scores (maximum, difference, sums, products)"
+# No time was taken of a rest: it is what the measured parts leave of the whole.
+REST = ("what the timed parts leave over (numpy's other passes over the scores are in it: maximum, difference, sums, "
+        "products)")
 COMPARED = [("empty", "an empty layer"), ("copy", "a copy")]
 NATIVE_BOUNDS = [("softmax", "Caffe's Softmax"), ("log", "Caffe's Log")]
-NATIVE_REST = "its own loops over the scores, H and the gradient"
+NATIVE_REST = "what Softmax and Log leave over (its own loops over the scores, H and the gradient are in it)"
 FITTED = 3  # the largest of a sweep, through which the exponent is fitted
 
 
@@ -66,7 +68,7 @@ def shares(row, bounds=BOUNDS, whole="ours"):
 
 
 def with_rest(found, rest):
-    """Shares, and what they leave over, by the name `rest`."""
+    """Shares, and what they leave of 1, by the name `rest`: nothing where they sum up to more."""
     return collections.OrderedDict(list(found.items()) + [(rest, max(0, 1 - sum(found.values())))])
 
 
@@ -82,10 +84,14 @@ def all_ratios(found):
 def part(found):
     introduction = (
         "SoftmaxWithInfogainLoss, forward + backward, in microseconds, median of %d rounds; ratios with quartiles, "
-        "above 1 ours is faster. Shares say what bounds ours: calls, all that it takes for one position of two classes; exp "
+        "above 1 ours is faster; losses and gradients agree, which is checked first; numpy by hand works in float64 from "
+        "the product with H on. Shares say what bounds ours: calls, all that it takes for one position of two classes; exp "
         "and rows of H, over as many scores by one thread of numpy (ours may use more); labels, our check of them; "
-        "scaling, of the gradient; the rest are %s. For comparison an empty layer in Python and a copy of the scores. "
-        "Of native: forward of Caffe's own Softmax and Log layers." % (found["rounds"], REST))
+        "scaling, of the gradient. Each is timed alone, and calls has those of the others in it, so at small shapes they "
+        "sum up to more than 100 %% (the picture scales them to 100 %%). The rest is not timed: it is 100 %% less the "
+        "others, and 0 %% where they sum up to more; numpy's other passes over the scores (maximum, difference, sums, "
+        "products) are in it, and whatever the others miss. For comparison an empty layer in Python and a copy of the "
+        "scores. Of native: forward of Caffe's own Softmax and Log layers." % found["rounds"])
     of_sweeps = []
     for name, _ in SWEEPS:
         rows = found["sweeps"][name]
@@ -118,10 +124,10 @@ def sentences(found):
     for name, _ in SWEEPS:
         rows = found["sweeps"][name]
         largest_rows = rows[-FITTED:]
-        yield "With %s the cost grows, over the last %d shapes, as scores^b: %s; calls are %s of ours at the first." % (
+        yield "With %s the cost grows, over the last %d shapes, as scores^b: %s; calls are %s of ours at %s." % (
             name, len(largest_rows),
             ", ".join("%s b = %.2f" % (title, exponent(largest_rows, way)) for way, title in WAYS),
-            percent(shares(largest_rows[0])["calls"]))
+            percent(shares(largest_rows[0])["calls"]), largest_rows[0]["scores"])
         for sentence in stretches(rows):
             yield sentence
         yield of_native(rows[-1])
@@ -135,14 +141,14 @@ def stretches(rows):
     for title, stretch in itertools.groupby(range(len(rows)), lambda i: largest(bounds[i])):
         ends = list(stretch)
         ends = [ends[0], ends[-1]] if len(ends) > 1 else ends
-        yield "Scores %s: the largest part of ours is %s (%s)." % (
+        yield "Scores %s: the largest share of ours is %s: %s." % (
             " to ".join(rows[i]["scores"] for i in ends), title, " to ".join(percent(bounds[i][title]) for i in ends))
 
 
 def of_native(row):
     found = with_rest(shares(row, NATIVE_BOUNDS, "native"), NATIVE_REST)
     title = largest(found)
-    return "Scores %s: the largest part of native is %s (%s); exp by numpy would be %s of its time." % (
+    return "Scores %s: the largest share of native is %s: %s; exp by numpy would be %s of its time." % (
         row["scores"], title, percent(found[title]), percent(row["times"]["exp"][1] / row["times"]["native"][1]))
 
 

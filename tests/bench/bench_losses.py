@@ -2,10 +2,11 @@
 """Times our SoftmaxWithInfogainLoss against Caffe's own InfogainLoss, and against numpy by hand.
 
 All in one net, on the same blobs, H from the same file; forward and backward of each, in
-turn, in one process, round by round. More times say what bounds them: an empty layer in
-Python; exp, a copy and the rows of H over as many scores (one thread of numpy, in blocks
-as ours); our check of the labels and our scaling of the gradient; and forward of Caffe's
-own Softmax and Log layers. bench_growth.py shows them.
+turn, in one process, round by round; their losses and gradients are ours, which is checked
+before. Ours once more with OMP_NUM_THREADS=1: Caffe and numpy by hand use one thread. More
+times say what bounds them: an empty layer in Python; exp, a copy and the rows of H over as
+many scores (one thread of numpy, in blocks as ours); our check of the labels and our
+scaling of the gradient; and forward of Caffe's own Softmax and Log layers. bench_growth.py shows them.
 """
 from __future__ import division, print_function
 
@@ -21,6 +22,7 @@ import numpy as np
 
 import loops
 import real_nets
+from bench_by_hand import check
 from caffe_losses.losses import BLOCK, read_labels, scaled
 from caffe_losses.matrix_files import write_matrix
 from tables import Part, Table
@@ -30,6 +32,7 @@ from tqdm import tqdm
 
 SHAPES = [(32, 5), (64, 10), (256, 1000), (10, 21, 100, 100), (1, 21, 500, 500)]
 COMPETITORS = [("native", "native InfogainLoss"), ("numpy", "numpy by hand")]
+ONE_THREAD = {"one thread": {"OMP_NUM_THREADS": "1"}}  # read at every call
 
 
 def build(shape, folder, from_bottom):
@@ -97,8 +100,11 @@ def measure(shape, rounds, from_bottom=False, more=()):
     """
     H = any_gain(shape[1])
     net = net_of(shape, H, from_bottom)
+    net.backward()
+    check(net, "x", ["native", "ours", "numpy"])
     memory = peak_memory(pass_through(net, "ours"))
     runs = {name: pass_through(net, name) for name in ("native", "ours", "numpy", "empty")}
+    runs["one thread"] = runs["ours"]
     runs.update({name: pass_through(net, name, backward=False) for name in ("softmax", "log")})
     of_block, n_blocks = block_runs(net, H)
     runs.update(of_block)
@@ -106,13 +112,14 @@ def measure(shape, rounds, from_bottom=False, more=()):
     out = np.empty_like(scores)
     runs["labels"] = lambda: read_labels(labels, shape)
     runs["scale"] = lambda: scaled(scores, .5, out)
-    times = in_turn(dict(runs, **dict(more)), rounds)
+    times = in_turn(dict(runs, **dict(more)), rounds, ONE_THREAD)
     for name in of_block:
         times[name] = [time * n_blocks for time in times[name]]
     slopes = [net.blobs["x_x_0_split_%d" % i].diff for i in range(2)]  # native, ours
     loss, _ = loops.batch(loops.softmax_with_infogain, scores, labels, H)
     return dict(scores=shape_text(shape), times={name: quartiles(values) for name, values in times.items()},
                 ratios=ratios(times, others=[name for name, _ in COMPETITORS]),
+                one_thread=ratios(times, "one thread", ["native"])["native"],
                 memory=rounded(memory and memory / scores.nbytes),
                 difference=rounded(np.abs(slopes[0] - slopes[1]).max()),
                 our_error=rounded(abs(float(net.blobs["ours"].data) / loss - 1)),
@@ -134,21 +141,31 @@ def ratios_of(rows):
             for name, title in COMPETITORS for row in rows]
 
 
+def on_one_thread(found):
+    return [Ratio("SoftmaxWithInfogainLoss", "scores %s" % row["scores"], "native InfogainLoss", row["one_thread"],
+                  row["times"]["one thread"][1]) for row in found["shapes"] if row["one_thread"]]
+
+
 def part(found):
     introduction = (
-        "SoftmaxWithInfogainLoss against Caffe's native InfogainLoss and a layer in plain numpy, H %s. Scores are "
-        "N x C (x H x W). Ratio: the other's time / ours, above 1 ours is faster; median of %d rounds, in brackets the "
-        "quartiles. Times of forward + backward in microseconds. Memory: the peak allocated by ours, in score blobs. "
-        "Gradient: the largest difference to native's. Error: of the loss, relative to a loop in float64."
-        % ("as third bottom" if found["from_bottom"] else "from a file", found["rounds"]))
-    head = ["scores", "native/ours", "numpy/ours", "native", "ours", "numpy", "memory", "gradient", "our error",
-            "native error"]
-    rows = [[row["scores"], ratio_cell(row["ratios"]["native"]), ratio_cell(row["ratios"]["numpy"])]
-            + [time_cell(row["times"][name]) for name in ("native", "ours", "numpy")]
+        "SoftmaxWithInfogainLoss against Caffe's native InfogainLoss and a layer in plain numpy (float64 from the "
+        "product with H on), H %s; losses and gradients agree, which is checked first. Scores are N x C (x H x W). "
+        "Ratio: the other's time / ours, above 1 ours is faster; median of %d rounds, in brackets the quartiles. "
+        "Times of forward + backward in microseconds. One thread: ours with OMP_NUM_THREADS 1; it uses more only "
+        "above %d scores. Memory: the peak allocated by ours, in score blobs. Gradient: the largest difference to "
+        "native's. Error: of the loss, relative to a loop in float64."
+        % ("as third bottom" if found["from_bottom"] else "from a file", found["rounds"], BLOCK))
+    head = ["scores", "native/ours", "native/ours, one thread", "numpy/ours", "native", "ours", "ours, one thread", "numpy",
+            "memory", "gradient", "our error", "native error"]
+    rows = [[row["scores"], ratio_cell(row["ratios"]["native"]), ratio_cell(row["one_thread"]),
+             ratio_cell(row["ratios"]["numpy"])]
+            + [time_cell(row["times"][name]) for name in ("native", "ours", "one thread", "numpy")]
             + [number(row["memory"])] + ["%.1g" % row[key] for key in ("difference", "our_error", "native_error")]
             for row in found["shapes"]]
     return Part("The infogain loss against native", introduction, [Table("Forward + backward", [head] + rows)],
-                list(findings(all_ratios(found))) + [_errors(found)])
+                list(findings(all_ratios(found)))
+                + ["With ours on one thread: " + sentence for sentence in findings(on_one_thread(found))]
+                + [_errors(found)])
 
 
 def _errors(found):

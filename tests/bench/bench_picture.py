@@ -69,7 +69,7 @@ def _draw_shares(axes, rows, sweep):
     set_title(axes, "Where our time goes, by " + sweep)
     if sweep == SWEEPS[0][0]:
         handles, _ = axes.get_legend_handles_labels()
-        axes.legend(handles, titles[:-1] + ["other passes"], loc="upper left", bbox_to_anchor=(-.12, -.1), ncol=6,
+        axes.legend(handles, titles[:-1] + ["left over, not timed"], loc="upper left", bbox_to_anchor=(-.12, -.1), ncol=6,
                     columnspacing=1.4, handlelength=1.2)
 
 

@@ -2,6 +2,8 @@
 from __future__ import division, print_function
 
 import collections
+import contextlib
+import os
 import timeit
 
 import numpy as np
@@ -16,19 +18,41 @@ SLOW, FEW = .3, 3  # what takes longer than SLOW seconds is measured in FEW roun
 Ratio = collections.namedtuple("Ratio", "what data against spread ours")
 
 
-def in_turn(runs, rounds):
+def in_turn(runs, rounds, variables=None):
     """The microseconds of a call of each of several functions, one after the other, round by round.
 
-    runs: {name: function}. Returns {name: list, one for each round}.
+    runs: {name: function}. variables: {name: {variable of the environment: its value while that function runs}}.
+    Returns {name: list, one for each round}.
     """
-    seconds = {name: min(timeit.repeat(run, number=1, repeat=2)) for name, run in runs.items()}
+    variables = variables or {}
+
+    def seconds_of(name, number):
+        with environment(variables.get(name, {})):
+            return timeit.timeit(runs[name], number=number)
+
+    seconds = {name: min(seconds_of(name, 1), seconds_of(name, 1)) for name in runs}
     times = {name: [] for name in runs}
     for i in range(rounds):
-        for name, run in runs.items():
+        for name in runs:
             if i < FEW or seconds[name] < SLOW:
                 number = max(1, int(SECONDS / max(TICK, seconds[name])))
-                times[name].append(timeit.timeit(run, number=number) / number * 1e6)
+                times[name].append(seconds_of(name, number) / number * 1e6)
     return times
+
+
+@contextlib.contextmanager
+def environment(variables):
+    """With these variables of the environment, and the former ones afterwards."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def quartiles(values):
@@ -121,7 +145,8 @@ def findings(found):
         by_competitor.setdefault(ratio.against, []).append(ratio)
     for against, group in by_competitor.items():
         parts = []
-        for word, some in (("faster", [r for r in group if r.spread[1] >= 1]),
+        for word, some in (("faster", [r for r in group if r.spread[1] > 1]),
+                           ("as fast", [r for r in group if r.spread[1] == 1]),
                            ("slower", [r for r in group if r.spread[1] < 1])):
             if some:
                 parts.append("%s in %d of %d comparisons (%s)" % (word, len(some), len(group), _range(some)))
