@@ -300,7 +300,7 @@ def test_what_bounds_each():
     rows = [growth_row("2x2", 100, call=90), growth_row("2x3", 100, call=80), growth_row("2x9", 100, exp=70),
             growth_row("2x99", 100)]
     assert list(bench_growth.stretches(rows)) == [
-        "Scores 2x2 to 2x3: the largest share of ours is calls: 90 % to 80 %.",
+        "Scores 2x2 to 2x3: the largest share of ours is calls: 80 % to 90 %.",
         "Scores 2x9: the largest share of ours is exp: 70 %.",
         "Scores 2x99: the largest share of ours is %s: 95 %%." % bench_growth.REST]
     assert bench_growth.of_native(rows[-1]) == (

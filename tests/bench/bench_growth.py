@@ -139,10 +139,15 @@ def stretches(rows):
     """What takes most of ours, a sentence for each stretch of a sweep."""
     bounds = [with_rest(shares(row), REST) for row in rows]
     for title, stretch in itertools.groupby(range(len(rows)), lambda i: largest(bounds[i])):
-        ends = list(stretch)
-        ends = [ends[0], ends[-1]] if len(ends) > 1 else ends
+        stretch = list(stretch)
+        found = [bounds[i][title] for i in stretch]
         yield "Scores %s: the largest share of ours is %s: %s." % (
-            " to ".join(rows[i]["scores"] for i in ends), title, " to ".join(percent(bounds[i][title]) for i in ends))
+            _range(rows[stretch[0]]["scores"], rows[stretch[-1]]["scores"]), title,
+            _range(percent(min(found)), percent(max(found))))
+
+
+def _range(first, last):
+    return first if first == last else "%s to %s" % (first, last)
 
 
 def of_native(row):
