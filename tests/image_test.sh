@@ -145,6 +145,11 @@ for user in 1234:1234 0; do
     check_like "user $user: make train" '0 *Done in*examples/fashion_mnist/output/results.png' "$status $out"
     run $user sh -c 'stat -c %u examples/fashion_mnist/output/results.png'
     check "user $user: the picture is theirs" "${user%:*}" "$out"
+    say "the study, as user $user"
+    run $user make study ARGS=--quick
+    check_like "user $user: make study" '0 *Done in*examples/study/output/scenes.png' "$status $out"
+    run $user sh -c 'stat -c %u examples/study/output/results.png'
+    check "user $user: the study'\''s picture is theirs" "${user%:*}" "$out"
 done
 
 # One's own net, in one's own folder.

@@ -75,3 +75,9 @@ def test_without_pip_it_says_what_is_missing(image_packages, monkeypatch, capsys
 def test_the_base_image_s_paths_are_appended_to():
     text = read("Dockerfile")
     assert "PATH=${PATH}:" in text and "PYTHONPATH=${PYTHONPATH:+${PYTHONPATH}:}" in text
+
+
+def test_any_user_may_write_what_an_example_makes():
+    (folders,) = re.findall("install -d -m 1777 (.*)", read("Dockerfile"))
+    written = re.findall(r"\tcd (examples/\w+) && cp output/", read("Makefile"))
+    assert written and folders.split() == ["."] + [folder + "/output" for folder in written]

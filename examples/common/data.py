@@ -1,12 +1,16 @@
 """Fashion-MNIST: its files read, subsets of it chosen, LMDBs for Caffe written."""
 from __future__ import division, print_function
 
+import contextlib
+import functools
 import gzip
 import hashlib
 import io
+import operator
 import os
 import shutil
 import struct
+import zlib
 
 import lmdb
 import numpy as np
@@ -23,11 +27,13 @@ class DataError(Exception):
 
 def load(part):
     """Images (N x 28 x 28, uint8) and labels (N, uint8) of one part, "train" or "t10k"."""
-    images = _read_idx(part + "-images-idx3-ubyte.gz")
-    labels = _read_idx(part + "-labels-idx1-ubyte.gz")
-    if images.ndim != 3 or len(images) != len(labels):
+    images = _read_idx(part + "-images-idx3-ubyte.gz", 3)
+    labels = _read_idx(part + "-labels-idx1-ubyte.gz", 1)
+    if len(images) != len(labels):
         raise DataError("%s: the %s images, shape %s, do not fit the %d labels"
                         % (FOLDER, part, images.shape, len(labels)))
+    if (labels >= N_CLASSES).any():
+        raise DataError("%s: expected %s labels of 0 to %d, got %d" % (FOLDER, part, N_CLASSES - 1, labels.max()))
     return images, labels
 
 
@@ -37,7 +43,7 @@ def class_names():
         return file.read().splitlines()
 
 
-def _read_idx(name):
+def _read_idx(name, n_axes):
     path = os.path.join(FOLDER, name)
     if not os.path.exists(path):
         raise DataError("no Fashion-MNIST at %s: install Debian's dataset-fashion-mnist, or set "
@@ -45,13 +51,15 @@ def _read_idx(name):
     try:
         with gzip.open(path) as stream:
             content = stream.read()
-    except (IOError, EOFError) as error:
+    except (IOError, EOFError, zlib.error, struct.error) as error:  # struct.error: Python 2, where it is cut off
         raise DataError("%s: %s" % (path, error))
     # An IDX file: 0, 0, the type (8: uint8), the number of axes, each axis's length.
-    n_axes = struct.unpack(">BBBB", content[:4])[3]
     start = 4 + 4 * n_axes
+    if len(content) < start or content[:4] != struct.pack("4B", 0, 0, 8, n_axes):
+        raise DataError("%s: expected an IDX file of bytes along %d axes, got one that starts with %r"
+                        % (path, n_axes, content[:start]))
     shape = struct.unpack(">%dI" % n_axes, content[4:start])
-    if len(content) - start != np.prod(shape):
+    if len(content) - start != functools.reduce(operator.mul, shape):  # numpy's product could overflow
         raise DataError("%s: expected %s values, got %d"
                         % (path, " x ".join(map(str, shape)), len(content) - start))
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
@@ -120,12 +128,15 @@ def write_lmdb(path, images, labels=None):
         labels = np.zeros(len(images), int)
     unfinished = path + ".unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
-    env = lmdb.open(unfinished, map_size=2 * images.nbytes + 2 ** 24)
-    with env.begin(write=True) as transaction:
-        for i, (image, label) in enumerate(zip(images, labels)):
-            datum = caffe_pb2.Datum(channels=1, height=image.shape[0], width=image.shape[1],
-                                    data=image.tobytes(), label=int(label))
-            transaction.put(b"%08d" % i, datum.SerializeToString())
-    env.close()
+    try:
+        with contextlib.closing(lmdb.open(unfinished, map_size=2 * images.nbytes + 2 ** 24)) as env:
+            with env.begin(write=True) as transaction:
+                for i, (image, label) in enumerate(zip(images, labels)):
+                    datum = caffe_pb2.Datum(channels=1, height=image.shape[0], width=image.shape[1],
+                                            data=image.tobytes(), label=int(label))
+                    transaction.put(b"%08d" % i, datum.SerializeToString())
+    except lmdb.Error as error:  # the disk is full, say
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise DataError("%s: %s" % (path, error))
     shutil.rmtree(path, ignore_errors=True)
     os.rename(unfinished, path)

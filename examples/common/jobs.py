@@ -3,6 +3,8 @@ from __future__ import division, print_function
 
 import collections
 import contextlib
+import ctypes
+import functools
 import io
 import itertools
 import os
@@ -12,6 +14,9 @@ import time
 
 POLL_SECONDS = 0.01
 LAST_LINES = 8
+
+_prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux has it
+_PR_SET_PDEATHSIG = 1
 
 # command: a list of words. log: where its output goes, a path.
 Job = collections.namedtuple("Job", "command log")
@@ -67,10 +72,19 @@ def run(jobs, at_once, environment=None, on_end=lambda job: None):
 
 def _start(job, environment):
     with open(job.log, "wb") as log:
-        # In a group of its own: Ctrl-C is for us, who then end it. Caffe would take it
-        # as "save and stop", and Python layers as an exception.
         return subprocess.Popen(job.command, stdout=log, stderr=subprocess.STDOUT,
-                                env=environment, preexec_fn=os.setpgrp)
+                                env=environment, preexec_fn=functools.partial(_depend_on, os.getpid()))
+
+
+def _depend_on(parent):
+    """In a job, before its command: only the parent ends it, and it ends with the parent, however that ends."""
+    # In a group of its own: Ctrl-C is for the parent, which then ends it. Caffe would take it
+    # as "save and stop", and Python layers as an exception.
+    os.setpgrp()
+    if _prctl:
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # which ended before that
+            os._exit(1)
 
 
 @contextlib.contextmanager

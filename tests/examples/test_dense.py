@@ -1,9 +1,9 @@
 """The parts of the study's dense example: canvases, the net, what is compared, scores, the picture."""
 from __future__ import division, print_function
 
+import collections
 import io
 import os
-import subprocess
 import sys
 
 import numpy as np
@@ -13,24 +13,21 @@ caffe = pytest.importorskip("caffe")
 pytest.importorskip("lmdb")
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path[:0] = [os.path.join(ROOT, "examples", name) for name in ("study", "common")]
+sys.path[:0] = [os.path.join(ROOT, "examples", name) for name in ("study", "fashion_mnist", "common")]
 
 import canvases
-import data
 import dense_methods
 import dense_net
 import dense_picture
 import dense_scores
+import grid
 import image_input
 import jobs
-import real_nets
 import runs
-from caffe.proto import caffe_pb2
-from caffe_losses.matrix_files import read_matrix
-from google.protobuf import text_format
+from caffe_losses.matrix_files import write_matrix
 
-ITERATIONS = 30
-FEW = dense_net.CHOSEN._replace(iterations=ITERATIONS)
+N = 60  # canvases
+FEW = dense_net.CHOSEN._replace(iterations=20)
 
 
 @pytest.fixture(scope="module")
@@ -45,21 +42,21 @@ def garments():
 
 @pytest.fixture(scope="module")
 def scenes(garments):
-    return canvases.canvases(*(garments + (120, np.random.RandomState(0))))
+    return canvases.canvases(*(garments + (N, np.random.RandomState(0))))
 
 
 # Canvases
 
 def test_the_background_is_most_and_the_labels_are_of_classes_or_ignored(scenes):
     images, truths = scenes
-    assert images.shape == truths.shape == (120, 64, 64) and images.dtype == truths.dtype == np.uint8
+    assert images.shape == truths.shape == (N, 64, 64) and images.dtype == truths.dtype == np.uint8
     assert set(np.unique(truths)) == set(range(11)) | {255}
     counts = np.bincount(truths.ravel(), minlength=256)
     assert counts[0] > .6 * truths.size and 0 < counts[255] < .1 * truths.size
 
 
 def test_the_same_seed_makes_the_same_canvases(garments, scenes):
-    again, other = [canvases.canvases(*(garments + (120, np.random.RandomState(seed)))) for seed in (0, 1)]
+    again, other = [canvases.canvases(*(garments + (N, np.random.RandomState(seed)))) for seed in (0, 1)]
     assert all(map(np.array_equal, again, scenes))
     assert not any(map(np.array_equal, other, scenes))
 
@@ -111,78 +108,81 @@ def test_no_image_is_in_training_and_in_validation_canvases():
 
 # What is compared
 
-@pytest.fixture(scope="module")
-def lmdbs(tmp_path_factory, scenes):
-    return canvases.write(str(tmp_path_factory.mktemp("dense") / "train"), *scenes)
+WEIGHTS = collections.OrderedDict((method.name, method.weights) for method in dense_methods.METHODS)
 
 
-def make_h(lmdbs, name, output, **words):
-    options = dense_methods.MATRICES[name].format(labels=lmdbs[1], **words).split()
-    status, _, err = real_nets.tool("make_h.py", *(options + ["-o", output]))
-    assert status == 0, err
-    return np.diag(read_matrix(output))
+def slow_pixels(truths):
+    """For each class, how many pixels are its own, and how many are in the images that hold it."""
+    counts, present = [0] * 11, [0] * 11
+    for truth in truths:
+        found = collections.Counter(truth.ravel().tolist())
+        for label in range(11):
+            counts[label] += found[label]
+            present[label] += truth.size if found[label] else 0
+    return counts, present
 
 
-def loss_of(method, H=None):
-    status, out, err = real_nets.tool("make_net.py", *method.loss.format(H=H).split())
-    assert status == 0, err
-    return text_format.Merge(out, caffe_pb2.NetParameter())
+def slow_median_frequency(truths, power=1):
+    frequencies = [count / n for count, n in zip(*slow_pixels(truths))]
+    return [(sorted(frequencies)[5] / frequency) ** power for frequency in frequencies]
 
 
-def slow_median_frequency(truths):
-    frequencies = []
-    for label in range(11):
-        with_it = [truth for truth in truths if (truth == label).any()]
-        frequencies.append(sum((truth == label).sum() for truth in with_it) / (64 * 64 * len(with_it)))
-    return np.median(frequencies) / frequencies
+def average_weight(weights, truths):
+    return np.mean([weights[label] for label in truths.ravel().tolist() if label != 255])
 
 
-def test_weights_are_the_median_frequencies_of_the_label_images(tmp_path, lmdbs, scenes):
-    truths = scenes[1]
-    expected = slow_median_frequency(truths)
-    counts = np.array([(truths == label).sum() for label in range(11)])
-    for name, slow, scaled in (("median_unscaled", expected, False), ("median", expected, True),
-                               ("median_root", expected ** .5, True),
-                               ("balanced_root", (1 / counts) ** .5, True)):
-        if scaled:
-            slow = slow * counts.sum() / (counts * slow).sum()
-        np.testing.assert_allclose(make_h(lmdbs, name, str(tmp_path / (name + ".binaryproto"))), slow, rtol=1e-5)
+def test_pixels_are_those_of_a_slow_loop(scenes):
+    assert tuple(map(np.ndarray.tolist, dense_methods.pixels(scenes[1]))) == slow_pixels(scenes[1])
+
+
+@pytest.mark.parametrize("name, power, scaled", [
+    ("median", 1, True), ("unscaled", 1, False), ("median_root", .5, True)])
+def test_weights_are_the_median_frequencies_of_the_label_images(scenes, name, power, scaled):
+    expected = np.array(slow_median_frequency(scenes[1], power))
+    if scaled:
+        expected /= average_weight(expected, scenes[1])
+    weights = WEIGHTS[name](dense_methods.pixels(scenes[1]), 0)
+    np.testing.assert_allclose(weights, expected)
+    assert (average_weight(weights, scenes[1]) == pytest.approx(1)) == scaled
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_shuffled_weights_are_those_of_other_classes_and_weigh_as_much(tmp_path, lmdbs, scenes, seed):
-    truths = scenes[1]
-    weights = slow_median_frequency(truths)
-    shuffled = dense_methods.shuffled_weights(weights, truths, seed)
-    written = make_h(lmdbs, "shuffled", str(tmp_path / "H.binaryproto"),
-                     shuffled=",".join(map(repr, shuffled.tolist())))
-    np.testing.assert_allclose(written, shuffled, rtol=1e-6)
+def test_shuffled_weights_are_those_of_other_classes_and_weigh_as_much(scenes, seed):
+    weights = np.array(slow_median_frequency(scenes[1]))
+    shuffled = WEIGHTS["shuffled"](dense_methods.pixels(scenes[1]), seed)
     ratio = np.sort(shuffled) / np.sort(weights)
     np.testing.assert_allclose(ratio, ratio[0])
     assert not np.isclose(shuffled / ratio[0], weights).any()
-    assert shuffled[truths[truths < 255]].mean() == pytest.approx(1)
-
-
-def test_every_matrix_is_of_a_method():
-    assert {method.matrix for method in dense_methods.METHODS} == {None} | set(dense_methods.MATRICES)
+    assert average_weight(shuffled, scenes[1]) == pytest.approx(1)
 
 
 # The net
 
-def train(folder, lmdbs, loss, name="net"):
+@pytest.fixture(scope="module")
+def lmdbs(tmp_path_factory, scenes):
+    prefix = str(tmp_path_factory.mktemp("dense") / "train")
+    canvases.write(prefix, *scenes)
+    return canvases.paths(prefix)
+
+
+def train(folder, lmdbs, method, truths):
     """Paths of a definition and of the snapshot that `caffe train` leaves."""
-    prefix = os.path.join(str(folder), name)
-    runs.write_message(prefix + ".prototxt", dense_net.train_val(name, loss, *lmdbs, setting=FEW))
+    prefix, H = str(folder / "net"), None
+    if WEIGHTS[method]:
+        H = prefix + ".binaryproto"
+        write_matrix(H, np.diag(WEIGHTS[method](dense_methods.pixels(truths), 0)))
+    net = dense_net.train_val(method, grid.loss(H, canvases.IGNORED), *lmdbs, setting=FEW)
+    runs.write_message(prefix + ".prototxt", net)
     solver = dense_net.solver(prefix + ".prototxt", prefix, 5, FEW)
-    solver.display = ITERATIONS - 1
+    solver.display = FEW.iterations - 1
     runs.write_message(prefix + ".solver", solver)
     jobs.run([jobs.Job(["caffe", "train", "-solver", prefix + ".solver"], prefix + ".log")], 1, runs.FOR_CAFFE)
-    return prefix + ".prototxt", "%s_iter_%d.caffemodel" % (prefix, ITERATIONS)
+    return prefix + ".prototxt", "%s_iter_%d.caffemodel" % (prefix, FEW.iterations)
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, lmdbs):
-    return train(tmp_path_factory.mktemp("trained"), lmdbs, loss_of(dense_methods.METHODS[0]))
+def trained(tmp_path_factory, lmdbs, scenes):
+    return train(tmp_path_factory.mktemp("trained"), lmdbs, "none", scenes[1])
 
 
 def first_and_last_loss(definition):
@@ -194,13 +194,13 @@ def first_and_last_loss(definition):
 def test_the_loss_falls_and_the_deployed_net_gives_probabilities(trained, scenes):
     first, last = first_and_last_loss(trained[0])
     assert last < first / 2
-    p = np.concatenate(list(image_input.outputs_in_turn(trained[0], trained[1], scenes[0][:5], 2)))
-    assert p.shape == (5, 11, 64, 64)
+    p = image_input.outputs(trained[0], trained[1], scenes[0][:3], 2)
+    assert p.shape == (3, 11, 64, 64)
     np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-5)
 
 
-def test_the_same_seed_trains_the_same_net(trained, tmp_path, lmdbs):
-    again = train(tmp_path, lmdbs, loss_of(dense_methods.METHODS[0]))
+def test_the_same_seed_trains_the_same_net(trained, tmp_path, lmdbs, scenes):
+    again = train(tmp_path, lmdbs, "none", scenes[1])
     nets = [caffe.Net(definition, caffe.TEST, stages=["deploy"], weights=snapshot)
             for definition, snapshot in (trained, again)]
     for name, blobs in nets[0].params.items():
@@ -208,11 +208,8 @@ def test_the_same_seed_trains_the_same_net(trained, tmp_path, lmdbs):
             assert np.array_equal(mine.data, other.data), name
 
 
-def test_a_net_with_weights_trains(tmp_path, lmdbs):
-    H = str(tmp_path / "H.binaryproto")
-    make_h(lmdbs, "median", H)
-    (method,) = [method for method in dense_methods.METHODS if method.matrix == "median"]
-    first, last = first_and_last_loss(train(tmp_path, lmdbs, loss_of(method, H))[0])
+def test_a_net_with_weights_trains(tmp_path, lmdbs, scenes):
+    first, last = first_and_last_loss(train(tmp_path, lmdbs, "median", scenes[1])[0])
     assert last < first
 
 

@@ -1,11 +1,14 @@
 from __future__ import division, print_function
 
+import gzip
 import io
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -21,12 +24,10 @@ sys.path[:0] = [EXAMPLE, os.path.join(ROOT, "examples", "common")]
 
 import data
 import example_runs
-import evaluate
 import experiments
 import image_input
 import jobs
 import net
-import report
 import runs
 import steps
 import tables
@@ -104,6 +105,80 @@ def test_write_lmdb_replaces_what_is_there_even_half_an_lmdb(tmp_path, labelled)
     data.write_lmdb(path, images[:5], labels[:5])
     assert np.array_equal(read_lmdb(path)[0], images[:5])
     assert os.listdir(str(tmp_path)) == ["images"]
+
+
+def test_write_lmdb_of_more_than_there_is_room_for_leaves_what_is_there(tmp_path, labelled, monkeypatch):
+    images, labels = labelled
+    path = str(tmp_path / "images")
+    data.write_lmdb(path, images[:5], labels[:5])
+    lmdb_open = lmdb.open
+    monkeypatch.setattr(data.lmdb, "open", lambda path, map_size: lmdb_open(path, map_size=2 ** 16))
+    with pytest.raises(data.DataError) as failure:
+        data.write_lmdb(path, images, labels)
+    monkeypatch.undo()
+    assert str(failure.value).startswith(path + ": ") and "MDB_MAP_FULL" in str(failure.value)
+    assert len(str(failure.value).splitlines()) == 1
+    assert np.array_equal(read_lmdb(path)[0], images[:5])
+    assert os.listdir(str(tmp_path)) == ["images"]
+
+
+def idx(*shape):
+    """The bytes of an IDX file of zeros."""
+    return struct.pack(">4B%dI" % len(shape), 0, 0, 8, len(shape), *shape) + b"\0" * int(np.prod(shape))
+
+
+def gzipped(content):
+    stream = io.BytesIO()
+    with gzip.GzipFile(fileobj=stream, mode="wb") as file:
+        file.write(content)
+    return stream.getvalue()
+
+
+@pytest.fixture
+def write_data(tmp_path, monkeypatch):
+    """A function that writes the files of the part "t10k" and makes them the data set."""
+    monkeypatch.setattr(data, "FOLDER", str(tmp_path))
+
+    def write(images, labels):
+        (tmp_path / "t10k-images-idx3-ubyte.gz").write_bytes(images)
+        (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(labels)
+    return write
+
+
+IMAGES, LABELS = gzipped(idx(2, 28, 28)), gzipped(idx(2))
+
+
+def test_data_of_the_right_format(write_data):
+    write_data(IMAGES, LABELS)
+    images, labels = data.load("t10k")
+    assert images.shape == (2, 28, 28) and labels.tolist() == [0, 0]
+
+
+HEADER = "images-.*: expected an IDX file of bytes along 3 axes, got one that starts with b?"
+OTHER_FORMATS = {  # images, labels and a part of the error
+    "empty": (gzipped(b""), LABELS, HEADER + "''"),
+    "3 bytes": (gzipped(b"\0\0\x08"), LABELS, HEADER),
+    "half a header": (gzipped(idx(2, 28, 28)[:15]), LABELS, HEADER),
+    "labels for images": (LABELS, LABELS, HEADER),
+    "floats": (gzipped(b"\0\0\x0d" + idx(2, 28, 28)[3:]), LABELS, HEADER),
+    "a byte short": (gzipped(idx(2, 28, 28)[:-1]), LABELS, "images-.*: expected 2 x 28 x 28 values, got 1567"),
+    "2^64 bytes": (gzipped(struct.pack(">4B3I", 0, 0, 8, 3, 2 ** 31, 2 ** 31, 4)), LABELS, "images-.* values, got 0"),
+    "no gzip": (b"", LABELS, "images-"),
+    "gzip cut off": (IMAGES[:12], LABELS, "images-"),
+    "gzip's end cut off": (IMAGES[:-6], LABELS, "images-"),
+    "gzip damaged": (IMAGES[:10] + b"\xff" * 10, LABELS, "images-"),
+    "too many labels": (IMAGES, gzipped(idx(3)), "the t10k images, shape .2, 28, 28., do not fit the 3 labels"),
+    "label 10": (IMAGES, gzipped(idx(2)[:-1] + b"\x0a"), "expected t10k labels of 0 to 9, got 10"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(OTHER_FORMATS))
+def test_data_of_another_format_is_one_line(write_data, name):
+    images, labels, message = OTHER_FORMATS[name]
+    write_data(images, labels)
+    with pytest.raises(data.DataError, match=message) as failure:
+        data.load("t10k")
+    assert len(str(failure.value).splitlines()) == 1
 
 
 def needs_data():
@@ -199,6 +274,25 @@ def test_jobs_keep_to_their_number_and_all_run(tmp_path):
              {"WORD": "hello"}, on_end=lambda job: done.append(job))
     assert len(done) == 5
     assert [io.open(log).read() for log in logs] == ["hello\n"] * 5
+
+
+def wait_until(reached):
+    deadline = time.time() + example_runs.PATIENCE
+    while not reached():
+        assert time.time() < deadline
+        time.sleep(.02)
+
+
+def test_jobs_end_with_a_parent_that_is_killed(tmp_path):
+    mark, log = str(tmp_path / "mark"), tmp_path / "log"
+    job = python("import os, time; os.write(1, b'started'); time.sleep(600)") + [mark]
+    parent = subprocess.Popen(python(
+        "import sys; sys.path.insert(0, %r); import jobs; jobs.run([jobs.Job(%r, %r)], 1)"
+        % (os.path.dirname(jobs.__file__), job, str(log))))
+    wait_until(lambda: log.exists() and log.read_bytes() == b"started")
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not running_with(mark))
 
 
 # The command
