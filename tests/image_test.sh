@@ -147,8 +147,8 @@ for user in 1234:1234 0; do
     check "user $user: the picture is theirs" "${user%:*}" "$out"
     say "the study, as user $user"
     run $user make study ARGS=--quick
-    check_like "user $user: make study" '0 *Done in*examples/study/output/scenes.png' "$status $out"
-    run $user sh -c 'stat -c %u examples/study/output/results.png'
+    check_like "user $user: make study" '0 *Done in*examples/study/output/quick/scenes.png' "$status $out"
+    run $user sh -c 'stat -c %u examples/study/output/quick/results.png'
     check "user $user: the study'\''s picture is theirs" "${user%:*}" "$out"
 done
 

@@ -28,9 +28,9 @@ def pixels(label_images):
     return Pixels(of_images.sum(axis=0), (of_images > 0).sum(axis=0) * label_images[0].size)
 
 
-def median_frequency(pixels, scale="sample", power=1):
-    """The class weights of the example: with "sample", the average pixel weighs 1."""
-    return class_weights(pixels.counts, "median_frequency", power=power, scale=scale, present=pixels.present)
+def median_frequency(pixels, power=1):
+    """The class weights of the example, scaled so that the average pixel weighs 1."""
+    return class_weights(pixels.counts, "median_frequency", power=power, scale="sample", present=pixels.present)
 
 
 def _shuffled(pixels, seed):
@@ -44,7 +44,6 @@ RATES = (.05, .1, .2, .4)
 METHODS = [
     Method("none", "no weights", None),
     Method("median", "median frequency", lambda pixels, seed: median_frequency(pixels)),
-    Method("unscaled", "median frequency, unscaled", lambda pixels, seed: median_frequency(pixels, scale="none")),
     Method("median_root", "median frequency, square root", lambda pixels, seed: median_frequency(pixels, power=.5)),
     Method("shuffled", "control: median frequency, shuffled", _shuffled),
 ]

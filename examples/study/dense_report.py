@@ -25,7 +25,7 @@ def part(dense, n_seeds):
         first garment drawn ten times as often as the last; a rim of a pixel around each garment is ignored. A small fully
         convolutional net, {iterations} iterations at learning rate {rates[0]:g}, with weights {rates[1]:g}; {seeds} seeds,
         each with {n_train:,} canvases of its own; {n_test:,} canvases of test images. Median-frequency weights from the
-        label images; all but "unscaled" are scaled so that the average pixel weighs 1. Their controls: the same decision at
+        label images; scaled so that the average pixel weighs 1. Their controls: the same decision at
         test time, the probabilities of the net without weights times the weights (decision: {prior}); and the weights
         shuffled among the classes. In the second table: what changes from "no weights", with its {level} % confidence
         interval.""", background=100 * dense["shares"][0], iterations=dense["iterations"], rates=dense["rates"],
