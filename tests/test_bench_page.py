@@ -244,6 +244,7 @@ def test_clocks_are_told_apart(results):
 def test_where_nothing_is_slower(results):
     for row in _everything_with_ratios(results):
         row["ratios"] = {name: [2, 3, 4] for name in row["ratios"]}
+        row["one_thread"] = [2, 3, 4]
     part = bench_page.slower(results)
     assert part.introduction.startswith("In 0 of ") and part.tables == []
     assert "slower in" not in bench_page.as_markdown(results)
@@ -253,6 +254,7 @@ def test_sentences_follow_the_figures(results):
     before = bench_page.as_markdown(results)
     for row in _everything_with_ratios(results):
         row["ratios"] = {name: [.25, .5, .75] for name in row["ratios"]}
+        row["one_thread"] = [.25, .5, .75]
     after = bench_page.as_markdown(results)
     assert "faster in" in before and "faster in" not in after
     assert "| 0.5 (0.25 to 0.75) |" in after

@@ -140,7 +140,7 @@ def sections():
 def numbers(text):
     """The numbers in markdown, with their signs, but those of code and links."""
     text = re.sub(r"`[^`]*`|\]\([^)]*\)", " ", text)
-    return set(re.findall(r"(?<![\w.,])[-+]?\d[\d,]*(?:\.\d+)?(?![\w])", text))
+    return set(re.findall(r"(?<![\w.,])[-+]?\d+(?:,\d{3})*(?:\.\d+)?(?!\w)", text))
 
 
 def test_every_number_is_from_results_that_a_command_made():
