@@ -35,7 +35,7 @@ def balanced_weights(counts):
 
 def distances(tau):
     """The Method that makes H from D alone."""
-    return Method("tree", "distances", lambda D, counts, seed: gain_from_costs(D, tau=tau))
+    return Method("tree", "H from distances", lambda D, counts, seed: gain_from_costs(D, tau=tau))
 
 
 def methods(data_set, tau):
@@ -51,7 +51,7 @@ def methods(data_set, tau):
 
     listed = [NONE, HELD_OUT, distances(tau),
               Method("smoothing", "label smoothing", smoothing),
-              Method("shuffled", "distances, classes shuffled", shuffled)]
+              Method("shuffled", "H from distances, classes shuffled", shuffled)]
     if data_set == "tail":
         listed += [WEIGHTS,
                    Method("both", "class weights and distances", _weighted(tree), weighted=True),

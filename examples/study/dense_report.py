@@ -11,7 +11,7 @@ import tables
 from study_words import in_words, prose
 from tables import Metric, Part, Table
 
-WAYS = collections.OrderedDict([("probable", "most probable class"), ("prior", "probability times weight")])
+WAYS = collections.OrderedDict([("probable", "most probable class"), ("prior", "weights at test time")])
 DENSE_METRICS = [
     Metric("mean_iu", "mean IU", "%.4f", False), Metric("garments_iu", "of garments", "%.4f", False),
     Metric("mean_recall", "mean recall", "%.4f", False), Metric("accuracy", "pixels right", "%.4f", False),
@@ -27,7 +27,7 @@ def part(dense, n_seeds):
         each with {n_train:,} canvases of its own; {n_test:,} canvases of test images. Median-frequency weights from the
         label images; scaled so that the average pixel weighs 1. Their controls: the same decision at
         test time, the probabilities of the net without weights times the weights (decision: {prior}); and the weights
-        shuffled among the classes. In the second table: what changes from "no weights", with its {level} % confidence
+        shuffled among the classes; square root: of the weights. In the second table: what changes from "no weights", with its {level} % confidence
         interval.""", background=100 * dense["shares"][0], iterations=dense["iterations"], rates=dense["rates"],
                          seeds=n_seeds, n_train=dense["n_train"], n_test=dense["n_test"], prior=WAYS["prior"],
                          level=round(100 * claims.LEVEL))
@@ -41,6 +41,9 @@ def part(dense, n_seeds):
                         for both in ways]
     changes = [head] + [titles(*both) + [_change(_of(dense, ways[0])[metric.key], _of(dense, both)[metric.key], metric)
                                          for metric in DENSE_METRICS] for both in ways[1:]]
+    at_test_time, trained = ways[1:3]
+    changes.append(["median frequency, against weights at test time", ""] + [
+        _change(_of(dense, at_test_time)[metric.key], _of(dense, trained)[metric.key], metric) for metric in DENSE_METRICS])
     classes = [["", "decision"] + dense["classes"],
                ["(share of the pixels)", ""] + ["%.1f %%" % (100 * share) for share in dense["shares"]]]
     classes += [titles(*both) + ["%.2f" % iou for iou in np.mean(_of(dense, both)["ious"], axis=0)] for both in ways]

@@ -20,12 +20,12 @@ from tables import Part, Table
 RULES = collections.OrderedDict([
     (decisions.PROBABLE.name, "most probable class"),
     (decisions.CALIBRATED.name, "most probable class, calibrated"),
-    (decisions.CHEAPEST.name, "least expected cost"),
-    (decisions.CALIBRATED_CHEAPEST.name, "least expected cost, calibrated"),
-    (decisions.WEIGHTED.name, "weighted probability"),
-    (decisions.CALIBRATED_WEIGHTED.name, "weighted probability, calibrated"),
-    (decisions.WEIGHTED_CHEAPEST.name, "least weighted cost"),
-    (decisions.CALIBRATED_WEIGHTED_CHEAPEST.name, "least weighted cost, calibrated"),
+    (decisions.CHEAPEST.name, "distances at test time"),
+    (decisions.CALIBRATED_CHEAPEST.name, "distances at test time, calibrated"),
+    (decisions.WEIGHTED.name, "class weights at test time"),
+    (decisions.CALIBRATED_WEIGHTED.name, "class weights at test time, calibrated"),
+    (decisions.WEIGHTED_CHEAPEST.name, "both at test time"),
+    (decisions.CALIBRATED_WEIGHTED_CHEAPEST.name, "both at test time, calibrated"),
 ])
 DATA_TITLES = {"balanced": "Balanced", "tail": "Long tail"}
 TAIL_TITLES = {"accuracy": "mean recall"}  # the test set has as many images of each class
@@ -56,13 +56,15 @@ def _balanced_introduction(results):
         (of 60,000: all), their order and initial weights of its own, the same for all methods; {n_test} test images, the
         same for all. Costs: the distance of the classes in the tree of
         [the first example](../fashion_mnist/RESULTS.md), 1 inside a group and 3 across. H is exp(-D / tau), its rows
-        divided by their sums. Label smoothing leaves the true class as much as H does on average; shuffled: the classes of
+        divided by their sums; at test time the distances choose the class of least expected cost. Across groups: how many
+        mistakes leave their group; severity: the mean cost of a mistake; top-3 cost: the mean cost of the 3 classes ranked
+        first; ECE: expected calibration error. A cell is a data set of one size and a net. Label smoothing leaves the true class as much as H does on average; shuffled: the classes of
         D in another order, none at its place; of the {pairs} pairs of near classes {kept:.1f} on average are near by
-        chance again. Calibrated: by one temperature, which fits the last fifth of the training images best, given to a
-        net trained on the other four. Learning rates and tau were chosen on validation images (below); nothing was chosen
+        chance again. Calibrated: the probabilities go through one temperature, the one that fits another net best,
+        trained on four fifths of the images, on the last fifth. Learning rates and tau were chosen on validation images (below); nothing was chosen
         on the test images. In the tables: what changes from the one to the other, seed by seed, with its {level} %
         confidence interval (Student's t). **Bold** is better, *italic* is worse, plain is within the noise: the interval
-        has 0 in it. Each comparison is taken by itself: where nothing changes, one of a hundred would seem to. The ECE of
+        has 0 in it, before rounding. Each comparison is taken by itself: where nothing changes, one of a hundred would seem to. The ECE of
         a decision is that of the probability of the class decided for, with the class weights in it where they are in the
         decision.""", nets=" and ".join(trunks.TITLES[net] for net in cells.NETS), seeds=results["seeds"],
                  n_test=results["n_test"], pairs=results["near"]["pairs"], kept=np.mean(results["near"]["kept"]),
@@ -76,7 +78,8 @@ def _tail_introduction(results):
         {most} to {fewest}, in the shortest from {short_most} to {short_fewest}. The test images are as many of each class,
         so that the mean recall is top-1 too. Class weights: balanced, all classes weigh the same in the loss, and the
         average training image weighs 1. At test time the same weights multiply the probabilities, before the distances if
-        those count too. The rare classes are always the same ones.""", most=counts[-1][0], fewest=counts[-1][-1],
+        those count too. The rare classes are always the same ones; the fifth that a temperature is fitted on holds next to
+        none of them.""", most=counts[-1][0], fewest=counts[-1][-1],
                  short_most=counts[0][0], short_fewest=counts[0][-1])
 
 
@@ -119,7 +122,7 @@ def claim_table(grid, claim):
         if cell["data"] == claim.data:
             rows.append([cell_title(cell)] + [
                 in_words(*claims.difference(cell, claim, metric), metric=metric) for metric in claims.METRICS])
-    return Table(claim.title, rows)
+    return Table(claim.title + ": change, with its interval", rows)
 
 
 def cell_title(cell):
@@ -160,17 +163,18 @@ def _scale_findings(results):
 def settings_part(tried):
     """What was tried on validation images."""
     introduction = prose("""
-        Tried on {images} of the training images, kept from the nets that were tried, with {seeds} seeds: in every cell a
-        learning rate for SoftmaxWithLoss, with which all methods without class weights train, and one for class weights,
-        with which all that have them train, by the mean recall; then tau for every size by the mean cost, with both nets;
-        and for scenes the learning rates without and with weights, by the mean IU on canvases of such images. **Bold** was
-        chosen. The smaller tau, the closer H is to the identity, that is to SoftmaxWithLoss. Seeds and images are few:
+        What was tried, with {seeds} seeds, on {images} of the training images, as many of each class, which were kept from
+        the nets that were tried. First, in every cell, a learning rate for SoftmaxWithLoss, with which all methods without
+        class weights train, and one for class weights, with which all that have them train: by the mean recall. Then tau,
+        for every size, by the mean cost with both nets. For scenes the learning rates without and with weights, by the
+        mean IU on canvases of such images. mlp: {mlp}; conv: {conv}. **Bold** was chosen. No net has weight decay, nor
+        is its training stopped early. The smaller tau, the closer H is to the identity, that is to SoftmaxWithLoss. Seeds and images are few:
         neighbouring settings are often as good.""", images=data.N_CLASSES * choice.N_VALIDATION,
-                         seeds=len(tried["rates"][0]["accuracy"]))
+                         seeds=len(tried["rates"][0]["accuracy"]), **trunks.TITLES)
     taus = {choice.group(cell): tau for cell, tau in choice.taus(tried).items()}
-    listed = [_rates_table("Mean recall of SoftmaxWithLoss by learning rate", tried["rates"]),
-              _rates_table("Mean recall with class weights by learning rate", tried["weighted_rates"]),
-              _tried_table("Mean cost by tau", choice.mean_costs(tried), taus),
+    listed = [_rates_table("Mean recall of SoftmaxWithLoss by learning rate, validation images", tried["rates"]),
+              _rates_table("Mean recall with class weights by learning rate, validation images", tried["weighted_rates"]),
+              _tried_table("Mean cost by tau, validation images", choice.mean_costs(tried), taus),
               _dense_table(tried)]
     edges = ", ".join(_at_edges(tried)) or "nothing"
     return Part("Settings", introduction, listed, ["At the edge of what was tried: %s." % edges, _weighted_rates(tried)])
@@ -183,7 +187,7 @@ def _weighted_rates(tried):
     recalls = {(one["cell"], one["rate"]): np.mean(one["accuracy"]) for one in tried["weighted_rates"]}
     lost, cell = max((recalls[cell, weighted[cell]] - recalls[cell, rates[cell]], cell) for cell in weighted)
     return ("Class weights trained best at %.2g to %.2g times the learning rate of SoftmaxWithLoss; at its own rate they "
-            "are up to %.2f of mean recall below that (%s: %.3f instead of %.3f)." % (
+            "are up to %.2f of mean recall below that on the validation images (%s: %.3f instead of %.3f)." % (
                 min(ratios), max(ratios), lost, cell.replace("_", " "), recalls[cell, rates[cell]],
                 recalls[cell, weighted[cell]]))
 
@@ -204,7 +208,7 @@ def _dense_table(tried):
     found = collections.OrderedDict()
     for one in tried["dense_rates"]:
         found.setdefault(one["method"], {})[one["rate"]] = np.mean(one["mean_iu"])
-    return _tried_table("Mean IU of scenes by learning rate", found,
+    return _tried_table("Mean IU of scenes by learning rate, validation images", found,
                         dict(zip(("none", "median"), choice.dense_rates(tried))))
 
 
