@@ -8,7 +8,7 @@ import numpy as np
 
 from tables import Metric
 
-LEVEL = .99  # of the intervals: there are many comparisons
+LEVEL, PERCENT = .99, 99  # of the intervals: there are many comparisons
 
 ACCURACY = Metric("accuracy", "top-1", "%.4f", False)
 COST = Metric("cost", "mean cost", "%.4f", True)

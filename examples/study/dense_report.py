@@ -30,7 +30,7 @@ def part(dense, n_seeds):
         shuffled among the classes; square root: of the weights. In the second table: what changes from "no weights", with its {level} % confidence
         interval.""", background=100 * dense["shares"][0], iterations=dense["iterations"], rates=dense["rates"],
                          seeds=n_seeds, n_train=dense["n_train"], n_test=dense["n_test"], prior=WAYS["prior"],
-                         level=round(100 * claims.LEVEL))
+                         level=claims.PERCENT)
     ways = [(method, way) for method in dense_methods.METHODS for way in WAYS
             if way == "probable" or method.name == "none"]
 
