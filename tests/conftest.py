@@ -4,7 +4,7 @@ import os
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-ROOTS = [os.path.join(os.path.dirname(HERE), name) for name in ("layers", "prototxt")]
+ROOTS = [os.path.join(os.path.dirname(HERE), name) for name in ("layers", "prototxt", "tools")]
 
 sys.path[:0] = ROOTS + [HERE]
 # What a test runs (caffe train, the commands) finds the packages too.

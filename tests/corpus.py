@@ -8,10 +8,11 @@ import sys
 import numpy as np
 
 import real_nets
-from caffe_prototxt import change, losses
-from caffe_prototxt import text as T
-from caffe_prototxt.nets import Net
-from caffe_prototxt.verify import verify
+from caffe_prototxt.net import losses
+from caffe_prototxt.rewrite import plan as change
+from caffe_prototxt.textformat import scanner as T
+from caffe_prototxt.net.nets import Net
+from caffe_prototxt.rewrite.verify import verify
 
 FOLDER = os.path.join(real_nets.CHECKOUT, "tests", "nets")
 NAMES = sorted(os.path.basename(path) for path in glob.glob(os.path.join(FOLDER, "*.prototxt")))

@@ -123,7 +123,7 @@ check 'the image'\''s command' '[make help]' "$(config Cmd)"
 check 'its folder' /opt/caffe-losses "$(config WorkingDir)"
 check_like 'PATH is appended to' '*PATH=/opt/caffe/build/tools:*:/bin:/opt/caffe-losses/tools *' "$(config Env)"
 check_like 'PYTHONPATH is appended to' \
-    '*PYTHONPATH=/opt/caffe/python::/opt/caffe-losses/layers:/opt/caffe-losses/prototxt:/opt/caffe-losses-packages *' "$(config Env)"
+    '*PYTHONPATH=/opt/caffe/python::/opt/caffe-losses/layers:/opt/caffe-losses/prototxt:/opt/caffe-losses/tools:/opt/caffe-losses-packages *' "$(config Env)"
 check 'nothing of this machine'\''s pip is in it' '' "$(config Env | grep -o PIP_)"
 run 0 "$python" -c "$versions"
 check 'numpy and protobuf are the base'\''s' "$before" "$out"

@@ -15,7 +15,7 @@ import warnings
 
 import numpy as np
 
-from caffe_losses import matrix_files
+from caffe_losses.formats import matrix_files
 
 
 def what_caffe_reads(path):

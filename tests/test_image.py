@@ -10,7 +10,7 @@ import pytest
 
 import real_nets
 
-FOLDER = os.path.join(real_nets.CHECKOUT, "tools")
+FOLDER = os.path.join(real_nets.CHECKOUT, "tools", "environment")
 PINS = ("image_python2.7.txt", "image_python3.txt")
 
 
@@ -28,7 +28,7 @@ def read(*path):
 
 @pytest.mark.parametrize("name", PINS)
 def test_pins(image_packages, name):
-    options, sections = image_packages.parse(read("tools", name), read("tools", "caffe_py27.txt"))
+    options, sections = image_packages.parse(read("tools", "environment", name), read("tools", "environment", "caffe_py27.txt"))
     assert "--only-binary=:all:" in options
     leveldb = "leveldb" if "2.7" in name else "plyvel"  # Caffe's requirements.txt has the former, Debian the latter
     assert sorted(sections) == sorted(["h5py", "hypothesis", "lmdb", leveldb, "matplotlib", "pytest", "tqdm"])

@@ -26,6 +26,6 @@ def test_install(tmp_path):
     status, out, err = real_nets.run([sys.executable, os.path.join(scripts, "make_h.py"), "--counts", "3,1", "-o", "H.npy"],
                                      cwd=str(tmp_path), env=environment)
     assert status == 0 and os.path.exists(str(tmp_path / "H.npy")), err
-    program = "import caffe_losses.losses, caffe_prototxt; print(caffe_losses.__file__, caffe_prototxt.__file__)"
+    program = "import caffe_losses.functional.losses, caffe_prototxt.net.nets, caffe_tools.report.html; print(caffe_losses.__file__, caffe_prototxt.__file__, caffe_tools.__file__)"
     status, out, err = real_nets.run([sys.executable, "-c", program], cwd=str(tmp_path), env=environment)
-    assert status == 0 and out.count(lib) == 2, (out, err)
+    assert status == 0 and out.count(lib) == 3, (out, err)

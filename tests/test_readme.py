@@ -14,7 +14,7 @@ import pytest
 import real_nets
 import training
 import user_files
-from caffe_losses.matrix_files import write_matrix
+from caffe_losses.formats.matrix_files import write_matrix
 
 caffe = pytest.importorskip("caffe")
 

@@ -49,7 +49,7 @@ fake host caffe <<<'exit 0'
 fake host python <<<'echo "no module named caffe" >&2; exit 1'
 fake host python3 <<<'[[ $1 == -c ]] || echo "python3 got: $*"'
 PATH=$tmp/host:$PATH PYTHONPATH=:/a::/b: run "$with_caffe" bash -c 'echo "$PYTHON $PYTHONPATH"'
-check 'a Caffe on the PATH is taken' "$tmp/host/python3 /a:/b:$checkout/layers:$checkout/prototxt" "$out"
+check 'a Caffe on the PATH is taken' "$tmp/host/python3 /a:/b:$checkout/layers:$checkout/prototxt:$checkout/tools" "$out"
 check 'and nothing is said' '' "$err"
 PATH=$tmp/host:$PATH run "$with_caffe" a.py 'x  y'
 check 'and its Python runs a .py' 'python3 got: a.py x  y' "$out"
@@ -120,11 +120,11 @@ run "$with_caffe" "$tmp/a b/c d.py" 'x y'
 check 'a .py is run by PYTHON' "['x y'] /usr/bin/python3" "$out"
 PYTHONPATH=/leaked PYTHONHOME=/leaked LD_LIBRARY_PATH=/leaked VIRTUAL_ENV=/leaked run "$with_caffe" \
     bash -c 'echo "$PYTHONPATH,${PYTHONHOME-},${LD_LIBRARY_PATH-},${VIRTUAL_ENV-}"'
-check 'of the host'\''s Python nothing leaks in' "$checkout/layers:$checkout/prototxt,,," "$out"
+check 'of the host'\''s Python nothing leaks in' "$checkout/layers:$checkout/prototxt:$checkout/tools,,," "$out"
 run "$with_caffe" bash -c '"$PYTHON" -c "import caffe; print(caffe.__version__)"; caffe --version'
 check 'import caffe, and caffe' $'1.0.0\ncaffe version 1.0.0' "$out"
 run "$with_caffe" "$with_caffe" bash -c 'echo "$PYTHONPATH"; touch /usr/x'
-check 'inside itself it takes the Caffe on the PATH' "$checkout/layers:$checkout/prototxt" "$out"
+check 'inside itself it takes the Caffe on the PATH' "$checkout/layers:$checkout/prototxt:$checkout/tools" "$out"
 check_like 'the system is read-only' '*Read-only file system' "$err"
 run env -u HOME XDG_CACHE_HOME="${XDG_CACHE_HOME:-$HOME/.cache}" "$with_caffe" python3 -c 'import matplotlib.pyplot'
 check 'matplotlib needs no HOME' 0 "$status"
@@ -215,10 +215,10 @@ fresh_cache
 # Python 2.7's: in the cheap one `caffe` never is, but its build is what mmdebstrap gets.
 run with_fake cheap --python 2.7 sh -c 'echo "$PYTHON $PATH $PYTHONPATH"'
 check_like '--python 2.7: the layout of bvlc/caffe' \
-    "/usr/bin/python2.7 /opt/caffe/build/tools:*:/bin /opt/caffe/python:$checkout/layers:$checkout/prototxt" "$out"
+    "/usr/bin/python2.7 /opt/caffe/build/tools:*:/bin /opt/caffe/python:$checkout/layers:$checkout/prototxt:$checkout/tools" "$out"
 check_like '--python 2.7: its build is part of the recipe' \
-    "*$(sed -n '$p' "$checkout/tools/caffe_py27.txt")*$(sed -n '$p' "$checkout/tools/caffe_py27.sh")*" "$(<"$tmp/arguments")"
-echo '# changed' >>"$tmp/tools/caffe_py27.txt"
+    "*$(sed -n '$p' "$checkout/tools/environment/caffe_py27.txt")*$(sed -n '$p' "$checkout/tools/environment/caffe_py27.sh")*" "$(<"$tmp/arguments")"
+echo '# changed' >>"$tmp/tools/environment/caffe_py27.txt"
 run env PATH="$tmp/cheap:$PATH" "$tmp/tools/with_caffe.sh" --python 2.7 true
 check 'a changed build makes another root' '0 2' "$status $(times_made)"
 fake failing_build mmdebstrap <<<"echo 'I: running --customize-hook in shell: x' >&2; exit 1"

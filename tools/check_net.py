@@ -28,11 +28,14 @@ import sys
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 
-from caffe_losses import command
-from caffe_prototxt import arguments, caffe_run, check, solvers, text
-from caffe_prototxt.checks import ERROR, UNCHECKED, WARNING
-from caffe_prototxt.nets import Net
-from caffe_prototxt.states import PHASES, State
+from caffe_tools import cli as command
+from caffe_prototxt.check import check, solvers
+from caffe_prototxt.textformat import scanner as text
+from caffe_prototxt.training import caffe_process as caffe_run
+from caffe_tools import arguments
+from caffe_prototxt.check.text_checks import ERROR, UNCHECKED, WARNING
+from caffe_prototxt.net.nets import Net
+from caffe_prototxt.net.states import PHASES, State
 
 
 def main():

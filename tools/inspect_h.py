@@ -28,8 +28,10 @@ import numpy as np
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 
-from caffe_losses import command, matrix_files, summary
-from caffe_losses.gains import check_square
+from caffe_losses.formats import matrix_files
+from caffe_losses.matrices import summary
+from caffe_tools import cli as command
+from caffe_losses.matrices.gains import check_square
 
 MOST_ROWS = 20
 
@@ -143,7 +145,7 @@ def _text(name):
 
 
 def plot(args):
-    from caffe_losses.plots import matrix_picture
+    from caffe_tools.report.matrix_plot import matrix_picture
     H = _read(args.file)
     names = None if args.names is None else _names(args, len(H))
     title = "gain H" if not summary.looks_like_cost(H) else "distances D"

@@ -21,13 +21,17 @@ import sys
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 
-from caffe_losses import command
-from caffe_losses.matrix_files import atomic_write
-from caffe_prototxt import arguments, caffe_run, check, deploy, text
-from caffe_prototxt.checks import ERROR, UNCHECKED
-from caffe_prototxt.nets import Net
-from caffe_prototxt.real_net import shape_text
-from caffe_prototxt.states import State
+from caffe_tools import cli as command
+from caffe_losses.formats.matrix_files import atomic_write
+from caffe_prototxt.check import check
+from caffe_prototxt.rewrite import deploy
+from caffe_prototxt.textformat import scanner as text
+from caffe_prototxt.training import caffe_process as caffe_run
+from caffe_tools import arguments
+from caffe_prototxt.check.text_checks import ERROR, UNCHECKED
+from caffe_prototxt.net.nets import Net
+from caffe_prototxt.check.caffe_checks import shape_text
+from caffe_prototxt.net.states import State
 
 
 def main():

@@ -57,7 +57,9 @@ import numpy as np
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 
-from caffe_losses import command, costs, gains, matrix_files, summary, tree_text, trees, weights
+from caffe_losses.formats import matrix_files
+from caffe_losses.matrices import class_trees as trees, class_weights as weights, costs, gains, summary, tree_text
+from caffe_tools import cli as command
 
 # the largest C with C x C float32 in the 2 GiB of a protobuf message
 MAX_CLASSES = int((matrix_files.MAX_BYTES / 4) ** .5) - 1
@@ -234,13 +236,13 @@ def _weights(args, gain, names):
 
 def _count(args, gain, names):
     """(counts, present) of the classes in the data."""
-    from caffe_prototxt.labels import count_source, per_class
+    from caffe_prototxt.data.labels import count_source, per_class
     n_classes = _n_classes(args, names) or (None if gain is None else len(gain))
     ignore_label = args.ignore_label
     if args.net is None:
         found = count_source(args.labels, args.dataset or "label", bool(args.pixels), args.root_folder or "")
     else:
-        from caffe_prototxt.net_source import net_source
+        from caffe_prototxt.data.net_source import net_source
         data = net_source(args.net, args.label_blob, tuple(args.stages.split(",")) if args.stages else ())
         if None not in (n_classes, data.n_classes) and n_classes != data.n_classes:
             raise ValueError("%s: expected scores of %d classes, as --n-classes, --names or the gain say, got %d"
@@ -280,7 +282,7 @@ def _writers(args, D, H, names):
     if args.distances_out is not None:
         writers.append((args.distances_out, matrix_files.matrix_writer(args.distances_out, D)))
     if args.plot is not None:
-        from caffe_losses.plots import matrix_picture
+        from caffe_tools.report.matrix_plot import matrix_picture
         writers.append((args.plot, matrix_picture(args.plot, H, names)))
     return writers
 
@@ -319,7 +321,7 @@ def _report(args, H, names):
 def _layer(path, n_classes):
     """The text of the layer of Caffe's own that reads a file with H, if there is one for such a file."""
     if matrix_files.is_for_a_layer(path):
-        from caffe_prototxt.fragments import h_fragment  # imports caffe, which takes a second
+        from caffe_prototxt.netspec.loss_layers import h_fragment  # imports caffe, which takes a second
         return h_fragment(path, n_classes)
     return None
 

@@ -43,8 +43,9 @@ import sys
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 
-from caffe_losses import command, compute_options, matrix_files
-from caffe_losses.losses import NORMALIZATIONS
+from caffe_losses.formats import matrix_files
+from caffe_tools import cli as command, compute_options
+from caffe_losses.functional.losses import NORMALIZATIONS
 
 TRIPLET = "TripletSoftmaxLoss"
 
@@ -69,7 +70,7 @@ def main():
 
 
 def _loss_text(args, compute):
-    from caffe_prototxt.fragments import loss_fragment  # imports caffe, which takes a second
+    from caffe_prototxt.netspec.loss_layers import loss_fragment  # imports caffe, which takes a second
     text = loss_fragment(
         args.loss, args.score, args.label, args.name, args.h_name, h_source=args.h_file,
         h_classes=_n_classes(args.h_file), compute=compute, source=args.source, loss_weight=args.loss_weight,
@@ -80,7 +81,7 @@ def _loss_text(args, compute):
 
 
 def _triplet_text(args):
-    from caffe_prototxt.triplets import triplet_fragment
+    from caffe_prototxt.netspec.triplet_layers import triplet_fragment
     select = None if args.select is None else {
         "strategy": args.select, "seed": args.seed, "ignore_label": args.ignore_label, "count": True}
     return triplet_fragment(

@@ -37,10 +37,12 @@ import numpy as np
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 
-from caffe_losses import command, comparison, matrix_files
-from caffe_losses.gains import check_cost
-from caffe_losses.tallies import DECISIONS, PROBABLE, Tally, metric_list
-from caffe_prototxt import logs
+from caffe_losses.evaluation import comparison
+from caffe_losses.formats import matrix_files
+from caffe_tools import cli as command
+from caffe_losses.matrices.gains import check_cost
+from caffe_losses.evaluation.tally import DECISIONS, PROBABLE, Tally, metric_list
+from caffe_prototxt.training import logs
 
 MOST_POINTS = 1000  # of a curve in page and JSON; of more, means of neighbours
 SNAPSHOTS = (".caffemodel", ".caffemodel.h5")
@@ -65,7 +67,7 @@ def main():
             "%s: %s" % (result["name"], ", ".join([result["status"]] + result["notes"])) for result in results))
     report = _report(results, args, D, names)
     if args.output is not None:
-        from caffe_losses.page import page
+        from caffe_tools.report.html import page
         html = page(report).encode("utf-8")
         with matrix_files.atomic_write(args.output) as file:
             file.write(html)
@@ -119,7 +121,7 @@ def _classes(args):
 
 
 def _of_tree(path, names):
-    from caffe_losses import tree_text, trees
+    from caffe_losses.matrices import class_trees as trees, tree_text
     text = command.read_text(path)
     try:
         return trees.tree_costs(tree_text.parse_tree(text, edges=path.lower().endswith(".csv")), names)
@@ -352,8 +354,8 @@ def _evaluate(settings, output, errors):
 
 def _write_tally(settings, output, terminal):
     from tqdm import tqdm
-    from caffe_losses.losses import softmax_parts
-    from caffe_prototxt.predictions import Evaluation
+    from caffe_losses.functional.losses import softmax_parts
+    from caffe_prototxt.training.predictions import Evaluation
     import caffe
     os.chdir(settings["place"])
     if settings["gpu"] is not None:

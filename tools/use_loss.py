@@ -47,11 +47,16 @@ import numpy as np
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 
-from caffe_losses import command, compute_options, gains, matrix_files
-from caffe_prototxt import arguments, change, diff, losses, text, verify
-from caffe_prototxt.arguments import say
-from caffe_prototxt.messages import Name
-from caffe_prototxt.nets import Net
+from caffe_losses.formats import matrix_files
+from caffe_losses.matrices import gains
+from caffe_tools import cli as command, compute_options
+from caffe_prototxt.net import losses
+from caffe_prototxt.rewrite import diff, plan as change, verify
+from caffe_prototxt.textformat import scanner as text
+from caffe_tools import arguments
+from caffe_tools.arguments import say
+from caffe_prototxt.textformat.messages import Name
+from caffe_prototxt.net.nets import Net
 
 
 def main():

@@ -41,7 +41,7 @@ checkout=${script%/*/*}
 python_path() {
     local entry path='' IFS=:
     set -f
-    for entry in ${PYTHONPATH-} "$checkout/layers" "$checkout/prototxt"; do
+    for entry in ${PYTHONPATH-} "$checkout/layers" "$checkout/prototxt" "$checkout/tools"; do
         case :$path: in *:"$entry":*) continue ;; esac
         [[ -z $entry ]] || path+=${path:+:}$entry
     done
@@ -92,7 +92,7 @@ else
     build=()
     for file in caffe_py27.txt caffe_py27.sh; do
         build+=(--customize-hook="cat >\"\$1/root/$file\" <<'END OF FILE'
-$(<"${script%/*}/$file")
+$(<"${script%/*}/environment/$file")
 END OF FILE")
     done
     # shellcheck disable=SC2016

@@ -18,8 +18,8 @@ sys.path.insert(1, os.path.join(os.path.dirname(HERE), "common"))
 os.environ.setdefault("GLOG_minloglevel", "2")
 
 try:
-    from caffe_losses import command
-    from caffe_losses.matrix_files import atomic_write
+    from caffe_tools import cli as command
+    from caffe_losses.formats.matrix_files import atomic_write
     import data
     import evaluate
     import experiments

@@ -6,8 +6,8 @@ from __future__ import division, print_function
 
 import collections
 
-from caffe_losses.gains import gain_from_costs, smoothed_identity, weighted_gain
-from caffe_losses.weights import class_weights
+from caffe_losses.matrices.gains import gain_from_costs, smoothed_identity, weighted_gain
+from caffe_losses.matrices.class_weights import class_weights
 import numpy as np
 
 import data

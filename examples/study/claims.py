@@ -3,7 +3,7 @@ from __future__ import division, print_function
 
 import collections
 
-from caffe_losses.intervals import mean_interval
+from caffe_losses.evaluation.intervals import mean_interval
 import numpy as np
 
 from tables import Metric

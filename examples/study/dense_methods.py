@@ -7,7 +7,7 @@ from __future__ import division, print_function
 
 import collections
 
-from caffe_losses.weights import class_weights, count_labels
+from caffe_losses.matrices.class_weights import class_weights, count_labels
 import numpy as np
 
 import canvases

@@ -3,7 +3,7 @@ from __future__ import division, print_function
 
 import collections
 
-from caffe_losses import metrics
+from caffe_losses.evaluation import metrics
 import numpy as np
 
 import canvases

@@ -6,7 +6,7 @@ import itertools
 import os
 
 from caffe.proto import caffe_pb2
-from caffe_prototxt.fragments import loss_fragment
+from caffe_prototxt.netspec.loss_layers import loss_fragment
 from google.protobuf import text_format
 import numpy as np
 

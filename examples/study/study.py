@@ -22,7 +22,7 @@ os.environ.setdefault("GLOG_minloglevel", "2")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 try:
-    from caffe_losses import command
+    from caffe_tools import cli as command
     import cells
     import canvases
     import choice
@@ -35,7 +35,7 @@ try:
     import steps
     import study_picture
     import study_report
-    from caffe_losses.matrix_files import atomic_write
+    from caffe_losses.formats.matrix_files import atomic_write
     from dense import N_SHOWN, Dense
     from grid import Grid
     from tasks import Outcomes

@@ -3,7 +3,7 @@ from __future__ import division, print_function
 
 from style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, STYLE, set_title  # first: it says that nothing is shown
 
-from caffe_losses.intervals import mean_interval
+from caffe_losses.evaluation.intervals import mean_interval
 import matplotlib
 from matplotlib import pyplot, ticker
 import numpy as np

@@ -5,7 +5,7 @@ import collections
 import os
 import sys
 
-from caffe_losses.matrix_files import atomic_write, write_matrix
+from caffe_losses.formats.matrix_files import atomic_write, write_matrix
 from google.protobuf import text_format
 import numpy as np
 from tqdm import tqdm

@@ -7,8 +7,8 @@ from __future__ import division, print_function
 
 from caffe import layers as L, NetSpec, TRAIN
 from caffe.proto import caffe_pb2
-from caffe_prototxt.fragments import EXCLUDE
-from caffe_prototxt.triplets import triplet_fragment
+from caffe_prototxt.netspec.loss_layers import EXCLUDE
+from caffe_prototxt.netspec.triplet_layers import triplet_fragment
 from google.protobuf import text_format
 
 from image_input import from_caller, from_lmdb

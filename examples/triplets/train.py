@@ -22,8 +22,8 @@ os.environ.setdefault("GLOG_minloglevel", "2")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 try:
-    from caffe_losses import command
-    from caffe_losses.matrix_files import atomic_write
+    from caffe_tools import cli as command
+    from caffe_losses.formats.matrix_files import atomic_write
     import numpy as np
     import data
     import embedding_net

@@ -45,8 +45,8 @@ import types
 
 # Every layer's class, and the module it stands in.
 LAYERS = dict.fromkeys(("ComputeH", "InfogainMatrix", "SoftmaxWithInfogainLoss", "InfogainLoss",
-                        "CostScaledSoftmaxLoss", "ExpectedCostLoss", "LabelCheck"), "layers")
-LAYERS.update(dict.fromkeys(("TripletSoftmaxLoss", "L2Distance", "TripletSelect"), "triplet_layers"))
+                        "CostScaledSoftmaxLoss", "ExpectedCostLoss", "LabelCheck"), "layers.loss_layers")
+LAYERS.update(dict.fromkeys(("TripletSoftmaxLoss", "L2Distance", "TripletSelect"), "layers.triplet_layers"))
 
 
 class _Package(types.ModuleType):

@@ -20,7 +20,7 @@ import benchmark  # first: it says where the packages are
 import numpy as np
 
 import real_nets
-from caffe_losses.matrix_files import write_matrix
+from caffe_losses.formats.matrix_files import write_matrix
 from tables import Part, Table
 from timing import (Ratio, findings, in_turn, parameter_layer, pass_through, quartiles, ratio_cell, ratios, rounded,
                     shape_text, time_cell)

@@ -76,7 +76,7 @@ def loop(path):
 
 def ours(path):
     import tqdm  # noqa: F401: as caffe_pb2 is before the loop
-    from caffe_prototxt import datums, labels  # noqa: F401
+    from caffe_prototxt.data import datums, labels  # noqa: F401
     start = cpu_and_wall()
     found = labels.count_source(path)
     return (cpu_and_wall() - start).tolist(), dict(zip(found.values.tolist(), found.counts.tolist()))

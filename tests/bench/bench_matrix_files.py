@@ -22,7 +22,7 @@ os.environ.setdefault("GLOG_minloglevel", "2")
 import benchmark  # first: it says where the packages are
 import numpy as np
 
-from caffe_losses.matrix_files import read_matrix, write_matrix
+from caffe_losses.formats.matrix_files import read_matrix, write_matrix
 from tables import Part, Table
 from timing import Ratio, findings, number, quartiles, ratio_cell, rounded, time_cell
 from tqdm import tqdm

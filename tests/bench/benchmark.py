@@ -16,7 +16,7 @@ sys.path[:0] = [os.path.join(CHECKOUT, *folder) for folder in
 
 import tables
 import timing
-from caffe_losses.matrix_files import atomic_write
+from caffe_losses.formats.matrix_files import atomic_write
 
 HIDDEN = argparse.SUPPRESS  # the help of an option that only a benchmark gives itself
 
@@ -58,7 +58,7 @@ def machine():
     """What the times depend on, in words: a dict."""
     import caffe
     import numpy as np
-    from caffe_losses import losses
+    from caffe_losses.functional import losses
     return {"cores": multiprocessing.cpu_count(), "cpu": _cpu(), "python": platform.python_version(),
             "numpy": np.__version__, "caffe": caffe.__version__, "blas": _blas(),
             "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", "not set"),

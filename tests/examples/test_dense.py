@@ -24,7 +24,7 @@ import grid
 import image_input
 import jobs
 import runs
-from caffe_losses.matrix_files import write_matrix
+from caffe_losses.formats.matrix_files import write_matrix
 
 N = 60  # canvases
 ITERATIONS = 20

@@ -1,4 +1,4 @@
-"""The command around caffe_prototxt.check, whose tests are in tests/prototxt/test_check.py."""
+"""The command around caffe_prototxt.check.check, whose tests are in tests/prototxt/test_check.py."""
 from __future__ import division, print_function
 
 import json
@@ -12,7 +12,7 @@ import pytest
 import real_nets
 
 pytest.importorskip("caffe")
-from caffe_losses.matrix_files import write_matrix  # noqa: E402
+from caffe_losses.formats.matrix_files import write_matrix  # noqa: E402
 
 NET = '''layer {
   name: "data" type: "Data" top: "data" top: "label"

@@ -12,7 +12,7 @@ import pytest
 import real_nets
 import training
 import user_files
-from caffe_losses import matrix_files
+from caffe_losses.formats import matrix_files
 
 pytest.importorskip("caffe")
 

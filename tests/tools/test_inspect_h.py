@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import real_nets
-from caffe_losses.matrix_files import write_matrix
+from caffe_losses.formats.matrix_files import write_matrix
 
 H = np.array([[.5, .25, .25], [0, 2, 0], [.5, .375, .125]])
 

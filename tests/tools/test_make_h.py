@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import real_nets
-from caffe_losses import costs, gains
-from caffe_losses.matrix_files import read_matrix, write_matrix
+from caffe_losses.matrices import costs, gains
+from caffe_losses.formats.matrix_files import read_matrix, write_matrix
 
 EXAMPLE = os.path.join(real_nets.CHECKOUT, "examples", "fashion_mnist")
 D = np.array([[0, 1, 3], [1, 0, 3], [3, 3, 0.]])

@@ -7,7 +7,7 @@ import pytest
 
 import loops
 import real_nets
-from caffe_losses.matrix_files import write_matrix
+from caffe_losses.formats.matrix_files import write_matrix
 
 caffe = pytest.importorskip("caffe")
 
@@ -236,7 +236,7 @@ def test_errors_are_one_line(arguments, message):
 
 def test_fragments_with_net_spec():
     from caffe import NetSpec, layers as L
-    from caffe_prototxt.fragments import compute_h, infogain_loss, softmax_loss
+    from caffe_prototxt.netspec.loss_layers import compute_h, infogain_loss, softmax_loss
     n = NetSpec()
     n.data, n.label = L.Input(shape=[{"dim": [12, 5]}, {"dim": [12]}], ntop=2)
     n.score = L.Power(n.data)

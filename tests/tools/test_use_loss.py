@@ -13,7 +13,7 @@ import pytest
 
 import corpus
 import real_nets
-from caffe_losses.matrix_files import write_matrix
+from caffe_losses.formats.matrix_files import write_matrix
 
 TOOL = os.path.join(real_nets.CHECKOUT, "tools", "use_loss.py")
 NET = '''layer { name: "data" type: "DummyData" top: "data" top: "label" dummy_data_param {

@@ -1,0 +1,1 @@
+"""How good decisions are, and whether two methods differ by more than noise. Imports no caffe."""

@@ -1,0 +1,97 @@
+"""Evaluated runs side by side: the seeds of a method together, and methods against each other."""
+from __future__ import division, print_function
+
+import collections
+
+import numpy as np
+
+from caffe_losses.evaluation.intervals import LEVEL, mean_interval, paired_difference
+from caffe_losses.evaluation.metrics import recalls_of
+
+
+def evaluation_of(tally):
+    """A Tally as a dict that JSON can hold: {decision: scores, recalls, confusion, bins}."""
+    return {decision: {"scores": {key: _finite(score) for key, score in tally.scores(decision).items()},
+                       "recalls": [_finite(recall) for recall in recalls_of(tally.confusion(decision))],
+                       "confusion": tally.confusion(decision).tolist(), "bins": tally.bins(decision).tolist()}
+            for decision in tally.decisions}
+
+
+def methods_of(runs):
+    """The runs by name, a dict for each method in the order of the first runs.
+
+    runs: dicts with name, seed and evaluation (as evaluation_of gives it, or None).
+    Returns dicts with name, seeds and evaluation: {decision: scores {key: Interval}, recalls [Interval], and of all
+    seeds together confusion and bins}, None where no run was evaluated. Intervals are dicts.
+    """
+    by_name = collections.OrderedDict()
+    for run in runs:
+        by_name.setdefault(run["name"], []).append(run)
+    return [{"name": name, "seeds": [run["seed"] for run in of_method],
+             "evaluation": _evaluation_of_method([run["evaluation"] for run in of_method if run["evaluation"]])}
+            for name, of_method in by_name.items()]
+
+
+def _evaluation_of_method(evaluations):
+    if not evaluations:
+        return None
+    return {decision: {
+        "scores": {key: _interval([of_run[decision]["scores"][key] for of_run in evaluations])
+                   for key in evaluations[0][decision]["scores"]},
+        "recalls": [_interval(recalls) for recalls in zip(*[of_run[decision]["recalls"] for of_run in evaluations])],
+        "confusion": np.sum([of_run[decision]["confusion"] for of_run in evaluations], axis=0).tolist(),
+        "bins": np.sum([of_run[decision]["bins"] for of_run in evaluations], axis=0).tolist()}
+        for decision in evaluations[0]}
+
+
+def differences_of(runs):
+    """Paired differences: of each other method from the first one, by seed, and of each decision from the first one.
+
+    Returns dicts with of and from ([name, decision] each), seeds (how many pairs) and scores {key: Interval}, those
+    alone that have two pairs or more.
+    """
+    evaluated = [run for run in runs if run["evaluation"]]
+    if not evaluated:
+        return []
+    names = list(collections.OrderedDict.fromkeys(run["name"] for run in evaluated))
+    decisions = sorted(evaluated[0]["evaluation"], key=lambda decision: decision != "probable")
+    pairs = [((name, decisions[0]), (names[0], decisions[0])) for name in names[1:]]
+    pairs += [((name, decision), (name, decisions[0])) for name in names for decision in decisions[1:]]
+    found = [_difference(evaluated, of, start) for of, start in pairs]
+    return [difference for difference in found if difference["seeds"] > 1]
+
+
+def _difference(runs, of, start):
+    before, after = _by_seed(runs, *start), _by_seed(runs, *of)
+    if of[0] == start[0]:  # of one run each, whatever its seed
+        before, after = [dict(enumerate(scores for run, scores in side)) for side in (before, after)]
+    else:
+        before, after = [_unique(side) for side in (before, after)]
+    shared = set(before) & set(after)
+    keys = next(iter(before.values()), {})
+    return {"of": list(of), "from": list(start), "seeds": len(shared),
+            "scores": {key: paired_difference({seed: before[seed][key] for seed in shared},
+                                              {seed: after[seed][key] for seed in shared})._asdict()
+                       for key in keys}}
+
+
+def _by_seed(runs, name, decision):
+    return [(run, run["evaluation"][decision]["scores"]) for run in runs if run["name"] == name]
+
+
+def _unique(side):
+    """{seed: scores} of the runs whose seed is known, and no other's."""
+    counts = collections.Counter(run["seed"] for run, _ in side)
+    return {run["seed"]: scores for run, scores in side if run["seed"] is not None and counts[run["seed"]] == 1}
+
+
+def _interval(values):
+    return dict(mean_interval(values)._asdict())
+
+
+def _finite(number):
+    return float(number) if np.isfinite(number) else None
+
+
+INTERVALS = ("%d %% confidence intervals of the mean over seeds, by Student's t; differences are paired by seed, "
+             "and each comparison is taken by itself" % round(100 * LEVEL))

@@ -1,0 +1,90 @@
+"""Cost matrices D[true, predicted] from what is known of the classes."""
+from __future__ import division, print_function
+
+import numpy as np
+
+from caffe_losses.matrices.gains import check_square
+from caffe_losses.matrices.class_weights import position
+
+METRICS = ("cosine", "euclidean")
+
+
+def costs_from_confusion(counts):
+    """D from a confusion matrix: classes that are often confused are near each other.
+
+        P[l, k] = counts[l, k] / sum_j counts[l, j]
+        D[l, k] = max(0, 1 - (P[l, k] + P[k, l]) / (P[l, l] + P[k, k])),  D[l, l] = 0
+
+    So D is symmetric, 1 for classes that are never confused, 0 for classes that are
+    confused as often as they are told apart; how many samples a class has does not
+    count.
+
+    counts: C x C, [true, predicted], not negative: samples, or shares of them.
+    Returns D, C x C float64.
+    Raises ValueError, naming the first bad entry, or a class without samples.
+    """
+    P = check_square(counts, "confusion").astype(np.float64)
+    if (P < 0).any():
+        at = np.unravel_index(np.argmax(P < 0), P.shape)
+        raise ValueError("confusion at %s: expected a number of samples, got %g" % (position(at), P[at]))
+    samples = P.sum(axis=1)
+    if not samples.all():
+        raise ValueError("confusion: expected samples of every true class (a row each), got none of class %d"
+                         % np.argmin(samples))
+    P /= samples[:, np.newaxis]
+    confused, right = P + P.T, P.diagonal()[:, np.newaxis] + P.diagonal()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        D = 1 - np.where(right > 0, confused / right, confused > 0)
+    np.maximum(D, 0, out=D)
+    np.fill_diagonal(D, 0)
+    return D
+
+
+def costs_from_embeddings(embeddings, metric="cosine"):
+    """D from a vector for each class: the distance of their vectors.
+
+        cosine     D[l, k] = 1 - e_l . e_k / (|e_l| |e_k|), 0 to 2
+        euclidean  D[l, k] = |e_l - e_k|
+
+    embeddings: C x M, a row for each class in the order of the labels.
+    metric: "cosine" or "euclidean".
+    Returns D, C x C float64, symmetric.
+    Raises ValueError, naming the first bad entry, or, for cosine, a row of zeros.
+    """
+    if metric not in METRICS:
+        raise ValueError("metric: expected one of %s, got %r" % (", ".join(METRICS), metric))
+    E = _checked_embeddings(embeddings)
+    scale = np.abs(E).max() or 1  # so that no square overflows
+    E = E / scale
+    if metric == "cosine":
+        E = _normalised(E)
+        D = 1 - E.dot(E.T)
+    else:
+        E -= E.mean(axis=0)  # keeps the digits of what is far from the origin
+        squares = (E ** 2).sum(axis=1)
+        D = squares[:, np.newaxis] + squares - 2 * E.dot(E.T)
+    D = np.maximum(D + D.T, 0) / 2
+    np.fill_diagonal(D, 0)
+    return D if metric == "cosine" else np.sqrt(D) * scale
+
+
+def _checked_embeddings(embeddings):
+    E = np.asarray(embeddings)
+    if E.ndim != 2 or not E.size or E.dtype.kind not in "fiub":
+        raise ValueError("embeddings: expected a row of numbers for each class, got %s of shape %s"
+                         % (E.dtype, " x ".join(map(str, E.shape)) or "()"))
+    E = E.astype(np.float64)
+    bad = ~np.isfinite(E)
+    if bad.any():
+        at = np.unravel_index(np.argmax(bad), bad.shape)
+        raise ValueError("embeddings at %s: expected a finite number, got %g" % (position(at), E[at]))
+    return E
+
+
+def _normalised(E):
+    largest = np.abs(E).max(axis=1)
+    if not largest.all():
+        raise ValueError("embeddings: expected no row of zeros with cosine, got one for class %d"
+                         % np.argmin(largest))
+    E = E / largest[:, np.newaxis]
+    return E / np.sqrt((E ** 2).sum(axis=1, keepdims=True))

@@ -1,0 +1,151 @@
+"""Gain matrices H[true, predicted] and cost matrices D[true, predicted]."""
+from __future__ import division, print_function
+
+import numpy as np
+
+from caffe_losses.matrices.class_weights import position
+
+# What is left of a 0 in distances that were computed, of the largest of them: 1 - e . e of float32
+ROUNDING = 1e-6
+
+
+def check_gain(H, name="H"):
+    """H as a square float array, if it can serve as a gain matrix.
+
+    H: C x C, finite, with at least one positive entry. Negative entries are
+    legal, but the loss has no lower bound then: `negative_entries` says so.
+    Raises ValueError, naming the first bad entry, and for what looks like distances.
+    """
+    H = check_square(H, name)
+    if looks_like_cost(H):
+        raise ValueError("%s: expected a gain, got what looks like distances (0 on the diagonal, more elsewhere); "
+                         "make_h.py --distances FILE --tau T makes a gain of them" % name)
+    if not (H > 0).any():
+        raise ValueError("%s: expected at least one positive entry, got none" % name)
+    return H
+
+
+def negative_entries(H):
+    """A warning if H has negative entries, else None."""
+    if (H < 0).any():
+        return ("H has %d negative entries, the smallest %g: the loss has no lower bound"
+                % ((H < 0).sum(), H.min()))
+    return None
+
+
+def looks_like_cost(H):
+    """Whether a matrix given as a gain looks like distances: 0 on the diagonal but for rounding, more elsewhere."""
+    H = np.asarray(H)
+    return bool((np.abs(H.diagonal()) <= ROUNDING * H.max()).all() and (H > 0).any())
+
+
+def check_cost(D, name="D"):
+    """D as a square float array, if it can serve as a cost (distance) matrix.
+
+    D: C x C, finite, not negative, 0 on the diagonal, positive somewhere. What
+    rounding left of a 0 (up to 1e-6 of the largest entry, of either sign) is made 0.
+    Raises ValueError, naming the first bad entry; a gain matrix given by mistake
+    is called by its name.
+    """
+    D = _without_rounding(check_square(D, name))
+    if (D < 0).any():
+        raise ValueError("%s at %s: expected a cost of at least 0, got %g"
+                         % ((name,) + _first(D, D < 0)))
+    if D.diagonal().any():
+        c = int(np.argmax(D.diagonal() != 0))
+        raise ValueError("%s at (%d, %d): expected a cost matrix, with 0 on the diagonal, got %g (a "
+                         "gain matrix is taken as it is, without conversion)" % (name, c, c, D[c, c]))
+    if not D.any():
+        raise ValueError("%s: expected at least one positive cost, got none" % name)
+    return D
+
+
+def _without_rounding(D):
+    diagonal, noise = D.diagonal(), ROUNDING * D.max()
+    if not (D.min() < 0 or diagonal.any()) or D.min() < -noise or (np.abs(diagonal) > noise).any():
+        return D
+    D = np.maximum(D, 0)
+    np.fill_diagonal(D, 0)
+    return D
+
+
+def check_square(matrix, name):
+    """A matrix as an array, if it is square, not empty, and all finite numbers; else ValueError."""
+    matrix = np.asarray(matrix)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
+        raise ValueError("%s: expected a square matrix, got shape %s"
+                         % (name, " x ".join(map(str, matrix.shape)) or "()"))
+    if matrix.dtype.kind not in "fiub":
+        raise ValueError("%s: expected numbers, got %s" % (name, matrix.dtype))
+    bad = ~np.isfinite(matrix)
+    if bad.any():
+        raise ValueError("%s at %s: expected a finite number, got %g" % ((name,) + _first(matrix, bad)))
+    return matrix
+
+
+def _first(matrix, mask):
+    index = np.unravel_index(np.argmax(mask), mask.shape)
+    return position(index), matrix[index]
+
+
+def gain_from_costs(D, tau=None, beta=None, linear=False):
+    """H from D: the smaller the cost, the bigger the gain; every row sums to 1.
+
+        tau:     H[l, k] proportional to exp(-D[l, k] / tau)
+        beta:    H[l, k] proportional to exp(-beta D[l, k] / max D), that is
+                 softmax(-beta D / max D) over the row
+        linear:  H[l, k] proportional to 1 - D[l, k] / max D
+
+    D: C x C costs (see check_cost).
+    tau: float > 0, in the unit of D; small: close to the identity.
+    beta: float >= 0; large: close to the identity, 0: uniform.
+    linear: bool. Exactly one of tau, beta and linear is given.
+    Returns H, C x C float64.
+    Raises ValueError.
+    Source: Bertinetto et al. 2020, arXiv 1912.09393 (soft labels, beta).
+    """
+    H = check_cost(D).astype(np.float64)  # a copy, changed in place below: it may be large
+    if (tau is not None) + (beta is not None) + bool(linear) != 1:
+        raise ValueError("expected one of tau, beta and linear, got %d"
+                         % ((tau is not None) + (beta is not None) + bool(linear)))
+    if tau is not None and not (np.isfinite(tau) and tau > 0):
+        raise ValueError("tau: expected a number above 0, got %g" % tau)
+    if beta is not None and not (np.isfinite(beta) and beta >= 0):
+        raise ValueError("beta: expected a number of at least 0, got %g" % beta)
+    with np.errstate(over="ignore"):
+        H /= H.max() if tau is None else tau
+    if linear:
+        np.subtract(1, H, out=H)
+    else:
+        H *= -1 if beta is None else -beta
+        np.exp(H, out=H)
+    H /= H.sum(axis=1, keepdims=True)  # the diagonal was 1, so no row sums to 0
+    return H
+
+
+def smoothed_identity(n_classes, epsilon):
+    """Uniform label smoothing as a gain: H = (1 - epsilon) I + epsilon / C.
+
+    n_classes: int, C. epsilon: float in [0, 1], the mass spread over all classes.
+    Returns H, C x C float64; every row sums to 1.
+    Raises ValueError.
+    Source: Szegedy et al. 2016, arXiv 1512.00567, section 7.
+    """
+    if not 0 <= epsilon <= 1:
+        raise ValueError("smoothing: expected a number in 0..1, got %g" % epsilon)
+    return (1 - epsilon) * np.eye(n_classes) + epsilon / n_classes
+
+
+def weighted_gain(weights, gain=None):
+    """diag(w) S: the rows of a gain, each multiplied by the weight of its class.
+
+    weights: L numbers. gain: L x L, S; None: the identity.
+    Returns H, L x L.
+    Raises ValueError if the sizes differ.
+    """
+    if gain is None:
+        return np.diag(weights)
+    if len(gain) != len(weights):
+        raise ValueError("gain: expected %d x %d, as there are %d weights, got %d x %d"
+                         % (len(weights), len(weights), len(weights), len(gain), len(gain)))
+    return np.asarray(weights)[:, np.newaxis] * gain

@@ -1,0 +1,119 @@
+"""What there is to know of a gain matrix H before a net trains on it."""
+from __future__ import division, print_function
+
+import numpy as np
+
+from caffe_losses.matrices.gains import looks_like_cost, negative_entries
+
+
+def summarise(H):
+    """The figures of a gain matrix, as a dict that JSON can hold.
+
+    H: C x C gains. Returns n_classes, smallest and largest (entry), row_sums [lowest,
+    highest], least_loss [lowest, mean, highest] over the classes (None where there is
+    no least one), symmetric, diagonal (whether H is class weights alone).
+    """
+    H = np.asarray(H)
+    sums, least = row_sums(H), least_losses(H)
+    diagonal = np.count_nonzero(H) == np.count_nonzero(H.diagonal())
+    return {"n_classes": len(H), "smallest": float(H.min()), "largest": float(H.max()),
+            "row_sums": [sums.min(), sums.max()],
+            "least_loss": [number if np.isfinite(number) else None
+                           for number in (least.min(), least.mean(), least.max())],
+            "symmetric": bool((H == H.T).all()), "diagonal": bool(diagonal)}
+
+
+def in_words(figures):
+    """What summarise found, in a line."""
+    lowest, mean, highest = figures["least_loss"]
+    least = "none, as entries are negative" if lowest is None else "0" if not highest else (
+        "%.4g (%.4g to %.4g a class)" % (mean, lowest, highest))
+    return "H, %d x %d%s, entries %.4g to %.4g, row sums %.4g to %.4g, %ssymmetric, least loss %s" % (
+        figures["n_classes"], figures["n_classes"], " (class weights alone)" if figures["diagonal"] else "",
+        figures["smallest"], figures["largest"], figures["row_sums"][0], figures["row_sums"][1],
+        "" if figures["symmetric"] else "not ", least)
+
+
+def row_sums(H):
+    """The sum of each row of H, C float64: the weight that a sample of the class has."""
+    return np.asarray(H).sum(axis=1, dtype=np.float64)
+
+
+def least_losses(H):
+    """The least loss that a sample of each class can have.
+
+        min over p of -sum_j H[l, j] log p_j = r log r - sum_j H[l, j] log H[l, j],
+        r = sum_j H[l, j], at p = H[l] / r
+
+    H: C x C gains.
+    Returns C float64: 0 for a row with one entry or none, -inf for a row with a
+    negative one, which has no least loss.
+    """
+    H = np.asarray(H)
+    least = _x_log_x(row_sums(H))
+    for l, row in enumerate(H):  # one at a time, as H may be large
+        least[l] = max(least[l] - _x_log_x(row.astype(np.float64)).sum(), 0)
+    least[np.count_nonzero(H, axis=1) <= 1] = 0
+    least[(H < 0).any(axis=1)] = -np.inf
+    return least
+
+
+def _x_log_x(x):
+    return x * np.log(np.where(x > 0, x, 1))
+
+
+def attracted_to(H, label, n_most=3):
+    """The other classes that samples of a class are most attracted to.
+
+    H: C x C gains. label: int, the class. n_most: int.
+    Returns at most n_most labels with a positive gain, the greatest gain first; of
+    equal ones the lower label first.
+    """
+    order = np.argsort(-np.asarray(H)[label], kind="mergesort")[:n_most + 1]
+    return [int(k) for k in order if k != label and H[label][k] > 0][:n_most]
+
+
+def compare(A, B):
+    """How two matrices of one shape differ, as a dict that JSON can hold.
+
+    A, B: C x C. Returns different (entries), largest (absolute difference), at [row,
+    column], a and b (the entries there), row (of which the entries' differences sum
+    to the most), row_difference (that sum).
+    Raises ValueError if the shapes differ.
+    """
+    if A.shape != B.shape:
+        raise ValueError("expected two matrices of one shape, got %d x %d and %d x %d" % (A.shape + B.shape))
+    largest, at, row, row_difference, different = 0.0, (0, 0), 0, 0.0, 0
+    for l in range(len(A)):
+        difference = np.abs(A[l].astype(np.float64) - B[l])
+        different += np.count_nonzero(difference)
+        if difference.max() > largest:
+            largest, at = float(difference.max()), (l, int(difference.argmax()))
+        if difference.sum() > row_difference:
+            row, row_difference = l, float(difference.sum())
+    return {"different": different, "largest": largest, "at": list(at), "a": float(A[at]), "b": float(B[at]),
+            "row": row, "row_difference": row_difference}
+
+
+def warnings_about(H):
+    """What a user should know of H, a list of one-line texts.
+
+    H: C x C gains, or what is taken for them.
+    """
+    H = np.asarray(H)
+    if looks_like_cost(H):
+        return ["H looks like distances (0 on the diagonal, more elsewhere): as a gain it attracts every "
+                "sample to the wrong classes; make_h.py --distances converts it"]
+    negative = negative_entries(H)
+    found = [negative] if negative else []
+    empty = np.flatnonzero(~H.any(axis=1))
+    if len(empty):
+        found.append("H has nothing in row %s: a sample of that class is not trained on" % _listed(empty))
+    elsewhere = np.flatnonzero(H.max(axis=1) > H.diagonal())
+    if len(elsewhere):
+        found.append("H attracts the samples of class %s to another class more than to their own" % _listed(elsewhere))
+    return found
+
+
+def _listed(labels, most=10):
+    return ", ".join(map(str, labels[:most])) + (" ..." if len(labels) > most else "")

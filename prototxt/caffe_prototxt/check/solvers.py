@@ -1,0 +1,102 @@
+"""A solver's file: the nets it names, and the states that it makes them for."""
+from __future__ import division, print_function
+
+import collections
+import os
+
+from caffe_prototxt.textformat import scanner as T
+from caffe_prototxt.check.text_checks import ERROR, UNCHECKED, Fault
+from caffe_prototxt.textformat.messages import Item, read
+from caffe_prototxt.net.states import State, phase_name
+
+TRAIN_NETS = ("net", "train_net", "net_param", "train_net_param")
+_SOLVER_ONLY = frozenset(("net", "train_net", "test_net", "base_lr", "lr_policy", "max_iter", "train_net_param", "test_net_param",
+                          "net_param", "solver_mode", "test_iter"))
+
+
+def is_solver(text):
+    """Whether a text is a solver's, and not a net's. Raises ValueError for what is neither's syntax."""
+    for field in T.fields(text):
+        if field.name in ("layer", "layers", "input"):
+            return False
+        if field.name in _SOLVER_ONLY:
+            return True
+    return False
+
+
+def read_solver(text):
+    """The nets of a solver.
+
+    Returns ([(file, [a {"phase", "level", "stages"} of messages for each time it is made])], list of
+    checks.Fault of the solver itself). Raises ValueError for a text that is no solver's.
+    """
+    values, lines = collections.OrderedDict(), {}
+    for field in T.fields(text):
+        lines.setdefault(field.name, T.line_of(text, field.start))
+        values.setdefault(field.name, []).extend(
+            read(text, Item(start, end, field)) for start, end in T.values(text, field))
+    faults = []
+
+    def fault(field, message, level=ERROR):
+        faults.append(Fault("solver", level, None, lines.get(field), message))
+
+    named = [name for name in TRAIN_NETS if name in values]
+    if len(named) != 1:
+        fault(named[-1] if named else None, "names %s, and Caffe wants one of %s" % (
+            " and ".join(named) or "no net to train", ", ".join(TRAIN_NETS)))
+    inside = [name for name in values if name.endswith("net_param")]
+    if inside:
+        fault(inside[0], "has a net in itself (%s)" % inside[0], UNCHECKED)
+    nets = collections.OrderedDict()
+    for name in named[:1]:
+        if not name.endswith("_param"):
+            nets.setdefault(_file(values[name]), []).append(("TRAIN", _message(values, "train_state", 0)))
+    own = ["test_net"] * len(values.get("test_net", ())) + ["test_net_param"] * len(values.get("test_net_param", ()))
+    n_tests, general = len(values.get("test_iter", ())), bool({"net", "net_param"} & set(values))
+    if n_tests < len(own) or n_tests > len(own) and not general:
+        fault("test_iter", "has %d test_iter for %d test nets: Caffe wants one for each" % (n_tests, len(own)))
+    n_states = len(values.get("test_state", ()))
+    if n_states not in (0, n_tests):
+        fault("test_state", "has %d test_state for %d test nets: Caffe wants none, or one for each" % (n_states, n_tests))
+    if n_tests and not _positive(values.get("test_interval", [0])[-1]):
+        fault("test_interval", "tests, and has no test_interval: Caffe stops")
+    number = len(values.get("test_net_param", ()))  # Caffe's order
+    for file in values.get("test_net", ()):
+        nets.setdefault(_file([file]), []).append(("TEST", _message(values, "test_state", number)))
+        number += 1
+    for number in range(number, n_tests):
+        if "net" in values:
+            nets.setdefault(_file(values["net"]), []).append(("TEST", _message(values, "test_state", number)))
+    for file in nets:
+        if not os.path.exists(file):
+            fault("net", "names the net %s, which is not there; Caffe reads it from where it runs, which is %s"
+                  % (file, os.getcwd()))
+    return [(file, states) for file, states in nets.items() if os.path.exists(file)], faults
+
+
+def merged(state, of_net):
+    """The State that a solver makes a net for.
+
+    state: (phase, what the solver says). of_net: what the net says; as messages.read gives it.
+    """
+    phase, of_solver = state
+    phases = [phase] + [phase_name(value) for said in (of_net, of_solver) for value in said.get("phase", ())]
+    levels = [0] + [value for said in (of_net, of_solver) for value in said.get("level", ()) if isinstance(value, int)]
+    stages = [str(stage) for said in (of_net, of_solver) for stage in said.get("stage", ())]
+    return State(phases[-1], levels[-1], tuple(stages))
+
+
+def _message(values, name, number):
+    found = values.get(name, ())[number:number + 1]
+    return found[0] if found and isinstance(found[0], dict) else {}
+
+
+def _file(values):
+    name = values[-1]
+    if not isinstance(name, str) or "\0" in name:
+        raise ValueError("expected the name of a file for a net, got %s" % (name,))
+    return T.shown(name)
+
+
+def _positive(value):
+    return isinstance(value, int) and value > 0

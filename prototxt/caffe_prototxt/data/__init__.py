@@ -1,0 +1,1 @@
+"""Labels and records where a net reads them. Imports `net` and `textformat`."""

@@ -1,0 +1,76 @@
+"""The shape of the data that a data layer reads, by its first record."""
+from __future__ import division, print_function
+
+import io
+import warnings
+
+from caffe_prototxt.net import data_layers
+from caffe_prototxt.textformat import scanner as T
+
+
+def record_shape(layer, kind, top):
+    """The shape of a data layer's top without its first axis, as its data has it; None if it does not tell.
+
+    layer: nets.Layer. kind: its type. top: str, the top.
+    Raises IOError or ValueError for data that cannot be read.
+    """
+    source = data_layers.source(layer, kind)
+    if source is None or not data_layers.is_there(layer, kind):
+        return None
+    source = T.shown(source)
+    if kind == "Data":
+        return _datum_shape(source)
+    if kind == "ImageData":
+        return _image_shape(source, layer)
+    return _hdf5_shape(source, T.shown(top)) if kind == "HDF5Data" else None
+
+
+def _datum_shape(source):
+    from caffe.proto import caffe_pb2
+    from caffe_losses.formats import lmdb_pages
+    from caffe_prototxt.data import leveldbs
+    batches = lmdb_pages.batches(source) if lmdb_pages.is_lmdb(source) else leveldbs.batches(source)
+    data, starts, sizes = next(iter(batches), (b"", [], []))
+    if not len(starts):
+        raise ValueError("%s: expected Datums, got none" % source)
+    datum = caffe_pb2.Datum()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # protobuf's, of what is found right here
+            datum.ParseFromString(data[starts[0]:starts[0] + sizes[0]].tobytes())
+    except Exception:  # protobuf's DecodeError moves between its versions
+        raise ValueError("%s: expected Datums, got something else" % source)
+    if datum.encoded:
+        return _size(io.BytesIO(datum.data), source, None)
+    return datum.channels, datum.height, datum.width
+
+
+def _image_shape(source, layer):
+    param = layer.message("image_data_param")
+    root = param.value("root_folder", "")
+    with open(source, "rb") as file:
+        name = T.decode(file.readline()).rsplit(None, 1)[:1]
+    if not name:
+        raise ValueError("%s: expected a list of images, got nothing" % source)
+    path = T.shown(root + name[0])
+    return _size(path, path, data_layers.channels(layer, param))
+
+
+def _size(file, name, channels):
+    """channels, height, width of an image; channels: of what Caffe makes of it, None for as it is."""
+    from PIL import Image
+    try:
+        image = Image.open(file)
+    except Exception as error:  # whatever the reader of its format fails with
+        raise ValueError("%s: expected an image, got something else (%s)" % (name, error))
+    return (channels or (1 if image.mode in ("1", "L", "I", "F") else 3), image.size[1], image.size[0])
+
+
+def _hdf5_shape(source, dataset):
+    import h5py
+    with open(source, "rb") as file:
+        name = T.shown(T.decode(file.readline()).strip())
+    with h5py.File(name, "r") as file:
+        if not isinstance(file.get(dataset), h5py.Dataset) or not file[dataset].shape:
+            raise ValueError("%s: expected a dataset %s, got %s" % (name, dataset, ", ".join(sorted(file)) or "none"))
+        return tuple(int(size) for size in file[dataset].shape[1:])

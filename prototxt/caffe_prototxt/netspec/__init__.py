@@ -1,0 +1,1 @@
+"""Layers for people who write nets with caffe.net_spec. Imports `net`."""

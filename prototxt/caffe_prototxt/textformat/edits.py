@@ -1,0 +1,259 @@
+"""Changes to a text, made in places: whatever is in none of them keeps every byte."""
+from __future__ import division, print_function
+
+import itertools
+
+from caffe_prototxt.textformat import scanner as T
+from caffe_prototxt.textformat.messages import Message, Name, on_lines, on_one_line, pairs, read, same, written
+
+# A field that comes where another goes takes its place, and keeps its comments and layout.
+TAKES_PLACE_OF = {"infogain_loss_param": "softmax_param", "softmax_param": "infogain_loss_param",
+                  "normalization": "normalize"}
+
+_BLANK = " \t\r\v\f"
+
+
+class Edits(object):
+    """The changes of one text: collected, and then applied together."""
+
+    def __init__(self, text):
+        self.text = text
+        self._edits = []
+
+    def apply(self):
+        """The changed text."""
+        parts, at = [], 0
+        for start, end, new in self.ordered():
+            parts += [self.text[at:start], new]
+            at = end
+        return "".join(parts) + self.text[at:]
+
+    def ordered(self):
+        """Each (start, end, new text) in the text's order, what is added before what it stands before."""
+        edits = sorted(self._edits, key=lambda edit: (edit[0], edit[1] > edit[0]))
+        for (_, end, _), (start, _, _) in zip(edits, edits[1:]):
+            if start < end:
+                raise T.error(self.text, start, "no change inside another")
+        return edits
+
+    def set(self, message, wanted):
+        """Give the fields of a message the values that are wanted.
+
+        wanted: dict from the name of a field to its value (as messages.pairs has it);
+        None takes it out. A message in it names those of its own fields that are to
+        change. What is as it is wanted already stays as it is written.
+        """
+        removed, added = [], []
+        for name, value in wanted.items():
+            items = message.items(name)
+            old = self._gives_place(message, name, wanted)
+            if value is None:
+                if not any(self._gives_place(message, new, wanted) == name for new in wanted):
+                    removed += [(item.field.start, item.field.stop) for item in items]
+            elif isinstance(value, list):
+                removed += self._set_list(items, value)
+                added += [] if items else [(name, item) for item in value]
+            elif old:
+                self._take_place(message.item(old), name, value)
+            elif not items:
+                added.append((name, value))
+            elif isinstance(value, dict):
+                self.set(message.message(name), value)
+            else:
+                self._set_value(message.item(name), value)
+        self._remove(removed)
+        self._add(message, [pair for pair in added if not isinstance(pair[1], dict) or pairs(pair[1])], removed)
+
+    def add_before(self, layer, new):
+        """Add a layer before another, above the comment on that. new: dict, the fields of the new one."""
+        text, start = self.text, layer.begin
+        block, between = self._block(layer, new)
+        line = _line_start(text, start)
+        indent = text[line:start]
+        if indent.strip(_BLANK):
+            self._edits.append((start, start, block + between))
+            return
+        while line > 0 and text[_line_start(text, line - 1):line].lstrip(_BLANK).startswith("#"):
+            line = _line_start(text, line - 1)
+        self._edits.append((line, line, indent + block + between))
+
+    def put_in_place_of(self, layer, new, comment=None):
+        """Put another layer in the place of one. new: dict, its fields; comment: a line to put above it."""
+        block, _ = self._block(layer, new)
+        line = _line_start(self.text, layer.begin)
+        indent = self.text[line:layer.begin]
+        if comment and not indent.strip(_BLANK):
+            block = "# %s%s%s%s" % (comment, _newline(self.text, layer.begin), indent, block)
+        self._edits.append((layer.begin, layer.stop, block))
+
+    def insert_before(self, layer, lines):
+        """Insert lines before a layer."""
+        newline = _newline(self.text, layer.begin)
+        self._edits.append((layer.begin, layer.begin, "".join(line + newline for line in lines)))
+
+    def _block(self, layer, new):
+        """(a layer as text, laid out as another is, what goes between the two)."""
+        _check_single(layer)
+        text, start = self.text, layer.begin
+        indent = text[_line_start(text, start):start]
+        newline = _newline(text, start)
+        alone = not indent.strip(_BLANK)
+        if "\n" not in text[start:layer.end]:
+            return on_one_line(layer.field_name, new), newline if alone else " "
+        return on_lines(layer.field_name, new, indent if alone else "", _step(layer), newline), newline
+
+    def take_out(self, layer):
+        """Take a layer out, and the comments in it."""
+        _check_single(layer)
+        self._remove([(layer.begin, layer.stop)], keep_comments=False)
+
+    def take_out_fields(self, fields):
+        """Take fields out, but not the comments in them."""
+        self._remove([(field.start, field.stop) for field in fields])
+
+    def _gives_place(self, message, name, wanted):
+        """The field whose place `name` takes, or None."""
+        old = TAKES_PLACE_OF.get(name)
+        comes = wanted[name] is not None and name not in message.names()
+        return old if comes and old in message.names() and wanted.get(old, old) is None else None
+
+    def _take_place(self, old, name, value):
+        if not isinstance(value, dict):
+            self._replace(old.field.start, old.end, on_one_line(name, value))
+            return
+        self._replace(old.field.start, old.field.start + len(old.field.name), name)
+        self.set(Message(self.text, old.start), value)
+
+    def _set_value(self, item, value):
+        if not same(read(self.text, item), value):
+            quoted = isinstance(value, str) and not isinstance(value, Name) and T.is_quoted(self.text, item.start)
+            new = T.quote(value, self.text[item.start]) if quoted and '"' not in value else written(value)
+            self._replace(item.start, item.end, new)
+
+    def _replace(self, start, end, new):
+        """Put `new` in the place of a name or a value; comments in that stay."""
+        newline = _newline(self.text, start)
+        self._edits.append((start, end, new + "".join(
+            " " + comment + newline for comment in T.comments(self.text, start, end))))
+
+    def _set_list(self, items, values):
+        """Set a repeated field that is there; returns the places of what is to be removed."""
+        for item, value in zip(items, values):
+            if not isinstance(value, dict):
+                self._set_value(item, value)
+        if items and len(values) > len(items):
+            last, more = items[-1], values[len(items):]
+            if self.text[last.field.value] == "[":
+                self._edits.append((last.end, last.end, "".join(", " + written(value) for value in more)))
+            else:
+                first_on_line = not self.text[_line_start(self.text, last.field.start):last.field.start].strip(_BLANK)
+                self._add_after(last.field, [(last.field.name, value) for value in more], first_on_line)
+        removed = []
+        for field, group in itertools.groupby(items[len(values):], key=lambda item: item.field):
+            group = list(group)
+            before = items[items.index(group[0]) - 1] if items[0] is not group[0] else None
+            partly = before is not None and before.field == field
+            removed.append((before.end, group[-1].end) if partly else (field.start, field.stop))
+        return removed
+
+    def _remove(self, places, keep_comments=True):
+        for start, end in _joined(self.text, places):
+            kept = T.comments(self.text, start, end) if keep_comments else []
+            line, line_end = _line_start(self.text, start), _line_end(self.text, end)
+            before, after = self.text[line:start], self.text[end:line_end]
+            newline = _newline(self.text, start)
+            if not before.strip(_BLANK) and not after.strip(_BLANK):
+                # all of its lines
+                start, end = line, min(line_end + 1, len(self.text))
+                new = "".join(before + comment + newline for comment in kept)
+            elif not before.strip(_BLANK):
+                # the first on its line
+                end += len(after) - len(after.lstrip(_BLANK))
+                new = "".join(comment + newline + before for comment in kept)
+            else:
+                start -= len(before) - len(before.rstrip(_BLANK))
+                indent = before[:len(before) - len(before.lstrip(_BLANK))]
+                new = "".join(" " + comment + newline + indent for comment in kept)
+                if not new and self.text[start - 1] not in " \t\n{<;," and self.text[end:end + 1] not in " \t\r\n}>];,#":
+                    new = " "
+            self._edits.append((start, end, new))
+
+    def _add(self, message, fields, removed):
+        """Add fields after the last that stays."""
+        if not fields:
+            return
+        staying = [field for field in message.fields if (field.start, field.stop) not in removed]
+        if staying:
+            self._add_after(staying[-1], fields, message.start < _line_start(self.text, staying[-1].start), removed)
+            return
+        at = message.start + 1
+        tail = "" if self.text[at] in " \t\r\n" else " "
+        self._edits.append((at, at, " " + " ".join(on_one_line(*field) for field in fields) + tail))
+
+    def _add_after(self, field, fields, own_lines, removed=()):
+        """Add fields after one: on lines of their own, or on its line."""
+        text = self.text
+        after = field.stop
+        for start, end in _joined(text, removed):
+            if start >= after and not text[after:start].strip(_BLANK):
+                after = end
+        line, line_end = _line_start(text, field.start), _line_end(text, after)
+        rest = text[after:line_end].strip(_BLANK)
+        if not own_lines or rest and not rest.startswith("#"):
+            self._edits.append((field.stop, field.stop, "".join(" " + on_one_line(*pair) for pair in fields)))
+            return
+        before = text[line:field.start]
+        indent, newline = before[:len(before) - len(before.lstrip(_BLANK))], _newline(text, field.start)
+        new = "".join(indent + _laid_out(name, value, indent, newline) + newline for name, value in fields)
+        self._edits.append((line_end + 1, line_end + 1, new))
+
+
+def _check_single(layer):
+    if layer.listed:
+        raise T.error(layer.text, layer.begin, "a field for each layer, not one list of several")
+
+
+def _laid_out(name, value, indent, newline):
+    line = on_one_line(name, value)
+    if not isinstance(value, dict) or len(line) <= 60:
+        return line
+    return on_lines(name, value, indent, "\t" if "\t" in indent else "  ", newline)
+
+
+def _joined(text, places):
+    """Places to remove, those with only blanks between them as one."""
+    joined = []
+    for start, end in sorted(places):
+        if joined and not text[joined[-1][1]:start].strip(_BLANK):
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def _step(layer):
+    """By how much the fields of a layer are indented."""
+    text = layer.text
+    outer = text[_line_start(text, layer.begin):layer.begin]
+    for field in layer.fields:
+        inner = text[_line_start(text, field.start):field.start]
+        if not inner.strip(_BLANK) and inner != outer and inner.startswith(outer):
+            return inner[len(outer):]
+    return "  "
+
+
+def _line_start(text, at):
+    return text.rfind("\n", 0, at) + 1
+
+
+def _line_end(text, at):
+    """The place of the next line feed, or the end of the text."""
+    end = text.find("\n", at)
+    return len(text) if end < 0 else end
+
+
+def _newline(text, at):
+    """The end of the line around a place; that of the line before, if it is the last."""
+    end = text.find("\n", at)
+    end = text.rfind("\n", 0, at) if end < 0 else end
+    return "\r\n" if end > 0 and text[end - 1] == "\r" else "\n"

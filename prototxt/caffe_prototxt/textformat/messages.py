@@ -1,0 +1,129 @@
+"""The messages of a text: what their fields hold, and how such values are written."""
+from __future__ import division, print_function
+
+import collections
+
+from caffe_prototxt.textformat import scanner as T
+
+# One value of a field: its place in the text, and the T.Field it stands in.
+Item = collections.namedtuple("Item", "start end field")
+
+
+class Name(str):
+    """A word without quotes: an enum's value, true or false."""
+
+
+class Message(object):
+    """A message of a text. start: of its { or <; end: after its } or >."""
+
+    def __init__(self, text, start, fields=None, end=None):
+        self.text = text
+        self.start = start
+        self.fields = list(T.inner(text, start)) if fields is None else fields
+        self.end = T.skip(text, self.fields[-1].stop if self.fields else start + 1) + 1 if end is None else end
+        self._named = {}
+        for field in self.fields:
+            self._named.setdefault(field.name, []).append(field)
+
+    def items(self, name):
+        """The values of a field, in their order, as Items; [a, b] is two."""
+        return [Item(start, end, field) for field in self._named.get(name, ())
+                for start, end in T.values(self.text, field)]
+
+    def item(self, name):
+        """The one value of a field, or None. Raises ValueError if it is there more than once."""
+        items = self.items(name)
+        if len(items) > 1:
+            raise T.error(self.text, items[1].start, "%s once, as Caffe does" % name)
+        return items[0] if items else None
+
+    def values(self, name):
+        return [read(self.text, item) for item in self.items(name)]
+
+    def value(self, name, default=None):
+        item = self.item(name)
+        return default if item is None else read(self.text, item)
+
+    def message(self, name):
+        """The message in a field, or None."""
+        item = self.item(name)
+        if item is None:
+            return None
+        if self.text[item.start] not in "{<":
+            raise T.error(self.text, item.start, '"{"')
+        return Message(self.text, item.start)
+
+    def names(self):
+        return set(self._named)
+
+
+def read(text, item):
+    """What a value is: str, Name, int, float, or for a message a dict of lists, in its order."""
+    char = text[item.start]
+    if char in "{<":
+        message = Message(text, item.start)
+        return collections.OrderedDict((field.name, message.values(field.name)) for field in message.fields)
+    if T.is_quoted(text, item.start):
+        return T.unquote(text, item.start, item.end)
+    if char == "-":
+        return -number(text[T.skip(text, item.start + 1):item.end])
+    word = text[item.start:item.end]
+    return number(word) if char in ".0123456789" else Name(word)
+
+
+def number(word):
+    if word[:2] in ("0x", "0X"):
+        return int(word, 16)
+    if word[0] == "0" and word.isdigit():
+        return int(word, 8)
+    return int(word) if word.isdigit() else float(word.rstrip("fF") if word[0] in ".0123456789" else word)
+
+
+def same(value, wanted):
+    """Whether a value as read is the one that is wanted."""
+    if value is wanted:
+        return True
+    if isinstance(wanted, bool):
+        return is_true(value) == wanted
+    return isinstance(value, Name) == isinstance(wanted, Name) and value == wanted
+
+
+def is_true(value):
+    """A bool as the text format has it."""
+    return value in ("true", "True", "t", 1)
+
+
+def written(value):
+    """The literal of a value."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Name):
+        return str(value)
+    if isinstance(value, str):
+        return T.quote(value)
+    return repr(value)
+
+
+def pairs(message):
+    """(name, value) of each field of a message given as a dict; a list is a repeated field, None is none."""
+    return [(name, item) for name, value in message.items() if value is not None
+            for item in (value if isinstance(value, list) else [value])]
+
+
+def on_one_line(name, value):
+    """A field in the text format. value: a literal's, or a dict for a message."""
+    if not isinstance(value, dict):
+        return "%s: %s" % (name, written(value))
+    inner = " ".join(on_one_line(*pair) for pair in pairs(value))
+    return "%s { %s }" % (name, inner) if inner else "%s { }" % name
+
+
+def on_lines(name, value, indent, step, newline):
+    """As on_one_line, with each field of the message on a line; a message in it may stay on one."""
+    lines = []
+    for pair in pairs(value):
+        line = on_one_line(*pair)
+        if isinstance(pair[1], dict) and len(line) > 60:
+            line = on_lines(pair[0], pair[1], indent + step, step, newline)
+        lines.append(indent + step + line + newline)
+    return "%s {%s%s%s}" % (name, newline, "".join(lines), indent)

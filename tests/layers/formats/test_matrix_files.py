@@ -1,0 +1,365 @@
+from __future__ import division, print_function
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from caffe_losses.formats.matrix_files import ENDINGS, atomic_write, matrix_writer, read_matrix, write_files, write_matrix
+
+H = np.array([[1, .25, 1e-30], [-2, 3e38, 0], [1 / 3, 5, -0.0]], np.float32)
+
+
+def same_bits(a, b):
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return lambda name: str(tmp_path / name)
+
+
+def blob_proto():
+    caffe_pb2 = pytest.importorskip("caffe.proto.caffe_pb2", reason="reads what Caffe itself wrote")
+    return caffe_pb2.BlobProto()
+
+
+def test_caffe_reads_what_we_write(path):
+    proto = blob_proto()
+    import caffe.io
+    write_matrix(path("H.binaryproto"), H)
+    with open(path("H.binaryproto"), "rb") as file:
+        proto.ParseFromString(file.read())
+    assert list(proto.shape.dim) == [1, 1, 3, 3]
+    assert same_bits(caffe.io.blobproto_to_array(proto)[0, 0].astype(np.float32), H)
+
+
+def test_we_read_what_caffe_writes(path):
+    blob_proto()
+    import caffe.io
+    with open(path("H.binaryproto"), "wb") as file:
+        file.write(caffe.io.array_to_blobproto(H[np.newaxis, np.newaxis]).SerializeToString())
+    assert same_bits(read_matrix(path("H.binaryproto")), H)
+
+
+def test_the_bytes_are_those_of_caffe(path):
+    blob_proto()
+    import caffe.io
+    write_matrix(path("H.binaryproto"), H)
+    with open(path("H.binaryproto"), "rb") as file:
+        ours = file.read()
+    theirs = caffe.io.array_to_blobproto(H[np.newaxis, np.newaxis]).SerializeToString()
+    assert sorted(ours) == sorted(theirs)  # the same fields, in an order of their own
+
+
+@pytest.mark.parametrize("fill, dtype", [
+    (lambda p: p.shape.dim.extend([3, 3]), np.float32),
+    (lambda p: p.shape.dim.extend([1, 1, 1, 3, 3]), np.float32),
+    (lambda p: [setattr(p, name, n) for name, n in zip(("num", "channels", "height", "width"), (1, 1, 3, 3))],
+     np.float32),
+    (lambda p: p.shape.dim.extend([1, 1, 3, 3]), np.float64),
+])
+def test_other_forms(path, fill, dtype):
+    proto = blob_proto()
+    fill(proto)
+    (proto.data if dtype is np.float32 else proto.double_data).extend(H.ravel().tolist())
+    with open(path("H.binaryproto"), "wb") as file:
+        file.write(proto.SerializeToString())
+    assert same_bits(read_matrix(path("H.binaryproto")), H.astype(dtype))
+
+
+def test_unpacked_data(path):
+    content = b"\x3a\x02\x08\x01\x3a\x02\x08\x02" + b"".join(b"\x2d" + x.tobytes() for x in H[0, :2])
+    with open(path("H.binaryproto"), "wb") as file:
+        file.write(content)
+    assert read_matrix(path("H.binaryproto")).tolist() == [[1, .25]]
+
+
+@pytest.mark.parametrize("ending", [".npy", ".csv", ".binaryproto"])
+def test_round_trip(path, ending):
+    write_matrix(path("H" + ending), H)
+    assert same_bits(read_matrix(path("H" + ending)).astype(np.float32), H)
+
+
+@pytest.mark.parametrize("ending", [".npy", ".csv"])
+def test_round_trip_of_float64(path, ending):
+    matrix = np.random.RandomState(0).randn(4, 4) / 3
+    write_matrix(path("H" + ending), matrix)
+    assert same_bits(read_matrix(path("H" + ending)), matrix)
+
+
+def test_csv_with_comments(path):
+    with open(path("H.csv"), "wb") as file:
+        file.write(b"\xef\xbb\xbf# gains\r\n1, 2e-3 # first\r\n\r\n-3,4\r\n")
+    assert read_matrix(path("H.csv")).tolist() == [[1, .002], [-3, 4]]
+
+
+@pytest.mark.parametrize("name, content, message", [
+    ("H.csv", b"", "got an empty file"),
+    ("H.csv", b"1,2\n3\n", "line 2: expected 2 numbers, as in the first row, got 1"),
+    ("H.csv", b"a,b\n1,2\n", "line 1: expected numbers with commas"),
+    ("H.csv", b"\xff\xfe", "H.csv: "),
+    ("H.npy", b"", "expected a .npy file"),
+    ("H.npy", b"PK\x03\x04 an archive", "expected a .npy file"),
+    ("H.npy", b"\x93NUMPY\x01\x00\x10\x00{'descr':}      ", "expected a .npy file"),
+    ("H.binaryproto", b"", "expected a BlobProto with data"),
+    ("H.binaryproto", b"some text that is no message", "H.binaryproto: expected"),
+    ("H.binaryproto", b"\xff" * 40, "expected a serialised BlobProto"),
+    ("H.txt", b"1", ": expected a file that ends in .binaryproto, .caffemodel, .csv, "),
+])
+def test_bad_files(path, name, content, message):
+    with open(path(name), "wb") as file:
+        file.write(content)
+    with pytest.raises(ValueError, match=message):
+        read_matrix(path(name))
+
+
+def test_npy_that_lies_about_its_size(path):
+    np.save(path("H.npy"), np.eye(3))
+    with open(path("H.npy"), "rb") as file:
+        content = file.read()
+    with open(path("H.npy"), "wb") as file:
+        file.write(content.replace(b"(3, 3)", b"(300000, 300000)"))
+    with pytest.raises(ValueError, match="the file is damaged|expected a .npy file"):
+        read_matrix(path("H.npy"))
+
+
+def test_npy_with_objects_is_not_unpickled(path):
+    np.save(path("H.npy"), np.array([[{}]], object), allow_pickle=True)
+    with pytest.raises(ValueError, match="expected numbers, got object"):
+        read_matrix(path("H.npy"))
+
+
+def test_fortran_order(path):
+    np.save(path("H.npy"), np.asfortranarray(H))
+    assert read_matrix(path("H.npy")).tolist() == H.tolist()
+
+
+@pytest.mark.parametrize("ending", [".npy", ".binaryproto"])
+def test_every_truncation_is_an_error(path, ending):
+    write_matrix(path("H" + ending), H)
+    with open(path("H" + ending), "rb") as file:
+        content = file.read()
+    for size in range(len(content)):
+        with open(path("cut" + ending), "wb") as file:
+            file.write(content[:size])
+        with pytest.raises(ValueError, match="cut" + ending):
+            read_matrix(path("cut" + ending))
+
+
+@pytest.mark.parametrize("dims", [(1, 1, 4, 4), (1, 1, 3), (2, 1, 3, 3), (9,), (), (1, 1, 0, 0),
+                                  (1, 1, 2 ** 40, 2 ** 40)])
+def test_shape_that_does_not_fit(path, dims):
+    proto = blob_proto()
+    proto.shape.dim.extend(dims)
+    proto.data.extend(H.ravel().tolist())
+    with open(path("H.binaryproto"), "wb") as file:
+        file.write(proto.SerializeToString())
+    with pytest.raises(ValueError, match="H.binaryproto: expected"):
+        read_matrix(path("H.binaryproto"))
+
+
+def test_missing_file(path):
+    with pytest.raises(IOError, match="nothing.npy: cannot be read: No such file"):
+        read_matrix(path("nothing.npy"))
+
+
+def test_what_float32_cannot_hold_is_refused(path):
+    with pytest.raises(ValueError, match="float32 can hold, got 1e.300"):
+        write_matrix(path("H.binaryproto"), np.full((2, 2), 1e300))
+    assert os.listdir(path("")) == []
+
+
+def test_several_files_all_or_none(path):
+    def broken(file):
+        file.write(b"half")
+        raise ValueError("broken")
+    good = matrix_writer(path("H.npy"), H)
+    with pytest.raises(ValueError, match="broken"):
+        write_files([(path("H.npy"), good), (path("other"), broken)])
+    assert os.listdir(path("")) == []
+    write_files([(path("H.npy"), good), (path("D.csv"), matrix_writer(path("D.csv"), H))])
+    assert sorted(os.listdir(path(""))) == ["D.csv", "H.npy"]
+
+
+@pytest.mark.parametrize("name", ["", "folder/", "none/H.npy"])
+def test_no_file_of_that_name(path, name):
+    with pytest.raises(IOError, match="cannot be written"):
+        with atomic_write(os.path.join(path(""), name) if name else ""):
+            pass
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_beside_it(path):
+    write_matrix(path("H.npy"), H)
+    with pytest.raises(RuntimeError):
+        with atomic_write(path("H.npy")) as file:
+            file.write(b"half")
+            raise RuntimeError
+    assert os.listdir(path("")) == ["H.npy"]
+    assert same_bits(read_matrix(path("H.npy")), H)
+
+
+def test_mode_and_links_are_kept(path):
+    write_matrix(path("new.npy"), H)
+    umask = os.umask(0)
+    os.umask(umask)
+    assert os.stat(path("new.npy")).st_mode & 0o777 == 0o666 & ~umask
+    os.chmod(path("new.npy"), 0o640)
+    os.symlink("new.npy", path("link.npy"))
+    write_matrix(path("link.npy"), H * 0)
+    assert os.path.islink(path("link.npy")) and not read_matrix(path("new.npy")).any()
+    assert os.stat(path("new.npy")).st_mode & 0o777 == 0o640
+
+
+def test_a_device_is_written_not_replaced():
+    with atomic_write("/dev/null") as file:
+        file.write(b"gone")
+    assert not os.path.isfile("/dev/null")
+
+
+@pytest.mark.parametrize("ending", [".binaryproto", ".lmdb", ".h5"])
+def test_killed_while_writing(path, ending):
+    """Whenever the writer is killed, the final name holds a whole file or none."""
+    write_matrix(path("H" + ending), np.zeros((1200, 1200)))
+    program = ("import sys, numpy, itertools; from caffe_losses.formats.matrix_files import write_matrix\n"
+               "for i in itertools.count(1):\n"
+               "    write_matrix(%r, numpy.full((1200, 1200), i)); sys.stdout.write('.'); sys.stdout.flush()"
+               % path("H" + ending))
+    seen = set()
+    for wait in np.linspace(0, .06, 12):
+        process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+        process.stdout.read(1)
+        time.sleep(wait)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        found = read_matrix(path("H" + ending))
+        assert found.shape == (1200, 1200) and len(np.unique(found)) == 1
+        seen.add(found[0, 0])
+    assert len(seen) > 1  # it was writing when it was killed
+
+
+def test_a_matrix_above_2_gib_is_refused_before_anything_is_written(path):
+    nothing = np.broadcast_to(np.float64(1), (23171, 23171))  # takes no memory
+    for ending in (".binaryproto", ".caffemodel", ".lmdb", "_lmdb"):
+        with pytest.raises(ValueError, match="H%s: .* fits into 2 GiB, .*, got 23171 x 23171" % ending):
+            matrix_writer(path("H" + ending), nothing)
+        matrix_writer(path("H" + ending), nothing[:23170, :23170])
+    with pytest.raises(ValueError, match="fits into 2 GiB"):
+        write_files([(path("D.npy"), matrix_writer(path("D.npy"), H)),
+                     (path("H.lmdb"), matrix_writer(path("H.lmdb"), nothing))])
+    assert os.listdir(path("")) == []
+
+
+# LMDB: a folder
+
+def lmdb_folder(path, names=("data.mdb", "lock.mdb")):
+    os.mkdir(path("H_lmdb"))
+    for name in names:
+        with open(path(os.path.join("H_lmdb", name)), "wb") as file:
+            file.write(b"old")
+
+
+@pytest.mark.parametrize("names", [(), ("data.mdb",), ("data.mdb", "lock.mdb"), ("lock.mdb",)])
+def test_an_lmdb_that_is_there_is_replaced(path, names):
+    lmdb_folder(path, names)
+    os.chmod(path("H_lmdb"), 0o750)
+    os.symlink("H_lmdb", path("link_lmdb"))
+    write_matrix(path("link_lmdb/"), H)
+    assert sorted(os.listdir(path(""))) == ["H_lmdb", "link_lmdb"] and os.path.islink(path("link_lmdb"))
+    assert os.listdir(path("H_lmdb")) == ["data.mdb"]  # the lock file was that of the old one
+    assert os.stat(path("H_lmdb")).st_mode & 0o777 == 0o750
+    assert same_bits(read_matrix(path("link_lmdb/")), H)
+
+
+def test_another_folder_or_a_file_is_not_replaced(path):
+    lmdb_folder(path, ("data.mdb", "notes.txt"))
+    with pytest.raises(IOError, match="H_lmdb: cannot be written: expected no such folder, .*, got one with notes.txt"):
+        write_matrix(path("H_lmdb"), H)
+    assert sorted(os.listdir(path("H_lmdb"))) == ["data.mdb", "notes.txt"]
+    write_matrix(path("H.npy"), H)
+    os.rename(path("H.npy"), path("D_lmdb"))
+    with pytest.raises(IOError, match="D_lmdb: cannot be written: Not a directory"):
+        write_matrix(path("D_lmdb"), H)
+    assert sorted(os.listdir(path(""))) == ["D_lmdb", "H_lmdb"]
+
+
+def test_a_failure_leaves_the_old_lmdb_or_none(path):
+    for exists in (False, True):
+        with pytest.raises(ValueError, match="float32 can hold"):
+            write_matrix(path("H.lmdb"), np.full((2, 2), 1e300))
+        assert os.listdir(path("")) == ["H.lmdb"] * exists
+        if exists:
+            assert same_bits(read_matrix(path("H.lmdb")), H)
+        else:
+            write_matrix(path("H.lmdb"), H)
+
+
+def test_the_mode_of_a_new_lmdb(path):
+    write_matrix(path("H.lmdb"), H)
+    umask = os.umask(0)
+    os.umask(umask)
+    assert os.stat(path("H.lmdb")).st_mode & 0o777 == 0o777 & ~umask
+    assert os.stat(path("H.lmdb/data.mdb")).st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_folders_and_files_together_all_or_none(path):
+    names = ["H.h5", "H.lmdb", "H.npy", "H.caffemodel"]
+    writers = [(path(name), matrix_writer(path(name), H)) for name in names]
+    broken = (path("bad.csv"), matrix_writer(path("bad.npy"), H))
+    with pytest.raises(IOError, match="none/bad.csv: cannot be written: No such file or directory"):
+        write_files(writers + [(path("none/bad.csv"), broken[1])])
+    assert os.listdir(path("")) == []
+    write_files(writers)
+    assert sorted(os.listdir(path(""))) == ["H.caffemodel", "H.h5", "H.h5.txt", "H.lmdb", "H.npy"]
+    assert all(same_bits(read_matrix(path(name)), H) for name in names)
+
+
+# what is no plain file
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_cannot_be_read(path, ending):
+    name = path("H" + ending)
+    data = os.path.join(name, "data.mdb") if "lmdb" in ending else name
+    with pytest.raises(IOError, match="H%s: cannot be read: No such file or directory" % ending):
+        read_matrix(name)
+    if data != name:
+        os.mkdir(name)
+    os.mkdir(data)
+    with pytest.raises(IOError, match="H%s: cannot be read: Is a directory" % ending):
+        read_matrix(name)
+    os.rmdir(data)
+    for device in ("/dev/zero", "/dev/stdin"):
+        os.symlink(device, data)
+        with pytest.raises(IOError, match="H%s: cannot be read: expected a plain file, got a pipe or" % ending):
+            read_matrix(name)
+        os.unlink(data)
+    os.mkfifo(data)
+    with pytest.raises(IOError, match="expected a plain file, got a pipe or a device"):
+        read_matrix(name)
+    os.unlink(data)
+    os.symlink(os.path.basename(data), data)
+    with pytest.raises(IOError, match="H%s: cannot be read: Too many levels of symbolic links" % ending):
+        read_matrix(name)
+    os.unlink(data)
+    open(data, "wb").close()
+    with pytest.raises(ValueError, match="H%s: expected " % ending):
+        read_matrix(name)
+    with pytest.raises(IOError, match="cannot be read: Not a directory"):
+        read_matrix(os.path.join(data, "H" + ending))
+
+
+@pytest.mark.parametrize("name", ["/dev/stdin", "/dev/null", "H", "", "."])
+def test_no_ending(name):
+    with pytest.raises(ValueError, match="expected a file that ends in .binaryproto, "):
+        read_matrix(name)
+
+
+@pytest.mark.parametrize("ending", [".npy", ".csv", ".json", ".binaryproto", ".caffemodel"])
+def test_a_full_disk(path, ending):
+    os.symlink("/dev/full", path("H" + ending))
+    with pytest.raises(IOError, match="H%s: cannot be written: (No space left on device|[0-9]+ requested)" % ending):
+        write_matrix(path("H" + ending), np.ones((300, 300)))

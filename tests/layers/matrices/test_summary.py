@@ -1,0 +1,52 @@
+from __future__ import division, print_function
+
+from math import log
+
+import numpy as np
+import pytest
+
+from caffe_losses.matrices import summary
+
+H = np.array([[.5, .25, .25], [0, 2, 0], [.5, .375, .125]])
+
+
+def test_least_loss_is_the_least():
+    least = summary.least_losses(H)
+    rng = np.random.RandomState(0)
+    for l, row in enumerate(H):
+        best = row / row.sum()
+        assert least[l] == pytest.approx(-sum(h * log(p) for h, p in zip(row, best) if h))
+        for p in rng.dirichlet(np.ones(3), 200):
+            assert -sum(row * np.log(p)) >= least[l] - 1e-12
+
+
+def test_least_loss_of_odd_rows():
+    np.testing.assert_array_equal(summary.least_losses([[0, 0, 0], [0, 0, 1e-30], [1, -1e-9, 1]]), [0, 0, -np.inf])
+    assert summary.least_losses([[1e30, 1e-30], [3, 3]])[1] == pytest.approx(6 * log(2))
+
+
+def test_attracted_to():
+    assert summary.attracted_to(H, 0) == [1, 2]  # of equal gains the lower label first
+    assert summary.attracted_to(H, 1) == []
+    assert summary.attracted_to(H, 2, 1) == [0]
+    assert summary.attracted_to(np.ones((1, 1)), 0) == []
+
+
+def test_summary_by_hand():
+    found = summary.summarise(H)
+    assert found["n_classes"] == 3 and found["row_sums"] == [1, 2] and (found["smallest"], found["largest"]) == (0, 2)
+    assert not found["symmetric"] and not found["diagonal"]
+    assert summary.summarise(np.diag([1, 2]))["diagonal"]
+    assert summary.summarise([[1, -1], [0, 1]])["least_loss"] == [None, None, 0]
+
+
+def test_compare_by_the_loop():
+    rng = np.random.RandomState(0)
+    A = rng.rand(6, 6).astype(np.float32)
+    B = np.where(rng.rand(6, 6) < .3, rng.rand(6, 6), A)
+    found = summary.compare(A, B)
+    gaps = {(i, j): abs(float(A[i, j]) - B[i, j]) for i in range(6) for j in range(6)}
+    assert found["different"] == sum(gap > 0 for gap in gaps.values())
+    assert found["largest"] == max(gaps.values()) == gaps[tuple(found["at"])]
+    in_rows = [sum(gaps[i, j] for j in range(6)) for i in range(6)]
+    assert in_rows[found["row"]] == max(in_rows) == pytest.approx(found["row_difference"])

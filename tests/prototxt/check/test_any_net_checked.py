@@ -1,0 +1,97 @@
+"""Any text at all, checked and deployed: an error of one line, or an answer; and in linear time."""
+from __future__ import division, print_function
+
+import os
+
+import pytest
+
+hypothesis = pytest.importorskip("hypothesis")
+from hypothesis import strategies as st  # noqa: E402
+
+from caffe_prototxt.check import check, solvers  # noqa: E402
+from caffe_prototxt.rewrite import deploy  # noqa: E402
+from caffe_prototxt.training import caffe_process as caffe_run  # noqa: E402
+from caffe_prototxt.net.nets import Net  # noqa: E402
+from caffe_prototxt.net.states import State  # noqa: E402
+from any_net import PIECES, mutated  # noqa: E402
+
+ANY = st.one_of(mutated(), st.text(max_size=200).map(lambda text: "".join(chr(ord(char) % 256) for char in text)),
+                st.lists(st.sampled_from(PIECES), max_size=20).map(" ".join))
+SETTINGS = dict(deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+LAYER = '''layer {
+  name: "conv%d"  # one of many
+  type: "Convolution"
+  bottom: "b%d"
+  top: "b%d"
+  param { lr_mult: 1 decay_mult: 1 }
+  convolution_param { num_output: 64 kernel_size: 3 weight_filler { type: "xavier" } }
+}
+layer { name: "loss%d" type: "InfogainLoss" bottom: "b%d" bottom: "label" top: "loss%d" loss_param { normalize: true } }
+'''
+
+
+def large(n):
+    return "".join(['layer { name: "data" type: "Data" top: "b0" top: "label" }\n'] + [
+        LAYER % (i, i, i + 1, i, i + 1, i) for i in range(n)])
+
+
+@hypothesis.settings(max_examples=300, **SETTINGS)
+@hypothesis.given(ANY)
+def test_text(text):
+    try:
+        net = Net(text)
+        report = check.check(net, check.usual_states(net))
+        assert all(fault.message and (fault.line or 1) <= text.count("\n") + 1 for fault, _ in report.faults)
+    except ValueError as error:
+        assert str(error)
+
+
+@hypothesis.settings(max_examples=300, **SETTINGS)
+@hypothesis.given(ANY)
+def test_solvers(text):
+    try:
+        if solvers.is_solver(text):
+            nets, _ = solvers.read_solver(text)
+            for _, states in nets:
+                for state in states:
+                    solvers.merged(state, {})
+    except ValueError as error:
+        assert str(error)
+
+
+@hypothesis.settings(max_examples=300, **SETTINGS)
+@hypothesis.given(ANY)
+def test_deployed(text):
+    """What is made has no losses and no data layers, and is made of itself again."""
+    try:
+        made = deploy.make_deploy(text, shapes={top: (1, 3, 8, 8) for top in ("data", "label", "similarity")})
+    except ValueError as error:
+        assert str(error)
+        return
+    net = Net(made.text)
+    assert not [layer for layer in net.layers if layer.type in ("Data", "HDF5Data", "SoftmaxWithLoss", "InfogainLoss")]
+
+
+@hypothesis.settings(max_examples=int(os.environ.get("CHECKED_NETS", 30)), **SETTINGS)
+@hypothesis.given(mutated())
+def test_in_caffe(text):
+    pytest.importorskip("caffe")
+    try:
+        net = Net(text)
+    except ValueError:
+        return
+    with caffe_run.Caffe(60) as caffe:
+        report = check.check(net, [State("TRAIN")], caffe)
+    assert "no_caffe" not in [fault.kind for fault, _ in report.faults]
+
+
+def seconds(text):
+    before = os.times()
+    net = Net(text)
+    check.check(net, check.usual_states(net))
+    return sum(os.times()[:2]) - sum(before[:2])
+
+
+def test_time_is_linear():
+    seconds(large(100))
+    assert min(seconds(large(4000)) for _ in range(2)) < 8 * min(seconds(large(1000)) for _ in range(3))

@@ -1,0 +1,36 @@
+"""The layers that are kept for a state are those that Caffe keeps."""
+from __future__ import division, print_function
+
+import pytest
+
+caffe = pytest.importorskip("caffe")
+hypothesis = pytest.importorskip("hypothesis")
+from hypothesis import strategies as st  # noqa: E402
+
+import corpus  # noqa: E402
+from caffe_prototxt.net import graph, states  # noqa: E402
+from caffe_prototxt.net.nets import Net  # noqa: E402
+
+STAGES = ["train", "val", "deploy"]
+RULE = st.lists(st.one_of(
+    st.sampled_from(["phase: TRAIN", "phase: TEST", "phase: 0", "phase: 1"]), st.integers(-1, 2).map("min_level: {}".format),
+    st.integers(-1, 2).map("max_level: {}".format), st.sampled_from(STAGES).map('stage: "{}"'.format),
+    st.sampled_from(STAGES).map('not_stage: "{}"'.format)), max_size=3, unique_by=lambda field: field.split()[0]).map(" ".join)
+RULES = st.tuples(st.sampled_from(["include", "exclude"]), st.lists(RULE, max_size=2)).map(
+    lambda rules: " ".join("%s { %s }" % (rules[0], rule) for rule in rules[1]))
+STATE = st.builds(states.State, st.sampled_from(states.PHASES), st.integers(-1, 2),
+                  st.lists(st.sampled_from(STAGES), max_size=2, unique=True).map(tuple))
+
+
+@hypothesis.settings(max_examples=100, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+@hypothesis.given(st.lists(RULES, min_size=1, max_size=6), STATE)
+def test_the_layers_that_caffe_keeps(tmp_path_factory, rules, state):
+    text = "".join('layer { name: "%d" type: "Input" top: "%d" %s input_param { shape { dim: 1 } } }\n' % (number, number, rule)
+                   for number, rule in enumerate(rules))
+    path = tmp_path_factory.mktemp("states") / "net.prototxt"
+    path.write_text(u"%s" % text)
+    kept = [layer.name for layer in graph.Graph(Net(text), state).layers]
+    net = caffe.Net(str(path), getattr(caffe, state.phase), level=state.level, stages=list(state.stages))
+    assert kept == list(net._layer_names)
+    assert kept == [layer.name for layer in corpus.message(text).layer if states.keeps(
+        state, *([states.rule_of_message(rule) for rule in rules] for rules in (layer.include, layer.exclude)))]

@@ -1,0 +1,1 @@
+"""The report of trainings: its runs, their evaluation, the page and its pictures."""

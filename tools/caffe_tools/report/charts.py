@@ -1,0 +1,191 @@
+"""Pictures of trainings and of what came out of them, by matplotlib, as bytes of a PNG.
+
+Every picture is one narrow chart, so that it can be read on a telephone. Methods are told apart by the dashes of
+their lines, too, and not by colour alone: they often lie on one another.
+"""
+from __future__ import division, print_function
+
+import collections
+import io
+import warnings
+
+import numpy as np
+
+from caffe_tools.report import matrix_plot as plots
+from caffe_losses.evaluation.intervals import mean_interval
+
+WIDTH, HEIGHT = 4.1, 2.7  # inches, of the chart without what is written around it
+DPI = 200
+# Okabe and Ito's colours, which colour-blind eyes tell apart, less the yellow, which white paper swallows.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+DASHES = ("-", "--", ":", "-.")
+INK, GRID, SOFT = "#222222", "#E4E4E4", "#8A8A8A"
+STYLE = {"font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "legend.fontsize": 8, "axes.labelcolor": INK,
+         "text.color": INK, "xtick.color": INK, "ytick.color": INK, "axes.edgecolor": "#BBBBBB",
+         "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+MOST_THIN = 2  # seeds of which each has its line; their interval is wider than the chart
+MOST_BARS = 5  # methods; of more, dots
+MOST_CLASSES = 30  # in a chart of recalls
+
+# Figures of one method by iteration. runs: list of (iterations, values), one for each seed.
+Curve = collections.namedtuple("Curve", "name runs")
+
+
+def curves(list_of_curves, ylabel):
+    """Lines by iteration: the mean over the seeds, in a band that is its 95 % interval from MOST_THIN + 1 seeds on;
+    of fewer, and of seeds that were not measured at the same iterations, a thin line each. A cross marks the last
+    value before a NaN.
+
+    list_of_curves: Curves, one for each method; one without runs keeps its colour free.
+    """
+    def draw(axes):
+        drawn = []
+        for i, curve in enumerate(list_of_curves):
+            style = dict(color=COLOURS[i % len(COLOURS)], linestyle=DASHES[i % len(DASHES)])
+            runs = [(np.asarray(x, float), np.asarray(y, float)) for x, y in curve.runs]
+            drawn += [y for _, y in runs]
+            _draw_curve(axes, curve.name, runs, style)
+        if _wide(drawn):
+            axes.set_yscale("log")
+        axes.set_xlabel("iteration")
+        axes.set_ylabel(ylabel)
+        _limit(axes, drawn)
+        _legend(axes)
+    return _picture(draw)
+
+
+def _limit(axes, drawn):
+    """Show all values; the intervals of few seeds may be so wide that nothing else could be told apart."""
+    values = _finite(drawn)
+    margin = .25 * np.ptp(values) if len(values) else 0
+    if axes.get_yscale() == "log":
+        axes.set_ylim(values.min() / 1.5, values.max() * 1.5)
+    elif margin:
+        axes.set_ylim(values.min() - margin, values.max() + margin)
+
+
+def _draw_curve(axes, name, runs, style):
+    same = len(runs) > 1 and all(np.array_equal(x, runs[0][0]) for x, _ in runs)
+    label = plots._label(name, 60)
+    if same:
+        x, table = runs[0][0], np.array([y for _, y in runs])
+        intervals = [mean_interval(column) for column in table.T]
+        means, lows, highs = [np.array([getattr(interval, end) for interval in intervals], float)
+                              for end in ("mean", "low", "high")]
+        means[~np.isfinite(table).all(axis=0)] = np.nan  # the mean of those that are left would mislead
+        if len(runs) > MOST_THIN:
+            axes.fill_between(x, lows, highs, where=np.isfinite(means), color=style["color"], alpha=.15, linewidth=0)
+        axes.plot(x, means, label=label, linewidth=1.6, marker="o", markersize=3 if len(x) < 40 else 0, **style)
+    for i, (x, y) in enumerate(runs):
+        if not same or len(runs) <= MOST_THIN:
+            alone = len(runs) == 1
+            axes.plot(x, y, label=None if i or same else label, linewidth=1.6 if alone else .7,
+                      alpha=1 if alone else .6, marker="o", markersize=3 if alone and len(x) < 40 else 0, **style)
+        finite = np.isfinite(y)
+        if not finite.all() and finite.any():
+            last = np.flatnonzero(finite[:np.argmin(finite)])[-1:]
+            axes.plot(x[last], y[last], marker="x", markersize=9, markeredgewidth=2, linestyle="",
+                      color=style["color"])
+
+
+def _wide(drawn):
+    values = _finite(drawn)
+    return values.size > 1 and values.min() > 0 and values.max() > 50 * values.min()
+
+
+def _finite(drawn):
+    values = np.concatenate(drawn) if drawn else np.zeros(0)
+    return values[np.isfinite(values)]
+
+
+def recalls(names, counts, methods):
+    """A row for each class: bars of the methods with their intervals, or dots where there are many methods.
+
+    names: list of class names. counts: how many test samples each has. methods: list of (name, list of Interval, one for each class; None where no sample).
+    """
+    n_methods = len(methods)
+    as_bars = n_methods <= MOST_BARS
+    height = min(.85, .17 * n_methods) + .16 if as_bars else .42  # of a class, in inches
+
+    def draw(axes):
+        for i, (name, intervals) in enumerate(methods):
+            means, lows, highs = [np.array([getattr(interval, end) for interval in intervals], float)
+                                  for end in ("mean", "low", "high")]
+            spread = np.nan_to_num([means - lows, highs - means])
+            at = np.arange(len(names)) + (i - (n_methods - 1) / 2) * .8 / n_methods
+            label, colour = plots._label(name, 60), COLOURS[i % len(COLOURS)]
+            if as_bars:
+                axes.barh(at, np.nan_to_num(means), height=.8 / n_methods, xerr=spread, color=colour, label=label,
+                          error_kw=dict(ecolor=INK, elinewidth=.8))
+            else:
+                axes.errorbar(means, at, xerr=spread, color=colour, label=label, linestyle="", elinewidth=.8,
+                              marker="os^Dv"[i // len(COLOURS) % 5], markersize=4)
+        axes.set_yticks(np.arange(len(names)))
+        axes.set_yticklabels(["%s (%d)" % (plots._label(name, 20), count) for name, count in zip(names, counts)])
+        axes.set_ylim(len(names) - .5, -.5)
+        axes.set_xlim(0, 1)
+        axes.set_xlabel("recall: the fraction of the class that is decided for it")
+        _legend(axes)
+    return _picture(draw, height * len(names) + .2)
+
+
+def reliability(methods):
+    """How often decisions of some confidence are right; on the diagonal confidence is right.
+
+    methods: list of (name, bins as metrics.confidence_bins gives them).
+    """
+    def draw(axes):
+        axes.plot([0, 1], [0, 1], color=SOFT, linewidth=1, linestyle=":", label="as sure as right")
+        for i, (name, bins) in enumerate(methods):
+            count, right, confidence = np.asarray(bins, float)[np.asarray(bins)[:, 0] > 0].T
+            axes.plot(confidence / count, right / count, marker="o", markersize=4, linewidth=1.4,
+                      label=plots._label(name, 60), color=COLOURS[i % len(COLOURS)],
+                      linestyle=DASHES[i % len(DASHES)])
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+        axes.set_xlabel("confidence: the probability of the class decided for")
+        axes.set_ylabel("fraction right")
+        _legend(axes)
+    return _picture(draw)
+
+
+def matrix(entries, names, unit):
+    """A heat map, [true, predicted]. unit: str, what the entries are."""
+    side = max(3.2, plots._side(len(entries)))
+
+    def draw(axes):
+        image = plots.draw_matrix(axes, entries, names)
+        bar = axes.figure.colorbar(image, ax=axes, fraction=.046, pad=.02)
+        bar.set_label(unit + (", log scale; grey: 0" if plots._logarithmic(entries) else ""))
+        bar.outline.set_visible(False)
+    return _picture(draw, side, side + 1, grid=False)
+
+
+def _legend(axes):
+    """A legend below the chart and its label."""
+    from matplotlib.transforms import ScaledTranslation
+    _, labels = axes.get_legend_handles_labels()
+    if not labels:
+        return
+    below = axes.transAxes + ScaledTranslation(0, -.5, axes.figure.dpi_scale_trans)  # inches
+    longest = max(len(label) for label in labels)
+    axes.legend(loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=below, borderaxespad=0, handlelength=2.6,
+                ncol=3 if longest < 9 else 2 if longest < 20 else 1)
+
+
+def _picture(draw, height=HEIGHT, width=WIDTH, grid=True):
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of letters that the font lacks, and of empty charts
+        figure = Figure(figsize=(width, height))
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot(1, 1, 1)
+        if grid:
+            axes.grid(color=GRID)
+        axes.set_axisbelow(True)
+        draw(axes)
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=DPI, bbox_inches="tight")
+    return content.getvalue()

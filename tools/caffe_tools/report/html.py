@@ -1,0 +1,351 @@
+"""A report as one HTML page that needs nothing else: the pictures are inside, and there are no scripts."""
+from __future__ import division, print_function
+from __future__ import unicode_literals
+
+import base64
+import struct
+
+import numpy as np
+
+from caffe_tools.report import charts
+from caffe_losses.evaluation.comparison import INTERVALS
+from caffe_losses.evaluation.tally import CHEAPEST, DECISIONS, PROBABLE, metric_list
+
+MOST_COSTLY = 10  # confusions listed
+WIDEST = 620  # pixels; a wider picture scrolls, as its names could not be read if it shrank
+
+CSS = """
+:root { color-scheme: light; }
+body { font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", Arial, sans-serif; color: #222;
+  background: #fff; margin: 0 auto; padding: 1rem; max-width: 76rem; overflow-wrap: break-word; }
+h1 { font-size: 1.6rem; line-height: 1.2; margin: .5rem 0; }
+h2 { font-size: 1.25rem; margin: 2.2rem 0 .4rem; border-top: 2px solid #ddd; padding-top: .9rem; }
+h3 { font-size: 1.02rem; margin: 1.2rem 0 .3rem; }
+p, li { max-width: 50rem; }
+.scroll { overflow-x: auto; max-width: 100%; margin: .6rem 0; }
+table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .5rem; border-bottom: 1px solid #e2e2e2; text-align: right; vertical-align: top;
+  white-space: nowrap; }
+th { background: #f5f5f5; }
+td:first-child, th:first-child, td.text, th.text { text-align: left; }
+td.wrap { white-space: normal; min-width: 14rem; text-align: left; }
+td small { color: #595959; display: block; }
+.better { background: #e3f1fa; } .worse { background: #fdeadd; }
+.figures > div { min-width: 0; max-width: 100%; }
+.figures { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
+figure { margin: 0; min-width: 0; max-width: 100%; }
+figcaption { font-weight: 600; font-size: .95rem; margin-bottom: .2rem; }
+img { max-width: 100%; height: auto; display: block; }
+.scroll img { max-width: none; }
+dt { font-weight: 600; } dd { margin: 0 0 .4rem 1.2rem; max-width: 48rem; }
+.bad { color: #a33c00; font-weight: 600; }
+"""
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>%(title)s</title>
+<style>%(css)s</style>
+</head>
+<body>
+<h1>%(title)s</h1>
+%(body)s
+</body>
+</html>
+"""
+
+
+def page(report):
+    """The HTML of a report, a str.
+
+    report: what --json prints: runs, methods, differences, classes, D, top, spatial (see tools/report.py).
+    """
+    evaluated = [method for method in report["methods"] if method["evaluation"]]
+    sections = [_runs(report), _curves(report)]
+    if evaluated:
+        sections += [_scores(report, evaluated), _differences(report), _recalls(report, evaluated),
+                     _confusions(report, evaluated), _calibration(evaluated), _meanings(report)]
+    else:
+        sections.append(_section("Decisions on the test data", _paragraph(
+            "No run was evaluated; where that was tried, the notes above say why not. What the log does not lead to "
+            "can be named: report.py name=caffe.log,train_val.prototxt,snapshot_iter_1000.caffemodel")))
+    return PAGE % {"title": _escaped(report["title"]), "css": CSS, "body": "\n".join(filter(None, sections))}
+
+
+# The runs
+
+def _runs(report):
+    noted = any(run["notes"] for run in report["runs"])
+    rows = [["run", "seed", "iterations", "last training loss", _Cell("how it ended", "text"),
+             _Cell("evaluated", "text")] + [_Cell("notes", "text")] * noted]
+    for run in report["runs"]:
+        losses = run["curves"].get("training loss", {"values": []})["values"]
+        rows.append([run["name"], run["seed"], None if run["iterations"] is None else run["iterations"][1],
+                     _number("%.4g", losses[-1]) if losses else None,
+                     _Cell(run["status"], "wrap bad" if run["status"].startswith(("diverged", "failed", "cut off"))
+                           else "text"),
+                     _Cell(run["snapshot"] and run["snapshot"].replace("\\", "/").split("/")[-1], "text")]
+                    + [_Cell("; ".join(run["notes"]), "wrap")] * noted)
+    return _table(rows, "the runs")
+
+
+def _curves(report):
+    names = []
+    for run in report["runs"]:
+        names += [name for name in run["curves"] if name not in names]
+    figures = []
+    for name in names:
+        methods = []
+        for method in report["methods"]:
+            series = [run["curves"][name] for run in report["runs"]
+                      if run["name"] == method["name"] and name in run["curves"]]
+            methods.append(charts.Curve(method["name"], [(one["iterations"], _floats(one["values"]))
+                                                         for one in series]))
+        figures.append(_figure(charts.curves(methods, name), name, "%s by iteration, %s: %s" % (
+            name, "a line for each run" if len(methods) > 1 else "a line",
+            "; ".join("%s ends at %s" % (curve.name, _list([_number("%.4g", y[-1]) for _, y in curve.runs if len(y)]))
+                      for curve in methods if curve.runs))))
+    if not figures:
+        return None
+    text = ""
+    if any(len(method["seeds"]) > 1 for method in report["methods"]):
+        text += ("Bold: the mean over the seeds, in a band that is its 95 % interval; with two seeds only, and where "
+                 "seeds were not measured at the same iterations, each has a thin line. ")
+    if any("diverged" in run["status"] for run in report["runs"]):
+        text += "A cross marks the last value before NaN or infinity."
+    return _section("Training", _paragraph(text) if text else None, _figures(figures))
+
+
+# The decisions
+
+def _scores(report, methods):
+    metrics = _metrics(report)
+    rows = [["method"] + ([] if report["D"] is None else [_Cell("decision", "text")]) + [metric.title for metric in metrics]]
+    for method in methods:
+        for decision in _decisions(method):
+            scores = method["evaluation"][decision]["scores"]
+            row = [method["name"]] + ([] if report["D"] is None else [_Cell(DECISIONS[decision], "text")])
+            rows.append(row + [_interval_cell(metric, scores[metric.key]) for metric in metrics])
+    text = "On %s. " % _list(sorted(set(run["source"] for run in report["runs"] if run["evaluation"])))
+    if any(len(method["seeds"]) > 1 for method in methods):
+        text += "Mean over the seeds, and below it the interval: %s. " % INTERVALS
+    else:
+        text += "One run of a method says nothing of the spread between seeds: name several of the same name. "
+    if report["D"] is None:
+        text += "With --distances or --tree, which say how bad each mistake is, there are costs here too."
+    return _section("Decisions on the test data", _paragraph(text), _table(rows, "scores of each method"))
+
+
+def _differences(report):
+    if not report["differences"]:
+        return None
+    metrics = _metrics(report)
+    rows = [["what, against what", "pairs"] + [metric.title for metric in metrics]]
+    for difference in report["differences"]:
+        (of, decision), (start, start_decision) = difference["of"], difference["from"]
+        what = ("%s, against %s" % (of, start) if of != start else
+                "%s: deciding for the %s, against the %s" % (of, DECISIONS[decision], DECISIONS[start_decision]))
+        rows.append([_Cell(what, "wrap"), difference["seeds"]] + [
+            _difference_cell(metric, difference["scores"][metric.key]) for metric in metrics])
+    return _section("Differences, seed by seed", _paragraph(
+        "Mean of the paired differences, and below it the 95 % interval; \"better\" or \"worse\" where the interval "
+        "leaves out 0. The first method is what the others are compared with. Of twenty such comparisons of things "
+        "that are the same, one is expected to leave out 0."), _table(rows, "paired differences"))
+
+
+def _recalls(report, methods):
+    names = _names(report)
+    decisions = _decisions(methods[0])
+    shown = np.arange(len(names))
+    counts = np.sum(methods[0]["evaluation"][PROBABLE]["confusion"], axis=1) // _n_evaluated(report, methods[0])
+    text = "With the 95 % interval over the seeds, where there are several; in brackets how many test samples. "
+    if len(names) > charts.MOST_CLASSES:
+        worst = [np.inf if recall["mean"] is None else recall["mean"]
+                 for recall in methods[0]["evaluation"][PROBABLE]["recalls"]]
+        shown = np.argsort(worst, kind="mergesort")[:charts.MOST_CLASSES]
+        text += "The %d classes of %d with the lowest recall by %s; --json has all. " % (
+            len(shown), len(names), methods[0]["name"])
+    figures = []
+    for decision in decisions:
+        rows = [(method["name"], [_Interval(method["evaluation"][decision]["recalls"][i]) for i in shown])
+                for method in methods]
+        described = "; ".join("%s: %s" % (name, ", ".join(
+            "%s %s" % (names[i], _number("%.2f", recall.mean)) for i, recall in zip(shown, intervals)))
+            for name, intervals in rows[:3])
+        figures.append(_figure(charts.recalls([names[i] for i in shown], counts[shown], rows),
+                               "Deciding for the " + DECISIONS[decision], "recall of each class. " + described))
+    return _section("Recall of each class", _paragraph(text), _figures(figures))
+
+
+def _confusions(report, methods):
+    names = _names(report)
+    figures = []
+    if report["D"] is not None:
+        figures.append(_figure(charts.matrix(report["D"], report["classes"], "cost D"), "What each mistake costs",
+                               "heat map of the costs D, true class by predicted class"))
+    tables = []
+    for method in methods:
+        for decision in _decisions(method):
+            confusion = np.array(method["evaluation"][decision]["confusion"])
+            of_class = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+            title = "%s, %s" % (method["name"], DECISIONS[decision])
+            figures.append(_figure(charts.matrix(of_class, report["classes"], "% of the true class"), title,
+                                   "heat map of the confusion matrix of %s, true class by predicted class, in %% of "
+                                   "the true class; the table below lists the costliest confusions" % title))
+        tables.append("<div><h3>%s</h3>%s</div>" % (_escaped(method["name"]), _costliest(report, method, names)))
+    return _section("What is taken for what", _paragraph(
+        "Rows are true classes, columns what was decided for; the seeds of a method are added up."), _figures(figures),
+        _paragraph("The confusions that cost the most in all, deciding for the most probable class:" if report["D"]
+                   else "The most frequent confusions:"), _figures(tables))
+
+
+def _costliest(report, method, names):
+    confusion = np.array(method["evaluation"][PROBABLE]["confusion"])
+    D = 1 - np.eye(len(confusion)) if report["D"] is None else np.array(report["D"])
+    paid = confusion * D
+    np.fill_diagonal(paid, 0)
+    order = [i for i in np.argsort(-paid, axis=None, kind="mergesort")[:MOST_COSTLY] if paid.flat[i]]
+    if not order:
+        return _paragraph("None: every decision is right.")
+    rows = [["true class", _Cell("taken for", "text"), "samples", "of the class"]
+            + ([] if report["D"] is None else ["cost of each", "share of all costs"])]
+    for i in order:
+        true, decided = np.unravel_index(i, paid.shape)
+        row = [names[true], _Cell(names[decided], "text"), int(confusion[true, decided]),
+               "%.1f %%" % (100 * confusion[true, decided] / confusion[true].sum())]
+        if report["D"] is not None:
+            row += ["%.4g" % D[true, decided], "%.1f %%" % (100 * paid[true, decided] / paid.sum())]
+        rows.append(row)
+    return _table(rows, "costliest confusions of " + method["name"])
+
+
+def _calibration(methods):
+    picture = charts.reliability([(method["name"], method["evaluation"][PROBABLE]["bins"]) for method in methods])
+    return _section("Confidence", _paragraph(
+        "Deciding for the most probable class: above the dotted line the net is right more often than it is sure, "
+        "below it the net is too sure. A net trained with gains or weights is not meant to be calibrated."),
+        _figures([_figure(picture, "Reliability", "fraction of right decisions by confidence; expected calibration "
+                          "error " + "; ".join("%s %s" % (
+                              method["name"],
+                              _number("%.3f", method["evaluation"][PROBABLE]["scores"]["calibration"]["mean"]))
+                              for method in methods))]))
+
+
+def _meanings(report):
+    meanings = "".join("<dt>%s</dt><dd>%s.</dd>" % (_escaped(metric.title), _escaped(metric.explanation))
+                       for metric in _metrics(report))
+    if report["D"] is not None:
+        meanings += ("<dt>%s</dt><dd>decides for the class k of smallest sum_j p_j D[j, k], p the net's "
+                     "probabilities: what is gained by costs at test time alone.</dd>" % DECISIONS[CHEAPEST])
+    return _section("What the figures mean", "<dl>%s</dl>" % meanings)
+
+
+# What the report says, in the forms that are wanted here
+
+class _Interval(object):
+    def __init__(self, interval):
+        self.mean, self.low, self.high = interval["mean"], interval["low"], interval["high"]
+
+
+def _metrics(report):
+    return metric_list(report["top"], report["D"] is not None, report["spatial"])
+
+
+def _decisions(method):
+    return [decision for decision in (PROBABLE, CHEAPEST) if decision in method["evaluation"]]
+
+
+def _n_evaluated(report, method):
+    return sum(1 for run in report["runs"] if run["name"] == method["name"] and run["evaluation"])
+
+
+def _names(report):
+    return report["classes"] or [str(label) for label in range(report["n_classes"])]
+
+
+def _floats(values):
+    return [np.nan if value is None else value for value in values]
+
+
+def _number(form, value):
+    return "NaN" if value is None else form % value
+
+
+def _list(words):
+    return ", ".join(words)
+
+
+# HTML
+
+class _Cell(object):
+    """A cell with a class of its own. detail: a second line."""
+
+    def __init__(self, text, kind="", detail=None):
+        self.text, self.kind, self.detail = text, kind, detail
+
+
+def _interval_cell(metric, interval):
+    detail = None
+    if interval["low"] is not None:
+        detail = "%s to %s" % (metric.form % interval["low"], metric.form % interval["high"])
+    return _Cell(_number(metric.form, interval["mean"]), detail=detail)
+
+
+def _difference_cell(metric, interval):
+    if interval["low"] is None:
+        return None
+    signed = metric.form.replace("%", "%+")
+    verdict = ""
+    if metric.smaller is not None and (interval["low"] > 0 or interval["high"] < 0):
+        verdict = "worse" if (interval["low"] > 0) == metric.smaller else "better"
+    return _Cell(signed % interval["mean"] + (" " + verdict if verdict else ""), verdict,
+                 "%s to %s" % (signed % interval["low"], signed % interval["high"]))
+
+
+def _section(heading, *parts):
+    return "<section>\n<h2>%s</h2>\n%s\n</section>" % (_escaped(heading), "\n".join(filter(None, parts)))
+
+
+def _paragraph(text):
+    return "<p>%s</p>" % _escaped(text)
+
+
+def _table(rows, label):
+    """A table; the first row is its head."""
+    def cell(content, tag):
+        content = content if isinstance(content, _Cell) else _Cell(content)
+        text = _escaped("\u2013" if content.text in (None, "") else "%s" % content.text)
+        if content.detail:
+            text += "<small>%s</small>" % _escaped(content.detail)
+        kind = ' class="%s"' % content.kind if content.kind else ""
+        return "<%s%s%s>%s</%s>" % (tag, ' scope="col"' if tag == "th" else "", kind, text, tag)
+    lines = ["<tr>%s</tr>" % "".join(cell(content, "th" if not i else "td") for content in row)
+             for i, row in enumerate(rows)]
+    return _scrolling("<table>\n<thead>%s</thead>\n<tbody>\n%s\n</tbody></table>"
+                      % (lines[0], "\n".join(lines[1:])), label)
+
+
+def _figures(figures):
+    return '<div class="figures">\n%s\n</div>' % "\n".join(figures)
+
+
+def _figure(png, caption, description):
+    width, height = struct.unpack(str(">II"), png[16:24])  # of the PNG's header
+    image = '<img alt="%s" width="%d" height="%d" src="data:image/png;base64,%s">' % (
+        _escaped(description), width // 2, height // 2, base64.b64encode(png).decode("ascii"))
+    if width // 2 > WIDEST:
+        image = _scrolling(image, caption)
+    return "<figure><figcaption>%s</figcaption>%s</figure>" % (_escaped(caption), image)
+
+
+def _scrolling(content, label):
+    """What scrolls in itself where the page is narrower."""
+    return '<div class="scroll" role="region" tabindex="0" aria-label="%s">%s</div>' % (_escaped(label), content)
+
+
+def _escaped(text):
+    return (text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+            .replace("'", "&#39;"))
