@@ -8,9 +8,9 @@ import sys
 import numpy as np
 
 import real_nets
+from caffe_losses.compat import from_bytes, to_bytes
 from caffe_prototxt.net import losses
 from caffe_prototxt.rewrite import plan as change
-from caffe_prototxt.textformat import scanner as T
 from caffe_prototxt.net.nets import Net
 from caffe_prototxt.rewrite.verify import verify
 
@@ -36,7 +36,7 @@ DATA = ("Data", "HDF5Data")
 def read(name):
     """The text of a net, one character a byte."""
     with open(os.path.join(FOLDER, name), "rb") as file:
-        return T.decode(file.read())
+        return from_bytes(file.read())
 
 
 def changed(text, kind=None, matrix=None, classic=False, h_name="H", names=()):
@@ -53,7 +53,7 @@ def message(text):
     """The NetParameter that Caffe's Python reads."""
     from caffe.proto import caffe_pb2
     from google.protobuf import text_format
-    content = T.encode(text)
+    content = to_bytes(text)
     try:
         content = content.decode("utf-8")
     except UnicodeDecodeError:

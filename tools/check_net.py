@@ -28,9 +28,9 @@ import sys
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 
+from caffe_losses.compat import to_display
 from caffe_tools import cli as command
 from caffe_prototxt.check import check, solvers
-from caffe_prototxt.textformat import scanner as text
 from caffe_prototxt.training import caffe_process as caffe_run
 from caffe_tools import arguments
 from caffe_prototxt.check.text_checks import ERROR, UNCHECKED, WARNING
@@ -115,7 +115,7 @@ def _print(path, report):
     for state, parts in report.losses.items():
         if parts:
             arguments.say("loss in %s: %s" % (_state_text(state), " + ".join(
-                "%g x %s (%s, line %d)" % (part.weight, text.shown(part.top), text.shown(part.type), part.line)
+                "%g x %s (%s, line %d)" % (part.weight, to_display(part.top), to_display(part.type), part.line)
                 for part in parts)))
     levels = [fault.level for fault, _ in report.faults]
     counts = [(levels.count(level), one, more) for level, one, more in (
@@ -125,12 +125,12 @@ def _print(path, report):
 
 def _state_text(state):
     return " ".join([state.phase] + ["level %d" % state.level] * bool(state.level)
-                    + ["stage " + text.shown(stage) for stage in state.stages])
+                    + ["stage " + to_display(stage) for stage in state.stages])
 
 
 def _as_json(path, report):
     def state_json(state):
-        return {"phase": state.phase, "level": state.level, "stages": [text.shown(stage) for stage in state.stages]}
+        return {"phase": state.phase, "level": state.level, "stages": [to_display(stage) for stage in state.stages]}
 
     def fault_json(fault, states):
         return {"kind": fault.kind, "layer": fault.layer and check.name_of(fault.layer), "line": fault.line,
@@ -141,8 +141,8 @@ def _as_json(path, report):
               for key, level in levels.items()}
     result["net"] = path
     result["loss"] = [dict(state_json(state), parts=[
-        {"weight": part.weight, "top": text.shown(part.top), "layer": check.name_of(part.layer), "line": part.line,
-         "type": text.shown(part.type)} for part in parts]) for state, parts in report.losses.items()]
+        {"weight": part.weight, "top": to_display(part.top), "layer": check.name_of(part.layer), "line": part.line,
+         "type": to_display(part.type)} for part in parts]) for state, parts in report.losses.items()]
     return result
 
 

@@ -21,11 +21,11 @@ import sys
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 
+from caffe_losses.compat import from_display, to_bytes, to_display
 from caffe_tools import cli as command
 from caffe_losses.formats.matrix_files import atomic_write
 from caffe_prototxt.check import check
 from caffe_prototxt.rewrite import deploy
-from caffe_prototxt.textformat import scanner as text
 from caffe_prototxt.training import caffe_process as caffe_run
 from caffe_tools import arguments
 from caffe_prototxt.check.text_checks import ERROR, UNCHECKED
@@ -42,23 +42,23 @@ def main():
     content = arguments.read_net(args.net)
     state = None if args.stage is None else State("TEST", 0, arguments.stages(args.stage))
     try:
-        made = deploy.make_deploy(content, state, dict(args.shape), args.batch, [text.given(name) for name in args.loss],
-                                  [text.given(blob) for blob in args.output_blob])
+        made = deploy.make_deploy(content, state, dict(args.shape), args.batch, [from_display(name) for name in args.loss],
+                                  [from_display(blob) for blob in args.output_blob])
         notes = _verify(made.text)
     except ValueError as error:
         raise ValueError("%s: %s" % (args.net, error))
     for note in notes:
         sys.stderr.write("make_deploy.py: note: %s\n" % note)
     if args.output is None:
-        arguments.write(text.encode(made.text))
+        arguments.write(to_bytes(made.text))
         return
     with atomic_write(args.output) as file:
-        file.write(text.encode(made.text))
+        file.write(to_bytes(made.text))
     arguments.say("%s: takes %s; gives %s" % (
-        args.output, ", ".join("%s%s" % (text.shown(top), shape and " " + shape_text(shape) or "") for top, shape in made.inputs),
-        ", ".join("%s (%s)" % (text.shown(top), what) for top, what in made.outputs)))
+        args.output, ", ".join("%s%s" % (to_display(top), shape and " " + shape_text(shape) or "") for top, shape in made.inputs),
+        ", ".join("%s (%s)" % (to_display(top), what) for top, what in made.outputs)))
     for top, transform in made.transforms.items():
-        arguments.say("%s went through %s in training: do the same" % (text.shown(top), text.shown(transform)))
+        arguments.say("%s went through %s in training: do the same" % (to_display(top), to_display(transform)))
     arguments.say("next: caffe.Net(%r, 'your.caffemodel', caffe.TEST)" % args.output)
 
 

@@ -47,6 +47,7 @@ import numpy as np
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 
+from caffe_losses.compat import from_display, to_bytes, to_display
 from caffe_losses.formats import matrix_files
 from caffe_losses.matrices import gains
 from caffe_tools import cli as command, compute_options
@@ -85,12 +86,12 @@ def main():
     if before.startswith(text.BOM):
         _note("%s begins with a byte order mark, at which Caffe stops" % args.net)
     if args.diff:
-        arguments.write(text.encode(diff.unified(before, edits, args.net)))
+        arguments.write(to_bytes(diff.unified(before, edits, args.net)))
         return
     output = args.output or args.net
     if not args.dry_run and (after != before or args.output):
         with matrix_files.atomic_write(output) as file:
-            file.write(text.encode(after))
+            file.write(to_bytes(after))
     _report(planned, after != before, output, args)
 
 
@@ -125,23 +126,23 @@ def _request(parser, args):
             parser.error("%s: expected a name, got none" % option)
     matrix = None
     if args.source is not None:
-        matrix = ("source", text.given(args.source))
+        matrix = ("source", from_display(args.source))
     elif args.h_blob is not None:
-        matrix = ("blob", text.given(args.h_blob))
+        matrix = ("blob", from_display(args.h_blob))
     elif args.h_file is not None:
         matrix = _layer_of(args.h_file)
     elif compute is not None:
         matrix = ("ComputeH", compute)
-    return change.Request(losses.KINDS.get(args.loss), matrix, args.infogain == "classic", text.given(args.h_name))
+    return change.Request(losses.KINDS.get(args.loss), matrix, args.infogain == "classic", from_display(args.h_name))
 
 
 def _layer_of(path):
     """The layer that reads a file with H, as a Request names it; the same as fragments.h_from_file's."""
     name = path.lower().rstrip(os.sep)
     if name.endswith((".h5", ".hdf5")):
-        return "HDF5Data", {"hdf5_data_param": {"source": text.given(path + ".txt"), "batch_size": 1}}
+        return "HDF5Data", {"hdf5_data_param": {"source": from_display(path + ".txt"), "batch_size": 1}}
     if name.endswith((".lmdb", "_lmdb")):
-        return "Data", {"data_param": {"source": text.given(path), "batch_size": 1, "backend": Name("LMDB")}}
+        return "Data", {"data_param": {"source": from_display(path), "batch_size": 1, "backend": Name("LMDB")}}
     if name.endswith(".caffemodel"):
         return "Parameter", {"parameter_param": {"shape": {"dim": [1, 1] + 2 * [len(matrix_files.read_matrix(path))]}}}
     return "InfogainMatrix", {"source": path}
@@ -149,10 +150,10 @@ def _layer_of(path):
 
 def _choose(net, found, args):
     if not found:
-        others = ", ".join("%s is %s" % (layer, text.shown(layer.type)) for layer in losses.other_losses(net)[:3])
+        others = ", ".join("%s is %s" % (layer, to_display(layer.type)) for layer in losses.other_losses(net)[:3])
         raise ValueError("expected a loss that can be changed (%s), found %s%s"
                          % (", ".join(losses.KINDS), others or "no loss", "" if net.layers else " and no layer"))
-    return losses.select(found, [text.given(name) for name in args.layer], args.all)
+    return losses.select(found, [from_display(name) for name in args.layer], args.all)
 
 
 def _list(net, found, name):
@@ -163,9 +164,9 @@ def _list(net, found, name):
             what = "%s classes" % (n_classes or "unknown number of")
         except ValueError as error:
             what = str(error)
-        phases = "" if len(layer.phases) != 1 else ", %s only" % text.shown("".join(layer.phases))
+        phases = "" if len(layer.phases) != 1 else ", %s only" % to_display("".join(layer.phases))
         weights = "".join(", loss_weight %s" % weight for weight in layer.values("loss_weight"))
-        say("%s:%d: %s: %s, %s%s%s" % (name, layer.line, text.shown(layer.name) or "(no name)", kind.name, what,
+        say("%s:%d: %s: %s, %s%s%s" % (name, layer.line, to_display(layer.name) or "(no name)", kind.name, what,
                                          weights, phases))
 
 
@@ -206,7 +207,7 @@ def _report(planned, changed, output, args):
     for loss, kind, matrix in planned.targets:
         say("%s%s: %s %s %s" % (said, loss.layer, loss.kind.name, would, _described(kind, matrix)))
     for _, fields in planned.added:
-        say("%snew layer %s" % (said, text.shown(fields["name"])))
+        say("%snew layer %s" % (said, to_display(fields["name"])))
     for layer in planned.removed:
         say("%slayer %s is out, as nothing else used it" % (said, layer))
     say("next: %s %s" % (os.path.join(os.path.dirname(sys.argv[0]), "check_net.py"), quote(output)))
@@ -218,7 +219,7 @@ def _described(kind, matrix):
             "InfogainMatrix": ", matrix from %s through a layer", "ComputeH": ", H from the labels"}.get(
                 how, ", matrix from a layer of type " + str(how))
     what = what["source"] if how == "InfogainMatrix" else what
-    return kind.name + (told.replace("%s", text.shown(what)) if isinstance(what, str) else told)
+    return kind.name + (told.replace("%s", to_display(what)) if isinstance(what, str) else told)
 
 
 def _note(string):

@@ -5,14 +5,14 @@ import argparse
 import json
 import sys
 
-from caffe_prototxt.textformat import scanner as T
+from caffe_losses.compat import from_bytes, from_display
 
 
 def read_net(path):
     """The text of a file, one character a byte. Raises IOError, naming it."""
     try:
         with open(path, "rb") as file:
-            return T.decode(file.read())
+            return from_bytes(file.read())
     except EnvironmentError as error:
         raise IOError("%s: cannot be read: %s" % (path, error.strerror))
 
@@ -26,12 +26,12 @@ def shape(argument):
         sizes = ()
     if not top or not sizes or min(sizes) < 1 or max(sizes) >= 2 ** 31:
         raise argparse.ArgumentTypeError("expected TOP=N,C,H,W with positive whole numbers, got %r" % argument)
-    return T.given(top), sizes
+    return from_display(top), sizes
 
 
 def stages(argument):
     """The stages of an argument S,S,..."""
-    return tuple(T.given(stage) for stage in (argument or "").split(",") if stage)
+    return tuple(from_display(stage) for stage in (argument or "").split(",") if stage)
 
 
 def write(content):

@@ -10,9 +10,9 @@ import collections
 import difflib
 import re
 
+from caffe_losses.compat import to_display
 from caffe_prototxt.net import data_layers
 from caffe_prototxt.net import graph as G
-from caffe_prototxt.textformat import scanner as T
 from caffe_prototxt.check.text_checks import ERROR, UNCHECKED, Fault, loss_name, name_of
 from caffe_prototxt.net.old_syntax import present_type
 from caffe_prototxt.check.probe_text import ProbeText
@@ -66,7 +66,7 @@ class RealNet(object):
             self._fault(UNCHECKED, "runs", None, "what comes after the first %d things at which Caffe stops" % MAX_RUNS)
         for place, why in self.replaced.items():
             self._fault(UNCHECKED, "data", place, "%s; inputs stand for it, %s" % (why, ", ".join(
-                "%s of %s" % (T.shown(top), shape_text(shape))
+                "%s of %s" % (to_display(top), shape_text(shape))
                 for top, shape in zip(self.graph.layers[place].tops, self._inputs()[0][place]))))
         return self
 
@@ -107,7 +107,7 @@ class RealNet(object):
     def _run(self, inputs, out):
         """A run: its caffe_run.End and ProbeText."""
         python = [] if self.imported else [
-            (place,) + tuple(T.shown(name) for name in G.python_class(layer))
+            (place,) + tuple(to_display(name) for name in G.python_class(layer))
             for place, layer in enumerate(self.graph.layers)
             if self.graph.types[place] == "Python" and place not in self.out and place not in inputs]
         text = ProbeText(self.graph, out, inputs)
@@ -146,7 +146,7 @@ class RealNet(object):
         if kind == "SoftmaxWithLoss" and len(graph.layers[place].tops) > 1:
             return ERROR, "tops", "has %d tops, and Caffe's SoftmaxWithLoss runs with one only" % len(graph.layers[place].tops)
         bottoms = graph.layers[place].bottoms
-        shapes = ["%s %s" % (T.shown(bottom), shape_text(self.bottom_shape(place, number)))
+        shapes = ["%s %s" % (to_display(bottom), shape_text(self.bottom_shape(place, number)))
                   for number, bottom in enumerate(bottoms) if self.bottom_shape(place, number) is not None]
         told = "Caffe stops: %s%s" % (message, " (it gets %s)" % ", ".join(shapes) if shapes else "")
         if self._is_tried(place):
@@ -155,7 +155,7 @@ class RealNet(object):
 
     def _unknown_type(self, kind):
         level, near = _likeness(kind, self.known.get("types", []), .9)
-        return level, "type", "is of type %s, which this Caffe does not have, and stops at%s" % (T.shown(kind), near)
+        return level, "type", "is of type %s, which this Caffe does not have, and stops at%s" % (to_display(kind), near)
 
     def _leave_out_unknown_types(self):
         types = set(self.known.get("types", self.graph.types))
@@ -240,7 +240,7 @@ class RealNet(object):
         layer, kind = self.graph.layers[place], self.graph.types[place]
         if not data_layers.is_there(layer, kind):
             source = data_layers.source(layer, kind)
-            self.replaced[place] = "its data %s is not there" % T.shown(source) if source else "it has no source"
+            self.replaced[place] = "its data %s is not there" % to_display(source) if source else "it has no source"
 
     def _leave_out(self, places):
         """Take layers out, with all that depends on them; an input replaces one that brings data."""

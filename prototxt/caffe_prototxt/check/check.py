@@ -3,10 +3,10 @@ from __future__ import division, print_function
 
 import collections
 
+from caffe_losses.compat import to_display
 from caffe_prototxt.check import caffe_checks as real_net, text_checks as checks
 from caffe_prototxt.net import data_layers, losses
 from caffe_prototxt.net import graph as G
-from caffe_prototxt.textformat import scanner as T
 from caffe_prototxt.check.text_checks import ERROR, UNCHECKED, WARNING, Fault, name_of
 from caffe_prototxt.net.states import PHASES, State
 
@@ -156,7 +156,7 @@ def _asked_gradients(graph, made, lines):
                 faults.append(Fault(
                     "gradient", ERROR, layer, lines(layer.begin), "is asked for a gradient with respect to %s, and there is "
                     "none: what comes before that learns; give layer %s%s param { lr_mult: 0 decay_mult: 0 } for each of its "
-                    "blobs" % (T.shown(layer.bottoms[number]), name_of(graph.layers[maker]),
+                    "blobs" % (to_display(layer.bottoms[number]), name_of(graph.layers[maker]),
                                "" if graph.types[maker] == "Python" else ", or those before it,")))
     return faults
 
@@ -182,11 +182,11 @@ def _labels(graph, made, lines, counted, classic):
         try:
             loss = losses.read_loss(graph.net, layer, kind)
             axis = 1 if loss.axis is None else loss.axis
-            counts = counted(T.shown(source), T.shown(graph.layers[data].tops[number]), graph.types[data])
+            counts = counted(to_display(source), to_display(graph.layers[data].tops[number]), graph.types[data])
             if -len(scores) <= axis < len(scores):
                 per_class(counts, scores[axis], loss.ignore_label)
             if not counts.complete:
-                fault(UNCHECKED, "labels of %s: only the first %d" % (T.shown(source), counts.counts.sum()))
+                fault(UNCHECKED, "labels of %s: only the first %d" % (to_display(source), counts.counts.sum()))
         except ValueError as error:
             fault(ERROR, "has labels that it has no class for: %s" % error)
         except (EnvironmentError, ImportError) as error:

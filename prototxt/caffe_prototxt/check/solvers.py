@@ -4,6 +4,7 @@ from __future__ import division, print_function
 import collections
 import os
 
+from caffe_losses.compat import to_display
 from caffe_prototxt.textformat import scanner as T
 from caffe_prototxt.check.text_checks import ERROR, UNCHECKED, Fault
 from caffe_prototxt.textformat.messages import Item, read
@@ -95,7 +96,7 @@ def _file(values):
     name = values[-1]
     if not isinstance(name, str) or "\0" in name:
         raise ValueError("expected the name of a file for a net, got %s" % (name,))
-    return T.shown(name)
+    return to_display(name)
 
 
 def _positive(value):

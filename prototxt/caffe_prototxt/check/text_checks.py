@@ -7,8 +7,8 @@ from __future__ import division, print_function
 import bisect
 import collections
 
+from caffe_losses.compat import to_display
 from caffe_prototxt.net import graph as G
-from caffe_prototxt.textformat import scanner as T
 from caffe_prototxt.net.losses import CLASSIC, MODULE, kind_of
 
 ERROR, WARNING, UNCHECKED = "error", "warning", "not checked"
@@ -47,7 +47,7 @@ class Lines(object):
 
 
 def name_of(layer):
-    return T.shown(layer.name) or "(no name)"
+    return to_display(layer.name) or "(no name)"
 
 
 def net_faults(net, lines):
@@ -71,7 +71,7 @@ def faults(graph, lines, classic=False):
         try:
             if place in again:
                 found.append(_fault(ERROR, "blob", layer, lines, "makes %s, which another layer makes before it"
-                                    % T.shown(again[place])))
+                                    % to_display(again[place])))
             for check in checks:
                 found += [_fault(level, kind, layer, lines, message)
                           for level, kind, message in check(graph, place, classic)]
@@ -116,7 +116,7 @@ def _connections(graph, place, classic):
     layer = graph.layers[place]
     for bottom, maker in zip(layer.bottoms, graph.makers[place]):
         if maker is G.UNKNOWN:
-            yield ERROR, "blob", "takes %s, which no layer before it makes" % T.shown(bottom)
+            yield ERROR, "blob", "takes %s, which no layer before it makes" % to_display(bottom)
             return
 
 
@@ -156,7 +156,7 @@ def _softmax_before(graph, place, classic):
     if wants_scores and maker == ("Softmax" if known else "Sigmoid"):
         before = graph.layers[origin[0]]
         yield WARNING, "softmax", "gets the output of a %s, %s, and applies one itself: give it the scores, %s" % (
-            maker, name_of(before), T.shown((before.bottoms or [""])[0]))
+            maker, name_of(before), to_display((before.bottoms or [""])[0]))
     if wants_probabilities and maker in MAKES_SCORES:
         yield WARNING, "softmax", "wants probabilities%s, and gets the scores of %s: put a Softmax before it" % (
             ", as this Caffe's InfogainLoss is that of before April 2017" if known == CLASSIC else "",

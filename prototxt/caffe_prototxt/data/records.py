@@ -4,8 +4,8 @@ from __future__ import division, print_function
 import io
 import warnings
 
+from caffe_losses.compat import from_bytes, to_display
 from caffe_prototxt.net import data_layers
-from caffe_prototxt.textformat import scanner as T
 
 
 def record_shape(layer, kind, top):
@@ -17,12 +17,12 @@ def record_shape(layer, kind, top):
     source = data_layers.source(layer, kind)
     if source is None or not data_layers.is_there(layer, kind):
         return None
-    source = T.shown(source)
+    source = to_display(source)
     if kind == "Data":
         return _datum_shape(source)
     if kind == "ImageData":
         return _image_shape(source, layer)
-    return _hdf5_shape(source, T.shown(top)) if kind == "HDF5Data" else None
+    return _hdf5_shape(source, to_display(top)) if kind == "HDF5Data" else None
 
 
 def _datum_shape(source):
@@ -49,10 +49,10 @@ def _image_shape(source, layer):
     param = layer.message("image_data_param")
     root = param.value("root_folder", "")
     with open(source, "rb") as file:
-        name = T.decode(file.readline()).rsplit(None, 1)[:1]
+        name = from_bytes(file.readline()).rsplit(None, 1)[:1]
     if not name:
         raise ValueError("%s: expected a list of images, got nothing" % source)
-    path = T.shown(root + name[0])
+    path = to_display(root + name[0])
     return _size(path, path, data_layers.channels(layer, param))
 
 
@@ -69,7 +69,7 @@ def _size(file, name, channels):
 def _hdf5_shape(source, dataset):
     import h5py
     with open(source, "rb") as file:
-        name = T.shown(T.decode(file.readline()).strip())
+        name = to_display(from_bytes(file.readline()).strip())
     with h5py.File(name, "r") as file:
         if not isinstance(file.get(dataset), h5py.Dataset) or not file[dataset].shape:
             raise ValueError("%s: expected a dataset %s, got %s" % (name, dataset, ", ".join(sorted(file)) or "none"))

@@ -3,8 +3,8 @@ from __future__ import division, print_function
 
 import os
 
+from caffe_losses.compat import to_bytes
 from caffe_prototxt.net import graph as G
-from caffe_prototxt.textformat import scanner as T
 
 PARAMS = {"Data": "data_param", "ImageData": "image_data_param", "HDF5Data": "hdf5_data_param",
           "WindowData": "window_data_param"}
@@ -34,7 +34,7 @@ def is_there(layer, kind):
     if kind not in PARAMS:
         return True
     path = source(layer, kind)
-    return path is not None and "\0" not in path and os.path.exists(T.encode(path))
+    return path is not None and "\0" not in path and os.path.exists(to_bytes(path))
 
 
 def declared_shapes(layer, kind):

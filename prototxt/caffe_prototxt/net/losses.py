@@ -3,8 +3,8 @@ from __future__ import division, print_function
 
 import collections
 
+from caffe_losses.compat import from_display, to_display
 from caffe_losses.layers import param_str as params
-from caffe_prototxt.textformat import scanner as T
 from caffe_prototxt.textformat.messages import Message, Name, is_true
 
 MODULE = "caffe_losses"
@@ -58,10 +58,10 @@ def select(losses, names, every):
     """
     if every:
         return losses
-    known = sorted(set(T.shown(layer.name) for layer, _ in losses))
+    known = sorted(set(to_display(layer.name) for layer, _ in losses))
     for name in names:
-        if T.shown(name) not in known:
-            raise ValueError("--layer: expected the name of a loss (%s), got %s" % (", ".join(known), T.shown(name)))
+        if to_display(name) not in known:
+            raise ValueError("--layer: expected the name of a loss (%s), got %s" % (", ".join(known), to_display(name)))
     if names:
         return [loss for loss in losses if loss[0].name in names]
     phases = [phase for layer, _ in losses for phase in layer.phases]
@@ -146,10 +146,10 @@ def _normalization(layer, says):
 def _param_str(layer):
     """What the param_str of one of our losses says, and the keys that are given there."""
     try:
-        says = params.parse(T.shown(layer.message("python_param").value("param_str", "")), KEYS)
+        says = params.parse(to_display(layer.message("python_param").value("param_str", "")), KEYS)
     except ValueError as error:
         raise ValueError("%s: %s" % (layer, error))
     given = {key: value for key, value in says.items() if value is not None}
     if says["source"] is not None:
-        says["source"] = T.given(says["source"])
+        says["source"] = from_display(says["source"])
     return dict(says, param_str=given)

@@ -3,6 +3,7 @@ from __future__ import division, print_function
 
 import bisect
 
+from caffe_losses.compat import to_display
 from caffe_prototxt.textformat import scanner as T
 from caffe_prototxt.textformat.messages import Item, Message, is_true, read
 from caffe_prototxt.net.old_syntax import present_type
@@ -53,7 +54,7 @@ class Layer(Message):
         return bool(self.phases & other.phases)
 
     def __str__(self):
-        return "%s (line %d)" % (T.shown(self.name) or "the layer without a name", self.line)
+        return "%s (line %d)" % (to_display(self.name) or "the layer without a name", self.line)
 
 
 class Net(object):

@@ -4,7 +4,7 @@ from __future__ import division, print_function
 import collections
 import json
 
-from caffe_prototxt.textformat import scanner as T
+from caffe_losses.compat import to_display
 from caffe_prototxt.net.losses import MODULE
 from caffe_prototxt.textformat.messages import Name, on_one_line
 from caffe_prototxt.net.nets import PHASES
@@ -131,6 +131,6 @@ def _as_read(value):
 
 def _says(python_param, wanted):
     try:
-        return json.loads(T.shown(python_param.value("param_str", ""))) == wanted
+        return json.loads(to_display(python_param.value("param_str", ""))) == wanted
     except (ValueError, TypeError):
         return False

@@ -4,6 +4,7 @@ from __future__ import division, print_function
 import collections
 import re
 
+from caffe_losses.compat import to_display
 from caffe_prototxt.check import check
 from caffe_prototxt.data import records
 from caffe_prototxt.net import data_layers, losses
@@ -69,14 +70,14 @@ def _one_by_one(net):
 def _named(net, names):
     for name in names:
         if name not in [layer.name for layer in net.layers]:
-            raise ValueError("expected the name of a loss, got %s, which no layer has" % T.shown(name))
+            raise ValueError("expected the name of a loss, got %s, which no layer has" % to_display(name))
     return set(names)
 
 
 def _blob_head(graph, blob):
     maker = next((place for place in reversed(range(len(graph.layers))) if blob in graph.layers[place].tops), None)
     if maker is None:
-        raise ValueError("expected a blob to put out, got %s, which no layer of %s makes" % (T.shown(blob), graph.state.phase))
+        raise ValueError("expected a blob to put out, got %s, which no layer of %s makes" % (to_display(blob), graph.state.phase))
     return _Head(None, blob, maker, None, None, None)
 
 
@@ -95,7 +96,7 @@ def _heads(graph, names):
     missing = [head for head in found if head.maker is G.UNKNOWN]
     if missing:
         raise ValueError("layer %s: takes %s, which no layer before it makes"
-                         % (T.shown(missing[0].loss.name), T.shown(missing[0].blob)))
+                         % (to_display(missing[0].loss.name), to_display(missing[0].blob)))
     return found
 
 
@@ -195,7 +196,7 @@ class _Made(object):
                 fields.append(("softmax_param", {"axis": head.axis}))
             self.replaced.add(layer.index)
             self.edits.put_in_place_of(layer, collections.OrderedDict(fields))
-            self.outputs.append((name, "%s of %s" % (head.add, T.shown(head.blob))))
+            self.outputs.append((name, "%s of %s" % (head.add, to_display(head.blob))))
 
     def _add_own_inputs(self):
         """The net's own `input` fields: those that are not used go, if each has its shape in fields of its own."""
@@ -238,7 +239,7 @@ class _Made(object):
             record = (record[0] if record else data_layers.channels(layer, param),) + size
         if record is None or not all(record):
             raise ValueError("layer %s: expected --shape %s=N,C,H,W, as neither its text nor its data tells%s"
-                             % (T.shown(layer.name), T.shown(top), why))
+                             % (to_display(layer.name), to_display(top), why))
         return (self.batch or 1,) + record
 
     def _transform(self, layer, tops):

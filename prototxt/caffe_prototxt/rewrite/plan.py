@@ -8,8 +8,8 @@ from __future__ import division, print_function
 import collections
 import json
 
+from caffe_losses.compat import to_display
 from caffe_losses.formats.matrix_files import ENDINGS
-from caffe_prototxt.textformat import scanner as T
 from caffe_prototxt.rewrite.additions import OURS, Additions, made_already
 from caffe_prototxt.textformat.edits import Edits
 from caffe_prototxt.net.losses import CLASSIC, KINDS, MODULE
@@ -108,13 +108,13 @@ def _check_target(net, loss, kind, matrix):
     if matrix and matrix[0] == "blob" and matrix != loss.matrix:
         if matrix[1] not in net.inputs and not net.makers(layer, matrix[1]):
             raise ValueError('%s: expected a layer before it that makes the blob "%s", found none'
-                             % (layer, T.shown(matrix[1])))
+                             % (layer, to_display(matrix[1])))
     if matrix and matrix[0] == "source":
         native = not kind.layer
-        if not T.shown(matrix[1]).lower().endswith((".binaryproto",) if native else ENDINGS):
+        if not to_display(matrix[1]).lower().endswith((".binaryproto",) if native else ENDINGS):
             raise ValueError("%s: expected a file that ends in %s for %s, got %s" % (
                 layer, ".binaryproto, as Caffe's own InfogainLoss reads nothing else" if native else ", ".join(ENDINGS),
-                kind.name, T.shown(matrix[1])))
+                kind.name, to_display(matrix[1])))
     if kind == loss.kind:
         return
     if loss.kind == KINDS["InfogainLoss"] and loss.softmaxes:
@@ -152,7 +152,7 @@ def _check_scores(net, loss):
     layer = loss.layer
     if loss.scores is None:
         raise ValueError('%s: expected its probabilities "%s" from a Softmax layer, got them from elsewhere'
-                         % (layer, T.shown(loss.bottom)))
+                         % (layer, to_display(loss.bottom)))
     for softmax in loss.softmaxes:
         param = softmax.message("softmax_param")
         axis = 1 if param is None else param.value("axis", 1)
@@ -215,7 +215,7 @@ def _loss_weights(layer, kind, tops):
 def _python_params(loss, kind, source):
     param = dict(loss.param_str) if loss.kind.layer else {
         "axis": loss.axis, "ignore_label": loss.ignore_label, "normalization": loss.normalization}
-    param["source"] = None if source is None else T.shown(source)
+    param["source"] = None if source is None else to_display(source)
     param = {key: value for key, value in param.items() if value is not None}
     python_param = collections.OrderedDict((("module", MODULE), ("layer", kind.layer)))
     if loss.kind.layer is None or param != loss.param_str:

@@ -3,6 +3,7 @@ from __future__ import division, print_function
 
 import collections
 
+from caffe_losses.compat import to_bytes
 from caffe_prototxt.textformat import scanner as T
 from caffe_prototxt.textformat.messages import Name, is_true, pairs
 
@@ -99,7 +100,7 @@ def _codec(*texts):
     """How Python's protobuf is to take texts, of which it wants characters: names in Latin-1 are no UTF-8."""
     try:
         for text in texts:
-            T.encode(text).decode("utf-8")
+            to_bytes(text).decode("utf-8")
     except UnicodeError:
         return "latin-1"
     return "utf-8-sig"
@@ -114,7 +115,7 @@ def _message(text, codec):
         raise Unreadable(str(error))
     message = caffe_pb2.NetParameter()
     try:
-        text_format.Merge(T.encode(text).decode(codec), message)
+        text_format.Merge(to_bytes(text).decode(codec), message)
     except Exception as error:  # protobuf's ParseError, and what its parser makes of what is no number
         raise Unreadable("it cannot read the net: %s" % error)
     return message
@@ -150,4 +151,4 @@ def _scalar(field, value, codec):
         return value if isinstance(value, bool) else is_true(value)
     if isinstance(value, Name):
         return float(value)
-    return T.encode(value).decode(codec) if isinstance(value, str) else value
+    return to_bytes(value).decode(codec) if isinstance(value, str) else value

@@ -1,6 +1,6 @@
 """Protobuf's text format as it stands: its fields, and where in the text they are.
 
-A net's text is kept here one character a byte (`decode` and `encode`), so that what
+A net's text is kept here one character a byte (compat.from_bytes and to_bytes), so that what
 is not changed comes out as it went in, whatever its encoding. The syntax is that of
 protobuf's C++ parser, with which Caffe reads a prototxt: # comments, "..." and '...'
 with adjacent strings joined, { } and < > messages, [ ] lists, names in [ ], an
@@ -12,6 +12,8 @@ from __future__ import division, print_function
 import bisect
 import collections
 import re
+
+from caffe_losses.compat import from_bytes, to_display
 
 # A field, as places in the text: its name from `start` on, its value from `value` to
 # `end`, and `stop` after the ; or , that may follow. inner: if it holds a message (and
@@ -49,26 +51,6 @@ _QUOTED_OR_COMMENT = re.compile(_STRING + "|(" + _COMMENT + ")")
 _ESCAPED = re.compile(
     r'''\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([abfnrtv?\\'"])|)''')
 _ONE_LETTER = dict(zip("abfnrtv?\\'\"", "\a\b\f\n\r\t\v?\\'\""))
-
-
-def decode(content):
-    """bytes as a str of one character a byte."""
-    return content if isinstance(content, str) else content.decode("latin-1")
-
-
-def encode(text):
-    """The bytes of what `decode` made."""
-    return text if isinstance(text, bytes) else text.encode("latin-1")
-
-
-def shown(text):
-    """A piece of the text as a str for people, files and JSON: what its UTF-8 says."""
-    return text if isinstance(text, bytes) else encode(text).decode("utf-8", "surrogateescape")
-
-
-def given(string):
-    """What `shown` makes of it, back: one character a byte."""
-    return string if isinstance(string, bytes) else string.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
 def fields(text):
@@ -126,7 +108,7 @@ class Lines(object):
 
 def error(text, at, expected):
     """A ValueError: what was expected at a place, and what is there."""
-    got = shown(_PLAIN.match(text, at).group()[:40]) if _PLAIN.match(text, at) else text[at:at + 1]
+    got = to_display(_PLAIN.match(text, at).group()[:40]) if _PLAIN.match(text, at) else text[at:at + 1]
     column = at - (text.rfind("\n", 0, at) + 1) + 1
     return ValueError("line %d, column %d: expected %s, got %s"
                       % (line_of(text, at), column, expected, repr(got) if got else "the end of the text"))
@@ -166,7 +148,7 @@ def _unescaped(text, at, escape):
     code = int(four or eight, 16) if four or eight else 0x110000
     if code > 0x10ffff:
         raise error(text, at, "a string whose escapes Caffe reads")
-    return decode(("\\U%08x" % code).encode("ascii").decode("unicode-escape").encode("utf-8", "replace"))
+    return from_bytes(("\\U%08x" % code).encode("ascii").decode("unicode-escape").encode("utf-8", "replace"))
 
 
 def _fields(text, at, closer):

@@ -12,8 +12,8 @@ import sys
 import tempfile
 import threading
 
+from caffe_losses.compat import to_bytes
 from caffe_prototxt.training import probe
-from caffe_prototxt.textformat import scanner as T
 
 _LAYER = re.compile(r"\] (?:Creating [lL]ayer|Setting up) @(\d+)$")
 _SHAPE = re.compile(r"\] Top shape: ([\d ]*)\(\d+\)$")
@@ -60,7 +60,7 @@ class Caffe(object):
         Returns End.
         """
         net, log, answer = (os.path.join(self._folder, name) for name in ("net.prototxt", "log", "answer"))
-        for path, content in ((net, T.encode(text)), (log, b""), (answer, b"{}")):
+        for path, content in ((net, to_bytes(text)), (log, b""), (answer, b"{}")):
             with open(path, "wb") as file:
                 file.write(content)
         status, late = self._request({

@@ -11,9 +11,9 @@ import real_nets
 import user_files
 
 pytest.importorskip("caffe")
+from caffe_losses.compat import from_bytes  # noqa: E402
 from caffe_losses.formats.matrix_files import write_matrix  # noqa: E402
 from caffe_prototxt.check import check as check_net  # noqa: E402
-from caffe_prototxt.textformat import scanner as T  # noqa: E402
 from caffe_prototxt.training import caffe_process as caffe_run  # noqa: E402
 from caffe_prototxt.net.nets import Net  # noqa: E402
 from caffe_prototxt.net.states import State  # noqa: E402
@@ -69,7 +69,7 @@ def check(folder, caffe):
     In TRAIN, if it is not said in which states.
     """
     def check(text, states=(State("TRAIN"),), **options):
-        net = Net(T.decode(text))
+        net = Net(from_bytes(text))
         report = check_net.check(net, states or check_net.usual_states(net), caffe, **options)
         found = {level: [(fault.kind, fault.layer and fault.layer.name, fault.line, fault.message) for fault, _ in report.faults
                          if fault.level == level] for level in ("error", "warning", "not checked")}
@@ -277,7 +277,7 @@ def corpus():
 @pytest.mark.parametrize("name", corpus())
 def test_nothing_in_the_corpus(folder, nothing, name):
     with open(os.path.join(real_nets.CHECKOUT, "tests", "nets", name), "rb") as file:
-        nothing(T.decode(file.read()), states=None)
+        nothing(from_bytes(file.read()), states=None)
 
 
 BACKWARD = "import caffe, sys; net = caffe.Net('net.prototxt', caffe.TRAIN); net.forward(); net.backward(); print('done')"

@@ -8,15 +8,15 @@ import re
 import pytest
 
 import corpus
+from caffe_losses.compat import from_bytes
 from caffe_prototxt.net import losses
 from caffe_prototxt.rewrite import diff
-from caffe_prototxt.textformat import scanner as T
 from caffe_prototxt.net.nets import Net
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import strategies as st  # noqa: E402
 
-from any_net import PIECES, TEXTS, mutated  # noqa: E402
+from any_net import PIECES, mutated  # noqa: E402
 
 MATRICES = [("source", "H.binaryproto"), ("ComputeH", {"n_classes": 3}), ("ComputeH", {"n_classes": 3, "running": .9}),
             ("InfogainMatrix", {"source": "H.npy"}), ("blob", "label"), None]
@@ -36,7 +36,7 @@ def test_mutated_nets(text, kind, matrix, classic):
 
 
 @hypothesis.settings(max_examples=300, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
-@hypothesis.given(st.lists(st.sampled_from(PIECES), max_size=25).map(" ".join) | st.binary(max_size=60).map(T.decode), st.sampled_from(MATRICES))
+@hypothesis.given(st.lists(st.sampled_from(PIECES), max_size=25).map(" ".join) | st.binary(max_size=60).map(from_bytes), st.sampled_from(MATRICES))
 def test_any_text(text, matrix):
     pytest.importorskip("caffe")
     try:

@@ -10,8 +10,8 @@ import real_nets
 
 caffe = pytest.importorskip("caffe")
 import corpus  # noqa: E402
+from caffe_losses.compat import to_bytes  # noqa: E402
 from caffe_prototxt.rewrite import deploy  # noqa: E402
-from caffe_prototxt.textformat import scanner as T  # noqa: E402
 from caffe_prototxt.net.states import State  # noqa: E402
 
 DATA = 'layer { name: "data" type: "Data" top: "data" top: "label" %s data_param { source: "%s" batch_size: 4 backend: LMDB } }\n'
@@ -30,7 +30,7 @@ def softmax(x, axis=1):
 def net_of(text, folder, weights=None):
     path = os.path.join(str(folder), "deploy.prototxt")
     with open(path, "wb") as file:
-        file.write(T.encode(text))
+        file.write(to_bytes(text))
     return caffe.Net(path, caffe.TEST) if weights is None else caffe.Net(path, weights, caffe.TEST)
 
 

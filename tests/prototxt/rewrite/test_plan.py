@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import corpus
+from caffe_losses.compat import from_bytes, from_display
 from caffe_losses.formats.matrix_files import write_matrix
 from caffe_prototxt.net import losses
 from caffe_prototxt.rewrite import diff
@@ -328,9 +329,9 @@ def test_force_backward(folder):
 
 def test_paths_are_quoted():
     name = 'a "b" \\ \'c\' \u00e9.binaryproto'
-    after = corpus.changed(NET % ("", ""), "InfogainLoss", ("source", T.given(name)))[0]
+    after = corpus.changed(NET % ("", ""), "InfogainLoss", ("source", from_display(name)))[0]
     (source,) = [layer.infogain_loss_param.source for layer in corpus.message(after).layer if layer.name == "loss"]
-    assert source == (name if isinstance(source, type(name)) else T.decode(name.encode("utf-8")))
+    assert source == (name if isinstance(source, type(name)) else from_bytes(name.encode("utf-8")))
     ours = corpus.changed(after, "SoftmaxWithInfogainLoss")[0]
     assert corpus.changed(corpus.changed(ours, "InfogainLoss")[0], "SoftmaxWithInfogainLoss")[0]
     assert json.loads(corpus.message(ours).layer[1].python_param.param_str)["source"] == source
