@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 import real_nets
+from caffe_losses.compat import from_bytes, to_bytes
 from caffe_prototxt.textformat import scanner as T
 from caffe_prototxt.textformat.messages import Item, Message, read
 
@@ -42,7 +43,7 @@ def test_reads_what_caffe_reads(tmp_path, text):
     pytest.importorskip("caffe")
     path = str(tmp_path / "net.prototxt")
     with open(path, "wb") as file:
-        file.write(T.encode('layer { name: "x" type: "DummyData" top: "x" dummy_data_param { shape { dim: 1 } } }\n' + text))
+        file.write(to_bytes('layer { name: "x" type: "DummyData" top: "x" dummy_data_param { shape { dim: 1 } } }\n' + text))
     # Caffe says so if it cannot read a net; what it makes of one that it can does not matter here.
     process = subprocess.Popen(["caffe", "time", "-model", path, "-iterations", "1"], stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, env=dict(os.environ, GLOG_minloglevel="0"))
@@ -132,7 +133,7 @@ def test_any_text():
     pieces = st.lists(st.sampled_from(list(" \n\t#:;,.-{}<>[]\"'\\\0\x80e0x1f") + ["layer", "a: 1", '"b"', "{ c: ", "[ d", "inf"]), max_size=30)
 
     @hypothesis.settings(max_examples=500, deadline=None)
-    @hypothesis.given(pieces.map("".join) | st.binary(max_size=40).map(T.decode))
+    @hypothesis.given(pieces.map("".join) | st.binary(max_size=40).map(from_bytes))
     def check(text):
         try:
             fields = list(T.fields(text))
@@ -155,4 +156,4 @@ def test_any_text():
 def test_bytes_come_back(path):
     with open(path, "rb") as file:
         content = file.read()
-    assert T.encode(T.decode(content)) == content and isinstance(T.decode(content), str)
+    assert to_bytes(from_bytes(content)) == content and isinstance(from_bytes(content), str)
