@@ -10,7 +10,7 @@ import numpy as np
 import real_nets
 from caffe_losses.compat import from_bytes, to_bytes
 from caffe_prototxt.net import losses
-from caffe_prototxt.rewrite import plan as change
+from caffe_prototxt.rewrite import plan
 from caffe_prototxt.net.nets import Net
 from caffe_prototxt.rewrite.verify import verify
 
@@ -40,13 +40,13 @@ def read(name):
 
 
 def changed(text, kind=None, matrix=None, classic=False, h_name="H", names=()):
-    """(the changed text, the edits, what could not be checked) for losses of those names, or all."""
-    net = Net(text)
-    found = losses.select(losses.find_losses(net, classic), names, not names)
-    planned = change.plan(net, [losses.read_loss(net, layer, old) for layer, old in found],
-                          change.Request(losses.KINDS.get(kind), matrix, classic, h_name))
-    after, edits = change.write(text, planned)
-    return after, edits, verify(net, after, planned)
+    """Return (the changed text, what could not be checked) for losses of those names, or all."""
+    net = Net(text, classic)
+    chosen = losses.select(losses.find_losses(net), names, not names)
+    planned = plan.plan(net, [losses.read_loss(layer) for layer in chosen],
+                        plan.Request(losses.KINDS.get(kind), matrix, h_name))
+    after = plan.write(text, planned)
+    return after, verify(net, after, planned)
 
 
 def message(text):

@@ -33,7 +33,8 @@ from caffe_tools import cli as command
 from caffe_prototxt.check import check, solvers
 from caffe_prototxt.training import caffe_process as caffe_run
 from caffe_tools import arguments
-from caffe_prototxt.check.text_checks import ERROR, UNCHECKED, WARNING
+from caffe_prototxt.check.faults import ERROR, UNCHECKED, WARNING
+from caffe_prototxt.net.graph import usual_states
 from caffe_prototxt.net.nets import Net
 from caffe_prototxt.net.states import PHASES, State
 
@@ -94,7 +95,7 @@ def _check(path, states, args, caffe):
             states = [State(phase, args.level or 0, arguments.stages(args.stage))
                       for phase in ([args.phase] if args.phase else PHASES)]
         else:
-            states = check.usual_states(net)
+            states = usual_states(net)
         return check.check(net, states, caffe, _n_gpus(args.gpu), dict(args.shape), args.label_seconds)
     except ValueError as error:
         raise ValueError("%s: %s" % (path, error))
@@ -107,7 +108,7 @@ def _n_gpus(argument):
 def _print(path, report):
     arguments.say(path)
     for fault, states in report.faults:
-        layer = "" if fault.layer is None else "layer " + check.name_of(fault.layer)
+        layer = "" if fault.layer is None else "layer " + fault.layer.display_name
         where = ", ".join(([layer] if layer else []) + (["line %d" % fault.line] if fault.line else []))
         if len(states) < len(report.losses):
             where += (" in " if where else "in ") + " and ".join(map(_state_text, states)) if states else ""
@@ -115,7 +116,7 @@ def _print(path, report):
     for state, parts in report.losses.items():
         if parts:
             arguments.say("loss in %s: %s" % (_state_text(state), " + ".join(
-                "%g x %s (%s, line %d)" % (part.weight, to_display(part.top), to_display(part.type), part.line)
+                "%g x %s (%s, line %d)" % (part.weight, to_display(part.top), to_display(part.type), part.layer.line)
                 for part in parts)))
     levels = [fault.level for fault, _ in report.faults]
     counts = [(levels.count(level), one, more) for level, one, more in (
@@ -133,7 +134,7 @@ def _as_json(path, report):
         return {"phase": state.phase, "level": state.level, "stages": [to_display(stage) for stage in state.stages]}
 
     def fault_json(fault, states):
-        return {"kind": fault.kind, "layer": fault.layer and check.name_of(fault.layer), "line": fault.line,
+        return {"kind": fault.kind, "layer": fault.layer and fault.layer.display_name, "line": fault.line,
                 "message": fault.message, "states": [state_json(state) for state in states]}
 
     levels = {"errors": ERROR, "warnings": WARNING, "not_checked": UNCHECKED}
@@ -141,7 +142,7 @@ def _as_json(path, report):
               for key, level in levels.items()}
     result["net"] = path
     result["loss"] = [dict(state_json(state), parts=[
-        {"weight": part.weight, "top": to_display(part.top), "layer": check.name_of(part.layer), "line": part.line,
+        {"weight": part.weight, "top": to_display(part.top), "layer": part.layer.display_name, "line": part.layer.line,
          "type": to_display(part.type)} for part in parts]) for state, parts in report.losses.items()]
     return result
 

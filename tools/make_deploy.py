@@ -28,7 +28,7 @@ from caffe_prototxt.check import check
 from caffe_prototxt.rewrite import deploy
 from caffe_prototxt.training import caffe_process as caffe_run
 from caffe_tools import arguments
-from caffe_prototxt.check.text_checks import ERROR, UNCHECKED
+from caffe_prototxt.check.faults import ERROR, UNCHECKED
 from caffe_prototxt.net.nets import Net
 from caffe_prototxt.check.caffe_checks import shape_text
 from caffe_prototxt.net.states import State
@@ -84,8 +84,8 @@ def _verify(content):
     for fault, _ in report.faults:
         if fault.level == ERROR:
             raise ValueError("expected a net that Caffe makes when its losses are gone, got one with layer %s: %s"
-                             % (fault.layer and check.name_of(fault.layer), fault.message))
-    return ["not checked: %s%s" % ("layer %s " % check.name_of(fault.layer) if fault.layer else "", fault.message)
+                             % (fault.layer and fault.layer.display_name, fault.message))
+    return ["not checked: %s%s" % ("layer %s " % fault.layer.display_name if fault.layer else "", fault.message)
             for fault, _ in report.faults if fault.level == UNCHECKED]
 
 

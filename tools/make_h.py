@@ -320,7 +320,7 @@ def _report(args, H, names):
 
 def _layer(path, n_classes):
     """The text of the layer of Caffe's own that reads a file with H, if there is one for such a file."""
-    if matrix_files.is_for_a_layer(path):
+    if matrix_files.layer_type(path):
         from caffe_prototxt.netspec.loss_layers import h_fragment  # imports caffe, which takes a second
         return h_fragment(path, n_classes)
     return None

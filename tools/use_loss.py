@@ -33,7 +33,9 @@ examples:
 """
 from __future__ import division, print_function
 
+import difflib
 import os
+import re
 import sys
 
 try:
@@ -52,11 +54,11 @@ from caffe_losses.formats import matrix_files
 from caffe_losses.matrices import gains
 from caffe_tools import cli as command, compute_options
 from caffe_prototxt.net import losses
-from caffe_prototxt.rewrite import diff, plan as change, verify
+from caffe_prototxt.net.matrix_sources import BlobMatrix, FileMatrix, compute_h, layer_that_reads
+from caffe_prototxt.rewrite import plan, verify
 from caffe_prototxt.textformat import scanner as text
 from caffe_tools import arguments
 from caffe_tools.arguments import say
-from caffe_prototxt.textformat.messages import Name
 from caffe_prototxt.net.nets import Net
 
 
@@ -66,8 +68,8 @@ def main():
     request = _request(parser, args)
     before = arguments.read_net(args.net)
     try:
-        net = Net(before)
-        found = losses.find_losses(net, request.classic)
+        net = Net(before, classic=args.infogain == "classic")
+        found = losses.find_losses(net)
         chosen = _choose(net, found, args)
         if request.kind is None and request.matrix is None:
             _list(net, found, args.net)
@@ -75,9 +77,9 @@ def main():
         if chosen is None:
             _list(net, found, args.net)
             raise ValueError("expected --layer NAME or --all, as there are %d losses" % len(found))
-        planned = change.plan(net, [losses.read_loss(net, *loss) for loss in chosen], request)
+        planned = plan.plan(net, [losses.read_loss(layer) for layer in chosen], request)
         _check_matrices(net, planned, args)
-        after, edits = change.write(before, planned)
+        after = plan.write(before, planned)
         unchecked = verify.verify(net, after, planned) if after != before else None
     except ValueError as error:
         raise ValueError("%s: %s" % (args.net, error))
@@ -86,7 +88,7 @@ def main():
     if before.startswith(text.BOM):
         _note("%s begins with a byte order mark, at which Caffe stops" % args.net)
     if args.diff:
-        arguments.write(to_bytes(diff.unified(before, edits, args.net)))
+        arguments.write(to_bytes("".join(_diff(before, after, args.net))))
         return
     output = args.output or args.net
     if not args.dry_run and (after != before or args.output):
@@ -126,26 +128,14 @@ def _request(parser, args):
             parser.error("%s: expected a name, got none" % option)
     matrix = None
     if args.source is not None:
-        matrix = ("source", from_display(args.source))
+        matrix = FileMatrix(from_display(args.source))
     elif args.h_blob is not None:
-        matrix = ("blob", from_display(args.h_blob))
+        matrix = BlobMatrix(from_display(args.h_blob))
     elif args.h_file is not None:
-        matrix = _layer_of(args.h_file)
+        matrix = layer_that_reads(args.h_file)
     elif compute is not None:
-        matrix = ("ComputeH", compute)
-    return change.Request(losses.KINDS.get(args.loss), matrix, args.infogain == "classic", from_display(args.h_name))
-
-
-def _layer_of(path):
-    """The layer that reads a file with H, as a Request names it; the same as fragments.h_from_file's."""
-    name = path.lower().rstrip(os.sep)
-    if name.endswith((".h5", ".hdf5")):
-        return "HDF5Data", {"hdf5_data_param": {"source": from_display(path + ".txt"), "batch_size": 1}}
-    if name.endswith((".lmdb", "_lmdb")):
-        return "Data", {"data_param": {"source": from_display(path), "batch_size": 1, "backend": Name("LMDB")}}
-    if name.endswith(".caffemodel"):
-        return "Parameter", {"parameter_param": {"shape": {"dim": [1, 1] + 2 * [len(matrix_files.read_matrix(path))]}}}
-    return "InfogainMatrix", {"source": path}
+        matrix = compute_h(compute)
+    return plan.Request(losses.KINDS.get(args.loss), matrix, from_display(args.h_name))
 
 
 def _choose(net, found, args):
@@ -157,16 +147,15 @@ def _choose(net, found, args):
 
 
 def _list(net, found, name):
-    for layer, kind in found:
+    for layer in found:
         try:
-            loss = losses.read_loss(net, layer, kind)
-            n_classes = net.n_classes(layer, loss.bottom, 1 if loss.axis is None else loss.axis)
+            n_classes = _n_classes(losses.read_loss(layer))
             what = "%s classes" % (n_classes or "unknown number of")
         except ValueError as error:
             what = str(error)
         phases = "" if len(layer.phases) != 1 else ", %s only" % to_display("".join(layer.phases))
         weights = "".join(", loss_weight %s" % weight for weight in layer.values("loss_weight"))
-        say("%s:%d: %s: %s, %s%s%s" % (name, layer.line, to_display(layer.name) or "(no name)", kind.name, what,
+        say("%s:%d: %s: %s, %s%s%s" % (name, layer.line, to_display(layer.name) or "(no name)", losses.kind_of(layer).name, what,
                                          weights, phases))
 
 
@@ -182,11 +171,16 @@ def _check_matrices(net, planned, args):
             _note("%s is not there yet, and could not be checked; caffe reads it from where it runs" % path)
     sizes = [("--compute-h", args.compute_h)] + ([(path, len(matrix))] if matrix is not None else [])
     for loss, _, _ in planned.targets:
-        n_classes = net.n_classes(loss.layer, loss.bottom, 1 if loss.axis is None else loss.axis)
+        n_classes = _n_classes(loss)
         for what, size in sizes:
             if None not in (size, n_classes) and size != n_classes:
                 raise ValueError("%s: expected %d classes, as the scores of %s have, got %d"
                                  % (what, n_classes, loss.layer, size))
+
+
+def _n_classes(loss):
+    axis = loss.params.axis
+    return loss.layer.net.n_classes(loss.layer, loss.bottom, 1 if axis is None else axis)
 
 
 def _read_matrix(path, kinds):
@@ -214,12 +208,14 @@ def _report(planned, changed, output, args):
 
 
 def _described(kind, matrix):
-    how, what = matrix or (None, None)
-    told = {None: "", "source": ", matrix from %s", "blob": ", matrix from the blob %s",
-            "InfogainMatrix": ", matrix from %s through a layer", "ComputeH": ", H from the labels"}.get(
-                how, ", matrix from a layer of type " + str(how))
-    what = what["source"] if how == "InfogainMatrix" else what
-    return kind.name + (told.replace("%s", to_display(what)) if isinstance(what, str) else told)
+    return kind.name + (", %s" % matrix if matrix else "")
+
+
+def _diff(before, after, name):
+    """Return the lines of a unified diff. (Not by splitlines, which splits at a form feed, too.)"""
+    old, new = [re.findall("[^\n]*\n|[^\n]+", text) for text in (before, after)]
+    return [line if line.endswith("\n") else line + "\n\\ No newline at end of file\n"
+            for line in difflib.unified_diff(old, new, name, name)]
 
 
 def _note(string):

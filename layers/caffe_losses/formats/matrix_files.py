@@ -40,11 +40,12 @@ _FORMATS = {
     ".json": _Format(text_files.read_json, text_files.write_json, None),
 }
 ENDINGS = tuple(sorted(_FORMATS))
+_LAYER_TYPES = {".h5": "HDF5Data", ".hdf5": "HDF5Data", ".lmdb": "Data", "_lmdb": "Data", ".caffemodel": "Parameter"}
 
 
-def is_for_a_layer(path):
-    """Whether a layer of Caffe's own reads such a file: HDF5Data, Data or Parameter."""
-    return _ending(path) in (".h5", ".hdf5", ".lmdb", "_lmdb", ".caffemodel")
+def layer_type(path):
+    """Return the type of the layer of Caffe's own that reads such a file, or None where none does."""
+    return _LAYER_TYPES.get(_ending(path))
 
 
 def check_path(path):

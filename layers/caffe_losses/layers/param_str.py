@@ -71,7 +71,7 @@ def parse(param_str, keys):
     Returns a dict with a value for every name in `keys`.
     Raises ValueError, naming the key and the keys there are.
     """
-    given = _object(param_str)
+    given = read_object(param_str)
     known = "the keys are " + ", ".join(sorted(keys)) if keys else "there are no keys"
     for name in given:
         if name not in keys:
@@ -92,7 +92,8 @@ def _value(name, key, given, known):
                          % (name, key.expected, _quote(given[name]), known))
 
 
-def _object(param_str):
+def read_object(param_str):
+    """Return the dict in a param_str, its values as they stand. Raises ValueError."""
     text = param_str.strip()
     if not text:
         return {}

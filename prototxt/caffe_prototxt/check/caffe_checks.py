@@ -1,8 +1,7 @@
-"""What Caffe itself says of a net: it is made, and what Caffe stops at is told by layer.
+"""Faults that Caffe itself finds: a net is made, and where Caffe stops is reported by layer.
 
-A layer at which Caffe stops is taken out with all that depends on it, and the rest is
-made, so that one fault does not hide the next. Data layers without their data are
-replaced by inputs of the shape they say they have, or of one that is tried.
+A layer at which Caffe stops is left out with all that depends on it, and the rest is made, so that one fault does not
+hide the next. Data layers without their data are replaced by inputs of the shape they declare, or of one that is tried.
 """
 from __future__ import division, print_function
 
@@ -11,15 +10,18 @@ import difflib
 import re
 
 from caffe_losses.compat import to_display
-from caffe_prototxt.net import data_layers
-from caffe_prototxt.net import graph as G
-from caffe_prototxt.check.text_checks import ERROR, UNCHECKED, Fault, loss_name, name_of
-from caffe_prototxt.net.old_syntax import present_type
+from caffe_prototxt.check.faults import ERROR, UNCHECKED, Fault
 from caffe_prototxt.check.probe_text import ProbeText
+from caffe_prototxt.net import data_layers
+from caffe_prototxt.net.graph import Node
+from caffe_prototxt.net.losses import SOFTMAX, python_class
+from caffe_prototxt.net.nets import present_type
+from caffe_prototxt.training import precautions
 
 # Shapes of images that are tried for data of which nothing is known.
 TRIED = ((3, 224, 224), (1, 28, 28), (3, 32, 32), (2, 28, 28), (3, 500, 500))
 MAX_RUNS = 30
+FILE_ERRORS = ("ValueError", "IOError", "OSError", "FileNotFoundError")  # ours say all in their message
 
 _UNKNOWN_TYPE = re.compile(r"Unknown layer type: (\S*)(?: \(known types: .*\))?")
 _UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]*)"')
@@ -31,85 +33,85 @@ class NoCaffe(Exception):
     """There is no Caffe to make a net in."""
 
 
-class RealNet(object):
+class CaffeCheck(object):
     """A net in a state, made by Caffe.
 
-    caffe: caffe_run.Caffe. graph: graph.Graph. lines: checks.Lines. broken: places of layers
-    with known faults, which are left out. shapes: {top: shape} of data layers' tops, where the
-    user gives them. known: what Caffe knows, as caffe_run.End's, if that is known already.
+    caffe: caffe_process.Caffe. graph: graph.Graph. broken: Nodes with known faults, which are left out. shapes: {top:
+    shape} that the user gives for data layers. known: End.known of an earlier run. python: whether Python layers may run.
 
     After `make`:
-    faults: list of checks.Fault. shapes: {place: shapes of its tops} of what was made.
-    backward: set of the places that Caffe asks for gradients. known: as caffe_run.End's.
+    faults: of faults.Fault. shapes: {Node: shapes of its tops} of what was made. backward: set of the Nodes that Caffe
+    asks for gradients. known: End.known. replaced: {Node of a data layer: the reason for its replacement}.
     """
 
-    def __init__(self, caffe, graph, lines, broken=(), shapes=None, known=None):
-        self.caffe, self.graph, self.lines = caffe, graph, lines
+    def __init__(self, caffe, graph, broken=(), shapes=None, known=None, python=True):
+        self.caffe, self.graph = caffe, graph
         self.given = shapes or {}
         self.faults, self.shapes, self.backward, self.known = [], {}, set(), known or {}
-        self.replaced = collections.OrderedDict()  # place of a data layer: why
+        self.replaced = collections.OrderedDict()
         self.tried = 0
         self.imported = False
-        broken = set(broken)
-        for place in range(len(graph.layers)):
-            if place not in broken and data_layers.is_data(graph, place):
-                self._replace_if_absent(place)
+        for node in graph.nodes:
+            if node not in broken and data_layers.is_data(node) and not data_layers.source_exists(node.layer):
+                source = data_layers.source(node.layer)
+                self.replaced[node] = "its data %s is not there" % to_display(source) if source else "it has no source"
         self.out = graph.after(broken)
+        for node, reason in precautions.left_out(graph, python).items():
+            self._leave_out_unseen(node, reason)
         self._leave_out_unknown_types()
 
     def make(self):
-        """Make the net, and find out what is in the way. Raises NoCaffe."""
+        """Make the net, and collect what Caffe stops at. Raises NoCaffe."""
         for _ in range(MAX_RUNS):
             if self._step():
                 break
         else:
             self._fault(UNCHECKED, "runs", None, "what comes after the first %d things at which Caffe stops" % MAX_RUNS)
-        for place, why in self.replaced.items():
-            self._fault(UNCHECKED, "data", place, "%s; inputs stand for it, %s" % (why, ", ".join(
-                "%s of %s" % (to_display(top), shape_text(shape))
-                for top, shape in zip(self.graph.layers[place].tops, self._inputs()[0][place]))))
+        inputs = self._inputs()[0]
+        for node, reason in self.replaced.items():
+            self._fault(UNCHECKED, "data", node, "%s; inputs stand for it, %s" % (reason, ", ".join(
+                "%s of %s" % (to_display(top), shape_text(shape)) for top, shape in zip(node.tops, inputs[node]))))
         return self
 
     def _step(self):
-        """One run and what it tells. Returns whether that is all."""
+        """Make the net once, and note where Caffe stops. Returns whether all is known."""
         inputs, waiting = self._inputs()
         end, text = self._run(inputs, self.out | self.graph.after(waiting))
         if end.made:
-            self.backward = end.backward
-            # What waits for the shape of another layer can be made now, or has none to wait for.
-            known = [place for place in waiting if self.bottom_shape(place, 0) is not None]
-            self._leave_out([place for place in waiting if place not in known])
+            self.backward = set(self.graph.nodes[index] for index in end.backward)
+            # A layer that waits for the shape of another can be made now, or has none to wait for.
+            known = [node for node in waiting if self.bottom_shape(node, 0) is not None]
+            self._leave_out([node for node in waiting if node not in known])
             return not known
         if end.imports:
-            for place, message in sorted(end.imports.items()):
-                self._fault(ERROR, "python", place, message)
-            self._leave_out(end.imports)
+            for index, message in sorted(end.imports.items()):
+                self._fault(ERROR, "python", self.graph.nodes[index], message)
+            self._leave_out([self.graph.nodes[index] for index in end.imports])
             return False
+        node, line = None if end.place is None else self.graph.nodes[end.place], None
         if end.late:
-            self._fault(UNCHECKED, "time", end.place, "Caffe: %s" % end.message)
+            self._fault(UNCHECKED, "time", node, "Caffe: %s" % end.message)
             return True
-        place, line = end.place, None
         if end.syntax:
-            place, origin = text.where(*end.syntax)
-            line = self.lines(origin)
-        if place in self.out or place in self.replaced and place not in inputs:
-            return False  # what the run told besides has taken it out already
-        level, kind, message = self._judged(end, place)
+            node, offset = text.where(*end.syntax)
+            line = self.graph.net.line_of(offset)
+        if node in self.out or node in self.replaced and node not in inputs:
+            return False  # this run has shown another reason to leave it out
+        level, kind, message = self._judged(end, node)
         if message is None:
             return False
-        if place is None:
-            self._fault(level, kind, place, message, line)
+        if node is None:
+            self._fault(level, kind, node, message, line)
             return True
-        if self._note(place, level, kind, message, line):
-            self._leave_out([place])
+        if self._note(node, level, kind, message, line):
+            self._leave_out([node])
         return False
 
     def _run(self, inputs, out):
-        """A run: its caffe_run.End and ProbeText."""
+        """Make the net once. Returns its caffe_process.End and ProbeText."""
         python = [] if self.imported else [
-            (place,) + tuple(to_display(name) for name in G.python_class(layer))
-            for place, layer in enumerate(self.graph.layers)
-            if self.graph.types[place] == "Python" and place not in self.out and place not in inputs]
+            (node.index,) + tuple(to_display(name) for name in python_class(node.layer))
+            for node in self.graph.nodes if node.type == "Python" and node not in self.out and node not in inputs]
         text = ProbeText(self.graph, out, inputs)
         end = self.caffe.run(text.text, self.graph.state.phase, python)
         if end.no_caffe:
@@ -118,68 +120,58 @@ class RealNet(object):
         if end.known and not self.known:
             self.known = end.known
             self._leave_out_unknown_types()
-        self.shapes.update(end.shapes)
+        self.shapes.update((self.graph.nodes[index], shapes) for index, shapes in end.shapes.items())
         return end, text
 
-    def _judged(self, end, place):
-        """(level, kind, message) of what a run ended with; without a message there is something else to try."""
-        graph = self.graph
-        message = _OUR_NAME.sub(lambda found: self._name(int(found.group(1))), end.message)
-        kind = graph.types[place] if place is not None else None
+    def _judged(self, end, node):
+        """Return (level, kind, message) of where a run ended; without a message something else is to be tried."""
+        message = _OUR_NAME.sub(lambda match: self._display_name(int(match.group(1))), end.message)
         unknown_type, unknown_field = _UNKNOWN_TYPE.search(message), _UNKNOWN_FIELD.search(message)
-        if place is None or end.syntax and not unknown_field:
+        if node is None or end.syntax and not unknown_field:
             return ERROR, "caffe", "Caffe stops: " + message
         if unknown_type:
-            return self._unknown_type(kind)
+            return self._unknown_type(node)
         if unknown_field:
-            known = self.known.get("fields", {}).get(unknown_field.group(1), [])
-            level, near = _likeness(unknown_field.group(2), known, .75)
-            return level, "field", "has %s, which this Caffe does not have, and stops at%s" % (unknown_field.group(2), near)
+            message_type, name = unknown_field.groups()
+            level, near = _likeness(name, self.known.get("fields", {}).get(message_type, []), .75)
+            return level, "field", "has %s, which this Caffe does not have, and stops at%s" % (name, near)
         if end.raised:
-            if end.is_file and data_layers.is_data(graph, place):
-                self.replaced[place] = message
+            if end.is_file and data_layers.is_data(node):
+                self.replaced[node] = message
                 return None, None, None
-            return ERROR, "python", message if end.raised in ("ValueError", "IOError", "OSError", "FileNotFoundError") \
-                else "%s: %s" % (end.raised, message)
+            return ERROR, "python", message if end.raised in FILE_ERRORS else "%s: %s" % (end.raised, message)
         if _WRONG_H.search(message):
-            return ERROR, "h_size", self._wrong_h(place, message)
-        if kind == "SoftmaxWithLoss" and len(graph.layers[place].tops) > 1:
-            return ERROR, "tops", "has %d tops, and Caffe's SoftmaxWithLoss runs with one only" % len(graph.layers[place].tops)
-        bottoms = graph.layers[place].bottoms
-        shapes = ["%s %s" % (to_display(bottom), shape_text(self.bottom_shape(place, number)))
-                  for number, bottom in enumerate(bottoms) if self.bottom_shape(place, number) is not None]
-        told = "Caffe stops: %s%s" % (message, " (it gets %s)" % ", ".join(shapes) if shapes else "")
-        if self._is_tried(place):
-            return self._with_another_shape(place, message, told)
-        return ERROR, "caffe", told
+            return ERROR, "h_size", _wrong_h(message)
+        if node.type == SOFTMAX.type and len(node.tops) > 1:
+            return ERROR, "tops", "has %d tops, and Caffe's SoftmaxWithLoss runs with one only" % len(node.tops)
+        bottoms = [(bottom, self.bottom_shape(node, number)) for number, bottom in enumerate(node.bottoms)]
+        shapes = ["%s %s" % (to_display(bottom), shape_text(shape)) for bottom, shape in bottoms if shape is not None]
+        stop = "Caffe stops: %s%s" % (message, " (it gets %s)" % ", ".join(shapes) if shapes else "")
+        if self._has_tried_shape(node):
+            return self._with_another_shape(node, end.message, stop)
+        return ERROR, "caffe", stop
 
-    def _unknown_type(self, kind):
-        level, near = _likeness(kind, self.known.get("types", []), .9)
-        return level, "type", "is of type %s, which this Caffe does not have, and stops at%s" % (to_display(kind), near)
+    def _unknown_type(self, node):
+        level, near = _likeness(node.type, self.known.get("types", []), .9)
+        return level, "type", "is of type %s, which this Caffe does not have, and stops at%s" % (to_display(node.type), near)
 
     def _leave_out_unknown_types(self):
-        types = set(self.known.get("types", self.graph.types))
-        places = [place for place, kind in enumerate(self.graph.types)
-                  if kind not in types and place not in self.out and place not in self.replaced]
-        self._leave_out([place for place in places if self._note(place, *self._unknown_type(self.graph.types[place]))])
+        if "types" not in self.known:
+            return
+        unknown = [node for node in self.graph.nodes if node.type not in self.known["types"]
+                   and node not in self.out and node not in self.replaced]
+        self._leave_out([node for node in unknown if self._note(node, *self._unknown_type(node))])
 
-    def _note(self, place, level, kind, message, line=None):
-        """Note what Caffe stops at. Returns whether the layer is to be left out: not if it is a fork's way to bring data."""
-        if level == UNCHECKED and data_layers.is_data(self.graph, place):
-            self.replaced[place] = message
+    def _note(self, node, level, kind, message, line=None):
+        """Note where Caffe stops. Returns whether the layer is to be left out: a fork's data layer is replaced."""
+        if level == UNCHECKED and data_layers.is_data(node):
+            self.replaced[node] = message
             return False
-        self._fault(level, kind, place, message, line)
+        self._fault(level, kind, node, message, line)
         return True
 
-    def _wrong_h(self, place, message):
-        n, n_classes = (int(number) for number in _WRONG_H.search(message).groups())
-        if "count" in message:
-            n, n_classes = n ** .5, int(round(n_classes ** .5))
-        n = "%d x %d" % (n, n) if n == int(n) else "of another size"
-        return "has scores of %d classes, and an H that is %s" % (n_classes, n)
-
-    def _with_another_shape(self, place, message, told):
-        """As _judged, for a layer that may be wrong only because its data has a shape that is tried."""
+    def _with_another_shape(self, node, message, stop):
+        """Judge a layer as _judged does that may be wrong only because its data has a shape that is tried."""
         same = True
         before, shapes, faults = self.tried, dict(self.shapes), list(self.faults)
         for self.tried in range(len(TRIED)):
@@ -188,83 +180,91 @@ class RealNet(object):
             self.shapes = {}
             inputs, waiting = self._inputs()
             end, _ = self._run(inputs, self.out | self.graph.after(waiting))
-            if end.made or end.place is not None and end.place > place:
+            if end.made or end.place is not None and end.place > node.index:
                 return None, None, None
-            same = same and end.place == place and end.message == message
+            same = same and end.place == node.index and end.message == message
         self.tried, self.shapes, self.faults = before, shapes, faults
         if same:  # whatever the shape
-            return ERROR, "caffe", told
-        return UNCHECKED, "shape", told + "; give the shape of the data: --shape TOP=N,C,H,W"
+            return ERROR, "caffe", stop
+        return UNCHECKED, "shape", stop + "; give the shape of the data: --shape TOP=N,C,H,W"
 
     def _inputs(self):
-        """What stands for the data layers that are replaced.
+        """Return the inputs that stand for data layers, {Node: shapes of its tops}, and the Nodes that must wait.
 
-        Returns ({place: shapes of its tops}, places of the layers of which one must be made first to know a shape).
+        These get data whose shape is known only once one of them is made.
         """
         inputs, waiting = {}, set()
-        for place in self.replaced:
-            layer, kind = self.graph.layers[place], self.graph.types[place]
-            batch = data_layers.batch_size(layer, kind)
-            inputs[place] = data_layers.declared_shapes(layer, kind)
-            for number, top in enumerate(layer.tops):
-                shape = self.given.get(top, inputs[place][number])
-                takers = data_layers.takers(self.graph, place, number) if shape is None else []
-                if takers:
-                    found = [data_layers.taken_shape(self.graph.types[taker], bottom, self.bottom_shape(taker, 0))
-                             for taker, bottom in takers if self.bottom_shape(taker, 0)]
-                    shape = found[0] if found else (batch,)
-                    waiting.update(() if found else (taker for taker, _ in takers if taker not in self.out))
-                inputs[place][number] = shape or (batch,) + TRIED[self.tried]
+        for node in self.replaced:
+            batch = data_layers.batch_size(node.layer)
+            inputs[node] = data_layers.declared_shapes(node.layer)
+            for number, top in enumerate(node.tops):
+                shape = self.given.get(top, inputs[node][number])
+                users = data_layers.label_users(node, number) if shape is None else []
+                if users:
+                    shapes = [data_layers.label_shape(user.type, bottom, self.bottom_shape(user, 0))
+                              for user, bottom in users if self.bottom_shape(user, 0)]
+                    shape = shapes[0] if shapes else (batch,)
+                    waiting.update(() if shapes else (user for user, _ in users if user not in self.out))
+                inputs[node][number] = shape or (batch,) + TRIED[self.tried]
         return inputs, waiting
 
-    def _is_tried(self, place):
-        """Whether a layer depends on data whose shape is only tried."""
+    def _has_tried_shape(self, node):
+        """Return whether a layer depends on data whose shape is only tried."""
         tried = [data for data in self.replaced if any(
-            shape is None and top not in self.given and not data_layers.takers(self.graph, data, number)
-            for number, (top, shape) in enumerate(zip(self.graph.layers[data].tops, data_layers.declared_shapes(
-                self.graph.layers[data], self.graph.types[data]))))]
-        return place in self.graph.after(tried)
+            shape is None and top not in self.given and not data_layers.label_users(data, number)
+            for number, (top, shape) in enumerate(zip(data.tops, data_layers.declared_shapes(data.layer))))]
+        return node in self.graph.after(tried)
 
-    def bottom_shape(self, place, number):
-        """The shape of a bottom as it was made, or None."""
-        if number >= len(self.graph.layers[place].bottoms):
+    def bottom_shape(self, node, number):
+        """Return the shape of a bottom as it was made, or None."""
+        maker = node.makers[number] if number < len(node.bottoms) else None
+        if not isinstance(maker, Node) or maker not in self.shapes:
             return None
-        maker = self.graph.makers[place][number]
-        if maker in (G.UNKNOWN, G.INPUT) or maker not in self.shapes:
-            return None
-        tops = self.graph.layers[maker].tops
-        top = tops.index(self.graph.layers[place].bottoms[number])
+        top = maker.tops.index(node.bottoms[number])
         return self.shapes[maker][top] if top < len(self.shapes[maker]) else None
 
-    def _replace_if_absent(self, place):
-        layer, kind = self.graph.layers[place], self.graph.types[place]
-        if not data_layers.is_there(layer, kind):
-            source = data_layers.source(layer, kind)
-            self.replaced[place] = "its data %s is not there" % to_display(source) if source else "it has no source"
-
-    def _leave_out(self, places):
-        """Take layers out, with all that depends on them; an input replaces one that brings data."""
+    def _leave_out(self, nodes):
+        """Leave nodes out, with all that depends on them; inputs replace those that bring data."""
         gone = []
-        for place in places:
-            if data_layers.is_data(self.graph, place) and place not in self.replaced:
-                self.replaced[place] = "it could not be made"
+        for node in nodes:
+            if data_layers.is_data(node) and node not in self.replaced:
+                self.replaced[node] = "it could not be made"
             else:
-                self.replaced.pop(place, None)
-                gone.append(place)
+                self.replaced.pop(node, None)
+                gone.append(node)
         self.out = self.out | self.graph.after(gone)
 
-    def _name(self, place):
-        return name_of(self.graph.layers[place]) if place < len(self.graph.layers) else "@%d" % place
+    def _leave_out_unseen(self, node, reason):
+        """Leave out a layer that must not run, and say so; for a data layer `make` does."""
+        if node in self.out or node in self.replaced:
+            return
+        if data_layers.is_data(node):
+            self.replaced[node] = reason
+            return
+        users = [user.layer.display_name for user in self.graph.nodes
+                 if user in self.graph.after([node]) - self.out - {node}]
+        self._fault(UNCHECKED, "left_out", node, reason + (
+            ", with what depends on it: %s" % ", ".join(users) if users else ""))
+        self._leave_out([node])
 
-    def _fault(self, level, kind, place, message, line=None):
-        layer = None if place is None else self.graph.layers[place]
-        if line is None and layer is not None:
-            line = self.lines(layer.begin)
-        self.faults.append(Fault(kind, level, layer, line, message))
+    def _display_name(self, index):
+        return self.graph.nodes[index].layer.display_name if index < len(self.graph.nodes) else "@%d" % index
+
+    def _fault(self, level, kind, node, message, line=None):
+        layer = None if node is None else node.layer
+        self.faults.append(Fault(kind, level, layer, line or layer and layer.line, message))
 
 
 def shape_text(shape):
     return " x ".join(map(str, shape)) or "1"
+
+
+def _wrong_h(message):
+    n, n_classes = (int(number) for number in _WRONG_H.search(message).groups())
+    if "count" in message:
+        n, n_classes = n ** .5, int(round(n_classes ** .5))
+    size = "%d x %d" % (n, n) if n == int(n) else "of another size"
+    return "has scores of %d classes, and an H that is %s" % (n_classes, size)
 
 
 def _n_digits(name):
@@ -272,8 +272,8 @@ def _n_digits(name):
 
 
 def _likeness(name, known, cutoff):
-    """(ERROR, what was meant) if a name looks misspelt, else (UNCHECKED, that it may be a fork's)."""
-    letters = [other for other in known if _n_digits(other) == _n_digits(name)]
-    near = [other for other in (name, present_type(name)) if other in known] or [
-        other for other in known if other.lower() == name.lower()] or difflib.get_close_matches(name, letters, 1, cutoff)
+    """Return (ERROR, the name that was meant) for a misspelt name, else (UNCHECKED, that it may be a fork's)."""
+    near = [other for other in (name, present_type(name)) if other in known]
+    near += [other for other in known if other.lower() == name.lower()]
+    near += difflib.get_close_matches(name, [other for other in known if _n_digits(other) == _n_digits(name)], 1, cutoff)
     return (ERROR, "; is it %s?" % near[0]) if near else (UNCHECKED, "; is it a fork's?")

@@ -1,208 +1,141 @@
-"""A net checked: in each state that it is made for, by its text, in Caffe, and against its data."""
+"""A net checked in each state that it is made for: by its text, in Caffe, and against its data."""
 from __future__ import division, print_function
 
 import collections
 
 from caffe_losses.compat import to_display
-from caffe_prototxt.check import caffe_checks as real_net, text_checks as checks
+from caffe_prototxt.check import caffe_checks, text_checks
+from caffe_prototxt.check.faults import ERROR, UNCHECKED, WARNING, Fault, FaultList, fault_of
+from caffe_prototxt.data import labels
 from caffe_prototxt.net import data_layers, losses
-from caffe_prototxt.net import graph as G
-from caffe_prototxt.check.text_checks import ERROR, UNCHECKED, WARNING, Fault, name_of
-from caffe_prototxt.net.states import PHASES, State
+from caffe_prototxt.net.graph import Graph, origin
 
 # Faults with which Caffe does not make a net, so that it is not tried with them.
 PREVENT = frozenset(("rules", "blob", "loss_weight", "propagate_down", "normalize", "text"))
-MAX_STATES = 10
 
-# faults: pairs of a checks.Fault and the States in which it is. losses: {State: list of checks.Part}.
+# faults: pairs of a Fault and the States in which it is. losses: {State: list of text_checks.Part}.
 Report = collections.namedtuple("Report", "faults losses")
 
 
-def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10):
+def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10, python=True):
     """Check a net.
 
-    net: nets.Net. states: of State, those in which to check it.
-    caffe: caffe_run.Caffe, to make the net in; None: its text is all that is looked at.
-    gpus: int, on how many `caffe train` is to run.
+    net: nets.Net; what Caffe says of its InfogainLoss is noted in its `classic`. states: of State, to check it in.
+    caffe: caffe_process.Caffe, to make the net in; None: only the text is checked.
+    gpus: int, the number of GPUs that `caffe train` is to run on.
     shapes: {top: shape}, given for the tops of data layers; a tuple of int each.
-    label_seconds: how long the labels of each data layer may be counted; 0: not at all.
+    label_seconds: the time for counting the labels of each data layer; 0: they are not counted.
+    python: bool, whether Python layers may run; if not, they are left out.
     Returns Report.
     """
-    lines = checks.Lines(net.text)
-    found = _Found()
-    found.add(checks.net_faults(net, lines), None)
-    total = collections.OrderedDict()
-    in_caffe = _InCaffe(caffe, lines, shapes, label_seconds) if caffe else None
+    faults = FaultList()
+    faults.add(text_checks.net_faults(net), None)
+    parts = collections.OrderedDict()
+    in_caffe = _InCaffe(caffe, shapes, label_seconds, python) if caffe else None
     for state in states:
-        graph = G.Graph(net, state)
-        faults = checks.faults(graph, lines)
+        graph = Graph(net, state)
+        of_state = text_checks.state_faults(graph)
         if in_caffe:
             try:
-                faults = in_caffe.check(graph, faults, found)
-            except real_net.NoCaffe as error:
+                of_state = in_caffe.check(graph, of_state, faults)
+            except caffe_checks.NoCaffe as error:
                 in_caffe = None
-                found.add([Fault("no_caffe", UNCHECKED, None, None,
-                                 "what Caffe itself says, as there is none here (%s)" % error)], None)
+                faults.add([Fault("no_caffe", UNCHECKED, None, None,
+                                  "what Caffe itself says, as there is none here (%s)" % error)], None)
         if gpus > 1:
-            faults = faults + checks.multi_gpu(graph, lines)
-        found.add(faults, state)
-        total[state] = checks.total_loss(graph, lines)
-    found.add(_no_loss(net, states, total, found), None)
-    return Report(found.faults(), total)
+            of_state = of_state + text_checks.multi_gpu(graph)
+        faults.add(of_state, state)
+        parts[state] = text_checks.loss_parts(graph)
+    faults.add(_no_loss(net, parts, faults), None)
+    return Report(faults.pairs(), parts)
 
 
 class _InCaffe(object):
-    """What Caffe and the data add to the faults that a net's text shows."""
+    """The faults that Caffe and the data add to those of a net's text."""
 
-    def __init__(self, caffe, lines, shapes, label_seconds):
-        self.caffe, self.lines, self.shapes = caffe, lines, shapes
+    def __init__(self, caffe, shapes, label_seconds, python):
+        self.caffe, self.shapes, self.python = caffe, shapes, python
         self.known = None
-        self.counted = _CountedLabels(label_seconds) if label_seconds else None
+        self.count = _LabelCounter(label_seconds) if label_seconds else None
 
-    def check(self, graph, faults, found):
-        """All faults in a state. faults: those of the text; found: _Found, those of the net. Raises real_net.NoCaffe."""
-        prevent = set(fault.layer.index for fault in faults + [fault for fault, _ in found.faults()]
-                      if fault.kind in PREVENT and fault.layer)
-        broken = [place for place, layer in enumerate(graph.layers) if layer.index in prevent]
-        made = real_net.RealNet(self.caffe, graph, self.lines, broken, self.shapes, self.known).make()
+    def check(self, graph, of_state, faults):
+        """Return all faults in a state. of_state: those of the text; faults: FaultList, of the net. Raises NoCaffe."""
+        prevented = set(fault.layer.index for fault in of_state + [fault for fault, _ in faults.pairs()]
+                        if fault.kind in PREVENT and fault.layer)
+        broken = [node for node in graph.nodes if node.layer.index in prevented]
+        made = caffe_checks.CaffeCheck(self.caffe, graph, broken, self.shapes, self.known, self.python).make()
         self.known = made.known
-        classic = made.known.get("classic", False)
-        if classic:
-            faults = checks.faults(graph, self.lines, classic)
-        faults = faults + made.faults + _asked_gradients(graph, made, self.lines)
-        return faults + (_labels(graph, made, self.lines, self.counted, classic) if self.counted else [])
+        if made.known.get("classic") and not graph.net.classic:
+            graph.net.classic = True
+            of_state = text_checks.state_faults(graph)
+        return of_state + made.faults + _asked_gradients(graph, made) + (_label_faults(graph, made, self.count)
+                                                                         if self.count else [])
 
 
-def usual_states(net):
-    """The States that a net is made for: both phases, without stages and with each that its rules name.
-
-    One in which a layer that it needs is missing, or a blob is made twice, is not meant if
-    others of its phase are whole: a net whose data layers are there for stages only.
-    """
-    level = next((level for level in net.state.get("level", ()) if isinstance(level, int)), 0)
-    own = tuple(str(stage) for stage in net.state.get("stage", ()))
-    named = sorted(set(str(stage) for layer in net.layers for rules in layer.rules.values() for rule in rules
-                       if isinstance(rule, dict) for name in ("stage", "not_stage") for stage in rule.get(name, ())) - set(own))
-    found = []
-    for phase in PHASES:
-        plain = State(phase, level, own)
-        graphs = [G.Graph(net, state) for state in [plain] + [
-            plain._replace(stages=own + (stage,)) for stage in named[:MAX_STATES]]]
-        whole = [graph for graph in graphs if _is_whole(graph)]
-        if graphs[0] not in whole and not (whole and _needs_stage(graphs)):
-            whole.insert(0, graphs[0])
-        different = collections.OrderedDict()
-        for graph in whole:
-            different.setdefault(tuple(layer.index for layer in graph.layers), graph.state)
-        found += different.values()
-    return found
-
-
-def _is_whole(graph):
-    return not graph.again and not any(G.UNKNOWN in makers for makers in graph.makers)
-
-
-def _needs_stage(graphs):
-    """Whether what the first of some graphs lacks is there with a stage."""
-    missing = set(bottom for layer, makers in zip(graphs[0].layers, graphs[0].makers)
-                  for bottom, maker in zip(layer.bottoms, makers) if maker is G.UNKNOWN)
-    return missing <= set(top for graph in graphs[1:] for layer in graph.layers for top in layer.tops)
-
-
-class _Found(object):
-    """Faults, those that are the same in several states as one."""
-
-    def __init__(self):
-        self._states = collections.OrderedDict()
-
-    def add(self, faults, state):
-        for fault in faults:
-            # A layer's faults are told apart by where it begins: layers may have the same name.
-            key = (fault.kind, fault.layer.index if fault.layer else None, fault.message)
-            _, states = self._states.setdefault(key, (fault, []))
-            if state is not None and state not in states:
-                states.append(state)
-
-    def has_errors(self):
-        return any(fault.level == ERROR for fault, _ in self._states.values())
-
-    def faults(self):
-        order = [ERROR, WARNING, UNCHECKED]
-        return sorted(self._states.values(), key=lambda found: (order.index(found[0].level), found[0].line or 0))
-
-
-def _no_loss(net, states, total, found):
-    """Training states of which none has a loss, though there is data to train on."""
-    training = [state for state in states if state.phase == "TRAIN"]
-    if not training or any(total[state] for state in training) or found.has_errors():
+def _no_loss(net, parts, faults):
+    """Return the Fault of a net with data to train on, but no loss in any of its training states."""
+    training = [state for state in parts if state.phase == "TRAIN"]
+    if not training or any(parts[state] for state in training) or faults.has_errors():
         return []
-    graphs = [G.Graph(net, state) for state in training]
-    if not any(data_layers.is_data(graph, place) for graph in graphs for place in range(len(graph.layers))):
+    if not any(data_layers.is_data(node) for state in training for node in Graph(net, state).nodes):
         return []
     return [Fault("no_loss", WARNING, None, None, "has no loss for TRAIN: Caffe would train nothing")]
 
 
-def _asked_gradients(graph, made, lines):
-    """Losses that Caffe would ask for a gradient with respect to labels or H, at which its backward pass ends."""
+def _asked_gradients(graph, made):
+    """Return the Faults of losses whose backward pass ends, as Caffe asks for a gradient of labels or H."""
     faults = []
     if graph.state.phase != "TRAIN" or graph.net.force_backward:
         return faults
-    for place, layer in enumerate(graph.layers):
-        kind = losses.kind_of(layer)
-        allowed = layer.values("propagate_down")
-        for number, maker in enumerate(graph.makers[place]):
-            if kind and number > 0 and maker in made.backward and not (
+    for node in graph.nodes:
+        allowed = node.layer.values("propagate_down")
+        for number, maker in enumerate(node.makers):
+            if losses.kind_of(node.layer) and number > 0 and maker in made.backward and not (
                     number < len(allowed) and allowed[number] in ("false", "f", "False", 0)):
-                faults.append(Fault(
-                    "gradient", ERROR, layer, lines(layer.begin), "is asked for a gradient with respect to %s, and there is "
-                    "none: what comes before that learns; give layer %s%s param { lr_mult: 0 decay_mult: 0 } for each of its "
-                    "blobs" % (to_display(layer.bottoms[number]), name_of(graph.layers[maker]),
-                               "" if graph.types[maker] == "Python" else ", or those before it,")))
+                faults.append(fault_of(
+                    node.layer, ERROR, "gradient", "is asked for a gradient with respect to %s, and there is none: what "
+                    "comes before that learns; give layer %s%s param { lr_mult: 0 decay_mult: 0 } for each of its blobs"
+                    % (to_display(node.bottoms[number]), maker.layer.display_name,
+                       "" if maker.type == "Python" else ", or those before it,")))
     return faults
 
 
-def _labels(graph, made, lines, counted, classic):
-    """Labels in the data that a loss has no class for."""
-    from caffe_prototxt.data.labels import per_class
+def _label_faults(graph, made, count):
+    """Return the Faults of losses that have no class for labels in their data."""
     faults = []
-
-    def fault(level, message):
-        faults.append(Fault("labels", level, layer, lines(layer.begin), message))
-
-    for place, layer in enumerate(graph.layers):
-        kind = losses.kind_of(layer, classic)
-        origin = graph.origin(place, 1) if kind and len(layer.bottoms) > 1 else None
-        scores = made.bottom_shape(place, 0)
-        if origin is None or scores is None or origin[0] in made.replaced:
+    for node in graph.nodes:
+        is_known = losses.kind_of(node.layer) and len(node.bottoms) > 1
+        made_by, scores = origin(node, 1) if is_known else None, made.bottom_shape(node, 0)
+        if made_by is None or scores is None or made_by[0] in made.replaced:
             continue
-        data, number = origin
-        source = data_layers.source(graph.layers[data], graph.types[data])
-        if source is None or graph.types[data] != "HDF5Data" and number != 1:
+        data, number = made_by
+        source = data_layers.source(data.layer)
+        if source is None or data.type != "HDF5Data" and number != 1:
             continue
         try:
-            loss = losses.read_loss(graph.net, layer, kind)
-            axis = 1 if loss.axis is None else loss.axis
-            counts = counted(to_display(source), to_display(graph.layers[data].tops[number]), graph.types[data])
+            params = losses.read_loss(node.layer).params
+            axis = 1 if params.axis is None else params.axis
+            counts = count(to_display(source), to_display(data.tops[number]), data.type)
             if -len(scores) <= axis < len(scores):
-                per_class(counts, scores[axis], loss.ignore_label)
+                labels.per_class(counts, scores[axis], params.ignore_label)
             if not counts.complete:
-                fault(UNCHECKED, "labels of %s: only the first %d" % (to_display(source), counts.counts.sum()))
+                faults.append(fault_of(node.layer, UNCHECKED, "labels", "labels of %s: only the first %d"
+                                       % (to_display(source), counts.counts.sum())))
         except ValueError as error:
-            fault(ERROR, "has labels that it has no class for: %s" % error)
+            faults.append(fault_of(node.layer, ERROR, "labels", "has labels that it has no class for: %s" % error))
         except (EnvironmentError, ImportError) as error:
-            fault(UNCHECKED, "labels: %s" % error)
+            faults.append(fault_of(node.layer, UNCHECKED, "labels", "labels: %s" % error))
     return faults
 
 
-class _CountedLabels(object):
-    """The labels of data layers, each source counted once."""
+class _LabelCounter(object):
+    """Counts the labels of data layers, each source once."""
 
     def __init__(self, seconds):
         self.seconds = seconds
         self._counts = {}
 
     def __call__(self, source, dataset, kind):
-        from caffe_prototxt.data import labels
         key = source, dataset if kind == "HDF5Data" else None
         if key not in self._counts:
             pixels = kind == "HDF5Data" and labels.is_of_pixels(source, dataset)

@@ -1,4 +1,4 @@
-"""A solver's file: the nets it names, and the states that it makes them for."""
+"""Solvers: the nets that one names, and the states that it makes them for."""
 from __future__ import division, print_function
 
 import collections
@@ -6,7 +6,7 @@ import os
 
 from caffe_losses.compat import to_display
 from caffe_prototxt.textformat import scanner as T
-from caffe_prototxt.check.text_checks import ERROR, UNCHECKED, Fault
+from caffe_prototxt.check.faults import ERROR, UNCHECKED, Fault
 from caffe_prototxt.textformat.messages import Item, read
 from caffe_prototxt.net.states import State, phase_name
 
@@ -16,7 +16,7 @@ _SOLVER_ONLY = frozenset(("net", "train_net", "test_net", "base_lr", "lr_policy"
 
 
 def is_solver(text):
-    """Whether a text is a solver's, and not a net's. Raises ValueError for what is neither's syntax."""
+    """Return whether a text is a solver's, and not a net's. Raises ValueError for text in neither's syntax."""
     for field in T.fields(text):
         if field.name in ("layer", "layers", "input"):
             return False
@@ -26,14 +26,14 @@ def is_solver(text):
 
 
 def read_solver(text):
-    """The nets of a solver.
+    """Return the nets of a solver, and the Faults of the solver itself.
 
-    Returns ([(file, [a {"phase", "level", "stages"} of messages for each time it is made])], list of
-    checks.Fault of the solver itself). Raises ValueError for a text that is no solver's.
+    The nets are pairs of a file and, for each time that it is made, (phase, the solver's own state as messages.read
+    gives it). Raises ValueError for a text that is no solver's.
     """
-    values, lines = collections.OrderedDict(), {}
+    values, lines, line_numbers = collections.OrderedDict(), {}, T.Lines(text)
     for field in T.fields(text):
-        lines.setdefault(field.name, T.line_of(text, field.start))
+        lines.setdefault(field.name, line_numbers.of(field.start))
         values.setdefault(field.name, []).extend(
             read(text, Item(start, end, field)) for start, end in T.values(text, field))
     faults = []
@@ -76,20 +76,21 @@ def read_solver(text):
 
 
 def merged(state, of_net):
-    """The State that a solver makes a net for.
+    """Return the State that a solver makes a net for.
 
-    state: (phase, what the solver says). of_net: what the net says; as messages.read gives it.
+    state: (phase, the solver's own state), as read_solver gives it. of_net: nets.Net.state.
     """
     phase, of_solver = state
-    phases = [phase] + [phase_name(value) for said in (of_net, of_solver) for value in said.get("phase", ())]
-    levels = [0] + [value for said in (of_net, of_solver) for value in said.get("level", ()) if isinstance(value, int)]
-    stages = [str(stage) for said in (of_net, of_solver) for stage in said.get("stage", ())]
+    both = (of_net, of_solver)
+    phases = [phase] + [phase_name(value) for one in both for value in one.get("phase", ())]
+    levels = [0] + [value for one in both for value in one.get("level", ()) if isinstance(value, int)]
+    stages = [str(stage) for one in both for stage in one.get("stage", ())]
     return State(phases[-1], levels[-1], tuple(stages))
 
 
 def _message(values, name, number):
-    found = values.get(name, ())[number:number + 1]
-    return found[0] if found and isinstance(found[0], dict) else {}
+    message = (list(values.get(name, ())) + [None] * (number + 1))[number]
+    return message if isinstance(message, dict) else {}
 
 
 def _file(values):

@@ -8,21 +8,21 @@ from caffe_losses.compat import from_bytes, to_display
 from caffe_prototxt.net import data_layers
 
 
-def record_shape(layer, kind, top):
+def record_shape(layer, top):
     """The shape of a data layer's top without its first axis, as its data has it; None if it does not tell.
 
-    layer: nets.Layer. kind: its type. top: str, the top.
+    layer: nets.Layer. top: str, the top.
     Raises IOError or ValueError for data that cannot be read.
     """
-    source = data_layers.source(layer, kind)
-    if source is None or not data_layers.is_there(layer, kind):
+    source = data_layers.source(layer)
+    if source is None or not data_layers.source_exists(layer):
         return None
     source = to_display(source)
-    if kind == "Data":
+    if layer.type == "Data":
         return _datum_shape(source)
-    if kind == "ImageData":
+    if layer.type == "ImageData":
         return _image_shape(source, layer)
-    return _hdf5_shape(source, to_display(top)) if kind == "HDF5Data" else None
+    return _hdf5_shape(source, to_display(top)) if layer.type == "HDF5Data" else None
 
 
 def _datum_shape(source):
@@ -53,7 +53,7 @@ def _image_shape(source, layer):
     if not name:
         raise ValueError("%s: expected a list of images, got nothing" % source)
     path = to_display(root + name[0])
-    return _size(path, path, data_layers.channels(layer, param))
+    return _size(path, path, data_layers.channels(layer))
 
 
 def _size(file, name, channels):

@@ -1,128 +1,133 @@
-"""A net's text as Caffe makes it for one state: the layers kept, what each gets from which, what is a loss."""
+"""A net as Caffe makes it for one state: the layers that it keeps, and which gets what from which."""
 from __future__ import division, print_function
 
-from caffe_prototxt.net import states
-from caffe_prototxt.textformat.messages import Name
+import collections
 
-INPUT = -1  # the maker of a blob that the net's own `input` fields make
-UNKNOWN = None
+from caffe_prototxt.net import losses
+from caffe_prototxt.net.states import PHASES, State
 
-# Layers that hand on their first bottom's values, in another shape or none.
+INPUT = "input"  # the maker of a blob that the net's own `input` fields declare
+
+# Layers that hand on the values of their first bottom, in another shape or the same.
 HAND_ON = frozenset(("Split", "Reshape", "Flatten", "Dropout", "LabelCheck"))
-FARTHEST = 100  # of these one after the other that are looked through
+MOST_HANDED_ON = 100  # of these one after the other; a net that goes round has no end
+MOST_STATES = 10
+
+
+class Node(object):
+    """A layer that Caffe keeps.
+
+    layer: nets.Layer. index: its position among the nodes.
+    makers: for each bottom the Node that writes it last before, INPUT, or None.
+    users: (Node, number of its bottom) for each bottom that a top goes to.
+    """
+
+    def __init__(self, layer, index, makers):
+        self.layer, self.index, self.makers, self.users = layer, index, makers, []
+        self.type, self.bottoms, self.tops = layer.type, layer.bottoms, layer.tops
+        self._loss_weights = None
+
+    @property
+    def loss_weights(self):
+        """The loss weight of each top, as Caffe fills them in."""
+        if self._loss_weights is None:
+            self._loss_weights = losses.loss_weights(self.layer)
+        return self._loss_weights
+
+    def makers_in_net(self):
+        return [maker for maker in self.makers if isinstance(maker, Node)]
 
 
 class Graph(object):
-    """What a net is in a state.
+    """The layers of a net in a state, connected.
 
-    net: nets.Net. state: states.State.
-    layers: the nets.Layers that Caffe keeps, in their order; places in this list stand for
-        them from here on.
-    types: of each, its type.
-    makers: of each and for each bottom, the place of the layer that writes it last before,
-        INPUT or UNKNOWN. users: of each, (place, number of the bottom) of who gets its tops.
-    again: (place, top) of the tops that another layer makes already.
-    weights: of each, the loss weight of each top, as Caffe fills them in.
+    net: nets.Net. state: states.State. nodes: of Node, in the net's order.
+    duplicate_tops: (Node, top) of the tops that another layer before it makes already.
     """
 
     def __init__(self, net, state):
-        self.net = net
-        self.state = state
-        self.layers = [layer for layer in net.layers if is_kept(layer, state)]
-        self.types = [layer.type for layer in self.layers]
-        self.makers, self.users, self.again = [], [[] for _ in self.layers], []
-        self._connect()
-        self._weights = None
+        self.net, self.state = net, state
+        self.nodes, self.duplicate_tops = [], []
+        last = {name: INPUT for name in net.inputs}
+        for layer in net.layers:
+            if layer.is_kept(state):
+                self._connect(layer, last)
 
-    @property
-    def weights(self):
-        if self._weights is None:
-            self._weights = [loss_weights(layer, kind) for layer, kind in zip(self.layers, self.types)]
-        return self._weights
+    def _connect(self, layer, last):
+        node = Node(layer, len(self.nodes), [last.get(bottom) for bottom in layer.bottoms])
+        self.nodes.append(node)
+        for number, maker in enumerate(node.makers):
+            if isinstance(maker, Node):
+                maker.users.append((node, number))
+        for number, top in enumerate(layer.tops):
+            in_place = layer.bottoms[number:number + 1] == [top]
+            if top in last and not in_place:
+                self.duplicate_tops.append((node, top))
+            last[top] = node
 
-    def _connect(self):
-        last = {name: INPUT for name in self.net.inputs}
-        for place, layer in enumerate(self.layers):
-            makers = [last.get(bottom, UNKNOWN) for bottom in layer.bottoms]
-            self.makers.append(makers)
-            for number, maker in enumerate(makers):
-                if maker not in (UNKNOWN, INPUT):
-                    self.users[maker].append((place, number))
-            for number, top in enumerate(layer.tops):
-                in_place = layer.bottoms[number:number + 1] == [top]
-                if top in last and not in_place:
-                    self.again.append((place, top))
-                last[top] = place
+    def is_whole(self):
+        """Return whether every bottom has a maker, and every blob one."""
+        return not self.duplicate_tops and not any(None in node.makers for node in self.nodes)
 
     def under_loss(self):
-        """The places of the layers that a loss depends on, and of the losses."""
-        return self.before(place for place, weights in enumerate(self.weights) if any(weights))
+        """Return the set of the losses and of the nodes that they depend on."""
+        return self.before(node for node in self.nodes if any(node.loss_weights))
 
-    def before(self, places):
-        """The places given, and those of all layers that they depend on."""
-        found = set(places)
-        for place in reversed(range(len(self.layers))):
-            if place in found:
-                found.update(maker for maker in self.makers[place] if maker not in (UNKNOWN, INPUT))
-        return found
+    def before(self, nodes):
+        """Return the set of some nodes and of all that they depend on."""
+        reached = set(nodes)
+        for node in reversed(self.nodes):
+            if node in reached:
+                reached.update(node.makers_in_net())
+        return reached
 
-    def after(self, places):
-        """The places given, and those of all layers that depend on them."""
-        found = set(places)
-        for place, makers in enumerate(self.makers):
-            if found.intersection(makers):
-                found.add(place)
-        return found
-
-    def origin(self, place, bottom):
-        """(place, top's number) of the layer that makes a bottom, seen through those that hand it on; None if unknown."""
-        for _ in range(FARTHEST):
-            blob, maker = self.layers[place].bottoms[bottom], self.makers[place][bottom]
-            if maker in (UNKNOWN, INPUT):
-                return None
-            number = self.layers[maker].tops.index(blob)
-            name = python_class(self.layers[maker])[1] if self.types[maker] == "Python" else self.types[maker]
-            if name not in HAND_ON or not self.layers[maker].bottoms:
-                return maker, number
-            place, bottom = maker, 0
-        return None
+    def after(self, nodes):
+        """Return the set of some nodes and of all that depend on them."""
+        reached = set(nodes)
+        for node in self.nodes:
+            if reached.intersection(node.makers_in_net()):
+                reached.add(node)
+        return reached
 
 
-def is_kept(layer, state):
-    """Whether Caffe keeps a nets.Layer in a state."""
-    if not layer.rules:
-        return True
-    include, exclude = ([states.rule_of_text(rule) for rule in layer.rules.get(name, ()) if isinstance(rule, dict)]
-                        for name in ("include", "exclude"))
-    return states.keeps(state, include, exclude)
+def origin(node, bottom):
+    """Return (Node, number of its top) that makes the values of a bottom, through layers that hand them on, or None."""
+    for _ in range(MOST_HANDED_ON):
+        blob, maker = node.bottoms[bottom], node.makers[bottom]
+        if not isinstance(maker, Node):
+            return None
+        name = losses.python_class(maker.layer)[1] if maker.type == "Python" else maker.type
+        if name not in HAND_ON or not maker.bottoms:
+            return maker, maker.tops.index(blob)
+        node, bottom = maker, 0
+    return None
 
 
-def is_loss(kind):
-    """Whether layers of a type are losses with weight 1 if they do not say; so are all of Caffe's own whose name ends so."""
-    return kind.endswith("Loss")
+def usual_states(net):
+    """Return the States that a net is made for: both phases, without stages and with each that its rules name.
+
+    A state in which a bottom has no maker, or a blob two, is left out if another state of its phase is whole: the data
+    layers of such a net are kept with a stage only.
+    """
+    level = next((level for level in net.state.get("level", ()) if isinstance(level, int)), 0)
+    own = tuple(str(stage) for stage in net.state.get("stage", ()))
+    rules = [rule for layer in net.layers for rule in layer.include + layer.exclude]
+    named = sorted(frozenset().union(*(rule.stages | rule.not_stages for rule in rules)) - set(own))
+    usual = []
+    for phase in PHASES:
+        states = [State(phase, level, stages) for stages in [own] + [own + (stage,) for stage in named[:MOST_STATES]]]
+        graphs = [Graph(net, state) for state in states]
+        whole = [graph for graph in graphs if graph.is_whole()]
+        if graphs[0] not in whole and not (whole and _needs_stage(graphs)):
+            whole.insert(0, graphs[0])
+        different = collections.OrderedDict()
+        for graph in whole:
+            different.setdefault(tuple(node.layer.index for node in graph.nodes), graph.state)
+        usual += different.values()
+    return usual
 
 
-def loss_weights(layer, kind):
-    """The loss weight of each top; of as many as it names, if Caffe would stop at their number."""
-    given = [weight if is_number(weight) else 0 for weight in layer.values("loss_weight")]
-    n_tops = max(len(layer.tops), is_loss(kind))
-    if not given and is_loss(kind):
-        given = [1]
-    return (given + [0] * n_tops)[:n_tops]
-
-
-def is_python_loss(layer):
-    """Whether the class of a Python layer sounds like a loss."""
-    return layer.type == "Python" and "loss" in python_class(layer)[1].lower()
-
-
-def is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def python_class(layer):
-    """(module, class) of a Python layer, as its python_param names them."""
-    param = layer.message("python_param")
-    return ("", "") if param is None else tuple(
-        value if isinstance(value, str) and not isinstance(value, Name) else ""
-        for value in (param.value("module"), param.value("layer")))
+def _needs_stage(graphs):
+    """Return whether the blobs that the first of some graphs lacks are made in others."""
+    missing = set(bottom for node in graphs[0].nodes for bottom, maker in zip(node.bottoms, node.makers) if maker is None)
+    return missing <= set(top for graph in graphs[1:] for node in graph.nodes for top in node.tops)

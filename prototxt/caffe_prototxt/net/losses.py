@@ -1,13 +1,13 @@
-"""The losses of a net's text: which there are, and what each one's layer says of it."""
+"""The catalogue of losses: which there are, how a net's layers are recognised as them, and what their parameters mean."""
 from __future__ import division, print_function
 
 import collections
 
 from caffe_losses.compat import from_display, to_display
-from caffe_losses.layers import param_str as params
-from caffe_prototxt.textformat.messages import Message, Name, is_true
+from caffe_losses.layers import param_str
+from caffe_prototxt.net.matrix_sources import MODULE, BlobMatrix, FileMatrix
+from caffe_prototxt.textformat.messages import Name, is_true
 
-MODULE = "caffe_losses"
 NORMALIZATIONS = ("FULL", "VALID", "BATCH_SIZE", "NONE")  # in the order of Caffe's enum
 
 # type, old_type: of its layer, in the present and the old syntax. layer: its class in MODULE, if it is one of ours.
@@ -21,135 +21,192 @@ KINDS = collections.OrderedDict((kind.name, kind) for kind in (
     Kind("caffe_losses.InfogainLoss", "Python", None, "InfogainLoss", "gain", True),
     Kind("CostScaledSoftmaxLoss", "Python", None, "CostScaledSoftmaxLoss", "cost", False),
     Kind("ExpectedCostLoss", "Python", None, "ExpectedCostLoss", "cost", False)))
+SOFTMAX, INFOGAIN = KINDS["SoftmaxWithLoss"], KINDS["InfogainLoss"]
 
 # Caffe's InfogainLoss of before April 2017, which some forks still have.
-CLASSIC = Kind("InfogainLoss", "InfogainLoss", "INFOGAIN_LOSS", None, "gain", True)
+CLASSIC = INFOGAIN._replace(probabilities=True)
+
+# Caffe's other losses: those whose second bottom is labels of classes, and those whose second is shaped as their first.
+OTHER_ON_LABELS = frozenset(("MultinomialLogisticLoss", "HingeLoss"))
+ON_VALUES = frozenset(("EuclideanLoss", "SigmoidCrossEntropyLoss", "ContrastiveLoss", "SmoothL1Loss", "L1Loss",
+                       "HuberLoss"))
+
+# The message in which a layer has its axis.
+AXIS_PARAM = {"SoftmaxWithLoss": "softmax_param", "InfogainLoss": "infogain_loss_param", "Accuracy": "accuracy_param"}
+
+# What a layer says; None where it says nothing. param_str: the keys in that of one of our losses.
+Params = collections.namedtuple("Params", "axis ignore_label normalization source param_str")
+NO_PARAMS = Params(None, None, None, None, {})
 
 # scores: the blob they come in, None if only their probabilities are known. bottom: the blob of the first bottom.
-# matrix: ("source", file), ("blob", name) or None. softmaxes: the Softmax layers that make the probabilities.
-# axis, ignore_label, normalization: None where the layer does not say. param_str: the keys given in that of one of ours.
-Loss = collections.namedtuple(
-    "Loss", "layer kind bottom scores label matrix softmaxes axis ignore_label normalization param_str")
+# matrix: FileMatrix, BlobMatrix or None. softmaxes: the Softmax layers that make the probabilities. params: Params.
+Loss = collections.namedtuple("Loss", "layer kind bottom scores label matrix softmaxes params")
 
-KEYS = {"source": params.path(None), "axis": params.integer(None), "ignore_label": params.integer(None),
-        "normalization": params.choice(None, NORMALIZATIONS), "normalize": params.boolean(None)}
+KEYS = {"source": param_str.path(None), "axis": param_str.integer(None), "ignore_label": param_str.integer(None),
+        "normalization": param_str.choice(None, NORMALIZATIONS), "normalize": param_str.boolean(None)}
 
 
-def find_losses(net, classic=False):
-    """The losses of a net that can be changed: pairs of a Layer and its Kind, in the net's order.
+# Which layers are losses
 
-    classic: whether Caffe's InfogainLoss takes probabilities, as it did before April 2017.
-    """
-    return [(layer, kind) for layer, kind in ((layer, kind_of(layer, classic)) for layer in net.layers) if kind]
+def kind_of(layer):
+    """Return the Kind of a layer, or None if it is none of KINDS."""
+    if layer.type != "Python":
+        kind = KINDS.get(layer.type)
+        return CLASSIC if kind == INFOGAIN and layer.net.classic else kind if kind and not kind.layer else None
+    module, name = python_class(layer)
+    return next((kind for kind in KINDS.values() if kind.layer and (MODULE, kind.layer) == (module, name)), None)
+
+
+def python_class(layer):
+    """Return (module, class) of a Python layer, as its python_param names them."""
+    param = layer.message("python_param")
+    return ("", "") if param is None else tuple(
+        value if isinstance(value, str) and not isinstance(value, Name) else ""
+        for value in (param.value("module"), param.value("layer")))
+
+
+def is_loss_type(name):
+    """Return whether layers of a type have loss weight 1 by default: so have Caffe's whose name ends in Loss."""
+    return name.endswith("Loss")
+
+
+def is_python_loss(layer):
+    """Return whether the class of a Python layer is named as a loss."""
+    return layer.type == "Python" and "loss" in python_class(layer)[1].lower()
+
+
+def is_on_labels(layer):
+    """Return whether a layer is known as a loss whose second bottom is labels of classes."""
+    return len(layer.bottoms) > 1 and (kind_of(layer) is not None or layer.type in OTHER_ON_LABELS)
+
+
+def loss_weights(layer):
+    """Return the loss weight of each top; of as many as the layer names, where Caffe stops at their number."""
+    weights = [weight if _is_number(weight) else 0 for weight in layer.values("loss_weight")]
+    n_tops = max(len(layer.tops), is_loss_type(layer.type))
+    if not weights and is_loss_type(layer.type):
+        weights = [1]
+    return (weights + [0] * n_tops)[:n_tops]
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def find_losses(net):
+    """Return the layers of a net whose loss can be changed into another of KINDS."""
+    return [layer for layer in net.layers if kind_of(layer)]
 
 
 def other_losses(net):
-    """The layers of a net that look like losses of another kind."""
-    return [layer for layer in net.layers if not kind_of(layer, False) and (
-        layer.type.endswith("Loss") or layer.type == "Python" and layer.items("loss_weight"))]
+    """Return the layers of a net that look like losses of another kind."""
+    return [layer for layer in net.layers if not kind_of(layer) and (
+        is_loss_type(layer.type) or layer.type == "Python" and layer.items("loss_weight"))]
 
 
-def select(losses, names, every):
-    """Those of find_losses that are meant, or None if that is not clear.
+def on_labels(graph):
+    """Return the nodes of a graph that are losses on labels of classes; if none is known as one, those that may be."""
+    nodes = [node for node in graph.nodes if len(node.bottoms) > 1]
+    return [node for node in nodes if is_on_labels(node.layer)] or [
+        node for node in nodes if node.type not in ON_VALUES and (any(node.loss_weights) or "Loss" in node.type)]
 
-    names: of layers; every: whether all are meant. Without both: the only one, or those
-    of one name that are never in the net together, as one for TRAIN and one for TEST.
+
+def select(layers, names, every):
+    """Return those losses that are meant, or None if that is not clear.
+
+    layers: as find_losses gives them. names: of layers; every: whether all are meant. Without both: the only one, or
+    those of one name that are never in the net together, as one for TRAIN and one for TEST.
     Raises ValueError for a name that no loss has.
     """
     if every:
-        return losses
-    known = sorted(set(to_display(layer.name) for layer, _ in losses))
+        return layers
+    known = sorted(set(to_display(layer.name) for layer in layers))
     for name in names:
         if to_display(name) not in known:
             raise ValueError("--layer: expected the name of a loss (%s), got %s" % (", ".join(known), to_display(name)))
     if names:
-        return [loss for loss in losses if loss[0].name in names]
-    phases = [phase for layer, _ in losses for phase in layer.phases]
-    if len(losses) == 1 or len(known) == 1 and known[0] and len(phases) == len(set(phases)):
-        return losses
+        return [layer for layer in layers if layer.name in names]
+    phases = [phase for layer in layers for phase in layer.phases]
+    if len(layers) == 1 or len(known) == 1 and known[0] and len(phases) == len(set(phases)):
+        return layers
     return None
 
 
-def kind_of(layer, classic=False):
-    """The Kind of a layer, or None if it is no loss of them."""
-    if layer.type == "InfogainLoss" and classic:
-        return CLASSIC
-    if layer.type != "Python":
-        kind = KINDS.get(layer.type)
-        return kind if kind and not kind.layer else None
-    param = layer.message("python_param")
-    if param is None or param.value("module") != MODULE:
-        return None
-    return next((kind for kind in KINDS.values() if kind.layer and kind.layer == param.value("layer")), None)
+# What they say
 
-
-def read_loss(net, layer, kind):
-    """What the layer of a loss says: a Loss. Raises ValueError for what Caffe would not take."""
+def read_loss(layer):
+    """Return what the layer of a loss of KINDS says, as a Loss. Raises ValueError for what Caffe would not take."""
+    kind = kind_of(layer)
     expected = (2, 3) if kind.matrix else (2,)
     if len(layer.bottoms) not in expected:
         raise ValueError("%s: expected %s bottoms, as %s has, got %d"
                          % (layer, " or ".join(map(str, expected)), kind.name, len(layer.bottoms)))
     if len(layer.tops) > 2:
         raise ValueError("%s: expected at most 2 tops, got %d" % (layer, len(layer.tops)))
-    says = _param_str(layer) if kind.layer else _native(layer, kind)
-    matrix = ("source", says["source"]) if says.get("source") is not None else None
+    params = read_params(layer)
+    matrix = None if params.source is None else FileMatrix(params.source)
     if len(layer.bottoms) == 3:
-        matrix = ("blob", layer.bottoms[2])
+        matrix = BlobMatrix(layer.bottoms[2])
     bottom, label = layer.bottoms[:2]
-    softmaxes = [maker for maker in net.makers(layer, bottom) if maker.type == "Softmax"]
+    makers = layer.net.makers(layer, bottom)
+    softmaxes = [maker for maker in makers if maker.type == "Softmax"]
     scores = bottom
     if kind.probabilities:
-        blobs = set(blob for maker in net.makers(layer, bottom) for blob in (
-            maker.bottoms if maker in softmaxes and len(maker.bottoms) == 1 else [None]))
+        blobs = set(maker.bottoms[0] if maker in softmaxes and len(maker.bottoms) == 1 else None for maker in makers)
         scores = blobs.pop() if len(blobs) == 1 else None
-    return Loss(layer, kind, bottom, scores, label, matrix, softmaxes, says.get("axis"), says.get("ignore_label"),
-                _normalization(layer, says), says.get("param_str"))
+    return Loss(layer, kind, bottom, scores, label, matrix, softmaxes, params)
 
 
-def _native(layer, kind):
-    says = {}
-    name = "softmax_param" if kind.matrix is None else "infogain_loss_param"
-    param, loss_param = layer.message(name), layer.message("loss_param")
-    if param is not None:
-        says["axis"] = _typed(layer, name, param, "axis", int)
-        if kind.matrix:
-            says["source"] = _typed(layer, name, param, "source", str)
+def read_params(layer):
+    """Return the Params of a loss or an Accuracy layer. Raises ValueError for a value that Caffe would not take."""
+    if layer.type == "Python":
+        return _python_params(layer)
+    axis = _typed(layer, AXIS_PARAM.get(layer.type), "axis", int)
+    ignored = _typed(layer, "accuracy_param" if layer.type == "Accuracy" else "loss_param", "ignore_label", int)
+    source = _typed(layer, "infogain_loss_param", "source", str) if layer.type == INFOGAIN.type else None
+    loss_param = layer.message("loss_param")
+    normalization = normalize = None
     if loss_param is not None:
-        says["ignore_label"] = _typed(layer, "loss_param", loss_param, "ignore_label", int)
-        says["normalization"] = loss_param.value("normalization")
-        if loss_param.items("normalize"):
-            says["normalize"] = is_true(loss_param.value("normalize"))
-    return says
+        normalization = loss_param.value("normalization")
+        normalize = is_true(loss_param.value("normalize")) if loss_param.items("normalize") else None
+    return Params(axis, ignored, _normalization(layer, normalization, normalize), source, {})
 
 
-def _typed(layer, name, message, field, kind):
-    value = message.value(field)
+def _python_params(layer):
+    """Return the Params in a param_str; of a class that is not ours its ignore_label alone."""
+    param = layer.message("python_param")
+    text = to_display(param.value("param_str", "")) if param else ""
+    if kind_of(layer) is None:
+        try:
+            ignored = param_str.read_object(text).get("ignore_label")
+        except ValueError:
+            return NO_PARAMS
+        return NO_PARAMS._replace(ignore_label=ignored if isinstance(ignored, int) else None)
+    try:
+        says = param_str.parse(text, KEYS)
+    except ValueError as error:
+        raise ValueError("%s: %s" % (layer, error))
+    source = None if says["source"] is None else from_display(says["source"])
+    return Params(says["axis"], says["ignore_label"], _normalization(layer, says["normalization"], says["normalize"]),
+                  source, {key: value for key, value in says.items() if value is not None})
+
+
+def _typed(layer, name, field, kind):
+    param = name and layer.message(name)
+    value = param.value(field) if param else None
     if value is not None and (not isinstance(value, kind) or isinstance(value, Name)):
         raise ValueError("%s: expected %s as %s of %s, got %s" % (
             layer, "a whole number" if kind is int else "a string", field, name, value))
     return value
 
 
-def _normalization(layer, says):
-    """The normalization that a layer asks for, in the new or the old way, or None."""
-    value = says.get("normalization")
-    if value is None:
-        return {None: None, True: "VALID", False: "BATCH_SIZE"}[says.get("normalize")]
-    if isinstance(value, int) and 0 <= value < len(NORMALIZATIONS):
-        return NORMALIZATIONS[value]
-    if value not in NORMALIZATIONS:
+def _normalization(layer, normalization, normalize):
+    """Return the normalization that a layer asks for, in the new or the old way, or None."""
+    if normalization is None:
+        return {None: None, True: "VALID", False: "BATCH_SIZE"}[normalize]
+    if isinstance(normalization, int) and 0 <= normalization < len(NORMALIZATIONS):
+        return NORMALIZATIONS[normalization]
+    if normalization not in NORMALIZATIONS:
         raise ValueError("%s: expected normalization to be one of %s, got %s"
-                         % (layer, ", ".join(NORMALIZATIONS), value))
-    return str(value)
-
-
-def _param_str(layer):
-    """What the param_str of one of our losses says, and the keys that are given there."""
-    try:
-        says = params.parse(to_display(layer.message("python_param").value("param_str", "")), KEYS)
-    except ValueError as error:
-        raise ValueError("%s: %s" % (layer, error))
-    given = {key: value for key, value in says.items() if value is not None}
-    if says["source"] is not None:
-        says["source"] = from_display(says["source"])
-    return dict(says, param_str=given)
+                         % (layer, ", ".join(NORMALIZATIONS), normalization))
+    return str(normalization)

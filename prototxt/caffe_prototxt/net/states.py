@@ -1,7 +1,6 @@
-"""Which layers of a net Caffe keeps: its rules of phase, level and stage.
+"""Caffe's FilterNet: which layers of a net it keeps, by their rules of phase, level and stage.
 
-Caffe's Net::FilterNet and Net::StateMeetsRule, once for nets as text (messages.Message)
-and for those that protobuf has read.
+Source: Caffe, net.cpp, FilterNet and StateMeetsRule.
 """
 from __future__ import division, print_function
 
@@ -9,41 +8,39 @@ import collections
 
 PHASES = ("TRAIN", "TEST")
 
-# What a net is made for. phase: "TRAIN" or "TEST"; level: int; stages: tuple of str.
+# The state a net is made for. phase: "TRAIN" or "TEST"; level: int; stages: tuple of str.
 State = collections.namedtuple("State", "phase level stages")
 State.__new__.__defaults__ = (0, ())
 
-# An include or exclude { }; None where it says nothing. stages, not_stages: sets of str.
+# An include { } or exclude { }, with None for what it leaves open. stages, not_stages: frozensets of str.
 Rule = collections.namedtuple("Rule", "phase min_level max_level stages not_stages")
 
 
-def rule_of_text(fields):
-    """The Rule of an include { } or exclude { } as messages.read gives it: a dict of lists."""
+def read_rules(values):
+    """Return the Rules of include or exclude fields as Message.values gives them; what is no message is passed over."""
+    return [_read_rule(fields) for fields in values if isinstance(fields, dict)]
+
+
+def _read_rule(fields):
     def last(name):
         return fields[name][-1] if fields.get(name) else None
 
     def level(name):
         return last(name) if isinstance(last(name), int) else None
 
-    return Rule(phase_name(last("phase")), level("min_level"), level("max_level"),
-                _strings(fields.get("stage", ())), _strings(fields.get("not_stage", ())))
+    def names(name):
+        return frozenset(str(value) for value in fields.get(name, ()))
 
-
-def rule_of_message(rule):
-    """The Rule of a caffe_pb2.NetStateRule."""
-    def given(name):
-        return getattr(rule, name) if rule.HasField(name) else None
-    return Rule(phase_name(given("phase")), given("min_level"), given("max_level"),
-                frozenset(rule.stage), frozenset(rule.not_stage))
+    return Rule(phase_name(last("phase")), level("min_level"), level("max_level"), names("stage"), names("not_stage"))
 
 
 def phase_name(phase):
-    """"TRAIN" or "TEST", of a word or of its number."""
+    """Return "TRAIN" or "TEST" for a phase given as a word or as its number."""
     return PHASES[phase] if phase in (0, 1) else phase if phase is None else str(phase)
 
 
 def meets(state, rule):
-    """Whether a state meets a rule: its phase, its level, all of its stages and none of its not_stages."""
+    """Return whether a state meets a rule: its phase, its levels, all of its stages and none of its not_stages."""
     return (rule.phase in (None, state.phase)
             and (rule.min_level is None or state.level >= rule.min_level)
             and (rule.max_level is None or state.level <= rule.max_level)
@@ -51,11 +48,18 @@ def meets(state, rule):
 
 
 def keeps(state, include, exclude):
-    """Whether Caffe keeps a layer with these Rules, of which it allows only one kind."""
+    """Return whether Caffe keeps a layer with these Rules, of which it allows one kind."""
     if include:
         return any(meets(state, rule) for rule in include)
     return not any(meets(state, rule) for rule in exclude)
 
 
-def _strings(values):
-    return frozenset(str(value) for value in values)
+def possible_phases(include, exclude):
+    """Return the phases in which a layer with these Rules can be kept, at some level and with some stages."""
+    if include:
+        return frozenset().union(*(PHASES if rule.phase is None else (rule.phase,) for rule in include))
+    return frozenset(PHASES) - frozenset(rule.phase for rule in exclude if rule == _phase_alone(rule.phase))
+
+
+def _phase_alone(phase):
+    return Rule(phase, None, None, frozenset(), frozenset())

@@ -5,59 +5,52 @@ import collections
 import re
 
 from caffe_losses.compat import to_display
-from caffe_prototxt.check import check
 from caffe_prototxt.data import records
 from caffe_prototxt.net import data_layers, losses
-from caffe_prototxt.net import graph as G
+from caffe_prototxt.net.graph import INPUT, Graph, Node, usual_states
+from caffe_prototxt.net.nets import Net
 from caffe_prototxt.textformat import scanner as T
 from caffe_prototxt.textformat.edits import Edits
 from caffe_prototxt.textformat.messages import Name, on_one_line
-from caffe_prototxt.net.nets import Net
 
-# text: str, one character a byte. inputs: [(top, shape)]. outputs: [(top, what it is)]. transforms: {top: what the data went
-# through, for whoever feeds the net}.
+# text: str, one character a byte. inputs: [(top, shape)]. outputs: [(top, its kind in words)]. transforms: {top: the
+# transform_param of its data, for whoever feeds the net}.
 Deploy = collections.namedtuple("Deploy", "text inputs outputs transforms")
 
-# What a loss leaves: the blob it scores, that blob's maker, the layer in whose place `add` goes ("Softmax", "Sigmoid" or
-# None), that one's axis, and its second top, if it has one.
+# The scores that a loss leaves: their blob and its maker (a Node or INPUT), the layer that replaces the loss ("Softmax",
+# "Sigmoid" or None), that one's axis, and the loss's second top, if it has one.
 _Head = collections.namedtuple("_Head", "loss blob maker add axis top")
 
 _EMPTY_LINES = re.compile(r"(\r?\n)(?:[ \t]*\r?\n){2,}")
-_SOURCES = ("Input", "DummyData", "MemoryData")
+_INPUTS = ("Input", "DummyData", "MemoryData")
 
 
 def make_deploy(text, state=None, shapes=None, batch=None, names=(), outputs=()):
-    """The net to deploy.
+    """Return the net to deploy, as a Deploy.
 
     text: str, one character a byte, a net. state: states.State whose layers are meant; None: TEST.
-    shapes: {top: shape}, of data whose shape nothing tells. batch: int, the first axis of the
-    inputs; None: 1 for data layers, and what stands there for inputs. names: of the losses
-    whose outputs to keep; empty: all. outputs: blobs to keep instead of what losses score.
-    Returns Deploy. What stays of the net stays as it is written, comments too.
-    Raises ValueError for a net that is not to be deployed.
+    shapes: {top: shape}, of data whose shape neither the net nor the data has. batch: int, the first axis of the
+    inputs; None: 1 for data layers, and as before for inputs. names: of the losses whose outputs to keep; empty: all.
+    outputs: blobs to keep instead of what losses score.
+    The layers that stay keep every byte, comments too. Raises ValueError for a net that cannot be deployed.
     """
     net = Net(text)
     if not net.layers:
         raise ValueError("expected a net (a train_val.prototxt), got no layers")
     if any(layer.listed for layer in net.layers):
         net = Net(_one_by_one(net))
-    graph = G.Graph(net, state or _test_state(net))
-    heads = [_blob_head(graph, blob) for blob in outputs] or _heads(graph, _named(net, names))
-    kept = graph.before(place for head in heads for place in [head.maker] if place is not G.INPUT)
-    kept.update(place for head in heads for place in [_made_already(graph, head)] if place is not None)
-    made = _Made(net, graph, kept, shapes or {}, batch)
+    graph = Graph(net, state or next(state for state in usual_states(net) if state.phase == "TEST"))
+    heads = [_blob_head(graph, blob) for blob in outputs] or _heads(graph, _checked_names(net, names))
+    kept = graph.before(head.maker for head in heads if isinstance(head.maker, Node))
+    kept.update(node for node in (_same_output(graph, head) for head in heads) if node)
+    made = _Made(graph, kept, shapes or {}, batch)
     made.add_inputs()
     made.add_outputs(heads)
     return made.deploy()
 
 
-def _test_state(net):
-    found = [state for state in check.usual_states(net) if state.phase == "TEST"]
-    return found[0]
-
-
 def _one_by_one(net):
-    """The text of a net with a field for each layer, where it has lists of them."""
+    """Return the text of a net with a field for each layer, where it has lists of them."""
     parts, at = [], 0
     for layer in net.layers:
         if layer.begin >= at:
@@ -67,7 +60,7 @@ def _one_by_one(net):
     return "".join(parts) + net.text[at:]
 
 
-def _named(net, names):
+def _checked_names(net, names):
     for name in names:
         if name not in [layer.name for layer in net.layers]:
             raise ValueError("expected the name of a loss, got %s, which no layer has" % to_display(name))
@@ -75,69 +68,67 @@ def _named(net, names):
 
 
 def _blob_head(graph, blob):
-    maker = next((place for place in reversed(range(len(graph.layers))) if blob in graph.layers[place].tops), None)
+    maker = next((node for node in reversed(graph.nodes) if blob in node.tops), None)
     if maker is None:
         raise ValueError("expected a blob to put out, got %s, which no layer of %s makes" % (to_display(blob), graph.state.phase))
     return _Head(None, blob, maker, None, None, None)
 
 
 def _heads(graph, names):
-    """What the losses in TEST score; where there are none, what those in TRAIN score."""
-    found = [_head(graph, layer, graph.makers[place][0]) for place, layer in enumerate(graph.layers) if _is_loss(graph, place)]
-    if not found:
-        training = G.Graph(graph.net, graph.state._replace(phase="TRAIN"))
-        for place, layer in enumerate(training.layers):
-            if _is_loss(training, place):
-                found.append(_head(graph, layer, _blob_head(graph, layer.bottoms[0]).maker))
-    found = [head for head in found if not names or head.loss.name in names]
-    if not found:
+    """Return the _Heads of the losses in TEST; where there are none, of those in TRAIN."""
+    heads = [_head(node.layer, node.makers[0]) for node in graph.nodes if _is_loss(node)]
+    if not heads:
+        training = Graph(graph.net, graph.state._replace(phase="TRAIN"))
+        heads = [_head(node.layer, _blob_head(graph, node.bottoms[0]).maker) for node in training.nodes if _is_loss(node)]
+    heads = [head for head in heads if not names or head.loss.name in names]
+    if not heads:
         raise ValueError("expected a loss%s, of which to tell what the net puts out, got none; say which blobs are: --output BLOB"
                          % (" of these names" if names else ""))
-    missing = [head for head in found if head.maker is G.UNKNOWN]
-    if missing:
-        raise ValueError("layer %s: takes %s, which no layer before it makes"
-                         % (to_display(missing[0].loss.name), to_display(missing[0].blob)))
-    return found
+    for head in heads:
+        if head.maker is None:
+            raise ValueError("layer %s: takes %s, which no layer before it makes"
+                             % (to_display(head.loss.name), to_display(head.blob)))
+    return heads
 
 
-def _is_loss(graph, place):
-    layer = graph.layers[place]
-    return bool(layer.bottoms) and (any(graph.weights[place]) or G.is_loss(graph.types[place]) or G.is_python_loss(layer))
+def _is_loss(node):
+    return bool(node.bottoms) and (any(node.loss_weights) or losses.is_loss_type(node.type)
+                                   or losses.is_python_loss(node.layer))
 
 
-def _head(graph, layer, maker):
+def _head(layer, maker):
     kind = losses.kind_of(layer)
     if kind is None:
         add = "Sigmoid" if layer.type == "SigmoidCrossEntropyLoss" else None
         return _Head(layer, layer.bottoms[0], maker, add, None, None)
-    loss = losses.read_loss(graph.net, layer, kind)
-    is_softmax = maker not in (G.INPUT, G.UNKNOWN) and graph.types[maker] == "Softmax"
-    return _Head(layer, loss.bottom, maker, None if kind.probabilities or is_softmax else "Softmax", loss.axis,
+    loss = losses.read_loss(layer)
+    is_softmax = isinstance(maker, Node) and maker.type == "Softmax"
+    return _Head(layer, loss.bottom, maker, None if kind.probabilities or is_softmax else "Softmax", loss.params.axis,
                  (layer.tops + [None, None])[1])
 
 
-def _made_already(graph, head):
-    """The place of a layer that makes of a head's blob already what is to be added, or None."""
-    for place, layer in enumerate(graph.layers):
-        if head.add and layer.type == head.add and graph.makers[place] == [head.maker] and layer.bottoms == [head.blob]:
-            param = layer.message("softmax_param")
+def _same_output(graph, head):
+    """Return the node that makes of a head's blob already what is to be added, or None."""
+    for node in graph.nodes:
+        if head.add and node.type == head.add and node.makers == [head.maker] and node.bottoms == [head.blob]:
+            param = node.layer.message("softmax_param")
             if (1 if param is None else param.value("axis", 1)) == (1 if head.axis is None else head.axis):
-                return place
+                return node
     return None
 
 
 class _Made(object):
-    """The changes of a net that make it one to deploy."""
+    """The edits that make a net one to deploy. kept: the nodes that stay."""
 
-    def __init__(self, net, graph, kept, shapes, batch):
-        self.net, self.graph, self.kept, self.shapes, self.batch = net, graph, kept, shapes, batch
-        self.edits = Edits(net.text)
-        self.replaced = set()  # the layers that others take the place of, by index
+    def __init__(self, graph, kept, shapes, batch):
+        self.net, self.graph, self.kept, self.shapes, self.batch = graph.net, graph, kept, shapes, batch
+        self.edits = Edits(self.net.text)
+        self.replaced = set()  # the indices of layers that others replace
         self.inputs, self.outputs, self.transforms = [], [], collections.OrderedDict()
-        self.names = set(name for place in kept for name in [graph.layers[place].name] + graph.layers[place].tops)
+        self.names = set(name for node in kept for name in [node.layer.name] + node.tops)
 
     def deploy(self):
-        kept = dict((self.graph.layers[place].index, self.graph.layers[place]) for place in self.kept)
+        kept = set(node.layer.index for node in self.kept)
         for layer in self.net.layers:
             if layer.index in self.replaced:
                 continue
@@ -149,44 +140,45 @@ class _Made(object):
         return Deploy(_EMPTY_LINES.sub(r"\1\1", self.edits.apply()), self.inputs, self.outputs, self.transforms)
 
     def add_inputs(self):
-        """Put an Input layer in the place of each data layer; the old syntax has inputs of the net."""
-        graph = self.graph
-        sources = [place for place in sorted(self.kept)
-                   if data_layers.is_data(graph, place) or graph.types[place] in _SOURCES]
-        outside = [place for place in sources if graph.types[place] != "DummyData"]
-        for place in outside or sources:
-            layer = graph.layers[place]
-            tops = [top for number, top in enumerate(layer.tops) if self._is_used(place, number)]
-            if graph.types[place] == "Input" and tops == layer.tops and self.batch is None:
-                self.inputs += [(top, self._shape(place, number)) for number, top in enumerate(tops)]
-                continue
-            shapes = [self._shape(place, layer.tops.index(top)) for top in tops]
-            self.inputs += zip(tops, shapes)
-            comment = self._transform(layer, tops)
-            fields = [{"dim": list(shape)} for shape in shapes]
-            if layer.old:
-                lines = [on_one_line("input", top) + " " + on_one_line("input_shape", shape) for top, shape in zip(tops, fields)]
-                self.edits.insert_before(self.net.layers[0], (["# " + comment] if comment else []) + lines)
-                continue
-            self.replaced.add(layer.index)
-            self.edits.put_in_place_of(layer, collections.OrderedDict((
-                ("name", layer.name or tops[0]), ("type", "Input"), ("top", tops), ("input_param", {"shape": fields}))), comment)
+        """Replace each data layer by an Input layer; the old syntax has inputs of the net."""
+        sources = [node for node in self.graph.nodes
+                   if node in self.kept and (data_layers.is_data(node) or node.type in _INPUTS)]
+        sources = [node for node in sources if node.type != "DummyData"] or sources
+        for node in sources:
+            self._add_input(node)
         if self.net.layers and self.net.layers[0].old:
-            self.kept.difference_update(outside or sources)
+            self.kept.difference_update(sources)
+
+    def _add_input(self, node):
+        layer = node.layer
+        numbers = [number for number in range(len(node.tops)) if self._is_used(node, number)]
+        tops, shapes = [node.tops[number] for number in numbers], [self._shape(node, number) for number in numbers]
+        self.inputs += zip(tops, shapes)
+        if node.type == "Input" and tops == node.tops and self.batch is None:
+            return
+        comment = self._transform(layer, tops)
+        fields = [{"dim": list(shape)} for shape in shapes]
+        if layer.old:
+            lines = [on_one_line("input", top) + " " + on_one_line("input_shape", shape) for top, shape in zip(tops, fields)]
+            self.edits.insert_before(self.net.layers[0], (["# " + comment] if comment else []) + lines)
+            return
+        self.replaced.add(layer.index)
+        self.edits.replace_layer(layer, collections.OrderedDict((
+            ("name", layer.name or tops[0]), ("type", "Input"), ("top", tops), ("input_param", {"shape": fields}))), comment)
 
     def add_outputs(self, heads):
-        """Put what makes probabilities in the place of each loss of scores."""
+        """Replace each loss of scores by the layer that makes their probabilities."""
         several = len(set(head.blob for head in heads)) > 1
         done = set()
         for head in heads:
             if (head.blob, head.add) in done:
                 continue
             done.add((head.blob, head.add))
-            place = _made_already(self.graph, head)
-            if place is not None or head.add is None:
-                maker = head.maker if place is None else place
-                kind = "an input of the net" if maker is G.INPUT else self.graph.types[maker]
-                self.outputs.append((head.blob if place is None else self.graph.layers[place].tops[0], kind))
+            same = _same_output(self.graph, head)
+            if same or head.add is None:
+                maker = same or head.maker
+                kind = "an input of the net" if maker is INPUT else maker.type
+                self.outputs.append((same.tops[0] if same else head.blob, kind))
                 continue
             layer = head.loss
             name = self._new_name(head.top or ((layer.name or "loss") + "_prob" if several else "prob"))
@@ -195,13 +187,12 @@ class _Made(object):
             if head.axis not in (None, 1):
                 fields.append(("softmax_param", {"axis": head.axis}))
             self.replaced.add(layer.index)
-            self.edits.put_in_place_of(layer, collections.OrderedDict(fields))
+            self.edits.replace_layer(layer, collections.OrderedDict(fields))
             self.outputs.append((name, "%s of %s" % (head.add, to_display(head.blob))))
 
     def _add_own_inputs(self):
-        """The net's own `input` fields: those that are not used go, if each has its shape in fields of its own."""
-        used = set(bottom for place in self.kept for bottom, maker in zip(
-            self.graph.layers[place].bottoms, self.graph.makers[place]) if maker is G.INPUT)
+        """Take out the net's own `input` fields that are not used, if each has its shape in fields of its own."""
+        used = set(bottom for node in self.kept for bottom, maker in zip(node.bottoms, node.makers) if maker is INPUT)
         used.update(top for top, kind in self.outputs if top in self.net.inputs)
         fields = [field for field in T.fields(self.net.text) if field.name in ("input", "input_dim", "input_shape")]
         of = {name: [field for field in fields if field.name == name] for name in ("input", "input_dim", "input_shape")}
@@ -214,36 +205,32 @@ class _Made(object):
             elif one_by_one:
                 self.edits.take_out_fields([field] + part)
 
-    def _is_used(self, place, number):
-        layer = self.graph.layers[place]
-        return any(user in self.kept and self.graph.layers[user].bottoms[bottom] == layer.tops[number]
-                   for user, bottom in self.graph.users[place])
+    def _is_used(self, node, number):
+        return any(user in self.kept and user.bottoms[bottom] == node.tops[number] for user, bottom in node.users)
 
-    def _shape(self, place, number):
-        """The shape of an input."""
-        layer, kind = self.graph.layers[place], self.graph.types[place]
-        top = layer.tops[number]
+    def _shape(self, node, number):
+        """Return the shape of an input."""
+        layer, top = node.layer, node.tops[number]
         if top in self.shapes:
             return self.shapes[top]
-        shape = _own_shape(layer, kind, number)
+        shape = _own_shape(layer, number)
         if shape is not None:
             return shape if self.batch is None else (self.batch,) + shape[1:]
-        param = layer.message(data_layers.PARAMS[kind]) if kind in data_layers.PARAMS else None
-        size = data_layers.image_size(layer, param) if param is not None and number == 0 and kind != "HDF5Data" else None
+        size = data_layers.image_size(layer) if number == 0 else None
         why = ""
         try:
-            record = records.record_shape(layer, kind, top) if number == 0 or kind == "HDF5Data" else ()
+            record = records.record_shape(layer, top) if number == 0 or layer.type == "HDF5Data" else ()
         except (EnvironmentError, ImportError, ValueError) as error:
             record, why = None, " (%s)" % error
         if size:
-            record = (record[0] if record else data_layers.channels(layer, param),) + size
+            record = (record[0] if record else data_layers.channels(layer),) + size
         if record is None or not all(record):
             raise ValueError("layer %s: expected --shape %s=N,C,H,W, as neither its text nor its data tells%s"
                              % (to_display(layer.name), to_display(top), why))
         return (self.batch or 1,) + record
 
     def _transform(self, layer, tops):
-        """What the data of a layer went through, but for crops and mirrors."""
+        """Return a comment on the transforms of a layer's data other than crops and mirrors."""
         param = layer.message("transform_param")
         done = [] if param is None else [(field.name, " ".join(self.net.text[field.value:field.end].split()))
                                          for field in param.fields if field.name not in ("crop_size", "mirror")]
@@ -254,22 +241,22 @@ class _Made(object):
         return "%s went through %s in training: for whoever fills this" % (tops[0], said)
 
     def _new_name(self, name):
-        found, number = name, 1
-        while found in self.names:
+        free, number = name, 1
+        while free in self.names:
             number += 1
-            found = "%s_%d" % (name, number)
-        self.names.add(found)
-        return found
+            free = "%s_%d" % (name, number)
+        self.names.add(free)
+        return free
 
 
-def _own_shape(layer, kind, number):
-    """The shape of the top of a layer that says it itself, or None."""
-    if kind == "MemoryData":
+def _own_shape(layer, number):
+    """Return the shape of a top of a layer whose text has it, or None."""
+    if layer.type == "MemoryData":
         param = layer.message("memory_data_param")
         sizes = [data_layers.positive(param.value(name)) if param else None
                  for name in ("batch_size", "channels", "height", "width")]
         return None if None in sizes else tuple(sizes) if number == 0 else tuple(sizes[:1])
-    param = layer.message({"Input": "input_param", "DummyData": "dummy_data_param"}.get(kind, "no_param"))
+    param = layer.message({"Input": "input_param", "DummyData": "dummy_data_param"}.get(layer.type, "no_param"))
     shapes = param.values("shape") if param else []
     if shapes:
         shape = shapes[number if len(shapes) > 1 else 0] if number < len(shapes) or len(shapes) == 1 else {}

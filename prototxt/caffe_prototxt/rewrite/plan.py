@@ -1,7 +1,7 @@
-"""What it means to change the losses of a net: which layers become what.
+"""Plans of how the losses of a net change, and their writing into its text.
 
-A Plan says it without text: fields and the values they are to have. `write` makes it
-in a text; `verify` makes it in the message that Caffe reads, and compares.
+A Plan speaks of fields and the values they are to have. `write` makes these edits in the text; `verify` compares what
+Caffe reads before and after.
 """
 from __future__ import division, print_function
 
@@ -9,80 +9,88 @@ import collections
 import json
 
 from caffe_losses.compat import to_display
-from caffe_losses.formats.matrix_files import ENDINGS
-from caffe_prototxt.rewrite.additions import OURS, Additions, made_already
+from caffe_prototxt.net.losses import CLASSIC, INFOGAIN, SOFTMAX
+from caffe_prototxt.net.matrix_sources import MODULE, BlobMatrix, FileMatrix, LayerMatrix
+from caffe_prototxt.rewrite.additions import Additions
 from caffe_prototxt.textformat.edits import Edits
-from caffe_prototxt.net.losses import CLASSIC, KINDS, MODULE
 from caffe_prototxt.textformat.messages import Name
 
-# kind: a Kind, or None for the one it is (InfogainLoss, if that has no matrix). matrix: None to keep the one there is, or
-#   ("source", file)            the loss reads it
-#   ("blob", name)              a blob that the net makes already
-#   ("InfogainMatrix", params)  a layer reads it
-#   ("ComputeH", params)        a layer makes it from the labels
-#   (type, {field: message})    a layer of Caffe's own reads it: HDF5Data, Data, Parameter
-# classic: whether Caffe's InfogainLoss takes probabilities. h_name: of the layer of H and its top.
-Request = collections.namedtuple("Request", "kind matrix classic h_name")
+# kind: a Kind, or None to keep the one there is (InfogainLoss, if that has no matrix). matrix: FileMatrix, BlobMatrix or
+# LayerMatrix, or None to keep the one there is. h_name: of an added layer of H and its top.
+Request = collections.namedtuple("Request", "kind matrix h_name")
 
 # changed: pairs of a Layer and the fields it is to have (as Edits.set takes them). added: pairs of the Layer before which
-# a new one goes, and its fields. removed: Layers. targets: pairs of a Loss, and (kind, matrix) it is to have.
+# a new one goes, and its fields. removed: Layers. targets: of Target.
 Plan = collections.namedtuple("Plan", "changed added removed targets")
 
+# A Loss, and the Kind and the matrix that it is to have.
+Target = collections.namedtuple("Target", "loss kind matrix")
+
 UPGRADE = "convert the net first: upgrade_net_proto_text OLD NEW"
-# What a message may say for it to be known what that means in another loss.
+# The fields whose meaning in another loss is known.
 KNOWN = {"softmax_param": {"axis", "engine"}, "infogain_loss_param": {"source", "axis"},
          "loss_param": {"ignore_label", "normalization", "normalize"},
          "python_param": {"module", "layer", "param_str", "share_in_parallel"}}
+# A field that comes where another goes replaces it, and keeps its comments and layout.
+REPLACES = {"infogain_loss_param": "softmax_param", "softmax_param": "infogain_loss_param", "normalization": "normalize"}
 
 
 def plan(net, losses, request):
-    """How losses of a net are to change: a Plan. Raises ValueError for what Caffe would not run, or not as before."""
-    targets = [(loss,) + _target(net, loss, request) for loss in losses]
+    """Return the Plan by which losses of a net change.
+
+    net: nets.Net. losses: of losses.Loss. request: Request.
+    Raises ValueError for a net that Caffe would not run, or not as before.
+    """
+    targets = [_target(loss, request) for loss in losses]
     _check_force_backward(net, targets)
     changing = set(loss.layer.index for loss in losses)
-    makers = {loss.layer.index: made_already(net, loss, matrix, changing) for loss, _, matrix in targets}
+    makers = [_makers_to_keep(net, target, changing) for target in targets]
     leaving = []
-    for loss, kind, matrix in targets:
-        if loss.matrix and loss.matrix[0] == "blob" and not makers[loss.layer.index] and loss.matrix != matrix:
-            leaving.append((loss.layer, loss.matrix[1]))
-        if loss.kind.probabilities and not kind.probabilities:
+    for target, kept in zip(targets, makers):
+        loss = target.loss
+        if isinstance(loss.matrix, BlobMatrix) and not kept and loss.matrix != target.matrix:
+            leaving.append((loss.layer, loss.matrix.name))
+        if loss.kind.probabilities and not target.kind.probabilities:
             _check_scores(net, loss)
             leaving.append((loss.layer, loss.bottom))
     removed = _unused(net, leaving)
-    planned = Plan([], [], removed, targets)
-    additions = Additions(net, planned, request.h_name)
-    for loss, kind, matrix in targets:
-        bottoms, tops = [loss.bottom, loss.label], list(loss.layer.tops)
-        if kind.probabilities and not loss.kind.probabilities:
-            bottoms[0] = additions.softmax(loss, tops)
-        elif loss.kind.probabilities and not kind.probabilities:
-            bottoms[0] = loss.scores
-        if matrix and matrix[0] == "blob":
-            bottoms.append(matrix[1])
-        elif matrix and matrix[0] != "source":
-            bottoms.append(additions.matrix(loss, matrix, makers[loss.layer.index]))
-        if kind.layer and not tops:  # Caffe makes a top only for losses of its own
-            tops.append(additions.name(loss.layer.name or "loss", loss.layer))
-        planned.changed.append((loss.layer, _wanted(loss, kind, matrix, bottoms, tops)))
-    return planned
+    additions = Additions(net, removed, request.h_name)
+    changed = [_planned(target, kept, additions) for target, kept in zip(targets, makers)]
+    return Plan(changed + additions.changed, additions.added, removed, targets)
 
 
 def write(text, plan):
-    """(the text with the plan carried out, the edits that make it). Raises ValueError."""
-    edits = Edits(text)
+    """Return the text with the plan carried out. Raises ValueError."""
+    edits = Edits(text, REPLACES)
     for layer in plan.removed:
         edits.take_out(layer)
     for layer, fields in plan.added:
         edits.add_before(layer, fields)
     for layer, fields in plan.changed:
         edits.set(layer, fields)
-    return edits.apply(), edits.ordered()
+    return edits.apply()
 
 
-def _target(net, loss, request):
-    """(kind, matrix) that a loss is to have."""
-    kind = request.kind or (loss.kind if loss.kind.matrix else KINDS["InfogainLoss"])
-    if kind.name == "InfogainLoss" and request.classic:
+def _planned(target, makers, additions):
+    """Return the layer of a loss and the fields it is to have; add the layers that these need."""
+    loss, kind, matrix = target
+    bottoms, tops = [loss.bottom, loss.label], list(loss.layer.tops)
+    if kind.probabilities and not loss.kind.probabilities:
+        bottoms[0] = additions.softmax(loss, tops)
+    elif loss.kind.probabilities and not kind.probabilities:
+        bottoms[0] = loss.scores
+    if isinstance(matrix, BlobMatrix):
+        bottoms.append(matrix.name)
+    elif isinstance(matrix, LayerMatrix):
+        bottoms.append(additions.matrix(loss, matrix, makers))
+    if kind.layer and not tops:  # Caffe makes a top only for losses of its own
+        tops.append(additions.name(loss.layer.name or "loss", loss.layer))
+    return loss.layer, _fields(target, bottoms, tops)
+
+
+def _target(loss, request):
+    kind = request.kind or (loss.kind if loss.kind.matrix else INFOGAIN)
+    if kind == INFOGAIN and loss.layer.net.classic:
         kind = CLASSIC
     matrix = request.matrix
     if kind.matrix is None and matrix is not None:
@@ -92,43 +100,34 @@ def _target(net, loss, request):
             raise ValueError("%s: expected a file or a layer with the %s matrix of %s (as --source FILE), got none"
                              % (loss.layer, kind.matrix, kind.name))
         matrix = loss.matrix
-    if matrix and matrix[0] == "ComputeH" and loss.ignore_label is not None:
-        matrix = ("ComputeH", dict(matrix[1], ignore_label=loss.ignore_label))
-    _check_target(net, loss, kind, matrix)
-    return kind, matrix
+    if isinstance(matrix, LayerMatrix):
+        matrix = matrix.for_loss(loss)
+    _check_target(loss, kind, matrix)
+    return Target(loss, kind, matrix)
 
 
-def _check_target(net, loss, kind, matrix):
+def _check_target(loss, kind, matrix):
     layer = loss.layer
-    if kind.matrix == "cost" and matrix[0] in OURS:
-        raise ValueError("%s: expected costs for %s, and %s makes gains" % (layer, kind.name, matrix[0]))
-    if layer.old and (kind.layer or matrix and matrix[0] not in ("source", "blob")):
+    if layer.old and (kind.layer or isinstance(matrix, LayerMatrix)):
         raise ValueError("%s: expected the present syntax (layer { }), as the old one (layers { }) has no Python layers; %s"
                          % (layer, UPGRADE))
-    if matrix and matrix[0] == "blob" and matrix != loss.matrix:
-        if matrix[1] not in net.inputs and not net.makers(layer, matrix[1]):
-            raise ValueError('%s: expected a layer before it that makes the blob "%s", found none'
-                             % (layer, to_display(matrix[1])))
-    if matrix and matrix[0] == "source":
-        native = not kind.layer
-        if not to_display(matrix[1]).lower().endswith((".binaryproto",) if native else ENDINGS):
-            raise ValueError("%s: expected a file that ends in %s for %s, got %s" % (
-                layer, ".binaryproto, as Caffe's own InfogainLoss reads nothing else" if native else ", ".join(ENDINGS),
-                kind.name, to_display(matrix[1])))
+    if matrix:
+        matrix.check(loss, kind)
     if kind == loss.kind:
         return
-    if loss.kind == KINDS["InfogainLoss"] and loss.softmaxes:
+    if loss.kind == INFOGAIN and loss.softmaxes:
         raise ValueError("%s: expected scores, but its InfogainLoss gets probabilities from a Softmax layer (%s): if this "
                          "Caffe's wants them, say --infogain classic, else take that layer out"
                          % (layer, loss.softmaxes[0]))
     if CLASSIC in (kind, loss.kind):
-        for name, asked in (("ignore_label", loss.ignore_label is not None), ("axis", loss.axis not in (None, 1)),
-                            ("normalization: NONE", loss.normalization == "NONE")):
+        params = loss.params
+        for name, asked in (("ignore_label", params.ignore_label is not None), ("axis", params.axis not in (None, 1)),
+                            ("normalization: NONE", params.normalization == "NONE")):
             if asked:
                 raise ValueError("%s: expected no %s with --infogain classic, as that InfogainLoss has no such thing; take "
                                  "--loss SoftmaxWithInfogainLoss" % (layer, name))
-    if kind.name == "SoftmaxWithLoss" and len(layer.tops) == 2:
-        raise ValueError("%s: expected one top, as Caffe's SoftmaxWithLoss runs with no more, got 2" % layer)
+    if kind == SOFTMAX and len(layer.tops) == 2:
+        raise ValueError("%s: expected one top, as Caffe's %s runs with no more, got 2" % (layer, kind.name))
     for name, known in KNOWN.items():
         message = layer.message(name)
         unknown = sorted(message.names() - known) if message else []
@@ -138,9 +137,9 @@ def _check_target(net, loss, kind, matrix):
 
 
 def _check_force_backward(net, targets):
-    """Caffe then asks every layer for every gradient, whatever propagate_down says."""
-    for loss, kind, matrix in targets:
-        if net.force_backward and (kind.layer or matrix and matrix[0] != "source"):
+    """Raise ValueError where Caffe would ask for every gradient, whatever propagate_down says, and there is none."""
+    for _, kind, matrix in targets:
+        if net.force_backward and (kind.layer or matrix and not isinstance(matrix, FileMatrix)):
             what = "labels" if kind.layer else "H"
             raise ValueError(
                 "line %d: expected no force_backward: true, as Caffe then asks %s for a gradient with respect to the %s and "
@@ -156,19 +155,33 @@ def _check_scores(net, loss):
     for softmax in loss.softmaxes:
         param = softmax.message("softmax_param")
         axis = 1 if param is None else param.value("axis", 1)
-        if axis != (1 if loss.axis is None else loss.axis):
+        if axis != (1 if loss.params.axis is None else loss.params.axis):
             raise ValueError("%s: expected the class axis of its %s, %s, got %s"
-                             % (softmax, layer.name, loss.axis or 1, axis))
+                             % (softmax, layer.name, loss.params.axis or 1, axis))
         others = [user for user in net.users(loss.bottom) if user.index > softmax.index and user is not layer]
         if softmax.tops[0] == softmax.bottoms[0] and others:
             raise ValueError("%s: expected no other layer than the loss to use what it makes in place, got %s"
                              % (softmax, others[0]))
 
 
+def _makers_to_keep(net, target, changing):
+    """Return the layers that make the matrix of a loss already, if they are of the class that is to make it, else None.
+
+    changing: the indices of the layers that change. A layer whose keys differ is kept if only these use it.
+    """
+    loss, _, matrix = target
+    if not isinstance(loss.matrix, BlobMatrix) or not isinstance(matrix, LayerMatrix):
+        return None
+    makers = net.makers(loss.layer, loss.matrix.name)
+    others = any(user.index not in changing for user in net.users(loss.matrix.name))
+    fit = all(matrix.is_made_by(maker, loss) and (matrix.has_same_keys(maker) or not others) for maker in makers)
+    return makers if makers and fit else None
+
+
 def _unused(net, leaving):
-    """The layers that are for nothing once each layer has left the blob. leaving: pairs of them."""
+    """Return the layers that nothing uses once each layer has left a blob. leaving: pairs of them."""
     left = set((layer.index, blob) for layer, blob in leaving)
-    found, seen = {}, set()
+    unused, seen = {}, set()
     for layer, blob in leaving:
         for maker in net.makers(layer, blob):
             if maker.index in seen:
@@ -176,13 +189,14 @@ def _unused(net, leaving):
             seen.add(maker.index)
             users = [(user, top) for top in maker.tops for user in net.users(top)]
             if all((user.index, top) in left or user.index <= maker.index or not user.meets(maker) for user, top in users):
-                found[maker.index] = maker
-    return [found[index] for index in sorted(found)]
+                unused[maker.index] = maker
+    return [unused[index] for index in sorted(unused)]
 
 
-def _wanted(loss, kind, matrix, bottoms, tops):
-    """The fields of a loss layer, as they are to be."""
-    layer = loss.layer
+# The fields of a loss layer, as they are to be
+
+def _fields(target, bottoms, tops):
+    layer, kind = target.loss.layer, target.kind
     fields = collections.OrderedDict(type=Name(kind.old_type) if layer.old else kind.type)
     fields["bottom"] = bottoms
     propagate_down = layer.values("propagate_down")
@@ -193,16 +207,13 @@ def _wanted(loss, kind, matrix, bottoms, tops):
         fields["propagate_down"] = (propagate_down + [False])[:len(bottoms)]
     fields["top"] = tops
     fields["loss_weight"] = _loss_weights(layer, kind, tops)
-    source = matrix[1] if matrix and matrix[0] == "source" else None
-    if kind.layer:
-        fields.update(_python_params(loss, kind, source))
-    else:
-        fields.update(_native_params(loss, kind, source))
+    source = target.matrix.path if isinstance(target.matrix, FileMatrix) else None
+    fields.update((_python_fields if kind.layer else _native_fields)(target.loss, kind, source))
     return fields
 
 
 def _loss_weights(layer, kind, tops):
-    """One for each top, where Caffe wants one."""
+    """Return a loss weight for each top, where Caffe wants one."""
     loss_weights = layer.values("loss_weight")
     if any(loss_weight != 0 for loss_weight in loss_weights[max(len(tops), 1):]):
         raise ValueError("%s: expected loss_weight only for the loss, got it for its probabilities" % layer)
@@ -212,40 +223,41 @@ def _loss_weights(layer, kind, tops):
     return loss_weights
 
 
-def _python_params(loss, kind, source):
-    param = dict(loss.param_str) if loss.kind.layer else {
-        "axis": loss.axis, "ignore_label": loss.ignore_label, "normalization": loss.normalization}
-    param["source"] = None if source is None else to_display(source)
-    param = {key: value for key, value in param.items() if value is not None}
+def _python_fields(loss, kind, source):
+    params = loss.params
+    keys = dict(params.param_str) if loss.kind.layer else {
+        "axis": params.axis, "ignore_label": params.ignore_label, "normalization": params.normalization}
+    keys["source"] = None if source is None else to_display(source)
+    keys = {key: value for key, value in keys.items() if value is not None}
     python_param = collections.OrderedDict((("module", MODULE), ("layer", kind.layer)))
-    if loss.kind.layer is None or param != loss.param_str:
-        python_param["param_str"] = json.dumps(param, sort_keys=True)
+    if loss.kind.layer is None or keys != params.param_str:
+        python_param["param_str"] = json.dumps(keys, sort_keys=True)
     fields = {"python_param": python_param}
     if loss.kind.layer is None:
         fields.update(softmax_param=None, infogain_loss_param=None, loss_param=None)
     return fields
 
 
-def _native_params(loss, kind, source):
-    fields = {}
+def _native_fields(loss, kind, source):
+    fields, params = {}, loss.params
     if loss.kind.layer:
         fields["python_param"] = None
-        fields["loss_param"] = collections.OrderedDict((("ignore_label", loss.ignore_label), (
-            "normalization", loss.normalization and Name(loss.normalization))))
-    if kind.name == "InfogainLoss":
+        fields["loss_param"] = collections.OrderedDict((("ignore_label", params.ignore_label), (
+            "normalization", params.normalization and Name(params.normalization))))
+    if kind.name == INFOGAIN.name:
         param = loss.layer.message("infogain_loss_param")
-        infogain = collections.OrderedDict((("source", source), ("axis", loss.axis), ("engine", None)))
-        empty = source is None and loss.axis is None and not (param and param.names() - {"source"})
+        infogain = collections.OrderedDict((("source", source), ("axis", params.axis), ("engine", None)))
+        empty = source is None and params.axis is None and not (param and param.names() - {"source"})
         fields["infogain_loss_param"] = None if empty else infogain
-        if loss.kind.name != "InfogainLoss":
+        if loss.kind.name != INFOGAIN.name:
             fields["softmax_param"] = None
-    elif loss.kind.name != "SoftmaxWithLoss":
-        fields["softmax_param"] = None if loss.axis is None else {"axis": loss.axis, "source": None}
+    elif loss.kind != SOFTMAX:
+        fields["softmax_param"] = None if params.axis is None else {"axis": params.axis, "source": None}
         fields["infogain_loss_param"] = None
     loss_param = loss.layer.message("loss_param")
-    if kind == KINDS["InfogainLoss"] and loss_param and loss_param.items("normalize"):
+    if kind == INFOGAIN and loss_param and loss_param.items("normalize"):
         # with `normalize` Caffe's InfogainLoss does not start
         fields["loss_param"] = {"normalize": None}
         if not loss_param.items("normalization"):
-            fields["loss_param"]["normalization"] = Name(loss.normalization)
+            fields["loss_param"]["normalization"] = Name(params.normalization)
     return fields

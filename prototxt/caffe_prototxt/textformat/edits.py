@@ -1,4 +1,4 @@
-"""Changes to a text, made in places: whatever is in none of them keeps every byte."""
+"""Replacements of byte ranges, applied together; bytes outside the ranges are preserved."""
 from __future__ import division, print_function
 
 import itertools
@@ -6,55 +6,50 @@ import itertools
 from caffe_prototxt.textformat import scanner as T
 from caffe_prototxt.textformat.messages import Message, Name, on_lines, on_one_line, pairs, read, same, written
 
-# A field that comes where another goes takes its place, and keeps its comments and layout.
-TAKES_PLACE_OF = {"infogain_loss_param": "softmax_param", "softmax_param": "infogain_loss_param",
-                  "normalization": "normalize"}
-
 _BLANK = " \t\r\v\f"
 
 
 class Edits(object):
-    """The changes of one text: collected, and then applied together."""
+    """The replacements in one text.
 
-    def __init__(self, text):
+    text: str, one character a byte. replaces: {field: the field that it replaces}: one that is added where the other is
+    taken out goes to the same range, and keeps its comments and layout.
+    """
+
+    def __init__(self, text, replaces=None):
         self.text = text
+        self.replaces = replaces or {}
         self._edits = []
 
     def apply(self):
-        """The changed text."""
+        """Return the changed text."""
         parts, at = [], 0
-        for start, end, new in self.ordered():
+        # An insertion goes before the replacement that starts at the same offset.
+        for start, end, new in sorted(self._edits, key=lambda edit: (edit[0], edit[1] > edit[0])):
+            if start < at:
+                raise T.error(self.text, start, "no change inside another")
             parts += [self.text[at:start], new]
             at = end
         return "".join(parts) + self.text[at:]
 
-    def ordered(self):
-        """Each (start, end, new text) in the text's order, what is added before what it stands before."""
-        edits = sorted(self._edits, key=lambda edit: (edit[0], edit[1] > edit[0]))
-        for (_, end, _), (start, _, _) in zip(edits, edits[1:]):
-            if start < end:
-                raise T.error(self.text, start, "no change inside another")
-        return edits
-
     def set(self, message, wanted):
         """Give the fields of a message the values that are wanted.
 
-        wanted: dict from the name of a field to its value (as messages.pairs has it);
-        None takes it out. A message in it names those of its own fields that are to
-        change. What is as it is wanted already stays as it is written.
+        wanted: dict from the name of a field to its value (as messages.pairs has it); None takes the field out. A
+        message in it names those of its own fields that are to change. A field that has its value stays as it is written.
         """
         removed, added = [], []
         for name, value in wanted.items():
             items = message.items(name)
-            old = self._gives_place(message, name, wanted)
+            old = self._replaced(message, name, wanted)
             if value is None:
-                if not any(self._gives_place(message, new, wanted) == name for new in wanted):
+                if not any(self._replaced(message, new, wanted) == name for new in wanted):
                     removed += [(item.field.start, item.field.stop) for item in items]
             elif isinstance(value, list):
                 removed += self._set_list(items, value)
                 added += [] if items else [(name, item) for item in value]
             elif old:
-                self._take_place(message.item(old), name, value)
+                self._replace_field(message.item(old), name, value)
             elif not items:
                 added.append((name, value))
             elif isinstance(value, dict):
@@ -77,8 +72,8 @@ class Edits(object):
             line = _line_start(text, line - 1)
         self._edits.append((line, line, indent + block + between))
 
-    def put_in_place_of(self, layer, new, comment=None):
-        """Put another layer in the place of one. new: dict, its fields; comment: a line to put above it."""
+    def replace_layer(self, layer, new, comment=None):
+        """Replace a layer by another. new: dict, its fields; comment: a line to put above it."""
         block, _ = self._block(layer, new)
         line = _line_start(self.text, layer.begin)
         indent = self.text[line:layer.begin]
@@ -92,7 +87,7 @@ class Edits(object):
         self._edits.append((layer.begin, layer.begin, "".join(line + newline for line in lines)))
 
     def _block(self, layer, new):
-        """(a layer as text, laid out as another is, what goes between the two)."""
+        """Return (a layer as text, laid out as another is, what goes between the two)."""
         _check_single(layer)
         text, start = self.text, layer.begin
         indent = text[_line_start(text, start):start]
@@ -111,13 +106,13 @@ class Edits(object):
         """Take fields out, but not the comments in them."""
         self._remove([(field.start, field.stop) for field in fields])
 
-    def _gives_place(self, message, name, wanted):
-        """The field whose place `name` takes, or None."""
-        old = TAKES_PLACE_OF.get(name)
+    def _replaced(self, message, name, wanted):
+        """Return the field that `name` replaces in a message, or None."""
+        old = self.replaces.get(name)
         comes = wanted[name] is not None and name not in message.names()
         return old if comes and old in message.names() and wanted.get(old, old) is None else None
 
-    def _take_place(self, old, name, value):
+    def _replace_field(self, old, name, value):
         if not isinstance(value, dict):
             self._replace(old.field.start, old.end, on_one_line(name, value))
             return
@@ -131,13 +126,13 @@ class Edits(object):
             self._replace(item.start, item.end, new)
 
     def _replace(self, start, end, new):
-        """Put `new` in the place of a name or a value; comments in that stay."""
+        """Replace a name or a value by `new`; comments in it stay."""
         newline = _newline(self.text, start)
         self._edits.append((start, end, new + "".join(
             " " + comment + newline for comment in T.comments(self.text, start, end))))
 
     def _set_list(self, items, values):
-        """Set a repeated field that is there; returns the places of what is to be removed."""
+        """Set a repeated field that has values; return the ranges of those to be removed."""
         for item, value in zip(items, values):
             if not isinstance(value, dict):
                 self._set_value(item, value)
@@ -156,8 +151,8 @@ class Edits(object):
             removed.append((before.end, group[-1].end) if partly else (field.start, field.stop))
         return removed
 
-    def _remove(self, places, keep_comments=True):
-        for start, end in _joined(self.text, places):
+    def _remove(self, ranges, keep_comments=True):
+        for start, end in _joined(self.text, ranges):
             kept = T.comments(self.text, start, end) if keep_comments else []
             line, line_end = _line_start(self.text, start), _line_end(self.text, end)
             before, after = self.text[line:start], self.text[end:line_end]
@@ -220,10 +215,10 @@ def _laid_out(name, value, indent, newline):
     return on_lines(name, value, indent, "\t" if "\t" in indent else "  ", newline)
 
 
-def _joined(text, places):
-    """Places to remove, those with only blanks between them as one."""
+def _joined(text, ranges):
+    """Join ranges with only blanks between them."""
     joined = []
-    for start, end in sorted(places):
+    for start, end in sorted(ranges):
         if joined and not text[joined[-1][1]:start].strip(_BLANK):
             joined[-1] = (joined[-1][0], end)
         else:
@@ -232,7 +227,7 @@ def _joined(text, places):
 
 
 def _step(layer):
-    """By how much the fields of a layer are indented."""
+    """Return the indentation of the fields of a layer, relative to the layer."""
     text = layer.text
     outer = text[_line_start(text, layer.begin):layer.begin]
     for field in layer.fields:
@@ -247,13 +242,13 @@ def _line_start(text, at):
 
 
 def _line_end(text, at):
-    """The place of the next line feed, or the end of the text."""
+    """Return the offset of the next line feed, or the end of the text."""
     end = text.find("\n", at)
     return len(text) if end < 0 else end
 
 
 def _newline(text, at):
-    """The end of the line around a place; that of the line before, if it is the last."""
+    """Return the line ending at an offset; in the last line that of the line before."""
     end = text.find("\n", at)
     end = text.rfind("\n", 0, at) if end < 0 else end
     return "\r\n" if end > 0 and text[end - 1] == "\r" else "\n"

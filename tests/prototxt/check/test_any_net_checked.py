@@ -11,6 +11,7 @@ from hypothesis import strategies as st  # noqa: E402
 from caffe_prototxt.check import check, solvers  # noqa: E402
 from caffe_prototxt.rewrite import deploy  # noqa: E402
 from caffe_prototxt.training import caffe_process as caffe_run  # noqa: E402
+from caffe_prototxt.net.graph import usual_states  # noqa: E402
 from caffe_prototxt.net.nets import Net  # noqa: E402
 from caffe_prototxt.net.states import State  # noqa: E402
 from any_net import PIECES, mutated  # noqa: E402
@@ -40,7 +41,7 @@ def large(n):
 def test_text(text):
     try:
         net = Net(text)
-        report = check.check(net, check.usual_states(net))
+        report = check.check(net, usual_states(net))
         assert all(fault.message and (fault.line or 1) <= text.count("\n") + 1 for fault, _ in report.faults)
     except ValueError as error:
         assert str(error)
@@ -88,7 +89,7 @@ def test_in_caffe(text):
 def seconds(text):
     before = os.times()
     net = Net(text)
-    check.check(net, check.usual_states(net))
+    check.check(net, usual_states(net))
     return sum(os.times()[:2]) - sum(before[:2])
 
 

@@ -15,6 +15,7 @@ from caffe_losses.compat import from_bytes  # noqa: E402
 from caffe_losses.formats.matrix_files import write_matrix  # noqa: E402
 from caffe_prototxt.check import check as check_net  # noqa: E402
 from caffe_prototxt.training import caffe_process as caffe_run  # noqa: E402
+from caffe_prototxt.net.graph import usual_states  # noqa: E402
 from caffe_prototxt.net.nets import Net  # noqa: E402
 from caffe_prototxt.net.states import State  # noqa: E402
 
@@ -70,7 +71,7 @@ def check(folder, caffe):
     """
     def check(text, states=(State("TRAIN"),), **options):
         net = Net(from_bytes(text))
-        report = check_net.check(net, states or check_net.usual_states(net), caffe, **options)
+        report = check_net.check(net, states or usual_states(net), caffe, **options)
         found = {level: [(fault.kind, fault.layer and fault.layer.name, fault.line, fault.message) for fault, _ in report.faults
                          if fault.level == level] for level in ("error", "warning", "not checked")}
         return dict(found, report=report)
@@ -248,7 +249,7 @@ def test_total_loss(folder, nothing):
     net = DATA + SCORE + LOSS.replace('top: "loss"', 'top: "loss" loss_weight: 0.5') + LOSS.replace('"loss"', '"second"').replace(
         "}", "include { phase: TRAIN } }")
     report = nothing(net, states=None)["report"]
-    assert {state.phase: [(part.weight, part.top, part.layer.name, part.line, part.type) for part in parts]
+    assert {state.phase: [(part.weight, part.top, part.layer.name, part.layer.line, part.type) for part in parts]
             for state, parts in report.losses.items()} == {
         "TRAIN": [(.5, "loss", "loss", 11, "SoftmaxWithLoss"), (1, "second", "second", 12, "SoftmaxWithLoss")],
         "TEST": [(.5, "loss", "loss", 11, "SoftmaxWithLoss")]}

@@ -11,15 +11,15 @@ import corpus
 from caffe_losses.compat import from_bytes, from_display
 from caffe_losses.formats.matrix_files import write_matrix
 from caffe_prototxt.net import losses
-from caffe_prototxt.rewrite import diff
 from caffe_prototxt.textformat import scanner as T
+from caffe_prototxt.net.matrix_sources import BlobMatrix, FileMatrix, compute_h, layer_that_reads
 from caffe_prototxt.net.nets import Net
 
 caffe = pytest.importorskip("caffe")
 from caffe.proto import caffe_pb2  # noqa: E402
 
 LOADABLE = sorted(corpus.SHAPES)
-NATIVE = ("InfogainLoss", ("source", "H.binaryproto"))
+NATIVE = ("InfogainLoss", FileMatrix("H.binaryproto"))
 PLAIN = [name for name in LOADABLE if "SoftmaxWithLoss" in corpus.read(name) or "SOFTMAX_LOSS" in corpus.read(name)
          or name == "in_strings.prototxt"]
 
@@ -98,18 +98,18 @@ def as_ours(net):
 @pytest.mark.parametrize("name", PLAIN)
 def test_the_message_is_the_one_before_with_the_change(name):
     before = corpus.read(name)
-    after, _, unchecked = corpus.changed(before, *NATIVE)
+    after, unchecked = corpus.changed(before, *NATIVE)
     assert unchecked is None and after != before
     assert corpus.message(after) == as_infogain(corpus.message(before))
     if name != "old_syntax.prototxt":
-        after = corpus.changed(before, "SoftmaxWithInfogainLoss", ("source", "H.npy"))[0]
+        after = corpus.changed(before, "SoftmaxWithInfogainLoss", FileMatrix("H.npy"))[0]
         assert corpus.message(after) == as_ours(corpus.message(before))
 
 
 def outside(text):
     """What of a text is in none of its losses."""
     parts, at = [], 0
-    for layer, _ in losses.find_losses(Net(text)):
+    for layer in losses.find_losses(Net(text)):
         parts.append(text[at:layer.begin])
         at = layer.stop
     return parts + [text[at:]]
@@ -121,13 +121,13 @@ def test_bytes_outside_the_loss_and_comments_in_it(name, kind):
     before = corpus.read(name)
     if name == "weighted_fork.prototxt":
         with pytest.raises(ValueError, match=r"loss \(line 4\): expected loss_param without class_weighting, which has no known"):
-            corpus.changed(before, kind, ("source", "H.binaryproto"))
+            corpus.changed(before, kind, FileMatrix("H.binaryproto"))
         return
     if name == "old_syntax.prototxt" and kind != "InfogainLoss":
         with pytest.raises(ValueError, match=r"expected the present syntax .* convert the net first: upgrade_net_proto_text"):
-            corpus.changed(before, kind, ("source", "H.binaryproto"))
+            corpus.changed(before, kind, FileMatrix("H.binaryproto"))
         return
-    after, edits, unchecked = corpus.changed(before, kind, ("source", "H.binaryproto"))
+    after, unchecked = corpus.changed(before, kind, FileMatrix("H.binaryproto"))
     assert bool(unchecked) == (name == "fork.prototxt")
     if name not in ("from_data.prototxt", "probabilities.prototxt"):  # there a layer of H or a Softmax is for nothing then
         assert outside(after) == outside(before)
@@ -135,18 +135,17 @@ def test_bytes_outside_the_loss_and_comments_in_it(name, kind):
     assert sorted(set(comments) - set(T.comments(after, 0, len(after)))) == []
     ends = set(re.findall("\r?\n", after)) - set(re.findall("\r?\n", before))
     assert not ends
-    assert corpus.changed(after, kind, ("source", "H.binaryproto"))[0] == after
-    assert diff.unified(before, edits, "net")
+    assert corpus.changed(after, kind, FileMatrix("H.binaryproto"))[0] == after
 
 
 def test_a_fork_is_changed_and_could_not_be_checked():
     before = corpus.read("fork.prototxt")
-    after, _, unchecked = corpus.changed(before, *NATIVE)
+    after, unchecked = corpus.changed(before, *NATIVE)
     assert "could not check with Caffe: it cannot read the net" in unchecked and 'video_data_param' in unchecked
     assert after == before.replace("SoftmaxWithLoss", "InfogainLoss").replace(
         "softmax_param { axis: 1 }", 'infogain_loss_param { axis: 1 source: "H.binaryproto" }')
     # A loss without the fork's fields is checked even where the net is not.
-    after, _, unchecked = corpus.changed(before.replace("  mirror_stage: true\n", ""), *NATIVE)
+    after, unchecked = corpus.changed(before.replace("  mirror_stage: true\n", ""), *NATIVE)
     assert unchecked.startswith("only the layers that change could be checked with Caffe: it cannot read the net")
 
 
@@ -158,18 +157,18 @@ def test_identity_is_the_loss_before(folder, name):
         before = corpus.changed(before, "SoftmaxWithLoss")[0]
     same_net(before, corpus.changed(before, *NATIVE)[0], name)
     if name != "old_syntax.prototxt":
-        for matrix in (("source", "H.binaryproto"), ("InfogainMatrix", {"source": "H.binaryproto"})):
+        for matrix in (FileMatrix("H.binaryproto"), layer_that_reads("H.binaryproto")):
             same_net(before, corpus.changed(before, "SoftmaxWithInfogainLoss", matrix)[0], name)
-        same_net(before, corpus.changed(before, "InfogainLoss", ("InfogainMatrix", {"source": "H.binaryproto"}))[0], name)
+        same_net(before, corpus.changed(before, "InfogainLoss", layer_that_reads("H.binaryproto"))[0], name)
 
 
 @pytest.mark.parametrize("name", [name for name in LOADABLE if name not in ("old_syntax.prototxt", "from_data.prototxt")])
 def test_a_softmax_before_our_loss_of_probabilities(folder, name):
     identity(name)
     before = corpus.read(name)
-    after = corpus.changed(before, "caffe_losses.InfogainLoss", ("source", "H.binaryproto"))[0]
+    after = corpus.changed(before, "caffe_losses.InfogainLoss", FileMatrix("H.binaryproto"))[0]
     same_net(before, after, name, 1e-5)
-    assert corpus.changed(after, "caffe_losses.InfogainLoss", ("source", "H.binaryproto"))[0] == after
+    assert corpus.changed(after, "caffe_losses.InfogainLoss", FileMatrix("H.binaryproto"))[0] == after
     same_net(before, corpus.changed(after, "SoftmaxWithLoss")[0], name, 1e-5)
 
 
@@ -186,44 +185,44 @@ def test_there_and_back(folder, name):
     assert back == expected
     same_net(before, back, name)
     if name != "old_syntax.prototxt":
-        there = corpus.changed(before, "SoftmaxWithInfogainLoss", ("ComputeH", {"n_classes": corpus.SHAPES[name][1]}))[0]
+        there = corpus.changed(before, "SoftmaxWithInfogainLoss", compute_h({"n_classes": corpus.SHAPES[name][1]}))[0]
         same_net(before, corpus.changed(there, "SoftmaxWithLoss")[0], name)
 
 
 def test_between_the_sources_of_h_and_back(folder):
     before = corpus.read("tabs_crlf.prototxt")
     native = corpus.changed(before, *NATIVE)[0]
-    for matrix in (("ComputeH", {"n_classes": 3, "running": .5}), ("InfogainMatrix", {"source": "H.csv"})):
+    for matrix in (compute_h({"n_classes": 3, "running": .5}), layer_that_reads("H.csv")):
         through = corpus.changed(native, None, matrix)[0]
         assert corpus.changed(through, None, matrix)[0] == through
         assert '\tbottom: "label"\r\n\tbottom: "H"\r\n' in through and "infogain_loss_param" not in through
         assert "\t}\r\n}\r\n\r\nlayer {\r\n\tname: \"H\"\r\n\ttype: \"Python\"\r\n" in through
-        assert corpus.changed(through, None, ("source", "H.binaryproto"))[0].replace("\r\n", "\n") == native.replace("\r\n", "\n")
+        assert corpus.changed(through, None, FileMatrix("H.binaryproto"))[0].replace("\r\n", "\n") == native.replace("\r\n", "\n")
     # other parameters: the layer that is there gets them
     other = corpus.changed(through.replace("H.csv", "G.csv"), None, matrix)[0]
     assert other == through
-    first = corpus.changed(native, None, ("ComputeH", {"n_classes": 3, "running": .5}))[0]
-    second = corpus.changed(first, None, ("ComputeH", {"n_classes": 3}))[0]
-    assert second == corpus.changed(native, None, ("ComputeH", {"n_classes": 3}))[0]
+    first = corpus.changed(native, None, compute_h({"n_classes": 3, "running": .5}))[0]
+    second = corpus.changed(first, None, compute_h({"n_classes": 3}))[0]
+    assert second == corpus.changed(native, None, compute_h({"n_classes": 3}))[0]
 
 
 def test_h_from_the_data_to_a_file_and_back():
     before = corpus.read("from_data.prototxt")
-    after = corpus.changed(before, None, ("source", "H.binaryproto"))[0]
+    after = corpus.changed(before, None, FileMatrix("H.binaryproto"))[0]
     assert "similarity" not in after and '  infogain_loss_param { axis: 1 source: "H.binaryproto" }\n' in after
     with pytest.raises(ValueError, match='expected a layer before it that makes the blob "G", found none'):
-        corpus.changed(before, None, ("blob", "G"))
+        corpus.changed(before, None, BlobMatrix("G"))
     again = before.replace('  bottom: "similarity"\n', "").replace("axis: 1", 'axis: 1 source: "H.binaryproto"')
-    assert corpus.changed(again, None, ("blob", "similarity"))[0] == before
+    assert corpus.changed(again, None, BlobMatrix("similarity"))[0] == before
     # a blob that another layer uses keeps its layer
     watched = before.replace('Silence" bottom: "prob"', 'Silence" bottom: "prob" bottom: "similarity"')
-    assert 'name: "matrix"' in corpus.changed(watched, None, ("source", "H.binaryproto"))[0]
+    assert 'name: "matrix"' in corpus.changed(watched, None, FileMatrix("H.binaryproto"))[0]
 
 
 @pytest.mark.parametrize("name", ["several_losses.prototxt", "phases.prototxt"])
 def test_one_h_for_the_losses_that_can_share_it(folder, name):
     n_classes = corpus.SHAPES[name][1]
-    after = corpus.changed(corpus.read(name), "SoftmaxWithInfogainLoss", ("ComputeH", {"n_classes": n_classes, "scale": "none"}))[0]
+    after = corpus.changed(corpus.read(name), "SoftmaxWithInfogainLoss", compute_h({"n_classes": n_classes, "scale": "none"}))[0]
     layers = [layer for layer in corpus.message(after).layer if layer.python_param.layer == "ComputeH"]
     if name == "several_losses.prototxt":
         assert len(layers) == 1 and not layers[0].include
@@ -236,7 +235,7 @@ def test_one_h_for_the_losses_that_can_share_it(folder, name):
 
 def test_names_that_are_taken():
     before = corpus.read("several_losses.prototxt").replace('"top-1"', '"H"')
-    after = corpus.changed(before, "InfogainLoss", ("ComputeH", {"n_classes": 5}))[0]
+    after = corpus.changed(before, "InfogainLoss", compute_h({"n_classes": 5}))[0]
     assert 'name: "H_2"' in after and after.count('bottom: "H_2"') == 3
 
 
@@ -290,7 +289,7 @@ def test_two_tops():
     ("  loss_weight: 0\n", "  loss_weight: 0\n"), ("  loss_weight: 0x2 # two\n", "  loss_weight: 0x2 # two\n")])
 def test_fields_that_stay(more, field):
     before = NET % ("", more)
-    matrix = ("InfogainMatrix", {"source": "H.npy"})
+    matrix = layer_that_reads("H.npy")
     for kind in ("InfogainLoss", "SoftmaxWithInfogainLoss"):
         after = corpus.changed(before, kind, matrix)[0]
         assert field in after
@@ -313,7 +312,7 @@ def test_fields_that_stay(more, field):
 ])
 def test_errors_name_layer_and_line(text, message):
     with pytest.raises(ValueError) as error:
-        corpus.changed(text, "InfogainLoss", ("ComputeH", {"n_classes": 3}))
+        corpus.changed(text, "InfogainLoss", compute_h({"n_classes": 3}))
     assert message in str(error.value) and "line " in str(error.value), error.value
 
 
@@ -321,7 +320,7 @@ def test_force_backward(folder):
     """What the real Caffe does: it asks for every gradient, and ours (and native with H as a bottom) have not all."""
     before = "force_backward: true\n" + NET % ("", "")
     assert corpus.changed(before, *NATIVE)[0]
-    for kind, matrix in (("SoftmaxWithInfogainLoss", ("source", "H.npy")), ("InfogainLoss", ("ComputeH", {"n_classes": 3}))):
+    for kind, matrix in (("SoftmaxWithInfogainLoss", FileMatrix("H.npy")), ("InfogainLoss", compute_h({"n_classes": 3}))):
         with pytest.raises(ValueError, match="line 1: expected no force_backward: true, as Caffe then asks .* for a gradient"):
             corpus.changed(before, kind, matrix)
     assert corpus.changed(before.replace("true", "false"), kind, matrix)[0]
@@ -329,7 +328,7 @@ def test_force_backward(folder):
 
 def test_paths_are_quoted():
     name = 'a "b" \\ \'c\' \u00e9.binaryproto'
-    after = corpus.changed(NET % ("", ""), "InfogainLoss", ("source", from_display(name)))[0]
+    after = corpus.changed(NET % ("", ""), "InfogainLoss", FileMatrix(from_display(name)))[0]
     (source,) = [layer.infogain_loss_param.source for layer in corpus.message(after).layer if layer.name == "loss"]
     assert source == (name if isinstance(source, type(name)) else from_bytes(name.encode("utf-8")))
     ours = corpus.changed(after, "SoftmaxWithInfogainLoss")[0]

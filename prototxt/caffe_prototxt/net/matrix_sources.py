@@ -1,0 +1,152 @@
+"""Where a loss gets its matrix from: a file that it reads, a blob of the net, or a layer that makes one."""
+from __future__ import division, print_function
+
+import collections
+import json
+
+from caffe_losses.compat import from_display, to_display
+from caffe_losses.formats.matrix_files import ENDINGS, layer_type, read_matrix
+from caffe_prototxt.textformat.messages import Name
+
+MODULE = "caffe_losses"
+H_NAME = "H"  # the name of the matrix inside files
+FIND_BY_NAME = ("HDF5Data", "Parameter")  # these find the matrix by the name of their top, or by their own
+NOT_TRAINED = collections.OrderedDict((("lr_mult", 0), ("decay_mult", 0)))
+
+
+class _Source(object):
+    def __eq__(self, other):
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __ne__(self, other):
+        return not self == other
+
+    __hash__ = None
+
+
+class FileMatrix(_Source):
+    """A file that the loss itself reads. path: str, one character a byte."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def check(self, loss, kind):
+        """Raise ValueError unless a loss of this kind reads such a file."""
+        path, endings = to_display(self.path), ENDINGS if kind.layer else (".binaryproto",)
+        if not path.lower().endswith(endings):
+            raise ValueError("%s: expected a file that ends in %s%s for %s, got %s" % (
+                loss.layer, ", ".join(endings), "" if kind.layer else ", as Caffe's own InfogainLoss reads nothing else",
+                kind.name, path))
+
+    def __str__(self):
+        return "matrix from %s" % to_display(self.path)
+
+
+class BlobMatrix(_Source):
+    """A blob that the net makes already. name: str."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def check(self, loss, kind):
+        net = loss.layer.net
+        if self != loss.matrix and self.name not in net.inputs and not net.makers(loss.layer, self.name):
+            raise ValueError('%s: expected a layer before it that makes the blob "%s", found none'
+                             % (loss.layer, to_display(self.name)))
+
+    def __str__(self):
+        return "matrix from the blob %s" % to_display(self.name)
+
+
+class LayerMatrix(_Source):
+    """A layer to add, which makes the matrix.
+
+    type: of the layer. params: {field: message} of a layer of Caffe's. python_class, keys: of one of ours, and the keys
+    of its param_str.
+    """
+
+    def __init__(self, type, params=None, python_class=None, keys=None):
+        self.type, self.params, self.python_class, self.keys = type, params or {}, python_class, keys
+
+    @property
+    def param_str(self):
+        return json.dumps(self.keys, sort_keys=True)
+
+    def bottoms(self, loss):
+        return [loss.label] if self.python_class == "ComputeH" else []
+
+    def for_loss(self, loss):
+        """Return this source with the label that the loss ignores left out of ComputeH's counts."""
+        if self.python_class != "ComputeH" or loss.params.ignore_label is None:
+            return self
+        return LayerMatrix(self.type, None, self.python_class, dict(self.keys, ignore_label=loss.params.ignore_label))
+
+    def check(self, loss, kind):
+        if kind.matrix == "cost" and self.python_class:
+            raise ValueError("%s: expected costs for %s, and %s makes gains" % (loss.layer, kind.name, self.python_class))
+
+    def fields(self, name, loss):
+        """Return the fields of the layer for a losses.Loss, with its rules, as Edits takes them."""
+        not_trained = self.type == "Parameter" or self.python_class and "running" in self.keys
+        fields = collections.OrderedDict((("name", name), ("type", self.type), ("bottom", self.bottoms(loss)), ("top", [name])))
+        fields.update(sorted(loss.layer.rules.items()))
+        fields["param"] = [NOT_TRAINED] if not_trained else None
+        if self.python_class:
+            fields["python_param"] = collections.OrderedDict(
+                (("module", MODULE), ("layer", self.python_class), ("param_str", self.param_str)))
+        fields.update(sorted(self.params.items()))
+        return fields
+
+    def is_made_by(self, layer, loss):
+        """Return whether a layer is of the class that makes this matrix, from the same bottoms."""
+        param = layer.message("python_param")
+        if self.python_class is None:
+            return layer.type == self.type and all(
+                layer.values(name) == [_as_read(message)] for name, message in self.params.items())
+        return (layer.type == "Python" and param is not None and layer.bottoms == self.bottoms(loss)
+                and (param.value("module"), param.value("layer")) == (MODULE, self.python_class))
+
+    def has_same_keys(self, layer):
+        """Return whether the param_str of a layer of this class says the same; Caffe's own layers have none."""
+        if self.python_class is None:
+            return True
+        try:
+            return json.loads(to_display(layer.message("python_param").value("param_str", ""))) == self.keys
+        except (ValueError, TypeError):
+            return False
+
+    def __str__(self):
+        if self.python_class == "ComputeH":
+            return "H from the labels"
+        if self.python_class:
+            return "matrix from %s through a layer" % self.keys["source"]
+        return "matrix from a layer of type %s" % self.type
+
+
+def compute_h(keys):
+    """Return the source that computes H from the labels. keys: of ComputeH's param_str."""
+    return LayerMatrix("Python", None, "ComputeH", keys)
+
+
+def layer_that_reads(path, n_classes=None):
+    """Return the LayerMatrix that reads a file with H: HDF5Data, Data, Parameter, or our InfogainMatrix.
+
+    path: str, as Caffe is to find it. n_classes: int, for a Parameter layer; None: read from the file.
+    """
+    kind = layer_type(path)
+    if kind == "HDF5Data":
+        return LayerMatrix(kind, {"hdf5_data_param": {"source": from_display(path + ".txt"), "batch_size": 1}})
+    if kind == "Data":
+        return LayerMatrix(kind, {"data_param": {"source": from_display(path), "batch_size": 1, "backend": Name("LMDB")}})
+    if kind == "Parameter":
+        sizes = [1, 1] + 2 * [len(read_matrix(path)) if n_classes is None else n_classes]
+        return LayerMatrix(kind, {"parameter_param": {"shape": {"dim": sizes}}})
+    return LayerMatrix("Python", None, "InfogainMatrix", {"source": path})
+
+
+def _as_read(value):
+    """Return a message given as a dict as messages.read gives it: with a list for each field."""
+    if not isinstance(value, dict):
+        return value
+    return {name: [_as_read(item) for item in (field if isinstance(field, list) else [field])]
+            for name, field in value.items()}
