@@ -108,7 +108,7 @@ def on_labels(graph):
     """Return the nodes of a graph that are losses on labels of classes; if none is known as one, those that may be."""
     nodes = [node for node in graph.nodes if len(node.bottoms) > 1]
     return [node for node in nodes if is_on_labels(node.layer)] or [
-        node for node in nodes if node.type not in ON_VALUES and (any(node.loss_weights) or "Loss" in node.type)]
+        node for node in nodes if any(node.layer.values("loss_weight")) or "Loss" in node.type and node.type not in ON_VALUES]
 
 
 def select(layers, names, every):

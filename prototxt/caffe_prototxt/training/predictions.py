@@ -1,109 +1,100 @@
-"""What a trained net says of its own test data, by running the real net in its TEST phase.
+"""The predictions of a trained net on its own test data, by the real net in its TEST phase.
 
     evaluation = Evaluation("train_val.prototxt", "snapshot_iter_1000.caffemodel")
     for scores, labels in evaluation.batches():
         ...
 
-Caffe ends the process on most errors (missing data, blobs of another shape): run this in one of its own.
+Caffe ends the process on most errors (missing data, blobs of another shape): run this in a child process.
 """
 from __future__ import division, print_function
 
-import io
 import os
+import tempfile
 
 import numpy as np
 
-# The layers whose first bottom scores classes, and whose second has the labels; where a net has none of them,
-# its Accuracy layers tell.
-LOSSES = ("SoftmaxWithLoss", "InfogainLoss", "MultinomialLogisticLoss", "HingeLoss")
-PYTHON_LOSSES = ("SoftmaxWithInfogainLoss", "InfogainLoss", "CostScaledSoftmaxLoss", "ExpectedCostLoss")
-MODULE = "caffe_losses"
-AXES = ("softmax_param", "infogain_loss_param", "accuracy_param")  # the messages that have the axis of the classes
+from caffe_losses.compat import from_bytes, from_display, to_bytes, to_display, to_str
+from caffe_prototxt.net import data_layers, losses
+from caffe_prototxt.net.graph import Graph
+from caffe_prototxt.net.nets import Net
+from caffe_prototxt.net.states import State
+from caffe_prototxt.textformat.edits import Edits
+from caffe_prototxt.training import precautions, probe
 
 
 class Evaluation(object):
-    """A net with the weights of a snapshot, and where in it scores and labels are.
+    """A net with the weights of a snapshot, and the blobs of its scores and labels.
 
-    score, label: str, the names of their blobs. ignore_label: int or None.
+    score, label: str, the names of these blobs. ignore_label: int or None.
     are_probabilities: bool, whether the scores come out of a Softmax.
     n_classes: int. spatial: bool, whether a sample has several labels.
-    n_iterations: int, how many batches make the test set. n_samples: int, how many samples, or None: all of them.
-    source: str, in words, what is evaluated.
+    n_iterations: int, the number of batches of the test set. n_samples: int, the number of samples, or None: all.
+    source: str, the data in words. left_out: list of str, the layers that were left out of the net, and why.
     """
 
-    def __init__(self, definition, snapshot, iterations=None, default_iterations=None, score=None, label=None):
-        """Load a net.
+    def __init__(self, definition, snapshot, iterations=None, default_iterations=None, score=None, label=None,
+                 python=True, folder=None):
+        """Load a net, without its layers that write files.
 
         definition: str, a prototxt with a TEST phase that has data and labels. snapshot: str, a .caffemodel.
-        iterations: int, how many batches; None: one epoch of the data, each sample once, and where the data layer
-            does not say how many there are, default_iterations (the solver's test_iter).
-        score, label: names of blobs; None: those of the net's last loss on classes.
+        iterations: int, the number of batches; None: one epoch of the data, each sample once, and where the samples
+            cannot be counted, default_iterations (the solver's test_iter).
+        score, label: names of blobs; None: those of the net's last loss on classes, or else Accuracy layer.
+        python: bool, whether Python layers may run; if not, they are left out.
+        folder: str, for the copy of the net that is made; None: that for temporary files.
         Raises IOError or ValueError: a file is missing, no such blob, no such loss, no end of the data.
         """
         import caffe
         for path in (definition, snapshot):
             if not os.path.isfile(path):
                 raise IOError("%s: cannot be read: no such file" % path)
-        self.net = caffe.Net(str(definition), str(snapshot), caffe.TEST)
-        self.messages = _layer_messages(definition)
-        loss = self._loss() if score is None or label is None else None
-        self.score, self.label = score or self._bottom(loss, 0), label or self._bottom(loss, 1)
+        self.graph = _test_graph(definition)
+        reasons = precautions.left_out(self.graph, python)
+        self.left_out = ["layer %s: %s" % (node.layer.display_name, reason) for node, reason in reasons.items()]
+        loss = _last_loss(self.graph) if score is None or label is None else None
+        self.score, self.label = score or _bottom(loss, 0), label or _bottom(loss, 1)
+        for blob in (self.score, self.label):
+            self._check_made(blob, reasons)
+        self.net = self._made(caffe, snapshot, self.graph.after(reasons), folder)
         for blob in (self.score, self.label):
             if blob not in self.net.blobs:
                 raise ValueError("blob %s: expected one of the net's, %s" % (blob, ", ".join(self.net.blobs)))
-        self.axis, self.ignore_label = self._params(loss)
-        maker = self._maker(self.score)
-        self.are_probabilities = maker is not None and self.net.layers[maker].type == "Softmax"
+        params = losses.read_params(loss.layer) if loss else losses.NO_PARAMS
+        self.axis, self.ignore_label = 1 if params.axis is None else params.axis, params.ignore_label
+        makers = self._makers(self.score)
+        self.are_probabilities = bool(makers) and makers[-1].type == "Softmax"
         self._check_shapes()
         self._find_end(iterations, default_iterations)
 
-    # Where scores and labels are
+    def _made(self, caffe, snapshot, out, folder):
+        """Return the net as Caffe makes it of a copy with the layers for TEST, less those that are left out."""
+        kept = [node.layer for node in self.graph.nodes if node not in out]
+        for layer in kept:
+            fault = probe.class_fault(caffe, *losses.python_class(layer)) if layer.type == "Python" else None
+            if fault:
+                raise ValueError("layer %s: %s" % (layer.display_name, to_str(fault)))
+        edits = Edits(self.graph.net.text)
+        for layer in self.graph.net.layers:
+            if layer in kept:  # Caffe keeps it, too
+                edits.set(layer, dict.fromkeys(layer.rules))
+            else:
+                edits.take_out(layer)
+        with tempfile.NamedTemporaryFile(suffix=".prototxt", dir=folder, delete=False) as file:
+            file.write(to_bytes(edits.apply()))
+        try:
+            return caffe.Net(str(file.name), str(snapshot), caffe.TEST)
+        finally:
+            os.remove(file.name)
 
-    def _loss(self):
-        """The index of the layer that tells what the scores and labels are."""
-        found = {"loss": [], "accuracy": []}
-        for index, layer in enumerate(self.net.layers):
-            if layer.type in LOSSES or self._is_ours(index):
-                found["loss"].append(index)
-            elif layer.type == "Accuracy":
-                found["accuracy"].append(index)
-        if not (found["loss"] or found["accuracy"]):
-            raise ValueError("expected a net whose TEST phase has a loss on classes or an Accuracy layer, got %s; "
-                             "--score and --label name the blobs"
-                             % ", ".join(sorted(set(layer.type for layer in self.net.layers))))
-        return (found["loss"] or found["accuracy"])[-1]  # the last: those before it are auxiliary
+    def _check_made(self, blob, reasons):
+        """Raise ValueError for a blob that a layer which is left out makes or changes."""
+        for node, reason in reasons.items():
+            if self.graph.after([node]).intersection(self._makers(blob)):
+                raise ValueError("blob %s: depends on layer %s, which %s" % (blob, node.layer.display_name, reason))
 
-    def _is_ours(self, index):
-        param = getattr(self.messages.get(self.net._layer_names[index]), "python_param", None)
-        return param is not None and param.module == MODULE and param.layer in PYTHON_LOSSES
-
-    def _bottom(self, layer, which):
-        """The name of a bottom, before the Splits that Caffe puts in."""
-        blob = list(self.net._blob_names)[list(self.net._bottom_ids(layer))[which]]
-        maker = self._maker(blob)
-        if maker is not None and self.net.layers[maker].type == "Split":
-            return self._bottom(maker, 0)
-        return blob
-
-    def _params(self, loss):
-        """(axis of the classes, ignored label) that a loss layer states."""
-        message = self.messages.get(self.net._layer_names[loss]) if loss is not None else None
-        if message is None:
-            return 1, None
-        if message.type == "Python":
-            return _python_params(message.python_param.param_str)
-        axis = next((getattr(message, name).axis for name in AXES
-                     if hasattr(message, name) and message.HasField(name)), 1)
-        holders = [getattr(message, name) for name in ("loss_param", "accuracy_param") if hasattr(message, name)]
-        ignored = [holder.ignore_label for holder in holders if holder.HasField("ignore_label")]
-        return axis, ignored[0] if ignored else None
-
-    def _maker(self, blob):
-        """The index of the layer that last wrote a blob, or None."""
-        names = list(self.net._blob_names)
-        makers = [index for index in range(len(self.net.layers))
-                  if blob in [names[i] for i in self.net._top_ids(index)]]
-        return makers[-1] if makers else None
+    def _makers(self, blob):
+        """Return the nodes that write a blob, in the net's order."""
+        return [node for node in self.graph.nodes if from_display(blob) in node.tops]
 
     def _check_shapes(self):
         scores, labels = [self.net.blobs[name].data for name in (self.score, self.label)]
@@ -120,7 +111,7 @@ class Evaluation(object):
 
     def _find_end(self, iterations, default_iterations):
         self.n_samples = None
-        layer, count = _count_samples(self.messages.values())
+        layer, count = _count_samples(self.graph)
         batch = self.net.blobs[self.label].data.shape[0]
         if iterations is None and count:
             self.n_iterations, self.n_samples = -(-count // batch), count
@@ -135,7 +126,7 @@ class Evaluation(object):
     # Running
 
     def batches(self):
-        """(scores N x C, labels N) of each batch, one row for each label that is not ignored.
+        """Yield (scores N x C, labels N) of each batch, one row for each label that is not ignored.
 
         Raises ValueError for scores that are not finite, and for labels that are no whole numbers 0..C-1.
         """
@@ -163,73 +154,68 @@ class Evaluation(object):
         return scores.astype(np.float64), labels.astype(np.int64)
 
 
-def _layer_messages(definition):
-    """The layers of a prototxt by name, as Caffe's messages."""
-    from caffe.proto import caffe_pb2
-    from google.protobuf import text_format
-    net = caffe_pb2.NetParameter()
-    with io.open(definition, encoding="utf-8") as file:
-        text_format.Merge(file.read(), net)
-    return {layer.name: layer for layer in list(net.layer) + list(net.layers)
-            if _is_included(layer, net.state, caffe_pb2.TEST)}
+def _test_graph(definition):
+    """Return the graph.Graph of a prototxt in its TEST phase."""
+    with open(definition, "rb") as file:
+        net = Net(from_bytes(file.read()))
+    stages = tuple(str(stage) for stage in net.state.get("stage", ()))
+    return Graph(net, State("TEST", net.state.get("level", [0])[-1], stages))
 
 
-def _is_included(layer, state, phase):
-    """Source: Caffe, net.cpp, FilterNet and StateMeetsRule."""
-    def meets(rule):
-        return not (rule.HasField("phase") and rule.phase != phase
-                    or rule.HasField("min_level") and state.level < rule.min_level
-                    or rule.HasField("max_level") and state.level > rule.max_level
-                    or set(rule.stage) - set(state.stage) or set(rule.not_stage) & set(state.stage))
-    if layer.include:
-        return any(meets(rule) for rule in layer.include)
-    return not any(meets(rule) for rule in layer.exclude)
+def _last_loss(graph):
+    """Return the node of the last loss on classes, as those before it are auxiliary, or else of the last Accuracy."""
+    nodes = [node for node in graph.nodes if losses.is_on_labels(node.layer)] or [
+        node for node in graph.nodes if node.type == "Accuracy"]
+    if not nodes:
+        raise ValueError("expected a net whose TEST phase has a loss on classes or an Accuracy layer, got %s; "
+                         "--score and --label name the blobs"
+                         % ", ".join(sorted(set(to_display(node.type) for node in graph.nodes))))
+    return nodes[-1]
 
 
-def _python_params(param_str):
-    from caffe_losses.layers import param_str as params
-    keys = {"source": params.path(None), "axis": params.integer(1), "ignore_label": params.integer(None),
-            "normalization": params.choice(None, ("FULL", "VALID", "BATCH_SIZE", "NONE")),
-            "normalize": params.boolean(None)}
-    says = params.parse(param_str, keys)
-    return says["axis"], says["ignore_label"]
+def _bottom(node, number):
+    """Return the name of a bottom of a loss."""
+    if number >= len(node.bottoms):
+        raise ValueError("layer %s: expected scores and labels as bottoms, got %d bottoms"
+                         % (node.layer.display_name, len(node.bottoms)))
+    return to_display(node.bottoms[number])
 
 
-def _count_samples(layers):
-    """(what they come from, in words; how many) of the data layer of a net, or (None, None)."""
-    for layer in layers:
-        counted = None
-        if layer.HasField("data_param") and layer.data_param.source:
-            counted, source = _in_lmdb(layer.data_param), layer.data_param.source
-        elif layer.HasField("image_data_param") and layer.image_data_param.source:
-            counted, source = len(_lines(layer.image_data_param.source)), layer.image_data_param.source
-        elif layer.HasField("hdf5_data_param") and layer.hdf5_data_param.source:
-            counted, source = _in_hdf5(layer), layer.hdf5_data_param.source
-        if counted:
-            return source, counted
+def _count_samples(graph):
+    """Return (source, number of samples) of the data layer of a graph, or (None, None)."""
+    for node in graph.nodes:
+        count = _COUNTERS.get(node.type)
+        source = data_layers.source(node.layer)
+        n_samples = count(to_display(source), node.layer) if count and source else None
+        if n_samples:
+            return to_display(source), n_samples
     return None, None
 
 
-def _in_lmdb(param):
-    if param.backend != param.LMDB or param.rand_skip:
+def _in_lmdb(source, layer):
+    param = data_layers.data_param(layer)
+    if param.value("backend", 0) not in ("LMDB", 1) or param.value("rand_skip", 0):
         return None
     import lmdb
-    environment = lmdb.open(param.source, readonly=True, lock=False)
+    environment = lmdb.open(source, readonly=True, lock=False)
     try:
         return environment.stat()["entries"]
     finally:
         environment.close()
 
 
-def _in_hdf5(layer):
+def _in_hdf5(source, layer):
     import h5py
     total = 0
-    for name in _lines(layer.hdf5_data_param.source):
+    for name in _lines(source):
         with h5py.File(name, "r") as file:
-            total += len(file[layer.top[0]])
+            total += len(file[to_display(layer.tops[0])])
     return total
 
 
 def _lines(path):
-    with io.open(path, encoding="utf-8", errors="replace") as file:
-        return [line.strip() for line in file if line.strip()]
+    with open(path, "rb") as file:
+        return [to_display(from_bytes(line)).strip() for line in file if line.strip()]
+
+
+_COUNTERS = {"Data": _in_lmdb, "HDF5Data": _in_hdf5, "ImageData": lambda source, layer: len(_lines(source))}

@@ -168,8 +168,7 @@ def test_several_losses(here):
 
 @pytest.mark.parametrize("text, message", [
     ("", "expected a net .a train_val.prototxt., got no layers"),
-    ("layer {", "expected a net in text form: "),
-    (u"layer { name: 7 }", "expected a net in text form: .*"),
+    ("layer {", 'line 2, column 1: expected the name of a field or "}", got the end of the text'),
     (DATA + SCORE, "expected a loss that takes labels, got none among the layers of phase TRAIN"),
     (SCORE + LOSS, "expected a data layer that makes the blob label, got none of phase TRAIN .--labels SOURCE"),
     ('layer { name: "in" type: "Input" top: "data" top: "label" }' + SCORE + LOSS,
@@ -198,7 +197,7 @@ def test_files_that_are_no_net(here):
         net_source("solver.prototxt")
     with open("net.caffemodel", "wb") as file:
         file.write(b"\x0a\xff\xfe\x00")
-    with pytest.raises(ValueError, match="^net.caffemodel: expected a net in text form"):
+    with pytest.raises(ValueError, match="^net.caffemodel: line 2, column 1: expected the name of a field"):
         net_source("net.caffemodel")
 
 
