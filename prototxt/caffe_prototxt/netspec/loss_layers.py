@@ -1,4 +1,4 @@
-"""The layers of a loss: for caffe.net_spec, and as text for a train_val.prototxt.
+"""Write the layers of a loss: for caffe.net_spec, and as text for a train_val.prototxt.
 
     from caffe import layers as L, NetSpec
     from caffe_prototxt.netspec.loss_layers import compute_h, infogain_loss
@@ -15,7 +15,6 @@ stages=["deploy"] has no loss and needs no labels.
 from __future__ import division, print_function
 
 import json
-import os
 
 from google.protobuf import text_format
 
@@ -23,17 +22,16 @@ import caffe
 from caffe import layers as L, params as P
 from caffe.proto import caffe_pb2
 
+from caffe_losses.formats.matrix_files import layer_type
 from caffe_prototxt.net.losses import KINDS
+from caffe_prototxt.net.matrix_sources import FIND_BY_NAME, H_NAME, MODULE
 
-MODULE = "caffe_losses"
-H_NAME = "H"  # in the files that caffe_losses.formats.matrix_files writes
-HDF5_ENDINGS = (".h5", ".hdf5")
 LOSSES = tuple(KINDS)
 EXCLUDE = {"stage": "deploy"}
 
 
 def compute_h(label, **param):
-    """H from the labels of the batch, through caffe_losses.ComputeH.
+    """Compute H from the labels of the batch, by caffe_losses.ComputeH.
 
     label: Top. param: the layer's param_str keys (n_classes, weights, ...); those
     that are None are left out. Returns the Top H, 1 x 1 x L x L.
@@ -43,39 +41,37 @@ def compute_h(label, **param):
         # The counts are kept in a blob of the layer, and a solver must not train it:
         # with a learning rate Caffe would also ask for a gradient with respect to H.
         options["param"] = {"lr_mult": 0, "decay_mult": 0}
-    return L.Python(label, module=MODULE, layer="ComputeH", param_str=_param_str(param),
+    return L.Python(label, module=MODULE, layer="ComputeH", param_str=param_text(param),
                     exclude=EXCLUDE, **options)
 
 
 def infogain_matrix(source):
-    """H from a file, through caffe_losses.InfogainMatrix.
+    """Read H from a file, by caffe_losses.InfogainMatrix.
 
     source: str, the file. Returns the Top H, 1 x 1 x L x L.
     """
-    return L.Python(module=MODULE, layer="InfogainMatrix", param_str=_param_str({"source": source}),
+    return L.Python(module=MODULE, layer="InfogainMatrix", param_str=param_text({"source": source}),
                     exclude=EXCLUDE)
 
 
 def h_from_file(path, n_classes=None):
-    """H from a file that caffe_losses.formats.matrix_files wrote, by the layer that reads such a file.
+    """Read H from a file that caffe_losses.matrix_files wrote, by the layer for such a file.
 
         .h5, .hdf5      HDF5Data, from the list beside the file (path + ".txt")
         .lmdb, _lmdb    Data
-        .caffemodel     Parameter, not trained: Caffe fills it from -weights (or
-                        Net.copy_from), and without them it is 0
+        .caffemodel     Parameter, not trained: Caffe fills it from -weights (or Net.copy_from), and without them it is 0
         any other       caffe_losses.InfogainMatrix
 
     path: str, as Caffe is to find it. n_classes: int, needed for a .caffemodel.
-    Returns the Top H, 1 x 1 x L x L; of HDF5Data and Parameter the name has to be
-    H (n.H = ...), as it says what they read. Raises ValueError.
+    Returns the Top H, 1 x 1 x L x L. HDF5Data and Parameter look for its name in the file, which has to be H (n.H = ...).
+    Raises ValueError.
     """
-    name = os.path.normpath(path).lower()  # a folder's may end in a slash
-    ending = os.path.splitext(name)[1]
-    if ending in HDF5_ENDINGS:
+    kind = layer_type(path)
+    if kind == "HDF5Data":
         return L.HDF5Data(source=path + ".txt", batch_size=1, exclude=EXCLUDE)
-    if ending == ".lmdb" or name.endswith("_lmdb"):
+    if kind == "Data":
         return L.Data(source=path, backend=P.Data.LMDB, batch_size=1, exclude=EXCLUDE)
-    if ending == ".caffemodel":
+    if kind == "Parameter":
         if n_classes is None:
             raise ValueError("n_classes: expected the number of classes, for a Parameter layer, got none")
         return L.Parameter(shape={"dim": [1, 1, n_classes, n_classes]}, param={"lr_mult": 0, "decay_mult": 0},
@@ -83,20 +79,15 @@ def h_from_file(path, n_classes=None):
     return infogain_matrix(path)
 
 
-def _named_h(path):
-    """Whether what is read from a file of H is found in it by the name of the top or the layer."""
-    return path.lower().endswith(HDF5_ENDINGS + (".caffemodel",))
-
-
 def h_fragment(path, n_classes=None):
-    """The text of the layer "H" that reads a file with H, for a prototxt. Parameters as h_from_file's."""
+    """Return the text of the layer "H" that reads a file with H. Parameters as h_from_file's."""
     net = caffe.NetSpec()
     net[H_NAME] = h_from_file(path, n_classes)
     return text_format.MessageToString(net.to_proto())
 
 
 def softmax_loss(score, label, loss_weight=None, axis=None, ignore_label=None, normalization=None):
-    """Caffe's SoftmaxWithLoss. Parameters as infogain_loss's."""
+    """Add Caffe's SoftmaxWithLoss. Parameters as infogain_loss's."""
     options = _native_options(loss_weight, ignore_label, normalization)
     options.update(_softmax_axis(axis))
     return L.SoftmaxWithLoss(score, label, **options)
@@ -104,7 +95,7 @@ def softmax_loss(score, label, loss_weight=None, axis=None, ignore_label=None, n
 
 def infogain_loss(score, label, H=None, source=None, python=False, loss_weight=None, axis=None,
                   ignore_label=None, normalization=None):
-    """The infogain loss of the softmax of the scores.
+    """Add the infogain loss of the softmax of the scores.
 
     score, label: Tops. Either H: Top, 1 x 1 x C x C, or source: str, its file.
     python: False for Caffe's InfogainLoss (of after April 2017, which applies the
@@ -122,7 +113,7 @@ def infogain_loss(score, label, H=None, source=None, python=False, loss_weight=N
                            normalization)
     bottoms = [score, label] + ([] if H is None else [H])
     options = _native_options(loss_weight, ignore_label, normalization)
-    infogain = _given(source=source, axis=axis)
+    infogain = without_none(source=source, axis=axis)
     if infogain:
         options["infogain_loss_param"] = infogain
     return L.InfogainLoss(*bottoms, **options)
@@ -130,7 +121,7 @@ def infogain_loss(score, label, H=None, source=None, python=False, loss_weight=N
 
 def python_loss(layer, score, label, matrix=None, source=None, loss_weight=None, axis=None, ignore_label=None,
                 normalization=None):
-    """A loss of caffe_losses.
+    """Add a loss of caffe_losses.
 
     layer: "SoftmaxWithInfogainLoss", "CostScaledSoftmaxLoss", "ExpectedCostLoss", or
         "InfogainLoss", whose scores are probabilities: L.Softmax(score).
@@ -141,12 +132,12 @@ def python_loss(layer, score, label, matrix=None, source=None, loss_weight=None,
     param = {"source": source, "axis": axis, "ignore_label": ignore_label, "normalization": normalization}
     # Caffe takes a Python layer for a loss only if it has a loss_weight.
     return L.Python(*([score, label] + ([] if matrix is None else [matrix])), module=MODULE, layer=layer,
-                    param_str=_param_str(param), exclude=EXCLUDE, loss_weight=1 if loss_weight is None else loss_weight)
+                    param_str=param_text(param), exclude=EXCLUDE, loss_weight=1 if loss_weight is None else loss_weight)
 
 
 def loss_fragment(loss, score="score", label="label", name="loss", h_name="H", h_source=None, h_classes=None,
                   compute=None, loss_weight=None, **options):
-    """The text of a loss, and of the layer that makes its matrix, for a prototxt.
+    """Return the text of a loss, and of the layer that makes its matrix, for a prototxt.
 
     loss: one of LOSSES. score, label: names of the blobs it takes. name: of the
     loss layer and its top. h_name: of the layer and top of the matrix.
@@ -174,7 +165,7 @@ def loss_fragment(loss, score="score", label="label", name="loss", h_name="H", h
     if compute is not None:
         net[h_name] = matrix = compute_h(net[label], **compute)
     if h_source is not None:
-        if _named_h(h_source) and h_name != H_NAME:
+        if layer_type(h_source) in FIND_BY_NAME and h_name != H_NAME:
             raise ValueError("h_name: expected %s, as this is what is read from %s, got %s" % (H_NAME, h_source, h_name))
         net[h_name] = matrix = h_from_file(h_source, h_classes)
         if kind.matrix == "cost" and matrix.fn.type_name == "Python":
@@ -186,7 +177,7 @@ def loss_fragment(loss, score="score", label="label", name="loss", h_name="H", h
             net[own + "_prob"] = L.Softmax(net[blob], exclude=EXCLUDE, **_softmax_axis(options.get("axis")))
             blob = own + "_prob"
         net[own] = _loss(kind, net[blob], net[label], matrix, dict(options, loss_weight=weight))
-    return _text_without_inputs(net.to_proto())
+    return text_without_inputs(net.to_proto())
 
 
 def _check_one_matrix(kind, *sources):
@@ -212,15 +203,15 @@ def _softmax_axis(axis):
     return {} if axis is None else {"softmax_param": {"axis": axis}}
 
 
-def _text_without_inputs(net):
-    """The text of a NetParameter, less the layers that stood in for what comes before."""
+def text_without_inputs(net):
+    """Return the text of a NetParameter without its Input layers, which stand for the rest of the net."""
     kept = caffe_pb2.NetParameter()
     kept.layer.extend(layer for layer in net.layer if layer.type != "Input")
     return text_format.MessageToString(kept)
 
 
 def _native_options(loss_weight, ignore_label, normalization):
-    loss_param = _given(ignore_label=ignore_label)
+    loss_param = without_none(ignore_label=ignore_label)
     if normalization is not None:
         loss_param["normalization"] = caffe_pb2.LossParameter.NormalizationMode.Value(normalization)
     options = {"exclude": EXCLUDE}
@@ -231,9 +222,11 @@ def _native_options(loss_weight, ignore_label, normalization):
     return options
 
 
-def _given(**options):
+def without_none(**options):
+    """Return the options that are given."""
     return {key: value for key, value in options.items() if value is not None}
 
 
-def _param_str(param):
-    return json.dumps(_given(**param), sort_keys=True)
+def param_text(param):
+    """Return a param_str with the keys that are given."""
+    return json.dumps(without_none(**param), sort_keys=True)

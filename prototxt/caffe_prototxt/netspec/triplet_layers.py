@@ -1,4 +1,4 @@
-"""Triplets for caffe.net_spec: their choice, their distances and their loss, ours or of Caffe's own layers.
+"""Write triplets for caffe.net_spec: their choice, distances and loss, by our layers or by Caffe's own.
 
     from caffe import layers as L, NetSpec
     from caffe_prototxt.netspec.triplet_layers import triplet_select, triplet_softmax_loss
@@ -22,7 +22,8 @@ from __future__ import division, print_function
 import caffe
 from caffe import layers as L, params as P
 
-from caffe_prototxt.netspec.loss_layers import EXCLUDE, MODULE, _given, _param_str, _text_without_inputs
+from caffe_prototxt.net.matrix_sources import MODULE
+from caffe_prototxt.netspec.loss_layers import EXCLUDE, param_text, text_without_inputs, without_none
 
 NORMS = ("l2", "squared_l2")
 FORMS = ("mse", "log")
@@ -34,7 +35,7 @@ SHIFT = 1e-12
 
 
 def triplet_select(embedding, label, strategy, count=False, **param):
-    """Triplets from a batch of labelled embeddings, through caffe_losses.TripletSelect.
+    """Choose triplets from a batch of labelled embeddings, by caffe_losses.TripletSelect.
 
     embedding: Top, B x C. label: Top, B.
     strategy: "all", "hardest", "semi_hard" or "random".
@@ -44,11 +45,11 @@ def triplet_select(embedding, label, strategy, count=False, **param):
     Returns the Tops anchor, positive and negative, T x C, and count.
     """
     return L.Python(embedding, label, ntop=4 if count else 3, module=MODULE, layer="TripletSelect",
-                    param_str=_param_str(dict(param, strategy=strategy)), exclude=EXCLUDE)
+                    param_str=param_text(dict(param, strategy=strategy)), exclude=EXCLUDE)
 
 
 def shared_trunk(data, trunk, channels=1):
-    """A trunk that is applied to the three parts of triplets, with its weights named once.
+    """Apply a trunk to the three parts of triplets, with its weights named once.
 
     data: Top, N x 3K x H x W (any axes after the second): a triplet is one item, the
         K channels of the anchor first, then the positive's, then the negative's.
@@ -62,7 +63,7 @@ def shared_trunk(data, trunk, channels=1):
 
 
 def l2_distance(x1, x2, python=True, norm="l2", shift=SHIFT):
-    """The distance of each row of x1 from the row of x2.
+    """Add the distance of each row of x1 from the row of x2.
 
         ||x1 - x2||, or its square with norm "squared_l2"
 
@@ -76,13 +77,13 @@ def l2_distance(x1, x2, python=True, norm="l2", shift=SHIFT):
     """
     _check_choice("norm", norm, NORMS)
     if python:
-        return L.Python(x1, x2, module=MODULE, layer="L2Distance", param_str=_param_str({"norm": norm}))
+        return L.Python(x1, x2, module=MODULE, layer="L2Distance", param_str=param_text({"norm": norm}))
     return _native_distance(x1, x2, norm, shift)
 
 
 def triplet_softmax_loss(anchor, positive, negative, python=True, norm="l2", form="mse", normalization=None,
                          loss_weight=None, shift=SHIFT):
-    """Hoffer and Ailon's triplet loss: the softmax ratio of the distances.
+    """Add Hoffer and Ailon's triplet loss, the softmax ratio of the distances.
 
         a = ||x - x+||, b = ||x - x-||, d+ = e^a / (e^a + e^b), loss = mean of (d+)^2
 
@@ -104,16 +105,16 @@ def triplet_softmax_loss(anchor, positive, negative, python=True, norm="l2", for
     if python:
         param = {"norm": norm, "form": form, "normalization": normalization}
         return L.Python(anchor, positive, negative, module=MODULE, layer="TripletSoftmaxLoss",
-                        param_str=_param_str(param), exclude=EXCLUDE,
+                        param_str=param_text(param), exclude=EXCLUDE,
                         loss_weight=1 if loss_weight is None else loss_weight)
     if normalization == "NONE":
         raise ValueError("normalization: expected VALID, FULL or BATCH_SIZE with Caffe's own layers, which divide "
                          "by the number of triplets, got NONE")
-    return _native_loss(anchor, positive, negative, norm, form, shift, _given(loss_weight=loss_weight))
+    return _native_loss(anchor, positive, negative, norm, form, shift, without_none(loss_weight=loss_weight))
 
 
 def triplet_fragment(parts=PARTS, name="loss", embedding=None, label=None, select=None, **options):
-    """The text of a triplet loss, and of the layer that chooses its triplets, for a prototxt.
+    """Return the text of a triplet loss, and of the layer that chooses its triplets, for a prototxt.
 
     parts: three str, the names of the blobs anchor, positive and negative.
     name: str, of the loss layer and its top; layers in between are named after it.
@@ -132,11 +133,11 @@ def triplet_fragment(parts=PARTS, name="loss", embedding=None, label=None, selec
             net[part] = top
     net[name] = triplet_softmax_loss(*[net[part] for part in parts], **options)
     known = set(given) | set(parts) | {name, name + "_triplets"}
-    return _text_without_inputs(_prefixed(net.to_proto(), name, known))
+    return text_without_inputs(_prefixed(net.to_proto(), name, known))
 
 
 def _prefixed(net, prefix, known):
-    """A NetParameter in which what net_spec has named by itself is named after `prefix`."""
+    """Rename what net_spec has named by itself in a NetParameter after `prefix`."""
     def named(blob):
         return blob if blob in known else "%s_%s" % (prefix, blob)
 
@@ -177,5 +178,5 @@ def _native_loss(anchor, positive, negative, norm, form, shift, of_loss):
 
 
 def _constant(like, value):
-    """A blob of the shape of another, whatever that becomes from batch to batch."""
+    """Add a constant blob of the shape of another, whatever that becomes from batch to batch."""
     return L.Power(like, power_param={"scale": 0, "shift": value}, exclude=EXCLUDE)
