@@ -1,11 +1,11 @@
-"""The messages of a text: what their fields hold, and how such values are written."""
+"""Read the messages of a text, and write values as its literals."""
 from __future__ import division, print_function
 
 import collections
 
 from caffe_prototxt.textformat import scanner as T
 
-# One value of a field: its place in the text, and the T.Field it stands in.
+# One value of a field: its range in the text, and the scanner.Field that it belongs to.
 Item = collections.namedtuple("Item", "start end field")
 
 
@@ -26,12 +26,12 @@ class Message(object):
             self._named.setdefault(field.name, []).append(field)
 
     def items(self, name):
-        """The values of a field, in their order, as Items; [a, b] is two."""
+        """Return the values of a field, in their order, as Items; [a, b] is two."""
         return [Item(start, end, field) for field in self._named.get(name, ())
                 for start, end in T.values(self.text, field)]
 
     def item(self, name):
-        """The one value of a field, or None. Raises ValueError if it is there more than once."""
+        """Return the one value of a field as an Item, or None. Raises ValueError if there are several."""
         items = self.items(name)
         if len(items) > 1:
             raise T.error(self.text, items[1].start, "%s once, as Caffe does" % name)
@@ -45,7 +45,7 @@ class Message(object):
         return default if item is None else read(self.text, item)
 
     def message(self, name):
-        """The message in a field, or None."""
+        """Return the Message in a field, or None."""
         item = self.item(name)
         if item is None:
             return None
@@ -58,7 +58,7 @@ class Message(object):
 
 
 def read(text, item):
-    """What a value is: str, Name, int, float, or for a message a dict of lists, in its order."""
+    """Return a value: a str, Name, int or float, or for a message a dict of lists, in its order."""
     char = text[item.start]
     if char in "{<":
         message = Message(text, item.start)
@@ -80,7 +80,7 @@ def number(word):
 
 
 def same(value, wanted):
-    """Whether a value as read is the one that is wanted."""
+    """Return whether a value as read is the one that is wanted."""
     if value is wanted:
         return True
     if isinstance(wanted, bool):
@@ -89,12 +89,12 @@ def same(value, wanted):
 
 
 def is_true(value):
-    """A bool as the text format has it."""
+    """Return a bool as the text format has it."""
     return value in ("true", "True", "t", 1)
 
 
 def written(value):
-    """The literal of a value."""
+    """Return the literal of a value."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Name):
@@ -105,13 +105,13 @@ def written(value):
 
 
 def pairs(message):
-    """(name, value) of each field of a message given as a dict; a list is a repeated field, None is none."""
+    """Return (name, value) of each field of a message given as a dict; a list is a repeated field, None is none."""
     return [(name, item) for name, value in message.items() if value is not None
             for item in (value if isinstance(value, list) else [value])]
 
 
 def on_one_line(name, value):
-    """A field in the text format. value: a literal's, or a dict for a message."""
+    """Return a field in the text format. value: a literal's, or a dict for a message."""
     if not isinstance(value, dict):
         return "%s: %s" % (name, written(value))
     inner = " ".join(on_one_line(*pair) for pair in pairs(value))
@@ -119,7 +119,7 @@ def on_one_line(name, value):
 
 
 def on_lines(name, value, indent, step, newline):
-    """As on_one_line, with each field of the message on a line; a message in it may stay on one."""
+    """Return a field as on_one_line does, with each field of its message on a line; short messages in it stay on one."""
     lines = []
     for pair in pairs(value):
         line = on_one_line(*pair)

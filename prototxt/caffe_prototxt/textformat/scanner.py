@@ -1,7 +1,7 @@
-"""Protobuf's text format as it stands: its fields, and where in the text they are.
+"""Scan protobuf's text format: its fields, and their byte offsets in the text.
 
-A net's text is kept here one character a byte (compat.from_bytes and to_bytes), so that what
-is not changed comes out as it went in, whatever its encoding. The syntax is that of
+A text is held one character a byte (compat.from_bytes and to_bytes), so that what is not
+changed keeps every byte, whatever its encoding. The syntax is that of
 protobuf's C++ parser, with which Caffe reads a prototxt: # comments, "..." and '...'
 with adjacent strings joined, { } and < > messages, [ ] lists, names in [ ], an
 optional ; or , after a field. It needs no schema and no recursion: a text of any
@@ -15,7 +15,7 @@ import re
 
 from caffe_losses.compat import from_bytes, to_display
 
-# A field, as places in the text: its name from `start` on, its value from `value` to
+# A field, as offsets in the text: its name from `start` on, its value from `value` to
 # `end`, and `stop` after the ; or , that may follow. inner: if it holds a message (and
 # no [ ] of several) and is itself in none but the one that was asked for, its Fields.
 Field = collections.namedtuple("Field", "name start value end stop inner")
@@ -54,47 +54,47 @@ _ONE_LETTER = dict(zip("abfnrtv?\\'\"", "\a\b\f\n\r\t\v?\\'\""))
 
 
 def fields(text):
-    """The fields of a whole text, as an iterator of Field. Raises ValueError, with line and column."""
+    """Iterate over the Fields of a whole text. Raises ValueError, with line and column."""
     return _fields(text, len(BOM) if text.startswith(BOM) else 0, "")
 
 
 def inner(text, start):
-    """The fields of the message whose { or < is at `start`."""
+    """Iterate over the Fields of the message whose { or < is at `start`."""
     return _fields(text, start + 1, CLOSERS[text[start]])
 
 
 def values(text, field):
-    """(start, end) of each value of a field: one, or those in its [ ]."""
+    """Return (start, end) of each value of a field: one, or those in its [ ]."""
     if text[field.value] != "[":
         return [(field.value, field.end)]
-    found = []
+    ranges = []
     at = skip(text, field.value + 1)
     while text[at] != "]":
         end = _message_end(text, at) if text[at] in "{<" else _value(text, at)
-        found.append((at, end))
+        ranges.append((at, end))
         at = skip(text, end)
         if text[at] == ",":
             at = skip(text, at + 1)
-    return found
+    return ranges
 
 
 def skip(text, at):
-    """The next place from `at` on that is no space and no comment."""
+    """Return the next offset from `at` on that is no space and no comment."""
     return _SKIP.match(text, at).end()
 
 
 def comments(text, start, end):
-    """The comments in a part of the text that holds whole fields."""
+    """Return the comments in a range of the text that holds whole fields."""
     return [match.group(1).rstrip("\r") for match in _QUOTED_OR_COMMENT.finditer(text, start, end) if match.group(1)]
 
 
 def line_of(text, at):
-    """The line number of a place in the text, from 1 on."""
+    """Return the line number of an offset, from 1 on."""
     return text.count("\n", 0, at) + 1
 
 
 class Lines(object):
-    """As line_of, for many places in a text."""
+    """The line numbers of many offsets in a text, as line_of gives one."""
 
     def __init__(self, text):
         self.text = text
@@ -107,7 +107,7 @@ class Lines(object):
 
 
 def error(text, at, expected):
-    """A ValueError: what was expected at a place, and what is there."""
+    """Return a ValueError with the line and column of an offset, what was expected, and what the text has."""
     got = to_display(_PLAIN.match(text, at).group()[:40]) if _PLAIN.match(text, at) else text[at:at + 1]
     column = at - (text.rfind("\n", 0, at) + 1) + 1
     return ValueError("line %d, column %d: expected %s, got %s"
@@ -115,12 +115,12 @@ def error(text, at, expected):
 
 
 def is_quoted(text, at):
-    """Whether the value at a place is a string."""
+    """Return whether the value at an offset is a string."""
     return text[at] in "\"'"
 
 
 def unquote(text, start, end):
-    """The string between two places, its parts joined and its escapes undone, one character a byte."""
+    """Return the string between two offsets, its parts joined and its escapes undone, one character a byte."""
     if "\\" not in text[start:end] and text.find(text[start], start + 1) == end - 1:
         return text[start + 1:end - 1]
     parts = []
@@ -133,7 +133,7 @@ def unquote(text, start, end):
 
 
 def quote(string, mark=None):
-    """`string` as a literal. mark: the quote; single if only double ones are in the string, as in a param_str."""
+    """Return `string` as a literal. mark: the quote; None: single where the string has double ones alone."""
     mark = mark or ("'" if '"' in string and "'" not in string else '"')
     string = string.replace("\\", "\\\\").replace(mark, "\\" + mark).replace("\n", "\\n").replace("\0", "\\000")
     return mark + string + mark
@@ -152,8 +152,8 @@ def _unescaped(text, at, escape):
 
 
 def _fields(text, at, closer):
-    """The fields from `at` to `closer`, with all that is in them checked."""
-    inside = []  # the closers of what is open
+    """Iterate over the fields from `at` to `closer`, and check all that is in them."""
+    inside = []  # the closers of the open messages and lists
     begun = [None, None]  # name, start and value of the field, and of the one in it, that is being read
     inner = []
     while True:
@@ -198,7 +198,7 @@ def _fields(text, at, closer):
 
 
 def _to_value(text, at, closer):
-    """(end of the name of the field at `at`, start of its value)."""
+    """Return (end of the name of the field at `at`, start of its value)."""
     match = _FIELD_NAME.match(text, at) or _BRACKETED.match(text, at)
     if not match:
         raise error(text, at, "the name of a field" + (' or "%s"' % closer if closer else ""))
@@ -211,7 +211,7 @@ def _to_value(text, at, closer):
 
 
 def _read(text, at, inside):
-    """(the place after the value at `at`, True), or (the first in a message that it opens, False)."""
+    """Return (the offset after the value at `at`, True), or (the first in a message that it opens, False)."""
     char = text[at:at + 1]
     if char == "[":
         inside.append("]")
@@ -227,7 +227,7 @@ def _read(text, at, inside):
 
 
 def _after_value(text, at, inside):
-    """As _read, from the end of a value on: in a list, on to the message or to the end of the list."""
+    """Read on from the end of a value, as _read: in a list, to the next message or to the end of the list."""
     if not inside or inside[-1] != "]":
         return at, True
     while True:
@@ -256,7 +256,7 @@ def _after_separator(text, at):
 
 
 def _value(text, at):
-    """The end of the number, word or string at `at`."""
+    """Return the end of the number, word or string at `at`."""
     negative = text.startswith("-", at)
     if negative:
         match = _NEGATED.match(text, skip(text, at + 1))
@@ -274,7 +274,7 @@ def _value(text, at):
 
 
 def _message_end(text, start):
-    """The place after the message whose { or < is at `start`."""
+    """Return the offset after the message whose { or < is at `start`."""
     at = start + 1
     for field in inner(text, start):
         at = field.stop
