@@ -3,7 +3,8 @@
 
 NET is a train_val.prototxt, or a solver's file, for the nets that it names. The net is
 made as Caffe would make it, for TRAIN and TEST and with each stage that its rules
-name; Python layers run their setup. Data layers whose data is not there are replaced
+name; the Python layers that it names are run (--no-python leaves them out), and
+layers that write files are left out. Data layers whose data is not there are replaced
 by inputs of their shape. What is found:
 
   errors     what Caffe or a layer of ours stops at, also in the first backward pass;
@@ -29,7 +30,7 @@ CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 
 from caffe_losses import command
-from caffe_prototxt import arguments, caffe_run, check, solvers, text
+from caffe_prototxt import arguments, caffe_run, check, precautions, solvers, text
 from caffe_prototxt.checks import ERROR, UNCHECKED, WARNING
 from caffe_prototxt.nets import Net
 from caffe_prototxt.states import PHASES, State
@@ -38,6 +39,7 @@ from caffe_prototxt.states import PHASES, State
 def main():
     parser = _parser()
     args = parser.parse_args()
+    precautions.drop_current_folder()
     content = arguments.read_net(args.net)
     try:
         is_solver = solvers.is_solver(content)
@@ -71,6 +73,8 @@ def _parser():
     parser.add_argument("--shape", action="append", default=[], type=arguments.shape, metavar="TOP=N,C,H,W",
                         help="shape of a data layer's top, for one whose data is not there (repeatable)")
     parser.add_argument("--no-caffe", action="store_true", help="check only what the text tells")
+    parser.add_argument("--no-python", action="store_true", help="leave Python layers out of the net, and what depends on "
+                        "them")
     parser.add_argument("--timeout", type=float, default=120, metavar="SECONDS",
                         help="for each time that the net is made (default: %(default)g)")
     parser.add_argument("--label-seconds", type=float, default=10, metavar="SECONDS",
@@ -92,7 +96,8 @@ def _check(path, states, args, caffe):
                       for phase in ([args.phase] if args.phase else PHASES)]
         else:
             states = check.usual_states(net)
-        return check.check(net, states, caffe, _n_gpus(args.gpu), dict(args.shape), args.label_seconds)
+        return check.check(net, states, caffe, _n_gpus(args.gpu), dict(args.shape), args.label_seconds,
+                           not args.no_python)
     except ValueError as error:
         raise ValueError("%s: %s" % (path, error))
 

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 
-from caffe_prototxt import probe
+from caffe_prototxt import precautions, probe
 from caffe_prototxt import text as T
 
 _LAYER = re.compile(r"\] (?:Creating [lL]ayer|Setting up) @(\d+)$")
@@ -76,6 +76,9 @@ class Caffe(object):
         """(the status with which the process that made the net ended, whether it took too long)."""
         if self._process is None:
             environment = dict(os.environ, GLOG_minloglevel="0", GLOG_logtostderr="1", GLOG_v="0")
+            environment["PYTHONPATH"] = precautions.named_path(environment.get("PYTHONPATH", ""))
+            if not environment["PYTHONPATH"]:  # Python 2 takes an empty one for the current folder
+                del environment["PYTHONPATH"]
             with open(os.devnull, "wb") as null:
                 self._process = subprocess.Popen(
                     [sys.executable, probe.__file__.replace(".pyc", ".py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE,

@@ -17,7 +17,7 @@ MAX_STATES = 10
 Report = collections.namedtuple("Report", "faults losses")
 
 
-def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10):
+def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10, python=True):
     """Check a net.
 
     net: nets.Net. states: of State, those in which to check it.
@@ -25,13 +25,14 @@ def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10):
     gpus: int, on how many `caffe train` is to run.
     shapes: {top: shape}, given for the tops of data layers; a tuple of int each.
     label_seconds: how long the labels of each data layer may be counted; 0: not at all.
+    python: bool, whether the classes of Python layers may run; if not, they are left out.
     Returns Report.
     """
     lines = checks.Lines(net.text)
     found = _Found()
     found.add(checks.net_faults(net, lines), None)
     total = collections.OrderedDict()
-    in_caffe = _InCaffe(caffe, lines, shapes, label_seconds) if caffe else None
+    in_caffe = _InCaffe(caffe, lines, shapes, label_seconds, python) if caffe else None
     for state in states:
         graph = G.Graph(net, state)
         faults = checks.faults(graph, lines)
@@ -53,8 +54,8 @@ def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10):
 class _InCaffe(object):
     """What Caffe and the data add to the faults that a net's text shows."""
 
-    def __init__(self, caffe, lines, shapes, label_seconds):
-        self.caffe, self.lines, self.shapes = caffe, lines, shapes
+    def __init__(self, caffe, lines, shapes, label_seconds, python):
+        self.caffe, self.lines, self.shapes, self.python = caffe, lines, shapes, python
         self.known = None
         self.counted = _CountedLabels(label_seconds) if label_seconds else None
 
@@ -63,7 +64,8 @@ class _InCaffe(object):
         prevent = set(fault.layer.index for fault in faults + [fault for fault, _ in found.faults()]
                       if fault.kind in PREVENT and fault.layer)
         broken = [place for place, layer in enumerate(graph.layers) if layer.index in prevent]
-        made = real_net.RealNet(self.caffe, graph, self.lines, broken, self.shapes, self.known).make()
+        made = real_net.RealNet(self.caffe, graph, self.lines, broken, self.shapes, self.known,
+                                self.python).make()
         self.known = made.known
         classic = made.known.get("classic", False)
         if classic:

@@ -10,8 +10,16 @@ from __future__ import division, print_function
 
 import io
 import os
+import tempfile
 
 import numpy as np
+
+from caffe_prototxt import graph as G
+from caffe_prototxt import precautions, probe
+from caffe_prototxt import text as T
+from caffe_prototxt.edits import Edits
+from caffe_prototxt.nets import Net
+from caffe_prototxt.solvers import merged
 
 # The layers whose first bottom scores classes, and whose second has the labels; where a net has none of them,
 # its Accuracy layers tell.
@@ -29,67 +37,104 @@ class Evaluation(object):
     n_classes: int. spatial: bool, whether a sample has several labels.
     n_iterations: int, how many batches make the test set. n_samples: int, how many samples, or None: all of them.
     source: str, in words, what is evaluated.
+    left_out: list of str, the layers that were left out of the net, and why.
     """
 
-    def __init__(self, definition, snapshot, iterations=None, default_iterations=None, score=None, label=None):
-        """Load a net.
+    def __init__(self, definition, snapshot, iterations=None, default_iterations=None, score=None, label=None,
+                 python=True, folder=None):
+        """Load a net, without its layers that write files.
 
         definition: str, a prototxt with a TEST phase that has data and labels. snapshot: str, a .caffemodel.
         iterations: int, how many batches; None: one epoch of the data, each sample once, and where the data layer
             does not say how many there are, default_iterations (the solver's test_iter).
         score, label: names of blobs; None: those of the net's last loss on classes.
+        python: bool, whether the classes of Python layers may run; if not, they are left out.
+        folder: str, for the copy of the net that is made; None: that for temporary files.
         Raises IOError or ValueError: a file is missing, no such blob, no such loss, no end of the data.
         """
         import caffe
         for path in (definition, snapshot):
             if not os.path.isfile(path):
                 raise IOError("%s: cannot be read: no such file" % path)
-        self.net = caffe.Net(str(definition), str(snapshot), caffe.TEST)
-        self.messages = _layer_messages(definition)
+        self.graph, self.messages = _read(definition)
+        reasons = precautions.left_out(self.graph, python)
+        self.left_out = ["layer %s: %s" % (T.shown(self.graph.layers[place].name), reason)
+                         for place, reason in reasons.items()]
         loss = self._loss() if score is None or label is None else None
         self.score, self.label = score or self._bottom(loss, 0), label or self._bottom(loss, 1)
+        for blob in (self.score, self.label):
+            self._check_made(blob, reasons)
+        self.net = self._made(caffe, snapshot, self.graph.after(reasons), folder)
         for blob in (self.score, self.label):
             if blob not in self.net.blobs:
                 raise ValueError("blob %s: expected one of the net's, %s" % (blob, ", ".join(self.net.blobs)))
         self.axis, self.ignore_label = self._params(loss)
-        maker = self._maker(self.score)
-        self.are_probabilities = maker is not None and self.net.layers[maker].type == "Softmax"
+        makers = self._makers(self.score)
+        self.are_probabilities = bool(makers) and self.graph.types[makers[-1]] == "Softmax"
         self._check_shapes()
         self._find_end(iterations, default_iterations)
+
+    def _made(self, caffe, snapshot, out, folder):
+        """Return the net as Caffe makes it of a copy with the layers for TEST, less those that are left out."""
+        kept = [layer for place, layer in enumerate(self.graph.layers) if place not in out]
+        for layer in kept:
+            fault = probe.class_fault(caffe, *G.python_class(layer)) if layer.type == "Python" else None
+            if fault:
+                fault = fault if isinstance(fault, str) else fault.encode("utf-8")  # Python 2
+                raise ValueError("layer %s: %s" % (T.shown(layer.name), fault))
+        edits, indices = Edits(self.graph.net.text), set(layer.index for layer in kept)
+        for layer in self.graph.net.layers:
+            if layer.index not in indices:
+                edits.take_out(layer)
+            else:  # that Caffe keeps it, too
+                edits.set(layer, dict.fromkeys(layer.rules))
+        with tempfile.NamedTemporaryFile(suffix=".prototxt", dir=folder, delete=False) as file:
+            file.write(T.encode(edits.apply()))
+        try:
+            return caffe.Net(str(file.name), str(snapshot), caffe.TEST)
+        finally:
+            os.remove(file.name)
 
     # Where scores and labels are
 
     def _loss(self):
-        """The index of the layer that tells what the scores and labels are."""
+        """The place of the layer that tells what the scores and labels are."""
         found = {"loss": [], "accuracy": []}
-        for index, layer in enumerate(self.net.layers):
-            if layer.type in LOSSES or self._is_ours(index):
-                found["loss"].append(index)
-            elif layer.type == "Accuracy":
-                found["accuracy"].append(index)
+        for place, kind in enumerate(self.graph.types):
+            if kind in LOSSES or self._is_ours(place):
+                found["loss"].append(place)
+            elif kind == "Accuracy":
+                found["accuracy"].append(place)
         if not (found["loss"] or found["accuracy"]):
             raise ValueError("expected a net whose TEST phase has a loss on classes or an Accuracy layer, got %s; "
                              "--score and --label name the blobs"
-                             % ", ".join(sorted(set(layer.type for layer in self.net.layers))))
+                             % ", ".join(sorted(set(T.shown(kind) for kind in self.graph.types))))
         return (found["loss"] or found["accuracy"])[-1]  # the last: those before it are auxiliary
 
-    def _is_ours(self, index):
-        param = getattr(self.messages.get(self.net._layer_names[index]), "python_param", None)
-        return param is not None and param.module == MODULE and param.layer in PYTHON_LOSSES
+    def _is_ours(self, place):
+        module, name = G.python_class(self.graph.layers[place])
+        return self.graph.types[place] == "Python" and module == MODULE and name in PYTHON_LOSSES
 
-    def _bottom(self, layer, which):
-        """The name of a bottom, before the Splits that Caffe puts in."""
-        blob = list(self.net._blob_names)[list(self.net._bottom_ids(layer))[which]]
-        maker = self._maker(blob)
-        if maker is not None and self.net.layers[maker].type == "Split":
-            return self._bottom(maker, 0)
-        return blob
+    def _bottom(self, place, number):
+        """Return the name of a bottom of a loss."""
+        bottoms = self.graph.layers[place].bottoms
+        if number >= len(bottoms):
+            raise ValueError("layer %s: expected scores and labels as bottoms, got %d bottoms"
+                             % (T.shown(self.graph.layers[place].name), len(bottoms)))
+        return T.shown(bottoms[number])
+
+    def _check_made(self, blob, reasons):
+        """Raise ValueError for a blob that a layer which is left out makes or changes."""
+        for place, reason in reasons.items():
+            if self.graph.after([place]).intersection(self._makers(blob)):
+                raise ValueError("blob %s: depends on layer %s, which %s"
+                                 % (blob, T.shown(self.graph.layers[place].name), reason))
 
     def _params(self, loss):
         """(axis of the classes, ignored label) that a loss layer states."""
-        message = self.messages.get(self.net._layer_names[loss]) if loss is not None else None
-        if message is None:
+        if loss is None:
             return 1, None
+        message = self.messages[loss]
         if message.type == "Python":
             return _python_params(message.python_param.param_str)
         axis = next((getattr(message, name).axis for name in AXES
@@ -98,12 +143,9 @@ class Evaluation(object):
         ignored = [holder.ignore_label for holder in holders if holder.HasField("ignore_label")]
         return axis, ignored[0] if ignored else None
 
-    def _maker(self, blob):
-        """The index of the layer that last wrote a blob, or None."""
-        names = list(self.net._blob_names)
-        makers = [index for index in range(len(self.net.layers))
-                  if blob in [names[i] for i in self.net._top_ids(index)]]
-        return makers[-1] if makers else None
+    def _makers(self, blob):
+        """Return the places of the layers that write a blob, in the net's order."""
+        return [place for place, layer in enumerate(self.graph.layers) if T.given(blob) in layer.tops]
 
     def _check_shapes(self):
         scores, labels = [self.net.blobs[name].data for name in (self.score, self.label)]
@@ -120,7 +162,7 @@ class Evaluation(object):
 
     def _find_end(self, iterations, default_iterations):
         self.n_samples = None
-        layer, count = _count_samples(self.messages.values())
+        layer, count = _count_samples(self.messages)
         batch = self.net.blobs[self.label].data.shape[0]
         if iterations is None and count:
             self.n_iterations, self.n_samples = -(-count // batch), count
@@ -163,27 +205,20 @@ class Evaluation(object):
         return scores.astype(np.float64), labels.astype(np.int64)
 
 
-def _layer_messages(definition):
-    """The layers of a prototxt by name, as Caffe's messages."""
+def _read(definition):
+    """Return (graph.Graph, the message of each of its layers) of a prototxt in its TEST phase.
+
+    The graph is that of the messages as text again: it has what Caffe reads, however the user has written it.
+    """
     from caffe.proto import caffe_pb2
     from google.protobuf import text_format
-    net = caffe_pb2.NetParameter()
+    message = caffe_pb2.NetParameter()
     with io.open(definition, encoding="utf-8") as file:
-        text_format.Merge(file.read(), net)
-    return {layer.name: layer for layer in list(net.layer) + list(net.layers)
-            if _is_included(layer, net.state, caffe_pb2.TEST)}
-
-
-def _is_included(layer, state, phase):
-    """Source: Caffe, net.cpp, FilterNet and StateMeetsRule."""
-    def meets(rule):
-        return not (rule.HasField("phase") and rule.phase != phase
-                    or rule.HasField("min_level") and state.level < rule.min_level
-                    or rule.HasField("max_level") and state.level > rule.max_level
-                    or set(rule.stage) - set(state.stage) or set(rule.not_stage) & set(state.stage))
-    if layer.include:
-        return any(meets(rule) for rule in layer.include)
-    return not any(meets(rule) for rule in layer.exclude)
+        text_format.Merge(file.read(), message)
+    net = Net(T.decode(text_format.MessageToString(message)))
+    graph = G.Graph(net, merged(("TEST", {}), dict(net.state, phase=[])))
+    messages = list(message.layer) or list(message.layers)
+    return graph, [messages[layer.index] for layer in graph.layers]
 
 
 def _python_params(param_str):

@@ -29,7 +29,8 @@ MARK = "-- the net"  # what the log says of it stands after this line
 def main():
     # The folder of this file is not on the path of `caffe train`, and its modules are not meant.
     here = os.path.dirname(os.path.abspath(__file__))
-    sys.path[:] = [folder for folder in sys.path if os.path.abspath(folder) != here]
+    # An empty entry would be the current folder, from which nobody asked to import.
+    sys.path[:] = [folder for folder in sys.path if folder and os.path.abspath(folder) != here]
     caffe, known = _import_caffe()
     # What layers print must not go where the answers go.
     answers = os.fdopen(os.dup(1), "w")
@@ -75,7 +76,7 @@ def _make(caffe, known, request):
     if caffe is None:
         return answer()
     answer()  # now, as a module may end the process, or take for ever
-    reasons = ((number, _reason(caffe, module, name)) for number, module, name in request["python"])
+    reasons = ((number, class_fault(caffe, module, name)) for number, module, name in request["python"])
     failed = {number: reason for number, reason in reasons if reason}
     if failed:
         return answer(imports=failed)
@@ -90,19 +91,30 @@ def _make(caffe, known, request):
     del net
 
 
-def _reason(caffe, module, name):
-    """Why the class of a Python layer is not to be had, or None."""
+def class_fault(caffe, module, name):
+    """Return why a module has no layer class of a name, or None. Imports the module, and calls nothing in it.
+
+    Caffe calls whatever has that name, and a function may do anything then: `input` of `builtins` never ends.
+    """
     try:
         found = importlib.import_module(module)
     except BaseException as error:
-        return u"its module %s cannot be imported: %s: %s" % (module, type(error).__name__, _text(error))
+        return u"its module %s cannot be imported: %s: %s%s" % (module, type(error).__name__, _text(error), _remedy(module))
     try:
         layer = getattr(found, name)
     except BaseException:
         return u"its module %s (%s) has no class %s" % (module, getattr(found, "__file__", "built in"), name)
-    if not callable(layer) or isinstance(layer, type) and not issubclass(layer, caffe.Layer):
+    if not isinstance(layer, type) or not issubclass(layer, caffe.Layer):
         return u"%s of its module %s is no caffe.Layer" % (name, module)
     return None
+
+
+def _remedy(module):
+    """Return how to make a module importable that the current folder has, or nothing."""
+    name = module.partition(".")[0]
+    if os.getcwd() in sys.path or not {name, name + ".py"} & set(os.listdir(u".")):
+        return u""
+    return u"; the current folder has it, and PYTHONPATH does not name that in full: export PYTHONPATH=$PWD"
 
 
 def _text(error):

@@ -10,7 +10,7 @@ import collections
 import difflib
 import re
 
-from caffe_prototxt import data_layers
+from caffe_prototxt import data_layers, precautions
 from caffe_prototxt import graph as G
 from caffe_prototxt import text as T
 from caffe_prototxt.checks import ERROR, UNCHECKED, Fault, loss_name, name_of
@@ -37,13 +37,14 @@ class RealNet(object):
     caffe: caffe_run.Caffe. graph: graph.Graph. lines: checks.Lines. broken: places of layers
     with known faults, which are left out. shapes: {top: shape} of data layers' tops, where the
     user gives them. known: what Caffe knows, as caffe_run.End's, if that is known already.
+    python: bool, whether the classes of Python layers may run.
 
     After `make`:
     faults: list of checks.Fault. shapes: {place: shapes of its tops} of what was made.
     backward: set of the places that Caffe asks for gradients. known: as caffe_run.End's.
     """
 
-    def __init__(self, caffe, graph, lines, broken=(), shapes=None, known=None):
+    def __init__(self, caffe, graph, lines, broken=(), shapes=None, known=None, python=True):
         self.caffe, self.graph, self.lines = caffe, graph, lines
         self.given = shapes or {}
         self.faults, self.shapes, self.backward, self.known = [], {}, set(), known or {}
@@ -55,6 +56,8 @@ class RealNet(object):
             if place not in broken and data_layers.is_data(graph, place):
                 self._replace_if_absent(place)
         self.out = graph.after(broken)
+        for place, reason in precautions.left_out(graph, python).items():
+            self._leave_out_unseen(place, reason)
         self._leave_out_unknown_types()
 
     def make(self):
@@ -252,6 +255,18 @@ class RealNet(object):
                 self.replaced.pop(place, None)
                 gone.append(place)
         self.out = self.out | self.graph.after(gone)
+
+    def _leave_out_unseen(self, place, reason):
+        """Leave out a layer that must not run, and say so; of one that brings data `make` says it."""
+        if place in self.out or place in self.replaced:
+            return
+        if data_layers.is_data(self.graph, place):
+            self.replaced[place] = reason
+            return
+        users = [name_of(self.graph.layers[user]) for user in sorted(self.graph.after([place]) - self.out - {place})]
+        self._fault(UNCHECKED, "left_out", place, reason + (
+            ", with what depends on it: %s" % ", ".join(users) if users else ""))
+        self._leave_out([place])
 
     def _name(self, place):
         return name_of(self.graph.layers[place]) if place < len(self.graph.layers) else "@%d" % place
