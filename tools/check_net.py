@@ -3,7 +3,8 @@
 
 NET is a train_val.prototxt, or a solver's file, for the nets that it names. The net is
 made as Caffe would make it, for TRAIN and TEST and with each stage that its rules
-name; Python layers run their setup. Data layers whose data is not there are replaced
+name; the Python layers that it names are run (--no-python leaves them out), and
+layers that write files are left out. Data layers whose data is not there are replaced
 by inputs of their shape. What is found:
 
   errors     what Caffe or a layer of ours stops at, also in the first backward pass;
@@ -31,7 +32,7 @@ sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 from caffe_losses.compat import to_display
 from caffe_tools import cli as command
 from caffe_prototxt.check import check, solvers
-from caffe_prototxt.training import caffe_process as caffe_run
+from caffe_prototxt.training import caffe_process as caffe_run, precautions
 from caffe_tools import arguments
 from caffe_prototxt.check.faults import ERROR, UNCHECKED, WARNING
 from caffe_prototxt.net.graph import usual_states
@@ -42,6 +43,7 @@ from caffe_prototxt.net.states import PHASES, State
 def main():
     parser = _parser()
     args = parser.parse_args()
+    precautions.drop_current_folder()
     content = arguments.read_net(args.net)
     try:
         is_solver = solvers.is_solver(content)
@@ -75,6 +77,8 @@ def _parser():
     parser.add_argument("--shape", action="append", default=[], type=arguments.shape, metavar="TOP=N,C,H,W",
                         help="shape of a data layer's top, for one whose data is not there (repeatable)")
     parser.add_argument("--no-caffe", action="store_true", help="check only what the text tells")
+    parser.add_argument("--no-python", action="store_true", help="leave Python layers out of the net, and what depends on "
+                        "them")
     parser.add_argument("--timeout", type=float, default=120, metavar="SECONDS",
                         help="for each time that the net is made (default: %(default)g)")
     parser.add_argument("--label-seconds", type=float, default=10, metavar="SECONDS",
@@ -96,7 +100,8 @@ def _check(path, states, args, caffe):
                       for phase in ([args.phase] if args.phase else PHASES)]
         else:
             states = usual_states(net)
-        return check.check(net, states, caffe, _n_gpus(args.gpu), dict(args.shape), args.label_seconds)
+        return check.check(net, states, caffe, _n_gpus(args.gpu), dict(args.shape), args.label_seconds,
+                           not args.no_python)
     except ValueError as error:
         raise ValueError("%s: %s" % (path, error))
 

@@ -5,7 +5,8 @@ Of the layers for TEST, those stay that the losses' scores need, as they are wri
 comments too. Inputs come for the data layers, and for each loss on classes a Softmax
 with their probabilities, unless the net has one. The shape of the data is its
 crop_size, what its first record has, or what --shape says. The result takes the
-weights of the training.
+weights of the training. Caffe makes it as a check: the Python layers that it names are
+run then (--no-python leaves them out).
 
 examples:
   make_deploy.py train_val.prototxt -o deploy.prototxt
@@ -26,7 +27,7 @@ from caffe_tools import cli as command
 from caffe_losses.formats.matrix_files import atomic_write
 from caffe_prototxt.check import check
 from caffe_prototxt.rewrite import deploy
-from caffe_prototxt.training import caffe_process as caffe_run
+from caffe_prototxt.training import caffe_process as caffe_run, precautions
 from caffe_tools import arguments
 from caffe_prototxt.check.faults import ERROR, UNCHECKED
 from caffe_prototxt.net.nets import Net
@@ -37,6 +38,7 @@ from caffe_prototxt.net.states import State
 def main():
     parser = _parser()
     args = parser.parse_args()
+    precautions.drop_current_folder()
     if args.batch is not None and not 0 < args.batch < 2 ** 31:
         parser.error("--batch: expected a positive number, got %d" % args.batch)
     content = arguments.read_net(args.net)
@@ -44,7 +46,7 @@ def main():
     try:
         made = deploy.make_deploy(content, state, dict(args.shape), args.batch, [from_display(name) for name in args.loss],
                                   [from_display(blob) for blob in args.output_blob])
-        notes = _verify(made.text)
+        notes = _verify(made.text, not args.no_python)
     except ValueError as error:
         raise ValueError("%s: %s" % (args.net, error))
     for note in notes:
@@ -74,13 +76,15 @@ def _parser():
     parser.add_argument("--output", action="append", default=[], dest="output_blob", metavar="BLOB",
                         help="blob to give, in the place of the losses' probabilities (repeatable)")
     parser.add_argument("--stage", metavar="S,S,...", help="stages whose layers are meant (default: none)")
+    parser.add_argument("--no-python", action="store_true",
+                        help="leave Python layers out of the net that is made as a check")
     return parser
 
 
-def _verify(content):
+def _verify(content, python):
     """Raise ValueError if Caffe does not make the net; returns what could not be checked."""
     with caffe_run.Caffe() as caffe:
-        report = check.check(Net(content), [State("TEST")], caffe)
+        report = check.check(Net(content), [State("TEST")], caffe, python=python)
     for fault, _ in report.faults:
         if fault.level == ERROR:
             raise ValueError("expected a net that Caffe makes when its losses are gone, got one with layer %s: %s"

@@ -8,6 +8,8 @@ as it was, is named with it:
   RUN = [NAME=]FILE[,FILE ...]   logs (of a training that was resumed: one after the other), a net (train_val.prototxt),
                                  a snapshot (.caffemodel), in any order
 
+The Python layers that the net names are run (--no-python leaves them out); layers that write files are left out.
+
 Runs of the same NAME are seeds of one method and shown together, with intervals. Without a NAME it is that of the
 log, less what says the seed: mine_seed0.log and mine_seed1.log are two runs of "mine". The first method is what the
 others are compared with.
@@ -42,7 +44,7 @@ from caffe_losses.formats import matrix_files
 from caffe_tools import cli as command
 from caffe_losses.matrices.gains import check_cost
 from caffe_losses.evaluation.tally import DECISIONS, PROBABLE, Tally, metric_list
-from caffe_prototxt.training import logs
+from caffe_prototxt.training import logs, precautions
 
 MOST_POINTS = 1000  # of a curve in page and JSON; of more, means of neighbours
 SNAPSHOTS = (".caffemodel", ".caffemodel.h5")
@@ -51,6 +53,7 @@ SEED = re.compile(r"[-_. ]?seed[-_]?(\d+)", re.IGNORECASE)
 
 def main():
     args = _parser().parse_args()
+    precautions.drop_current_folder()
     if args.output is not None:  # said now, and not after all nets have run
         import matplotlib  # noqa: F401
         if not os.path.isdir(os.path.dirname(os.path.abspath(args.output))):
@@ -92,6 +95,8 @@ def _parser():
                        "(default: 5)")
     group = parser.add_argument_group("evaluation")
     group.add_argument("--no-evaluation", action="store_true", help="logs only: run no net")
+    group.add_argument("--no-python", action="store_true", help="leave Python layers out of the nets; one whose scores or "
+                       "labels need them is not evaluated")
     group.add_argument("--iterations", type=int, metavar="N", help="test batches to run (default: all samples of the "
                        "test data once, or the solver's test_iter where they cannot be counted)")
     group.add_argument("--score", metavar="BLOB", help="the scores (default: first bottom of the net's last loss)")
@@ -214,6 +219,7 @@ def _result(run, args, D, names, folder):
     if not args.no_evaluation:
         try:
             tally, found = _evaluated(run, args, D, names, folder)
+            notes += [u"not evaluated with it: " + note for note in found.pop("left_out")]
             result.update(found, evaluation=comparison.evaluation_of(tally))
         except (ValueError, EnvironmentError, ImportError) as error:
             notes.append(_text("not evaluated: %s" % command.one_line(error)))
@@ -251,12 +257,14 @@ def _evaluated(run, args, D, names, folder):
     settings = {"definition": definition, "snapshot": snapshot, "place": place, "gpu": args.gpu, "D": D,
                 "top": args.top, "names": None if names is None else len(names),
                 "iterations": args.iterations, "score": args.score, "label": args.label,
+                "python": not args.no_python, "folder": folder,
                 "default_iterations": int(test_iter[0]) if test_iter else None, "desc": run.name}
     found = _in_a_process(settings, folder)
     tally = Tally(int(found["n_classes"]), D, args.top)
     for key in tally.arrays:
         tally.arrays[key] = found[key]
-    return tally, {"snapshot": _text(snapshot), "source": found["source"].item(), "spatial": bool(found["spatial"]),
+    return tally, {"snapshot": _text(snapshot), "source": found["source"].item(),
+                   "left_out": found["left_out"].item().splitlines(), "spatial": bool(found["spatial"]),
                    "n_classes": int(found["n_classes"])}
 
 
@@ -362,7 +370,8 @@ def _write_tally(settings, output, terminal):
         caffe.set_device(settings["gpu"])
         caffe.set_mode_gpu()
     evaluation = Evaluation(settings["definition"], settings["snapshot"], settings["iterations"],
-                            settings["default_iterations"], settings["score"], settings["label"])
+                            settings["default_iterations"], settings["score"], settings["label"],
+                            settings["python"], settings["folder"])
     if settings["names"] not in (None, evaluation.n_classes):
         raise ValueError("--names: expected %d class names, as the net has, got %d"
                          % (evaluation.n_classes, settings["names"]))
@@ -378,7 +387,8 @@ def _write_tally(settings, output, terminal):
     if not tally.n_samples():
         raise ValueError("%s: expected labels that are not ignored, got none" % evaluation.label)
     np.savez(output, n_classes=evaluation.n_classes, spatial=evaluation.spatial,
-             source=np.array(_text(evaluation.source)), **tally.arrays)
+             source=np.array(_text(evaluation.source)),
+             left_out=np.array(_text("\n".join(map(command.one_line, evaluation.left_out)))), **tally.arrays)
 
 
 def _cause(errors, status):

@@ -19,7 +19,7 @@ MAKE_CLASSES = {"InnerProduct": "inner_product_param", "Convolution": "convoluti
 
 # Types of the old syntax that are not just spelt in another way, as INNER_PRODUCT is (Caffe's upgrade_proto.cpp).
 # A type may be its number in caffe.proto, too; the one that matters is that of the layer that writes files.
-_OLD_TYPES = {"15": "HDF5Output", "ABSVAL": "AbsVal", "ARGMAX": "ArgMax", "BNLL": "BNLL", "HDF5_DATA": "HDF5Data",
+_OLD_TYPES = {"10": "HDF5Output", "ABSVAL": "AbsVal", "ARGMAX": "ArgMax", "BNLL": "BNLL", "HDF5_DATA": "HDF5Data",
               "HDF5_OUTPUT": "HDF5Output", "LRN": "LRN", "MVN": "MVN", "RELU": "ReLU",
               "SOFTMAX_LOSS": "SoftmaxWithLoss", "TANH": "TanH"}
 
