@@ -59,6 +59,7 @@ sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 
 from caffe_losses.formats import matrix_files
 from caffe_losses.matrices import class_trees as trees, class_weights as weights, costs, gains, summary, tree_text
+from caffe_prototxt.rewrite.fragment import h_fragment
 from caffe_tools import cli as command
 
 # the largest C with C x C float32 in the 2 GiB of a protobuf message
@@ -321,7 +322,6 @@ def _report(args, H, names):
 def _layer(path, n_classes):
     """The text of the layer of Caffe's own that reads a file with H, if there is one for such a file."""
     if matrix_files.layer_type(path):
-        from caffe_prototxt.netspec.loss_layers import h_fragment  # imports caffe, which takes a second
         return h_fragment(path, n_classes)
     return None
 

@@ -46,6 +46,9 @@ sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 from caffe_losses.formats import matrix_files
 from caffe_tools import cli as command, compute_options
 from caffe_losses.functional.losses import NORMALIZATIONS
+from caffe_losses.compat import from_display, to_display
+from caffe_prototxt.net.matrix_sources import matrix_source
+from caffe_prototxt.rewrite.fragment import loss_fragment
 
 TRIPLET = "TripletSoftmaxLoss"
 
@@ -56,9 +59,6 @@ def main():
     compute = compute_options.read(parser, args)
     _check_triplet(parser, args)
     _check_names(parser, args)
-    if compute:
-        compute["ignore_label"] = args.ignore_label
-
     text = _triplet_text(args) if args.loss == TRIPLET else _loss_text(args, compute)
     if args.output is None:
         sys.stdout.write(text)
@@ -70,11 +70,10 @@ def main():
 
 
 def _loss_text(args, compute):
-    from caffe_prototxt.netspec.loss_layers import loss_fragment  # imports caffe, which takes a second
-    text = loss_fragment(
-        args.loss, args.score, args.label, args.name, args.h_name, h_source=args.h_file,
-        h_classes=_n_classes(args.h_file), compute=compute, source=args.source, loss_weight=args.loss_weight,
-        axis=args.axis, ignore_label=args.ignore_label, normalization=args.normalization)
+    matrix = matrix_source(args.source, args.h_file, compute)
+    text = to_display(loss_fragment(
+        args.loss, matrix, [from_display(score) for score in args.score], from_display(args.label), from_display(args.name),
+        from_display(args.h_name), args.loss_weight or [None], args.axis, args.ignore_label, args.normalization))
     for source in (args.source, args.h_file, args.gain):
         _note_missing(source)
     return text
@@ -166,11 +165,6 @@ def _check_names(parser, args):
                 option, ", ".join(endings), ", as Caffe's own InfogainLoss reads nothing else" * native, source))
     if args.ignore_label is not None and not -2 ** 31 <= args.ignore_label < 2 ** 31:
         parser.error("--ignore-label: expected a 32-bit number, got %d" % args.ignore_label)
-
-
-def _n_classes(h_file):
-    """The number of classes of an H that a Parameter layer holds, whose shape is in the prototxt."""
-    return len(matrix_files.read_matrix(h_file)) if (h_file or "").lower().endswith(".caffemodel") else None
 
 
 def _note_missing(source):

@@ -54,7 +54,7 @@ from caffe_losses.formats import matrix_files
 from caffe_losses.matrices import gains
 from caffe_tools import cli as command, compute_options
 from caffe_prototxt.net import losses
-from caffe_prototxt.net.matrix_sources import BlobMatrix, FileMatrix, compute_h, layer_that_reads
+from caffe_prototxt.net.matrix_sources import matrix_source
 from caffe_prototxt.rewrite import plan, verify
 from caffe_prototxt.textformat import scanner as text
 from caffe_tools import arguments
@@ -126,15 +126,7 @@ def _request(parser, args):
                          ("--h-file", args.h_file), ("--output", args.output)):
         if name == "":
             parser.error("%s: expected a name, got none" % option)
-    matrix = None
-    if args.source is not None:
-        matrix = FileMatrix(from_display(args.source))
-    elif args.h_blob is not None:
-        matrix = BlobMatrix(from_display(args.h_blob))
-    elif args.h_file is not None:
-        matrix = layer_that_reads(args.h_file)
-    elif compute is not None:
-        matrix = compute_h(compute)
+    matrix = matrix_source(args.source, args.h_file, compute, args.h_blob)
     return plan.Request(losses.KINDS.get(args.loss), matrix, from_display(args.h_name))
 
 

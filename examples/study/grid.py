@@ -6,7 +6,8 @@ import itertools
 import os
 
 from caffe.proto import caffe_pb2
-from caffe_prototxt.netspec.loss_layers import loss_fragment
+from caffe_prototxt.net.matrix_sources import FileMatrix
+from caffe_prototxt.rewrite.fragment import loss_fragment
 from google.protobuf import text_format
 import numpy as np
 
@@ -111,6 +112,6 @@ class Grid(object):
 
 def loss(source, ignore_label=None):
     """The loss on "score" and "label": with H of the file `source`, or without H."""
-    text = loss_fragment("InfogainLoss" if source else "SoftmaxWithLoss", source=source or None,
+    text = loss_fragment("InfogainLoss" if source else "SoftmaxWithLoss", FileMatrix(source) if source else None,
                          ignore_label=ignore_label)
     return text_format.Merge(text, caffe_pb2.NetParameter())

@@ -383,7 +383,7 @@ def loss_and_gradient(layers, weights=None):
 def test_caffe_reads_it(tmp_path, monkeypatch, ending, which):
     """The layer that feeds such a file gives the loss of `source:` with the same H, and the loop's."""
     pytest.importorskip("caffe")
-    from caffe_prototxt.netspec.loss_layers import h_fragment
+    from caffe_prototxt.rewrite.fragment import h_fragment
     monkeypatch.chdir(tmp_path)
     write_matrix("H.binaryproto", H)
     write_matrix("H" + ending, H)
