@@ -31,7 +31,7 @@ sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 from caffe_losses.formats import matrix_files
 from caffe_losses.matrices import summary
 from caffe_tools import cli as command
-from caffe_losses.matrices.gains import check_square
+from caffe_losses.validation import check_square
 
 MOST_ROWS = 20
 

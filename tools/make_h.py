@@ -58,7 +58,7 @@ CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 
 from caffe_losses.formats import matrix_files
-from caffe_losses.matrices import class_trees as trees, class_weights as weights, costs, gains, summary, tree_text
+from caffe_losses.matrices import class_trees as trees, class_weights, costs, gains, summary, tree_text
 from caffe_prototxt.rewrite.fragment import h_fragment
 from caffe_tools import cli as command
 
@@ -121,10 +121,10 @@ def _parser():
     group.add_argument("--dataset", metavar="NAME", help="of --labels: that of the labels in HDF5 (default: label)")
     group.add_argument("--root-folder", metavar="DIR", help="of --labels: what the names of listed images begin with")
     group.add_argument("--ignore-label", type=int, metavar="L", help="label that is not counted")
-    group.add_argument("--weights", choices=weights.KINDS, help="class weights from the counts (default: balanced)")
+    group.add_argument("--weights", choices=class_weights.KINDS, help="class weights from the counts (default: balanced)")
     group.add_argument("--beta", type=float, help="of effective_number, in [0, 1), for instance 0.999")
     group.add_argument("--power", type=float, help="softens the weights; 0.5: square root")
-    group.add_argument("--scale", choices=weights.SCALES, help="of the weights; sample: the average sample weighs 1, "
+    group.add_argument("--scale", choices=class_weights.SCALES, help="of the weights; sample: the average sample weighs 1, "
                        "so the learning rate keeps its meaning (default); sum: they sum to 1; classes: to the number "
                        "of classes; none: as they are")
     group = parser.add_argument_group("classes and files")
@@ -226,11 +226,11 @@ def _n_classes(args, names):
 def _weights(args, gain, names):
     """One weight per class, or None."""
     if args.class_weights is not None:
-        return weights.check_weights(args.class_weights)
+        return class_weights.check_weights(args.class_weights)
     counts, present = args.counts, None
     if args.labels is not None or args.net is not None:
         counts, present = _count(args, gain, names)
-    return None if counts is None else weights.class_weights(
+    return None if counts is None else class_weights.class_weights(
         counts, args.weights or "balanced", args.beta, 1.0 if args.power is None else args.power,
         args.scale or "sample", present=present)
 

@@ -45,7 +45,7 @@ sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 
 from caffe_losses.formats import matrix_files
 from caffe_tools import cli as command, compute_options
-from caffe_losses.functional.losses import NORMALIZATIONS
+from caffe_losses.functional.blocks import NORMALIZATIONS
 from caffe_losses.compat import from_display, to_display
 from caffe_prototxt.net.matrix_sources import matrix_source
 from caffe_prototxt.rewrite.fragment import loss_fragment

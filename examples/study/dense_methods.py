@@ -7,7 +7,8 @@ from __future__ import division, print_function
 
 import collections
 
-from caffe_losses.matrices.class_weights import class_weights, count_labels
+from caffe_losses.matrices.class_weights import class_weights
+from caffe_losses.validation import count_labels
 import numpy as np
 
 import canvases

@@ -58,11 +58,11 @@ def machine():
     """What the times depend on, in words: a dict."""
     import caffe
     import numpy as np
-    from caffe_losses.functional import losses
+    from caffe_losses.functional import blocks
     return {"cores": multiprocessing.cpu_count(), "cpu": _cpu(), "python": platform.python_version(),
             "numpy": np.__version__, "caffe": caffe.__version__, "blas": _blas(),
             "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", "not set"),
-            "our_threads": losses._threads()}  # at most: what it says, not a second reckoning
+            "our_threads": blocks.thread_count()}  # at most: what it says, not a second reckoning
 
 
 def _cpu():

@@ -1,7 +1,7 @@
 """The options of the commands that write a ComputeH layer."""
 from __future__ import division, print_function
 
-from caffe_losses.matrices import class_weights as weights
+from caffe_losses.matrices import class_weights
 
 KEYS = ("weights", "beta", "power", "scale", "missing", "gain", "running")
 
@@ -9,10 +9,10 @@ KEYS = ("weights", "beta", "power", "scale", "missing", "gain", "running")
 def add(parser, source):
     """Add --compute-h to `source`, a group of options that exclude each other, and what belongs to it to the parser."""
     source.add_argument("--compute-h", type=int, metavar="C", help="H from the labels, of C classes")
-    parser.add_argument("--weights", choices=weights.KINDS, help="of --compute-h (default: max_over_count)")
+    parser.add_argument("--weights", choices=class_weights.KINDS, help="of --compute-h (default: max_over_count)")
     parser.add_argument("--beta", type=float, help="of --weights effective_number")
     parser.add_argument("--power", type=float, help="of --compute-h: softens the weights; 0.5: square root")
-    parser.add_argument("--scale", choices=weights.SCALES, help="of --compute-h (default: sum, the weights "
+    parser.add_argument("--scale", choices=class_weights.SCALES, help="of --compute-h (default: sum, the weights "
                         "sum to 1; sample: the average sample weighs 1)")
     parser.add_argument("--missing", choices=("zero", "error"), help="of --compute-h: what a class gets that "
                         "the batch does not hold (default: weight 0)")

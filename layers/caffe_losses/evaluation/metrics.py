@@ -22,7 +22,7 @@ from __future__ import division, print_function
 import numpy as np
 
 from caffe_losses.matrices.gains import check_cost
-from caffe_losses.matrices.class_weights import label_index
+from caffe_losses.validation import label_index
 
 SUM_TOLERANCE = 1e-3  # float32 softmax over a thousand classes stays far below
 

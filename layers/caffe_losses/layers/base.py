@@ -8,6 +8,10 @@ import functools
 import sys
 import traceback
 
+import numpy as np
+
+from caffe_losses.formats.matrix_files import read_matrix
+
 TRAIN = 0  # caffe.TRAIN, as a layer's `phase` has it
 
 
@@ -80,3 +84,14 @@ def array_shape(blob):
 
 def shape_text(shape):
     return " x ".join(map(str, shape)) or "scalar"
+
+
+def read_float32(source):
+    with np.errstate(over="ignore"):  # the check that follows refuses Inf
+        return read_matrix(source).astype(np.float32, copy=False)  # H may be large
+
+
+def check_size(H, n_classes, name):
+    if H.shape != (n_classes, n_classes):
+        raise ValueError("%s: expected H to be %d x %d, as there are %d classes, got %d x %d"
+                         % ((name, n_classes, n_classes, n_classes) + H.shape))

@@ -7,11 +7,12 @@ from __future__ import division, print_function
 import caffe
 import numpy as np
 
-from caffe_losses.functional import triplets
-from caffe_losses.layers import param_str as params
-from caffe_losses.functional.losses import NORMALIZATIONS
-from caffe_losses.layers.base import (array_shape, check_blobs, declared_shape, refuse_gradient, reported, shape_text, warn,
-                                 warn_untrained)
+from caffe_losses.functional import mining, triplets
+from caffe_losses.functional.blocks import NORMALIZATIONS
+from caffe_losses.layers import param_str
+from caffe_losses.layers.base import (array_shape, check_blobs, declared_shape, refuse_gradient, reported, shape_text,
+                                      warn, warn_untrained)
+from caffe_losses.validation import check_finite
 
 # How many numbers a blob holds at most: its count is an int.
 MAX_COUNT = 2 ** 31 - 1
@@ -77,16 +78,16 @@ class TripletSoftmaxLoss(_OfRows):
     """
 
     KEYS = {
-        "norm": params.choice("l2", triplets.NORMS),
-        "form": params.choice("mse", triplets.FORMS),
-        "normalization": params.choice("VALID", NORMALIZATIONS),
+        "norm": param_str.choice("l2", triplets.NORMS),
+        "form": param_str.choice("mse", triplets.FORMS),
+        "normalization": param_str.choice("VALID", NORMALIZATIONS),
     }
     bottom_names = ("bottom[0] (anchor)", "bottom[1] (positive)", "bottom[2] (negative)")
 
     @reported
     def setup(self, bottom, top):
         check_blobs(bottom, top, (3,), (1, 2))
-        self.params = params.parse(self.param_str, self.KEYS)
+        self.params = param_str.parse(self.param_str, self.KEYS)
         self.started = False
 
     @reported
@@ -139,13 +140,13 @@ class L2Distance(_OfRows):
     Errors: ValueError for a number that is NaN or Inf, and bottoms of other shapes.
     """
 
-    KEYS = {"norm": params.choice("l2", triplets.NORMS)}
+    KEYS = {"norm": param_str.choice("l2", triplets.NORMS)}
     bottom_names = ("bottom[0] (x1)", "bottom[1] (x2)")
 
     @reported
     def setup(self, bottom, top):
         check_blobs(bottom, top, (2,), (1,))
-        self.norm = params.parse(self.param_str, self.KEYS)["norm"]
+        self.norm = param_str.parse(self.param_str, self.KEYS)["norm"]
 
     @reported
     def reshape(self, bottom, top):
@@ -208,17 +209,17 @@ class TripletSelect(caffe.Layer):
     """
 
     KEYS = {
-        "strategy": params.choice(params.REQUIRED, triplets.STRATEGIES),
-        "seed": params.integer(0, 0),
-        "max_triplets": params.integer(None, 1),
-        "ignore_label": params.integer(None),
+        "strategy": param_str.choice(param_str.REQUIRED, mining.STRATEGIES),
+        "seed": param_str.integer(0, 0),
+        "max_triplets": param_str.integer(None, 1),
+        "ignore_label": param_str.integer(None),
     }
     bottom_names = ("bottom[0] (embedding)", "bottom[1] (labels)")
 
     @reported
     def setup(self, bottom, top):
         check_blobs(bottom, top, (2,), (3, 4))
-        self.params = params.parse(self.param_str, self.KEYS)
+        self.params = param_str.parse(self.param_str, self.KEYS)
         self.random = np.random.RandomState(self.params["seed"])
         self.shapes = None
         self.batches = self.without = 0
@@ -264,12 +265,12 @@ class TripletSelect(caffe.Layer):
     def _select(self, bottom):
         n, width = self.shape
         if not n:  # Caffe gives an empty blob no memory, and ends if it is looked at
-            return triplets.Triplets(*np.zeros((3, 0), np.intp))
+            return mining.Triplets(*np.zeros((3, 0), np.intp))
         x = bottom[0].data.reshape(self.shape)
-        triplets.check_finite(x, self.bottom_names[0])
-        labels, valid = triplets.read_labels(bottom[1].data.reshape(-1), self.params["ignore_label"],
+        check_finite(x, self.bottom_names[0])
+        labels, valid = mining.read_labels(bottom[1].data.reshape(-1), self.params["ignore_label"],
                                              self.bottom_names[1])
-        return triplets.select(x, labels, self.params["strategy"], valid, self.random,
+        return mining.select(x, labels, self.params["strategy"], valid, self.random,
                                self.params["max_triplets"], MAX_COUNT // width)
 
     def _count(self, n):
@@ -286,7 +287,7 @@ class TripletSelect(caffe.Layer):
         if propagate_down[0] and self.shape[0]:
             n = len(self.triplets.anchor)
             gradients = [top[i].diff.reshape(-1, self.shape[1])[:n] for i in range(3)]
-            triplets.scatter(self.triplets, gradients, bottom[0].diff.reshape(self.shape))
+            mining.scatter(self.triplets, gradients, bottom[0].diff.reshape(self.shape))
 
 
 def _reshape(top, n):

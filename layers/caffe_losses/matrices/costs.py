@@ -3,8 +3,7 @@ from __future__ import division, print_function
 
 import numpy as np
 
-from caffe_losses.matrices.gains import check_square
-from caffe_losses.matrices.class_weights import position
+from caffe_losses.validation import check_finite, check_square, refuse
 
 METRICS = ("cosine", "euclidean")
 
@@ -24,9 +23,7 @@ def costs_from_confusion(counts):
     Raises ValueError, naming the first bad entry, or a class without samples.
     """
     P = check_square(counts, "confusion").astype(np.float64)
-    if (P < 0).any():
-        at = np.unravel_index(np.argmax(P < 0), P.shape)
-        raise ValueError("confusion at %s: expected a number of samples, got %g" % (position(at), P[at]))
+    refuse(P, P < 0, "confusion", "a number of samples")
     samples = P.sum(axis=1)
     if not samples.all():
         raise ValueError("confusion: expected samples of every true class (a row each), got none of class %d"
@@ -74,10 +71,7 @@ def _checked_embeddings(embeddings):
         raise ValueError("embeddings: expected a row of numbers for each class, got %s of shape %s"
                          % (E.dtype, " x ".join(map(str, E.shape)) or "()"))
     E = E.astype(np.float64)
-    bad = ~np.isfinite(E)
-    if bad.any():
-        at = np.unravel_index(np.argmax(bad), bad.shape)
-        raise ValueError("embeddings at %s: expected a finite number, got %g" % (position(at), E[at]))
+    check_finite(E, "embeddings")
     return E
 
 

@@ -3,7 +3,7 @@ from __future__ import division, print_function
 
 import numpy as np
 
-from caffe_losses.matrices.class_weights import position
+from caffe_losses.validation import check_square, first_bad, refuse
 
 # What is left of a 0 in distances that were computed, of the largest of them: 1 - e . e of float32
 ROUNDING = 1e-6
@@ -48,13 +48,10 @@ def check_cost(D, name="D"):
     is called by its name.
     """
     D = _without_rounding(check_square(D, name))
-    if (D < 0).any():
-        raise ValueError("%s at %s: expected a cost of at least 0, got %g"
-                         % ((name,) + _first(D, D < 0)))
+    refuse(D, D < 0, name, "a cost of at least 0")
     if D.diagonal().any():
-        c = int(np.argmax(D.diagonal() != 0))
-        raise ValueError("%s at (%d, %d): expected a cost matrix, with 0 on the diagonal, got %g (a "
-                         "gain matrix is taken as it is, without conversion)" % (name, c, c, D[c, c]))
+        raise ValueError(first_bad(D, D * np.eye(len(D)) != 0, name, "a cost matrix, with 0 on the diagonal")
+                         + " (a gain matrix is taken as it is, without conversion)")
     if not D.any():
         raise ValueError("%s: expected at least one positive cost, got none" % name)
     return D
@@ -67,25 +64,6 @@ def _without_rounding(D):
     D = np.maximum(D, 0)
     np.fill_diagonal(D, 0)
     return D
-
-
-def check_square(matrix, name):
-    """A matrix as an array, if it is square, not empty, and all finite numbers; else ValueError."""
-    matrix = np.asarray(matrix)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
-        raise ValueError("%s: expected a square matrix, got shape %s"
-                         % (name, " x ".join(map(str, matrix.shape)) or "()"))
-    if matrix.dtype.kind not in "fiub":
-        raise ValueError("%s: expected numbers, got %s" % (name, matrix.dtype))
-    bad = ~np.isfinite(matrix)
-    if bad.any():
-        raise ValueError("%s at %s: expected a finite number, got %g" % ((name,) + _first(matrix, bad)))
-    return matrix
-
-
-def _first(matrix, mask):
-    index = np.unravel_index(np.argmax(mask), mask.shape)
-    return position(index), matrix[index]
 
 
 def gain_from_costs(D, tau=None, beta=None, linear=False):

@@ -6,7 +6,7 @@ import pytest
 
 import loops
 import real_nets
-from caffe_losses.functional.losses import NORMALIZATIONS
+from caffe_losses.functional.blocks import NORMALIZATIONS
 
 caffe = pytest.importorskip("caffe")
 hypothesis = pytest.importorskip("hypothesis")

@@ -8,8 +8,8 @@ import pytest
 
 import loops
 import real_nets
-from caffe_losses.functional import triplets
-from caffe_losses.functional.losses import NORMALIZATIONS
+from caffe_losses.functional import mining, triplets
+from caffe_losses.functional.blocks import NORMALIZATIONS
 
 caffe = pytest.importorskip("caffe")
 
@@ -329,7 +329,7 @@ LOSS_OF_CHOICE = real_nets.python_layer("TripletSoftmaxLoss", PARTS, ["loss"], {
 WITHOUT = [np.zeros(4), np.arange(4), np.full(4, 255), [0, 0, 255, 255]]
 
 
-@pytest.mark.parametrize("strategy", triplets.STRATEGIES)
+@pytest.mark.parametrize("strategy", mining.STRATEGIES)
 @pytest.mark.parametrize("labels", WITHOUT)
 def test_a_batch_without_a_triplet_costs_nothing(labels, strategy):
     x = rows(4, 3)
@@ -362,7 +362,7 @@ def test_an_empty_batch_has_no_triplet(was):
     assert float(net.blobs["loss"].data) == 0
 
 
-@pytest.mark.parametrize("strategy", triplets.STRATEGIES)
+@pytest.mark.parametrize("strategy", mining.STRATEGIES)
 @pytest.mark.parametrize("weight", [1, 2.5])
 def test_gradient_through_choice_and_loss_is_that_of_the_loop(strategy, weight):
     x, labels = rows(9, 3), np.array([0, 0, 0, 1, 1, 2, 2, 2, 3])
