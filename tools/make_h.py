@@ -7,7 +7,7 @@ that class. It is made from at most one of
   MATRIX           H itself, as it is: a file of gains, in any of the formats below
   --distances D    a file with costs, D[true class, predicted class], 0 on the diagonal
   --tree TREE      a class tree; the distance of two classes is the height of their lowest
-                   common ancestor. Indented text, Newick, or a .csv of edges group,member
+                   common ancestor. Indented text, or a .csv of edges group,member
                    or group,member,length
   --confusion F    a confusion matrix [true, predicted] of another classifier: the distance of
                    two classes is 1 if it never confuses them, 0 if it always does
@@ -58,7 +58,7 @@ CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 
 from caffe_losses.formats import matrix_files
-from caffe_losses.matrices import class_trees as trees, class_weights, costs, gains, summary, tree_text
+from caffe_losses.matrices import class_trees, class_weights, costs, gains, summary
 from caffe_prototxt.rewrite.fragment import h_fragment
 from caffe_tools import cli as command
 
@@ -191,7 +191,7 @@ def _distances(args, names):
         matrix = matrix_files.read_matrix(path)
     try:
         if args.tree is not None:
-            return trees.tree_costs(tree_text.parse_tree(text, edges=path.lower().endswith(".csv")), names)
+            return class_trees.tree_costs(class_trees.parse_tree(text, edges=path.lower().endswith(".csv")), names)
         if args.confusion is not None:
             return costs.costs_from_confusion(matrix), names
         if args.embeddings is not None:

@@ -126,10 +126,10 @@ def _classes(args):
 
 
 def _of_tree(path, names):
-    from caffe_losses.matrices import class_trees as trees, tree_text
+    from caffe_losses.matrices import class_trees
     text = command.read_text(path)
     try:
-        return trees.tree_costs(tree_text.parse_tree(text, edges=path.lower().endswith(".csv")), names)
+        return class_trees.tree_costs(class_trees.parse_tree(text, edges=path.lower().endswith(".csv")), names)
     except ValueError as error:
         raise ValueError("%s: %s" % (path, error))
 

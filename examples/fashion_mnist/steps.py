@@ -13,8 +13,7 @@ except ImportError:  # Python 2
 
 from caffe.proto import caffe_pb2
 from caffe_losses.formats.matrix_files import read_matrix, write_matrix
-from caffe_losses.matrices.tree_text import parse_tree
-from caffe_losses.matrices.class_trees import tree_costs
+from caffe_losses.matrices.class_trees import parse_tree, tree_costs
 from google.protobuf import text_format
 import numpy as np
 
