@@ -5,7 +5,9 @@ import numpy as np
 
 import experiments
 import tables
-from tables import Metric, Part, Table, cell, comparison, noise
+from caffe_losses.evaluation.comparison import NOISE, Metric
+from caffe_losses.evaluation.intervals import PERCENT
+from tables import Part, Table, cell, comparison
 
 TREE_METRICS = [
     Metric("accuracy", "top-1", "%.4f", False),
@@ -49,10 +51,10 @@ def tree_part(results):
         "on the true class as H does on average, and spreads the rest over all classes alike; the "
         "shuffled H is made from the same tree with the classes in another random order for every "
         "seed, none at its own place. Below the tables, \"0.25 -> 0.24 (9/10)\" is from the mean of "
-        "the one to the mean of the other, better for 9 of 10 seeds; \"within the noise\" means that the "
-        "paired difference is below %.3g standard errors."
+        "the one to the mean of the other, better for 9 of 10 seeds; \"%s\" means that the %d %% confidence "
+        "interval of the paired difference (Student's t) has 0 in it."
         % (sum(setting["counts"]), len(setting["seeds"]), setting["iterations"],
-           results["n_test"], results["epsilon"], noise(len(setting["seeds"]))))
+           results["n_test"], results["epsilon"], NOISE, PERCENT))
     return Part("Few images, and classes in a tree", introduction, list(tree_tables(results)),
                 list(tree_findings(results["tree"])) + [_calibration(results["H"])])
 

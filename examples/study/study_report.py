@@ -14,6 +14,7 @@ import dense_methods
 import dense_report
 import tables
 import trunks
+from caffe_losses.evaluation.intervals import PERCENT
 from study_words import in_words, marked, prose
 from tables import Part, Table
 
@@ -68,7 +69,7 @@ def _balanced_introduction(results):
         a decision is that of the probability of the class decided for, with the class weights in it where they are in the
         decision.""", nets=" and ".join(trunks.TITLES[net] for net in cells.NETS), seeds=results["seeds"],
                  n_test=results["n_test"], pairs=results["near"]["pairs"], kept=np.mean(results["near"]["kept"]),
-                 level=claims.PERCENT)
+                 level=PERCENT)
 
 
 def _tail_introduction(results):
@@ -89,7 +90,7 @@ def short_part(grid):
         By how much of what it was before the mean over the seeds changes, %: with {first} / with {second}. **Bold** is
         better, *italic* worse, plain within the noise; what each row compares is said below, with the intervals. In the
         picture: the change of the mean cost in %, and of the mean recall in points, with {level} % confidence
-        intervals.""", first=trunks.TITLES[cells.NETS[0]], second=trunks.TITLES[cells.NETS[1]], level=claims.PERCENT)
+        intervals.""", first=trunks.TITLES[cells.NETS[0]], second=trunks.TITLES[cells.NETS[1]], level=PERCENT)
     listed = [("balanced", claims.BALANCED, claims.COST), ("balanced", claims.BALANCED, claims.ACROSS),
               ("balanced", claims.BALANCED, claims.TOP3), ("balanced", claims.BALANCED, claims.ACCURACY),
               ("tail", claims.TAIL, claims.ACCURACY), ("tail", claims.TAIL, claims.COST)]

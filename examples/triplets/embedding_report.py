@@ -2,7 +2,8 @@
 from __future__ import division, print_function
 
 import tables
-from tables import Metric, Part, Table, cell, comparison
+from caffe_losses.evaluation.comparison import Metric
+from tables import Part, Table, cell, comparison
 
 METRICS = [Metric("neighbours", "5 nearest", "%.4f", False), Metric("centroid", "nearest centroid", "%.4f", False)]
 HEAD = [""] + [metric.title for metric in METRICS]

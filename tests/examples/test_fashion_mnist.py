@@ -31,6 +31,7 @@ import net
 import runs
 import steps
 import tables
+from caffe_losses.evaluation.comparison import Metric
 from example_runs import finish, running_with
 
 def read_lmdb(path):
@@ -224,22 +225,14 @@ def test_shuffled_classes_leave_none_at_its_place(seed):
 
 # Report
 
-COST = tables.Metric("cost", "mean cost", "%.2f", True)
-
-
-@pytest.mark.parametrize("before, after, verdict", [
-    ([.30, .31, .32, .33], [.20, .22, .21, .23], "better"),
-    ([.20, .22, .21, .23], [.30, .31, .32, .33], "worse"),
-    ([.30, .31, .32, .33], [.31, .30, .33, .32], "within the noise"),
-    ([.30, .31], [.30, .31], "within the noise"),
-])
-def test_verdict(before, after, verdict):
-    assert tables.compare(COST, before, after)[0] == verdict
-
-
-def test_figures_in_words():
-    assert tables.compare(COST, [.3, .3], [.2, .4])[1] == (
-        "mean cost 0.30 -> 0.30 (1/2)")
+def test_comparison_is_a_sentence():
+    metrics = [Metric("cost", "mean cost", "%.2f", True), Metric("accuracy", "top-1", "%.1f", False),
+               Metric("recall", "recall", "%.1f", False)]
+    before = {"cost": [.30, .31, .32, .33], "accuracy": [.5, .6, .5, .6], "recall": [.8, .8, .8, .9]}
+    after = {"cost": [.20, .22, .21, .23], "accuracy": [.6, .5, .6, .6], "recall": [.1, .1, .1, .2]}
+    assert tables.comparison(metrics, before, after) == (
+        "BETTER: mean cost 0.32 -> 0.21 (4/4); WITHIN THE NOISE: top-1 0.6 -> 0.6 (2/4); "
+        "WORSE: recall 0.8 -> 0.1 (0/4).")
 
 
 # Jobs

@@ -26,6 +26,7 @@ import data
 import decisions
 import steps
 import study_report
+from caffe_losses.evaluation.comparison import BETTER, NOISE, WORSE
 
 D = steps.tree_distances()
 
@@ -155,10 +156,10 @@ def cell(before, after):
 
 
 @pytest.mark.parametrize("before, after, verdict", [
-    ([.30, .31, .32], [.20, .21, .22], claims.BETTER),
-    ([.20, .21, .22], [.30, .31, .32], claims.WORSE),
-    ([.30, .31, .32], [.31, .30, .33], claims.NOISE),
-    ([.3, .3], [.3, .3], claims.NOISE),
+    ([.30, .31, .32], [.20, .21, .22], BETTER),
+    ([.20, .21, .22], [.30, .31, .32], WORSE),
+    ([.30, .31, .32], [.31, .30, .33], NOISE),
+    ([.3, .3], [.3, .3], NOISE),
 ])
 def test_verdicts(before, after, verdict):
     claim = claims.BALANCED[0]

@@ -32,7 +32,7 @@ Curve = collections.namedtuple("Curve", "name runs")
 
 
 def curves(list_of_curves, ylabel):
-    """Lines by iteration: the mean over the seeds, in a band that is its 95 % interval from MOST_THIN + 1 seeds on;
+    """Lines by iteration: the mean over the seeds, in a band that is its interval from MOST_THIN + 1 seeds on;
     of fewer, and of seeds that were not measured at the same iterations, a thin line each. A cross marks the last
     value before a NaN.
 
