@@ -5,7 +5,7 @@ import collections
 
 import numpy as np
 
-from caffe_losses.evaluation.intervals import PERCENT, mean_interval, paired_difference
+from caffe_losses.evaluation.intervals import PERCENT, mean_interval
 from caffe_losses.evaluation.metrics import recalls_of
 
 # title and explanation are for people. form: of a value. smaller: whether smaller is better; None: neither is.
@@ -90,27 +90,23 @@ def differences_of(runs):
 
 
 def _difference(runs, of, start):
-    before, after = _by_seed(runs, *start), _by_seed(runs, *of)
-    if of[0] == start[0]:  # of one run each, whatever its seed
-        before, after = [dict(enumerate(scores for run, scores in side)) for side in (before, after)]
+    before, after = [[(run["seed"], run["evaluation"][decision]["scores"]) for run in runs if run["name"] == name]
+                     for name, decision in (start, of)]
+    if of[0] == start[0]:  # decisions of the same runs, whatever their seeds
+        pairs = [(one[1], other[1]) for one, other in zip(before, after)]
     else:
-        before, after = [_unique(side) for side in (before, after)]
-    shared = set(before) & set(after)
-    keys = next(iter(before.values()), {})
-    return {"of": list(of), "from": list(start), "seeds": len(shared),
-            "scores": {key: paired_difference({seed: before[seed][key] for seed in shared},
-                                              {seed: after[seed][key] for seed in shared})._asdict()
-                       for key in keys}}
+        before, after = _unique(before), _unique(after)
+        pairs = [(before[seed], after[seed]) for seed in sorted(set(before) & set(after))]
+    return {"of": list(of), "from": list(start), "seeds": len(pairs),
+            "scores": {key: _interval([after[key] - before[key] for before, after in pairs
+                                       if before[key] is not None and after[key] is not None])
+                       for key in (pairs[0][0] if pairs else ())}}
 
 
-def _by_seed(runs, name, decision):
-    return [(run, run["evaluation"][decision]["scores"]) for run in runs if run["name"] == name]
-
-
-def _unique(side):
+def _unique(seeds_and_scores):
     """Return {seed: scores} of the runs whose seed is known and no other run's."""
-    counts = collections.Counter(run["seed"] for run, _ in side)
-    return {run["seed"]: scores for run, scores in side if run["seed"] is not None and counts[run["seed"]] == 1}
+    counts = collections.Counter(seed for seed, _ in seeds_and_scores)
+    return {seed: scores for seed, scores in seeds_and_scores if seed is not None and counts[seed] == 1}
 
 
 def _interval(values):

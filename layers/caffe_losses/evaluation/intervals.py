@@ -33,12 +33,3 @@ def mean_interval(values):
     from scipy.special import stdtrit  # pycaffe needs scipy, so it is there; late, as one seed does not
     half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * float(values.std(ddof=1)) / math.sqrt(n)
     return Interval(mean, mean - half, mean + half, n)
-
-
-def paired_difference(before, after):
-    """Return the Interval of after - before.
-
-    before, after: {seed: number}; the seeds that both have are paired.
-    """
-    return mean_interval([after[seed] - before[seed] for seed in sorted(set(before) & set(after))
-                          if before[seed] is not None and after[seed] is not None])

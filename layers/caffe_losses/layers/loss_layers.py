@@ -12,11 +12,7 @@ from caffe_losses.matrices import gains
 
 
 class _Loss(caffe.Layer):
-    """What the losses have in common: scores, labels and a matrix make a number.
-
-    A subclass names its function of `losses`, the key and check of its matrix, and
-    how many tops it may have.
-    """
+    """The base of all losses of scores, labels and a matrix; a subclass sets the four attributes after KEYS."""
 
     KEYS = {
         "source": param_str.path(None),
@@ -83,8 +79,7 @@ class _Loss(caffe.Layer):
             top[1].reshape(*scores)
         if len(bottom) == 3:
             self.matrix = None
-        # Caffe gives an empty blob no memory, and ends if its data is looked at. What has been
-        # larger has memory, and the shape of its array is there ten times as fast.
+        # Caffe gives an empty blob no memory, and ends if its data is looked at.
         self.empty = 0 in scores
         self.shape_of = declared_shape if self.empty else array_shape
         self.gradient = None
@@ -104,7 +99,7 @@ class _Loss(caffe.Layer):
             self._read_bottom_matrix(bottom[2].data)
         self.z = blocks.normalizer(self.normalization, self.labels)
         p = top[1].data.reshape(self.shape) if self.has_p else None
-        # While the block is in the cache its gradient costs little: in TRAIN it will be asked for.
+        # In TRAIN the gradient will be asked for, and costs little while the block is in the cache.
         top[0].data[...] = self._batch_loss(bottom, p, self.in_training) / self.z
 
     def _batch_loss(self, bottom, p, with_gradient):
@@ -119,7 +114,7 @@ class _Loss(caffe.Layer):
         if self.matrix is not None and np.count_nonzero(matrix == self.matrix.rows) == matrix.size:
             return
         if not self.labels.count and not matrix.any():
-            self.matrix = losses.Matrix(matrix)  # what ComputeH makes of a batch that is all ignored
+            self.matrix = losses.Matrix(matrix)  # ComputeH makes it of a batch that is all ignored
         else:
             self.matrix = self._checked(matrix, self.bottom_names[2])
 
@@ -151,7 +146,7 @@ class SoftmaxWithInfogainLoss(_Loss):
         normalize: true (VALID) or false (BATCH_SIZE), if there is no normalization.
 
     bottom[0]: scores, N x C x spatial (C at `axis`). bottom[1]: labels, one for each
-    position (N x spatial, an axis of 1 in the place of C is fine). bottom[2],
+    position (N x spatial, or N x 1 x spatial). bottom[2],
     optional: H, 1 x 1 x C x C. top[0]: the loss, a scalar. top[1], optional: p.
     The net's layer needs loss_weight: 1, or Caffe does not train on it.
     Errors: ValueError for a label outside 0..C-1 and not ignore_label, a score that
@@ -221,7 +216,7 @@ class ExpectedCostLoss(_Loss):
 
 
 def _flat_shape(shape, axis):
-    """outer x C x inner: the sizes before, at and after the class axis; without an inner of 1."""
+    """Return outer x C x inner, the sizes before, at and after the class axis; without an inner of 1."""
     if not -len(shape) <= axis < len(shape):
         raise ValueError('key "axis" in param_str: expected an axis of the scores, of shape %s, got %d'
                          % (shape_text(shape), axis))

@@ -94,13 +94,13 @@ class ComputeH(caffe.Layer):
                                     LABELS)
 
     def _keep(self, counts):
-        """The counts kept over batches, with this batch added in TRAIN."""
+        """Return the counts kept over batches, to which TRAIN adds this batch."""
         kept = self.blobs[0].data
         if in_training(self):
             kept *= self.params["running"]
             kept += counts
         elif not kept.any():
-            return counts  # nothing was ever trained: the batch is all there is
+            return counts  # nothing was trained yet
         return kept.astype(np.float64)
 
     @reported
@@ -144,7 +144,7 @@ class InfogainMatrix(caffe.Layer):
 
 
 class LabelCheck(caffe.Layer):
-    """Labels, passed through if they are labels, and an error at the first that is not.
+    """Labels passed on unchanged, and an error at the first that is out of range.
 
     The guard to put before a native loss: Caffe's InfogainLoss reads past the end of
     H on a label out of range, and goes on.

@@ -1,7 +1,4 @@
-"""The caffe.Layer classes of triplets: TripletSoftmaxLoss, L2Distance, TripletSelect.
-
-Shells of `triplets`; see the package's docstring for the conventions.
-"""
+"""Triplets, as caffe.Layer classes that call the mathematics of `functional`."""
 from __future__ import division, print_function
 
 import caffe
@@ -14,20 +11,20 @@ from caffe_losses.layers.base import (array_shape, check_blobs, declared_shape, 
                                       warn, warn_untrained)
 from caffe_losses.validation import check_finite
 
-# How many numbers a blob holds at most: its count is an int.
+# The most numbers in a blob, whose count is an int.
 MAX_COUNT = 2 ** 31 - 1
 
-# The negative of a batch without a triplet is this far from its anchor: e to the minus this is 0.
+# Distance of the negative in a batch without a triplet: e to the minus this is 0.
 FAR = 1000
 
 
 class _OfRows(caffe.Layer):
-    """What TripletSoftmaxLoss and L2Distance share: bottoms of one shape, whose rows are compared."""
+    """The base of layers that compare the rows of bottoms of one shape."""
 
     bottom_names = ()
 
     def check_shapes(self, bottom):
-        """Take note of the shape; whether it is another than at the last call."""
+        """Check and keep the shape; return whether it has changed since the last call."""
         # Caffe gives an empty blob no memory, and ends if its data is looked at.
         shapes = [declared_shape(blob) if not blob.count else array_shape(blob)
                   for blob in (bottom[i] for i in range(len(bottom)))]
@@ -45,8 +42,8 @@ class _OfRows(caffe.Layer):
     def rows(self, bottom):
         return [bottom[i].data.reshape(self.shape) for i in range(len(bottom))]
 
-    def asked(self, propagate_down, bottom):
-        """The diffs of the bottoms whose gradient is asked for, None for the others."""
+    def wanted_diffs(self, propagate_down, bottom):
+        """Return the diffs of the bottoms whose gradient is asked for, None for the others."""
         return [bottom[i].diff.reshape(self.shape) if propagate_down[i] else None for i in range(len(bottom))]
 
 
@@ -124,7 +121,7 @@ class TripletSoftmaxLoss(_OfRows):
         scale = float(top[0].diff) / self.z
         anchor, positive, negative = self.rows(bottom)
         triplets.triplet_gradient(anchor, positive, negative, scale * self.to_positive, scale * self.to_negative,
-                                  self.asked(propagate_down, bottom))
+                                  self.wanted_diffs(propagate_down, bottom))
 
 
 class L2Distance(_OfRows):
@@ -165,13 +162,13 @@ class L2Distance(_OfRows):
         if self.shape[0]:
             x1, x2 = self.rows(bottom)
             triplets.distance_gradient(x1, x2, top[0].diff * triplets.slopes(self.distances, self.norm),
-                                       *self.asked(propagate_down, bottom))
+                                       *self.wanted_diffs(propagate_down, bottom))
 
 
 class TripletSelect(caffe.Layer):
     """Triplets from a batch of labelled embeddings: two samples of a class, one of another.
 
-        all        every triplet there is
+        all        every triplet
         hardest    for each anchor its farthest positive and its nearest negative
         semi_hard  for each anchor and positive the nearest of the negatives that are
                    farther than the positive; no triplet where no negative is
@@ -184,11 +181,11 @@ class TripletSelect(caffe.Layer):
 
     param_str:
         strategy: one of the four; required.
-        seed: int from 0, default 0, of what is drawn at random (by "random", and by
-            max_triplets). Every forward draws on from there, in TEST too. A net that is
-            made anew begins again at the seed, so also one that resumes from a snapshot.
+        seed: int from 0, default 0, of the random numbers for "random" and max_triplets.
+            Every forward draws more of them, in TEST too. A net that is made anew begins
+            again at the seed, so also one that resumes from a snapshot.
         max_triplets: int from 1; of more, so many are taken at random. Default: all
-            are. T triplets take 6 T C floats in the tops; "all" has about
+            are taken. T triplets take 6 T C floats in the tops; "all" has about
             B^3 / L of a batch of B samples of L classes: 179,000 for 128 of 10.
         ignore_label: int; its samples are in no triplet and get gradient 0; default:
             none.
@@ -235,7 +232,7 @@ class TripletSelect(caffe.Layer):
             raise ValueError("%s: expected one label for each of the %d samples, got %s"
                              % (self.bottom_names[1], self.shape[0], shape_text(labels)))
         if self.shapes is None or embedding[1:] != self.shapes[0][1:]:
-            self._shape_tops(top, 1, embedding[1:])  # until forward knows better
+            self._shape_tops(top, 1, embedding[1:])  # until forward counts the triplets
         if len(top) == 4:
             top[3].reshape()
         self.shapes = shapes
@@ -291,13 +288,13 @@ class TripletSelect(caffe.Layer):
 
 
 def _reshape(top, n):
-    """Give a top n numbers, and memory for one if there is none: Caffe looks at every top that is left over."""
+    """Give a top n numbers, and memory for at least one: Caffe looks at every top that no layer takes."""
     top.reshape(max(1, n))
     top.reshape(n)
 
 
 def _rows(shape, name):
-    """How many rows a blob has, and how many numbers each."""
+    """Return the number of rows of a blob, and of numbers in each."""
     width = int(np.prod(shape[1:], dtype=np.int64))
     if not shape or not width:
         raise ValueError("%s: expected N x C, a row of numbers for each sample, got shape %s"

@@ -9,7 +9,7 @@ SCALES = ("sum", "sample", "classes", "none")
 
 def class_weights(counts, kind="max_over_count", beta=None, power=1.0, scale="sum",
                   missing="zero", present=None):
-    """One weight per class from how often each class occurs.
+    """Return one weight per class, from how often each class occurs.
 
     With n_c the count of class c, n their sum, L the number of classes:
 
@@ -25,15 +25,15 @@ def class_weights(counts, kind="max_over_count", beta=None, power=1.0, scale="su
         sample   sum_c n_c w_c / n = 1: the average sample weighs 1, and so the
                  learning rate keeps its meaning
         classes  sum_c w_c = L (Cui et al.)
-        none     as they stand
+        none     unchanged
 
     counts: L numbers, not negative, in samples (fractions are fine).
     beta: float in [0, 1), for effective_number only (required there).
     power: float; 1 leaves the weights, 0.5 is a square root, 0 makes all equal.
-    missing: what a class with count 0 gets: "zero" (weight 0) or "error".
-    present: L numbers m_c, for median_frequency of labels that stand in images: all
-        pixels, also ignored ones, of the images that hold class c at all. None: the
-        same for all classes, as where every sample has one label.
+    missing: for a class with count 0: "zero" (weight 0) or "error".
+    present: L numbers m_c, for median_frequency of labels in images: all pixels, also
+        ignored ones, of the images that hold class c. None: the same for all classes,
+        as where every sample has one label.
     Returns L weights, float64; all 0 if all counts are 0.
     Raises ValueError.
     Source: scikit-learn (balanced); Cui et al. 2019, arXiv 1901.05555
@@ -57,7 +57,7 @@ def class_weights(counts, kind="max_over_count", beta=None, power=1.0, scale="su
 
 
 def check_weights(weights):
-    """Weights as a float array, one for each class, if they can serve as class weights.
+    """Return weights as a float array if they can serve as class weights.
 
     weights: L numbers, finite, not negative, not all 0. Raises ValueError, naming the first bad one.
     """

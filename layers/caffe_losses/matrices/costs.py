@@ -1,4 +1,4 @@
-"""Cost matrices D[true, predicted] from what is known of the classes."""
+"""Cost matrices D[true, predicted] made of a confusion matrix or of embeddings."""
 from __future__ import division, print_function
 
 import numpy as np
@@ -9,14 +9,13 @@ METRICS = ("cosine", "euclidean")
 
 
 def costs_from_confusion(counts):
-    """D from a confusion matrix: classes that are often confused are near each other.
+    """Make D of a confusion matrix: classes that are often confused are near each other.
 
         P[l, k] = counts[l, k] / sum_j counts[l, j]
         D[l, k] = max(0, 1 - (P[l, k] + P[k, l]) / (P[l, l] + P[k, k])),  D[l, l] = 0
 
     So D is symmetric, 1 for classes that are never confused, 0 for classes that are
-    confused as often as they are told apart; how many samples a class has does not
-    count.
+    confused as often as they are told apart, whatever the numbers of samples.
 
     counts: C x C, [true, predicted], not negative: samples, or shares of them.
     Returns D, C x C float64.
@@ -38,7 +37,7 @@ def costs_from_confusion(counts):
 
 
 def costs_from_embeddings(embeddings, metric="cosine"):
-    """D from a vector for each class: the distance of their vectors.
+    """Make D of a vector for each class: the distance of their vectors.
 
         cosine     D[l, k] = 1 - e_l . e_k / (|e_l| |e_k|), 0 to 2
         euclidean  D[l, k] = |e_l - e_k|

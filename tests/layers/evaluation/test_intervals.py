@@ -4,7 +4,7 @@ from __future__ import division, print_function
 import numpy as np
 import pytest
 
-from caffe_losses.evaluation.intervals import Interval, mean_interval, paired_difference
+from caffe_losses.evaluation.intervals import Interval, mean_interval
 
 
 # t at 99 %, two-sided. Source: Abramowitz and Stegun, table 26.10.
@@ -24,13 +24,6 @@ def test_interval_by_hand():
 def test_few_values():
     assert mean_interval([]) == Interval(None, None, None, 0) == mean_interval([None, float("nan")])
     assert mean_interval([4, None]) == Interval(4, None, None, 1)
-
-
-def test_paired_differences():
-    found = paired_difference({0: 1., 1: 5., 2: 9.}, {2: 10., 0: 2., 7: 100.})
-    assert found == Interval(1, 1, 1, 2)
-    assert paired_difference({0: 1.}, {1: 2.}).n == 0
-    assert paired_difference({0: None, 1: 1.}, {0: 2., 1: 2.}).n == 1
 
 
 def test_coverage():
