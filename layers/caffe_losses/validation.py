@@ -1,7 +1,4 @@
-"""Checks of labels and matrices. An error names the array, the first bad entry and its position.
-
-NaN makes old numpy warn where it compares and new numpy where it casts: the error that follows says all.
-"""
+"""Checks of labels and matrices. An error names the array, the first bad entry and its position."""
 from __future__ import division, print_function
 
 import numpy as np
@@ -73,13 +70,13 @@ def label_index(labels, n_classes, ignore_label=None, name="label"):
         if ignored.any():
             valid = ~ignored
             labels = np.where(valid, labels, 0)
+    good = np.floor(labels) == labels  # NaN is not: it makes old numpy warn below, new numpy in a cast
+    if np.count_nonzero(good) == good.size:
+        good = labels >= 0
+        good &= labels < n_classes
+        if np.count_nonzero(good) == good.size:
+            return labels.astype(np.intp), valid
     with np.errstate(invalid="ignore"):
-        in_range = labels >= 0  # NaN is not
-        in_range &= labels < n_classes
-    if np.count_nonzero(in_range) == in_range.size:
-        index = labels.astype(np.intp)
-        if np.count_nonzero(index == labels) == index.size:
-            return index, valid
+        good = (np.floor(labels) == labels) & (labels >= 0) & (labels < n_classes)
     ignore = "" if ignore_label is None else " or ignore_label %d" % ignore_label
-    raise ValueError(first_bad(labels, ~in_range | (labels != np.floor(labels)), name,
-                               "a whole number 0..%d%s" % (n_classes - 1, ignore)))
+    raise ValueError(first_bad(labels, ~good, name, "a whole number 0..%d%s" % (n_classes - 1, ignore)))

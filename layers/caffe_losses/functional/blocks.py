@@ -84,9 +84,8 @@ def _total(loss, x, labels, matrix, gradient, p, masked):
 
 
 def _block_loss(loss, x, index, valid, matrix, gradient, p, masked):
-    with np.errstate(invalid="ignore"):  # each thread has its own
-        values = loss(x, index, matrix, gradient, p, masked)
-        total = np.add.reduce(values, None, np.float64)
+    values = loss(x, index, matrix, gradient, p, masked)
+    total = np.add.reduce(values, None, np.float64)
     if valid is None or total != total:
         return total
     if gradient is not None:

@@ -40,7 +40,11 @@ def softmax_parts(x, out=None):
 
     out: array like x to hold e, or None.
     """
-    z = x - _max_over_classes(x)[:, None]
+    largest = _max_over_classes(x)
+    finite = np.isfinite(largest)
+    if np.count_nonzero(finite) < finite.size:
+        largest = np.where(finite, largest, np.nan)  # numpy would warn of Inf - Inf; np.errstate takes longer
+    z = x - largest[:, None]
     e = np.exp(z, out=out)
     return z, e, np.add.reduce(e, 1)
 
@@ -95,7 +99,8 @@ def cost_scaled_softmax(x, l, D, gradient=None, p=None, masked=False):
     """
     z, e, s = softmax_parts(x, out=gradient)
     cost = D.rows[l, z.argmax(axis=1)]
-    loss = cost * (np.log(s) - z[_at(l)])
+    with np.errstate(invalid="ignore"):  # of 0 * Inf
+        loss = cost * (np.log(s) - z[_at(l)])
     if masked:
         loss[cost == 0] = 0
     if p is not None:

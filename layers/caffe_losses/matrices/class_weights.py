@@ -90,7 +90,9 @@ def _check_not_negative(numbers, name):
 
 def _frequency(counts, present):
     present = np.asarray(present, np.float64)
-    if present.shape != counts.shape or not (present >= counts).all():
+    with np.errstate(invalid="ignore"):
+        enough = present.shape == counts.shape and (present >= counts).all()
+    if not enough:
         raise ValueError("present: expected for each of %d classes a number of at least its count, got %s"
                          % (len(counts), present))
     return np.divide(counts, present, out=np.zeros(len(counts)), where=counts > 0)
