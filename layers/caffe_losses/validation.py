@@ -15,7 +15,8 @@ def first_bad(array, bad, name, expected, axes=""):
     axes: str, the names of the axes, where a reader does not know them.
     """
     first = np.unravel_index(np.argmax(bad), bad.shape)
-    return "%s at %s%s: expected %s, got %g" % (name, axes and "(%s) = " % axes, position(first), expected, array[first])
+    where = position(first) if not axes else "(%s) = %s" % (axes, position(first))
+    return "%s at %s: expected %s, got %g" % (name, where, expected, array[first])
 
 
 def refuse(array, bad, name, expected, axes=""):
@@ -33,8 +34,8 @@ def check_square(matrix, name):
     """Return a matrix as an array; raise ValueError unless it is square, not empty, and all finite numbers."""
     matrix = np.asarray(matrix)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
-        raise ValueError("%s: expected a square matrix, got shape %s"
-                         % (name, " x ".join(map(str, matrix.shape)) or "()"))
+        shape = " x ".join(map(str, matrix.shape)) or "()"
+        raise ValueError("%s: expected a square matrix, got shape %s" % (name, shape))
     if matrix.dtype.kind not in "fiub":
         raise ValueError("%s: expected numbers, got %s" % (name, matrix.dtype))
     check_finite(matrix, name)

@@ -185,8 +185,7 @@ def _checked_pair(labels, decided, n_samples=None, n_classes=None):
 def _checked_classes(name, classes, n_samples, n_classes):
     classes = np.asarray(classes)
     if classes.ndim != 1 or not len(classes):
-        raise ValueError("%s: expected one class per sample, got an array of shape %s"
-                         % (name, classes.shape))
+        raise ValueError("%s: expected one class per sample, got an array of shape %s" % (name, classes.shape))
     if n_samples is not None and len(classes) != n_samples:
         raise ValueError("%s: expected %d samples, got %d" % (name, n_samples, len(classes)))
     if n_classes is None:
@@ -213,6 +212,5 @@ def _checked_probabilities(probabilities):
 def _checked_costs(D, n_classes=None):
     D = check_cost(D)
     if n_classes is not None and len(D) != n_classes:
-        raise ValueError("D: expected %d x %d, got %d x %d"
-                         % (n_classes, n_classes, len(D), len(D)))
+        raise ValueError("D: expected %d x %d, got %d x %d" % (n_classes, n_classes, len(D), len(D)))
     return D

@@ -78,8 +78,7 @@ def _total(loss, x, labels, matrix, gradient, p, masked):
         scores = (block[0], slice(None)) + block[1:]
         return _block_loss(loss, x[scores], labels.index[block],
                            None if labels.valid is None else labels.valid[block], matrix,
-                           None if gradient is None else gradient[scores],
-                           None if p is None else p[scores], masked)
+                           None if gradient is None else gradient[scores], None if p is None else p[scores], masked)
     return float(sum(_map(of_block, _blocks(x.shape))))
 
 
@@ -113,8 +112,7 @@ def _blocks(shape):
     width = max(1, BLOCK // n_classes)
     if width < inner:
         width = _even_share(inner, width)
-        return [(slice(o, o + 1), slice(i, i + width))
-                for o in range(outer) for i in range(0, inner, width)]
+        return [(slice(o, o + 1), slice(i, i + width)) for o in range(outer) for i in range(0, inner, width)]
     height = _even_share(outer, max(1, width // inner))
     rest = (slice(None),) * (len(shape) - 2)
     return [(slice(o, o + height),) + rest for o in range(0, outer, height)]

@@ -30,8 +30,7 @@ class _Loss(caffe.Layer):
     def setup(self, bottom, top):
         check_blobs(bottom, top, (2, 3), self.n_tops)
         self.params = param_str.parse(self.param_str, self.KEYS)
-        self.normalization = self.params["normalization"] or (
-            "VALID" if self.params["normalize"] else "BATCH_SIZE")
+        self.normalization = self.params["normalization"] or ("VALID" if self.params["normalize"] else "BATCH_SIZE")
         source = self.params["source"]
         if (source is None) == (len(bottom) == 2):
             raise ValueError('%s: expected either the key "source" or a third bottom, got %s'

@@ -90,8 +90,7 @@ class ComputeH(caffe.Layer):
     def _count(self, labels):
         if not labels.count:  # Caffe gives an empty blob no memory, and ends if it is looked at
             return np.zeros(self.n_classes)
-        return count_labels(labels.data, self.n_classes, self.params["ignore_label"],
-                                    LABELS)
+        return count_labels(labels.data, self.n_classes, self.params["ignore_label"], LABELS)
 
     def _keep(self, counts):
         """Return the counts kept over batches, to which TRAIN adds this batch."""
@@ -173,8 +172,7 @@ class LabelCheck(caffe.Layer):
     def forward(self, bottom, top):
         if bottom[0].count:
             labels = bottom[0].data
-            label_index(labels, self.params["n_classes"], self.params["ignore_label"],
-                                LABELS)
+            label_index(labels, self.params["n_classes"], self.params["ignore_label"], LABELS)
             top[0].data[...] = labels
 
     @reported

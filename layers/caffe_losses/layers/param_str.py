@@ -70,8 +70,7 @@ def parse(param_str, keys):
 def _value(name, key, stated, known):
     if name not in stated:
         if key.default is REQUIRED:
-            raise ValueError('key "%s" is missing from param_str: expected %s; %s'
-                             % (name, key.expected, known))
+            raise ValueError('key "%s" is missing from param_str: expected %s; %s' % (name, key.expected, known))
         return key.default
     if not key.accepts(stated[name]):
         raise ValueError('key "%s" in param_str: expected %s, got %s; %s'
@@ -94,8 +93,7 @@ def read_object(param_str):
             continue
         if isinstance(value, dict):
             return value
-    raise ValueError('param_str: expected a JSON object such as {"n_classes": 7}, got %s'
-                     % _quote(text))
+    raise ValueError('param_str: expected a JSON object such as {"n_classes": 7}, got %s' % _quote(text))
 
 
 class _Duplicate(Exception):

@@ -7,8 +7,7 @@ KINDS = ("max_over_count", "balanced", "inverse", "effective_number", "median_fr
 SCALES = ("sum", "sample", "classes", "none")
 
 
-def class_weights(counts, kind="max_over_count", beta=None, power=1.0, scale="sum",
-                  missing="zero", present=None):
+def class_weights(counts, kind="max_over_count", beta=None, power=1.0, scale="sum", missing="zero", present=None):
     """Return one weight per class, from how often each class occurs.
 
     With n_c the count of class c, n their sum, L the number of classes:
@@ -71,8 +70,7 @@ def check_weights(weights):
 def _checked_counts(counts, missing):
     counts = np.asarray(counts, np.float64)
     if counts.ndim != 1 or not len(counts):
-        raise ValueError("counts: expected one number per class, got an array of shape %s"
-                         % (counts.shape,))
+        raise ValueError("counts: expected one number per class, got an array of shape %s" % (counts.shape,))
     _check_not_negative(counts, "counts")
     if missing == "error" and not counts.all():
         raise ValueError('counts: expected every class to occur (missing is "error"), got none of '
@@ -109,8 +107,7 @@ def _raw_weights(counts, frequency, n_classes, kind, beta):
         return np.median(frequency) / frequency
     if kind == "effective_number":
         if beta is None or not 0 <= beta < 1:
-            raise ValueError("beta: expected a number in [0, 1) with effective_number, got %s"
-                             % beta)
+            raise ValueError("beta: expected a number in [0, 1) with effective_number, got %s" % beta)
         if beta == 0:
             return np.ones(len(counts))
         return (1 - beta) / -np.expm1(counts * np.log(beta))

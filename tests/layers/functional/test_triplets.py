@@ -105,5 +105,6 @@ def test_a_number_that_is_not_finite_is_named(value, which):
     x[which, 4, 1] = value
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(ValueError, match=r"^x%d at \(4, 1\): expected a finite number, got %g$" % (which + 1, value)):
+        message = r"^x%d at \(4, 1\): expected a finite number, got %g$" % (which + 1, value)
+        with pytest.raises(ValueError, match=message):
             triplets.distances(*x)
