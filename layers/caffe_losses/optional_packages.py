@@ -7,17 +7,19 @@ import sys
 _PIP_NAMES = {"PIL": "Pillow"}
 
 
-def optional(name, purpose):
+def optional(name, purpose, *others):
     """Import a package that need not be installed.
 
-    name: str, as it is imported. purpose: str, what it is needed for.
+    name: str, as it is imported. purpose: str, what it is needed for. others: str, packages that do as well.
     Raises ImportError, which says how to install it.
     """
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise ImportError("expected the Python package %s, for %s, got none: pip install %s"
-                          % (name, purpose, _PIP_NAMES.get(name, name)))
+    for candidate in (name,) + others:
+        try:
+            return importlib.import_module(candidate)
+        except ImportError:
+            pass
+    raise ImportError("expected the Python package %s, for %s, got none: pip install %s"
+                      % (" or ".join((name,) + others), purpose, _PIP_NAMES.get(name, name)))
 
 
 def progress(steps, total=None, unit="it", size=lambda step: 1):

@@ -168,18 +168,18 @@ def read_datum(message):
 
 
 def _dims(shape):
-    """Return the dims of a serialised BlobShape, packed or one by one; more than any blob has end it."""
+    """Return the dims of a serialised BlobShape, packed or one by one."""
+    if shape.size > 12 * MAX_AXES:  # more than so many varints with a tag each
+        raise ValueError("expected a blob of at most %d axes, got more" % MAX_AXES)
     dims = []
     for number, kind, value in fields(shape):
         if number == 1 and kind == VARINT:
             dims.append(value)
         elif number == 1 and kind == _BYTES:
             at = 0
-            while at < value.size and len(dims) <= MAX_AXES:
+            while at < value.size:
                 dim, at = _read_varint(value, at)
                 dims.append(dim)
-        if len(dims) > MAX_AXES:
-            break
     return dims
 
 

@@ -43,7 +43,7 @@ def _environment(folder):
     lmdb = optional("lmdb", "LMDB")
     size = plain_size(os.path.join(folder, DATA_FILE))
     try:
-        with lmdb.open(folder, readonly=True, lock=False, readahead=False, create=False) as environment:
+        with lmdb.open(folder, readonly=True, lock=False, create=False) as environment:
             # The library ends the process at a page that the file does not have.
             least = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
             if size < least:
