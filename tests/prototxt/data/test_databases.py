@@ -30,7 +30,8 @@ def test_an_lmdb_of_many_levels(tmp_path):
     path = sources.write_lmdb(tmp_path / "lmdb", expected)
     assert records(path) == expected
     os.chmod(path, 0o555)
-    assert next(lmdb_files.records(path)) == b"0"
+    opened = lmdb_files.records(path)
+    assert bytes(next(opened)) == b"0"
     assert databases.is_database(path) and not databases.is_database(str(tmp_path))
 
 
@@ -112,7 +113,7 @@ def test_labels_are_those_that_protobuf_finds(label, image, order, cut):
     fields = {"data": image, "label": label, "encoded": True}
     # Serialised one by one, fields stand in any order.
     record = b"".join(caffe_pb2.Datum(**{name: fields[name]}).SerializeToString() for name in order)
-    assert list(databases.datum_labels([record, memoryview(record)])) == [label, label]
+    assert list(databases.datum_labels([record, bytearray(record)])) == [label, label]
     damaged = record[:-cut] if cut else record + b"\x07"
     with warnings.catch_warnings(record=True):
         warnings.simplefilter("always")
