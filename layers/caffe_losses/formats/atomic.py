@@ -5,6 +5,10 @@ import contextlib
 import os
 import tempfile
 
+from caffe_losses.errors import naming
+
+NOT_WRITTEN = "cannot be written: "
+
 
 @contextlib.contextmanager
 def atomic_write(path):
@@ -21,7 +25,7 @@ def atomic_write(path):
         return
     path = os.path.realpath(path)  # a link stays a link
     folder, name = os.path.split(path)
-    with naming(path):
+    with naming(path, NOT_WRITTEN):
         handle, temporary = tempfile.mkstemp(prefix="." + name + ".", dir=folder)
     os.close(handle)
     try:
@@ -44,28 +48,19 @@ def write_all(writers):
     if writers:
         (path, open_path, write), rest = writers[0], writers[1:]
         with open_path(path) as file:
-            with naming(path):
+            with naming(path, NOT_WRITTEN):
                 write(file)
             write_all(rest)
 
 
 @contextlib.contextmanager
-def naming(path):
-    """Raise errors of the system as IOErrors that name a file which cannot be written."""
-    try:
-        yield
-    except EnvironmentError as error:
-        raise IOError("%s: cannot be written: %s" % (path, error.strerror or error))
-
-
-@contextlib.contextmanager
 def _open(name, path):
     """Open a file whose content is on the disk before it is closed. path: the name for errors."""
-    with naming(path):
+    with naming(path, NOT_WRITTEN):
         file = open(name, "wb")
     try:
         yield file
-        with naming(path):
+        with naming(path, NOT_WRITTEN):
             file.flush()
             if os.path.isfile(name):
                 os.fsync(file.fileno())

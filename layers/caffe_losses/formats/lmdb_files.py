@@ -6,7 +6,8 @@ import os
 
 import numpy as np
 
-from caffe_losses.formats.atomic import atomic_write, naming
+from caffe_losses.errors import naming
+from caffe_losses.formats.atomic import NOT_WRITTEN, atomic_write
 from caffe_losses.formats.binaryproto import datum_head, read_datum
 from caffe_losses.formats.blobs import float32_blocks, plain_size
 from caffe_losses.optional_packages import optional
@@ -84,7 +85,7 @@ def atomic_lmdb(path):
     """
     folder = os.path.realpath(path)
     is_new = not os.path.exists(folder)
-    with naming(path):
+    with naming(path, NOT_WRITTEN):
         if is_new:
             os.mkdir(folder)
         else:

@@ -13,11 +13,11 @@ Those that Caffe reads hold float32, as a blob 1 x 1 x rows x columns.
 from __future__ import division, print_function
 
 import collections
-import contextlib
 import os
 
 import numpy as np
 
+from caffe_losses.errors import naming
 from caffe_losses.formats import binaryproto, hdf5_files, lmdb_files, text_files
 from caffe_losses.formats.atomic import atomic_write, write_all
 from caffe_losses.formats.blobs import plain_size
@@ -95,12 +95,8 @@ def read_matrix(path):
     name the file. ImportError if the package for HDF5 or LMDB is missing.
     """
     file_format = _format(path)
-    try:
+    with naming(path, "cannot be read: "):
         return file_format.read(path)
-    except EnvironmentError as error:
-        raise IOError("%s: cannot be read: %s" % (path, error.strerror or error))
-    except ValueError as error:
-        raise ValueError("%s: %s" % (path, error))
 
 
 def write_matrix(path, matrix):
@@ -122,13 +118,9 @@ def matrix_writer(path, matrix):
         raise ValueError("%s: expected a matrix of numbers, got shape %s of %s" % (path, matrix.shape, matrix.dtype))
     check_path(path)
     if file_format.check:
-        with _named(path):
+        with naming(path):
             file_format.check(matrix.shape)
-
-    def write(file):
-        with _named(path):
-            file_format.write(file, matrix)
-    return write
+    return lambda file: file_format.write(file, matrix)
 
 
 def write_files(writers):
@@ -150,14 +142,6 @@ def write_files(writers):
 def _list_writer(path):
     name = getattr(os, "fsencode", str)(path)
     return lambda file: file.write(name + b"\n")
-
-
-@contextlib.contextmanager
-def _named(path):
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError("%s: %s" % (path, error))
 
 
 def _ending(path):

@@ -12,6 +12,7 @@ import os
 import numpy as np
 
 from caffe_losses.compat import from_bytes, to_display
+from caffe_losses.errors import naming
 from caffe_losses.formats.matrix_files import map_npy
 from caffe_losses.optional_packages import progress
 from caffe_prototxt.data import databases, hdf5, label_images
@@ -104,11 +105,8 @@ def _datum_image(datum):
 def _count_images(paths, tally):
     total = len(paths) if isinstance(paths, list) else None
     for path in progress(paths, total, " images"):
-        try:
-            image = label_images.read_image(path)
-        except ValueError as error:
-            raise ValueError("%s: %s" % (path, error))
-        tally.add_image(image, lambda: path)
+        with naming(path):
+            tally.add_image(label_images.read_image(path), lambda: path)
         yield
 
 
@@ -126,14 +124,10 @@ def _listed_images(source, root_folder):
 def _count_hdf5_list(source, dataset, pixels, tally):
     for number, line in _lines(source):
         for name in map(_path, line.split()):
-            try:
+            with naming("line %d: %s" % (number, name)):
                 # As Caffe does: the names are words, relative to the working folder.
                 for _ in _count_hdf5(name, dataset, pixels, tally, name + ": "):
                     yield
-            except (IOError, OSError) as error:
-                raise IOError("line %d: %s: %s" % (number, name, error))
-            except ValueError as error:
-                raise ValueError("line %d: %s: %s" % (number, name, error))
 
 
 def _count_hdf5(source, dataset, pixels, tally, prefix):

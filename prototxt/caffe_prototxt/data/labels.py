@@ -8,6 +8,7 @@ import warnings
 
 import numpy as np
 
+from caffe_losses.errors import naming
 from caffe_prototxt.data import hdf5
 from caffe_prototxt.data.label_sources import labels_per_record, reading
 from caffe_prototxt.data.label_tally import Tally
@@ -54,17 +55,13 @@ def count_source(source, dataset="label", pixels=False, root_folder="", seconds=
     whole numbers; both name the source.
     """
     tally = Tally()
-    try:
+    with naming(source):
         if not os.path.exists(source):
             raise IOError("cannot be read: no such file or folder")
         is_complete = _run(reading(source, dataset, pixels, root_folder, tally), seconds)
-    except (IOError, OSError) as error:
-        raise IOError("%s: %s" % (source, error))
-    except ValueError as error:
-        raise ValueError("%s: %s" % (source, error))
+        if not tally.counts:
+            raise ValueError("expected labels, got none")
     values = sorted(tally.counts)
-    if not values:
-        raise ValueError("%s: expected labels, got none" % source)
     counts, present = (np.array([numbers[value] for value in values], np.int64)
                        for numbers in (tally.counts, tally.present))
     return LabelCounts(np.array(values, np.int64), counts, present if pixels else None, "pixel" if pixels else "record",
@@ -116,13 +113,8 @@ def is_of_pixels(source, dataset):
 
     Raises as count_source.
     """
-    try:
-        with hdf5.open_dataset(hdf5.first_file(source), dataset) as labels:
-            return labels_per_record(labels) > 1
-    except (IOError, OSError) as error:
-        raise IOError("%s: %s" % (source, error))
-    except ValueError as error:
-        raise ValueError("%s: %s" % (source, error))
+    with naming(source), hdf5.open_dataset(hdf5.first_file(source), dataset) as labels:
+        return labels_per_record(labels) > 1
 
 
 def _described(labels, i):

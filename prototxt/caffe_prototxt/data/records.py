@@ -5,6 +5,7 @@ import io
 import warnings
 
 from caffe_losses.compat import from_bytes, to_display
+from caffe_losses.errors import naming
 from caffe_losses.optional_packages import optional
 from caffe_prototxt.data import databases, hdf5
 from caffe_prototxt.net import data_layers
@@ -28,15 +29,12 @@ def record_shape(layer, top):
 
 
 def _datum_shape(source):
-    records, _ = databases.open_records(source)
-    with warnings.catch_warnings():
+    with naming(source), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # protobuf's, of what is an error here
-        try:
-            datum = next(databases.datums(records), None)
-        except ValueError as error:
-            raise ValueError("%s: %s" % (source, error))
-    if datum is None:
-        raise ValueError("%s: expected Datums, got none" % source)
+        records, _ = databases.open_records(source)
+        datum = next(databases.datums(records), None)
+        if datum is None:
+            raise ValueError("expected Datums, got none")
     if datum.encoded:
         return _size(io.BytesIO(datum.data), source, None)
     return datum.channels, datum.height, datum.width
@@ -67,8 +65,5 @@ def _size(file, name, channels):
 def _hdf5_shape(source, dataset):
     with open(source, "rb") as file:
         name = to_display(from_bytes(file.readline()).strip())
-    try:
-        with hdf5.open_dataset(name, dataset) as data:
-            return tuple(int(size) for size in data.shape[1:])
-    except ValueError as error:
-        raise ValueError("%s: %s" % (name, error))
+    with naming(name), hdf5.open_dataset(name, dataset) as data:
+        return tuple(int(size) for size in data.shape[1:])
