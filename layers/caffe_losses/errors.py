@@ -1,4 +1,4 @@
-"""Errors that name the file, line or record that they are about."""
+"""Name the file, line or record in errors."""
 from __future__ import division, print_function
 
 import contextlib

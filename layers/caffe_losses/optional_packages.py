@@ -1,4 +1,4 @@
-"""Packages that only some work needs, and that need not be installed."""
+"""Import packages that need not be installed."""
 from __future__ import division, print_function
 
 import importlib

@@ -1,4 +1,4 @@
-"""Files written whole or not at all: beside their final name first, then renamed."""
+"""Write files whole or not at all: under another name beside their own first, then renamed."""
 from __future__ import division, print_function
 
 import contextlib

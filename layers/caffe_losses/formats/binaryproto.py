@@ -1,4 +1,4 @@
-"""A matrix in Caffe's protobuf messages: BlobProto, NetParameter, Datum.
+"""Read and write a matrix in Caffe's protobuf messages: BlobProto, NetParameter, Datum.
 
 From Caffe's caffe.proto, each field with its number:
 
@@ -9,8 +9,8 @@ From Caffe's caffe.proto, each field with its number:
     LayerParameter  name 1, type 2, top 4, blobs 7
     Datum           channels 1, height 2, width 3, data 4, float_data 6, encoded 7
 
-Read and written here as raw packed floats, 30 times faster than caffe.io, which takes
-them one by one; and so that making H needs no Caffe.
+Packed floats are copied as they are, 30 times faster than by caffe.io, which takes them
+one by one; and making H needs no Caffe.
 """
 from __future__ import division, print_function
 

@@ -1,4 +1,4 @@
-"""What the formats share: plain files, and a matrix as Caffe's blobs hold it, float32 of 1 x 1 x rows x columns."""
+"""Convert a matrix to the float32 of Caffe's blobs, 1 x 1 x rows x columns, and back; and accept plain files only."""
 from __future__ import division, print_function
 
 import os

@@ -1,4 +1,4 @@
-"""A matrix in HDF5, for an HDF5Data layer, through h5py."""
+"""Read and write a matrix in HDF5, for an HDF5Data layer, through h5py."""
 from __future__ import division, print_function
 
 import os
@@ -49,8 +49,8 @@ def read_hdf5(path):
             dataset = _only_dataset(h5py, content)
             rows, columns = matrix_shape(dataset.shape)
             if rows * columns * dataset.dtype.itemsize > limit:
-                raise ValueError("expected at most %d bytes of numbers in a file of that size, got %d (if it is compressed, "
-                                 "write it without)" % (limit, rows * columns * dataset.dtype.itemsize))
+                raise ValueError("expected at most %d bytes of numbers in a file of that size, got %d (if it is "
+                                 "compressed, write it without)" % (limit, rows * columns * dataset.dtype.itemsize))
             return dataset[()].reshape(rows, columns)
     except Exception as error:  # h5py fails in many ways
         raise ValueError("expected an HDF5 file with a matrix, got something else (%s)" % " ".join(str(error).split()))

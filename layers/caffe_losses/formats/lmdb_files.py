@@ -1,4 +1,4 @@
-"""The records of an LMDB, and a matrix in an LMDB of one Datum, for a Data layer, through lmdb."""
+"""Read the records of an LMDB, and read and write a matrix in one Datum, for a Data layer, through lmdb."""
 from __future__ import division, print_function
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Square matrices in files, by the file's ending, written whole or not at all.
+"""Read and write square matrices in files, by the file's ending, whole or not at all.
 
     .binaryproto    a BlobProto, what infogain_loss_param { source: } reads
     .caffemodel     the blob of a Parameter layer named H, for -weights
@@ -36,7 +36,8 @@ def map_npy(path):
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         is_whole = array.offset + array.nbytes == size
     except Exception as error:  # numpy fails in many ways
-        raise ValueError("expected a .npy file of numbers, got something else (%s)" % " ".join(str(error).split())[:200])
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError("expected a .npy file of numbers, got something else (%s)" % reason)
     if not is_whole or array.dtype.kind not in "fiub":
         raise ValueError("expected a .npy file of numbers, got %s" % (array.dtype if is_whole else "a damaged one"))
     return array

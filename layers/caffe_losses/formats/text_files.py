@@ -1,4 +1,4 @@
-"""A matrix as text: .csv and .json, so written that every number reads back the same."""
+"""Read and write a matrix as text, .csv and .json, in which every number reads back the same."""
 from __future__ import division, print_function
 
 import io

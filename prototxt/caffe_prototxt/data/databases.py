@@ -1,4 +1,4 @@
-"""The records of an LMDB or a LevelDB, and the Datums in them."""
+"""Read the records of an LMDB or a LevelDB, and the Datums in them."""
 from __future__ import division, print_function
 
 import contextlib
@@ -34,8 +34,8 @@ def _leveldb_records(folder):
     """Yield the values of a LevelDB, by the package plyvel, or leveldb (of Caffe's requirements.txt).
 
     LevelDB opens a database for one program at a time, and puts its files in order whenever
-    it opens it, as it does for each training. Of a damaged one leveldb gives the records before
-    the damage, as Caffe does; plyvel raises an error.
+    it opens it, as it does for each training. For a damaged one plyvel raises an error;
+    leveldb yields the records before the damage, as Caffe does.
     """
     module = optional("plyvel", "LevelDB", "leveldb")
     by_plyvel = module.__name__ == "plyvel"

@@ -1,4 +1,4 @@
-"""Datasets in HDF5 files, and the text files that list these for HDF5Data."""
+"""Open datasets in HDF5 files, and in those that a text file lists for HDF5Data."""
 from __future__ import division, print_function
 
 import contextlib

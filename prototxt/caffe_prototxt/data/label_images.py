@@ -1,4 +1,4 @@
-"""Images whose values are labels."""
+"""Read images whose values are labels."""
 from __future__ import division, print_function
 
 import os
@@ -15,7 +15,7 @@ MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "F")
 def read_image(file, palette=True):
     """Return the labels in an image file, H x W.
 
-    file: str or file object. An image with a palette (PASCAL VOC's) gives its indices.
+    file: str or file object. An image with a palette (PASCAL VOC's) is read as its indices.
     palette: bool, if one with a palette is accepted.
     Raises ValueError for what is no image, has several channels, or is a JPEG, which does
     not keep values as they are.

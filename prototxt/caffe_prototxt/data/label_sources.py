@@ -1,4 +1,4 @@
-"""Readers of labels, each for one kind of source.
+"""Read labels, each kind of source by a function of its own.
 
 Each is a generator that adds the labels to a Tally; between its steps nothing is held.
 """
@@ -24,7 +24,7 @@ RECORDS, LINES = 1000, 10000  # of a database, and of a text file, that are coun
 
 
 def reading(source, dataset, pixels, root_folder, tally):
-    """Return the reader of a source, which is there. The arguments are those of count_source."""
+    """Return the generator that reads an existing source. The arguments are those of count_source, and a Tally."""
     if os.path.isdir(source):
         if pixels and not databases.is_database(source):
             return _count_images(label_images.folder_images(source), tally)
@@ -75,7 +75,8 @@ def _count_datum_labels(blocks, tally):
     before = 0
     for block in blocks:
         if None in block:
-            raise ValueError("expected Datums with a label, got something else in record %d" % (before + block.index(None)))
+            raise ValueError("expected Datums with a label, got something else in record %d"
+                             % (before + block.index(None)))
         tally.add_labels(np.array(block, np.int64), lambda i: "record %d" % (before + i))
         before += len(block)
         yield

@@ -1,4 +1,4 @@
-"""Counts of labels while they are read."""
+"""Count labels while they are read."""
 from __future__ import division, print_function
 
 import collections
@@ -11,7 +11,7 @@ MAX_VALUES = 10 ** 5
 
 
 class Tally(object):
-    """How often each label occurred until now.
+    """The number of times that each label occurred until now.
 
     counts, present: dicts from a label to its number of records or pixels, and to the number of pixels of all
         images that have it. first: dict from a label to a str that says where it occurred first.

@@ -1,4 +1,4 @@
-"""How often each label occurs in what a data layer reads."""
+"""Count how often each label occurs in the data that a data layer reads."""
 from __future__ import division, print_function
 
 import collections

@@ -1,4 +1,4 @@
-"""The shape of the data that a data layer reads, by its first record."""
+"""Read the shape of a data layer's data from its first record."""
 from __future__ import division, print_function
 
 import io

@@ -41,8 +41,8 @@ def test_a_cut_lmdb_is_an_error_at_any_length(tmp_path):
     whole = os.path.getsize(file)
     for size in np.linspace(0, whole, amount(20, 60), endpoint=False).astype(int)[::-1]:
         real_nets.cut(file, size)
-        with pytest.raises(ValueError, match="expected an LMDB( of at least %d bytes, got %d: it is cut off|, got something "
-                                             "else in data.mdb)" % (whole, size)):
+        with pytest.raises(ValueError, match="expected an LMDB( of at least %d bytes, got %d: it is cut off|"
+                                             ", got something else in data.mdb)" % (whole, size)):
             records(path)
 
 
