@@ -24,7 +24,7 @@ sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 
 from caffe_losses.compat import from_display, to_bytes, to_display
 from caffe_tools import cli as command
-from caffe_losses.formats.matrix_files import atomic_write
+from caffe_losses.formats.atomic import atomic_write
 from caffe_prototxt.check import check
 from caffe_prototxt.rewrite import deploy
 from caffe_prototxt.training import caffe_process as caffe_run, precautions

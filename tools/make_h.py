@@ -117,7 +117,7 @@ def _parser():
     group.add_argument("--label-blob", metavar="NAME", help="of --net: the blob of labels, if its losses have several")
     group.add_argument("--stages", metavar="S,S", help="of --net: those of the solver's train_state, if it has any")
     group.add_argument("--pixels", action="store_true", default=None, help="of --labels: each record is an image whose "
-                       "values are labels. Then also a folder of images, or a text file that lists them")
+                       "values are labels. Then also a folder of images, or a text file that lists them, but no .npy")
     group.add_argument("--dataset", metavar="NAME", help="of --labels: that of the labels in HDF5 (default: label)")
     group.add_argument("--root-folder", metavar="DIR", help="of --labels: what the names of listed images begin with")
     group.add_argument("--ignore-label", type=int, metavar="L", help="label that is not counted")

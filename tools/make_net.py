@@ -44,6 +44,7 @@ CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 
 from caffe_losses.formats import matrix_files
+from caffe_losses.formats.atomic import atomic_write
 from caffe_tools import cli as command, compute_options
 from caffe_losses.functional.blocks import NORMALIZATIONS
 from caffe_losses.compat import from_display, to_display
@@ -63,7 +64,7 @@ def main():
     if args.output is None:
         sys.stdout.write(text)
         return
-    with matrix_files.atomic_write(args.output) as file:
+    with atomic_write(args.output) as file:
         file.write(text.encode("utf-8"))
     print("%s: %s; next: put it in the place of the loss of your train_val.prototxt"
           % (args.output, args.loss))

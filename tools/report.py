@@ -41,6 +41,7 @@ sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 
 from caffe_losses.evaluation import comparison
 from caffe_losses.formats import matrix_files
+from caffe_losses.formats.atomic import atomic_write
 from caffe_tools import cli as command
 from caffe_losses.matrices.gains import check_cost
 from caffe_losses.evaluation.tally import DECISIONS, PROBABLE, Tally, metric_list
@@ -72,7 +73,7 @@ def main():
     if args.output is not None:
         from caffe_tools.report.html import page
         html = page(report).encode("utf-8")
-        with matrix_files.atomic_write(args.output) as file:
+        with atomic_write(args.output) as file:
             file.write(html)
     if args.json:
         _print(json.dumps(report, sort_keys=True))

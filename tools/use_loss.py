@@ -51,6 +51,7 @@ sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
 
 from caffe_losses.compat import from_display, to_bytes, to_display
 from caffe_losses.formats import matrix_files
+from caffe_losses.formats.atomic import atomic_write
 from caffe_losses.matrices import gains
 from caffe_tools import cli as command, compute_options
 from caffe_prototxt.net import losses
@@ -92,7 +93,7 @@ def main():
         return
     output = args.output or args.net
     if not args.dry_run and (after != before or args.output):
-        with matrix_files.atomic_write(output) as file:
+        with atomic_write(output) as file:
             file.write(to_bytes(after))
     _report(planned, after != before, output, args)
 

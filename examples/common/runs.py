@@ -13,7 +13,7 @@ try:
 except ImportError:  # Python 2
     from pipes import quote
 
-from caffe_losses.formats.matrix_files import atomic_write
+from caffe_losses.formats.atomic import atomic_write
 from google.protobuf import text_format
 from tqdm import tqdm
 

@@ -35,7 +35,7 @@ try:
     import steps
     import study_picture
     import study_report
-    from caffe_losses.formats.matrix_files import atomic_write
+    from caffe_losses.formats.atomic import atomic_write
     from dense import N_SHOWN, Dense
     from grid import Grid
     from tasks import Outcomes

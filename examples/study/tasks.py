@@ -5,7 +5,8 @@ import collections
 import os
 import sys
 
-from caffe_losses.formats.matrix_files import atomic_write, write_matrix
+from caffe_losses.formats.atomic import atomic_write
+from caffe_losses.formats.matrix_files import write_matrix
 from google.protobuf import text_format
 import numpy as np
 from tqdm import tqdm

@@ -75,8 +75,9 @@ def loop(path):
 
 
 def ours(path):
-    import tqdm  # noqa: F401: as caffe_pb2 is before the loop
-    from caffe_prototxt.data import datums, labels  # noqa: F401
+    import lmdb, tqdm  # noqa: E401, F401
+    from caffe.proto import caffe_pb2  # noqa: F401: imported before the loop too
+    from caffe_prototxt.data import labels
     start = cpu_and_wall()
     found = labels.count_source(path)
     return (cpu_and_wall() - start).tolist(), dict(zip(found.values.tolist(), found.counts.tolist()))

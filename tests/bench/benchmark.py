@@ -16,7 +16,7 @@ sys.path[:0] = [os.path.join(CHECKOUT, *folder) for folder in
 
 import tables
 import timing
-from caffe_losses.formats.matrix_files import atomic_write
+from caffe_losses.formats.atomic import atomic_write
 
 HIDDEN = argparse.SUPPRESS  # the help of an option that only a benchmark gives itself
 
