@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import loops
+from counts import examples
 from caffe_losses.functional import triplets
 
 hypothesis = pytest.importorskip("hypothesis")
 st = hypothesis.strategies
-MANY = hypothesis.settings(max_examples=300, deadline=None, derandomize=True, database=None,
-                           suppress_health_check=list(hypothesis.HealthCheck))
+MANY = hypothesis.settings(max_examples=examples(300))
 
 # D+, D- -> the paper's loss, the log form's
 VALUES = [(0, 0, .25, log(2)), (3, 3, .25, log(2)), (0, 1, .072329, .313262), (1, 0, .534447, 1.313262),

@@ -12,6 +12,7 @@ from hypothesis import given, settings, strategies as st
 
 import real_nets
 import sources
+from counts import examples
 from caffe_losses.formats import lmdb_pages
 from caffe_prototxt.data import leveldbs
 
@@ -29,7 +30,7 @@ def read_by_lmdb(path):
     return found
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 @given(seed=st.integers(0, 2 ** 32 - 1), transactions=st.integers(1, 8), most=st.sampled_from([3, 40, 400]),
        longest=st.sampled_from([10, 300, 3000, 30000]))
 def test_an_lmdb_is_read_as_the_module_lmdb_reads_it(tmp_path_factory, seed, transactions, most, longest):

@@ -12,6 +12,7 @@ hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import given, settings, strategies as st
 
 from caffe_prototxt.data import datums
+from counts import examples
 
 
 def varint(value, padding=0):
@@ -86,13 +87,13 @@ def batch(records):
     return data, np.cumsum(sizes) - sizes, sizes
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400))
 @given(RECORDS)
 def test_the_walk_finds_what_protobuf_finds(record):
     assert walked(record) == parsed(record)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400))
 @given(RECORDS, st.data())
 def test_the_walk_refuses_what_protobuf_refuses(record, data):
     record = bytearray(record)
@@ -114,7 +115,7 @@ ENCODED = st.builds(lambda label, image: caffe_pb2.Datum(label=label, data=image
                     st.integers(0, 999), st.binary(max_size=300))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(st.lists(st.lists(st.one_of(USUAL, ENCODED, RECORDS), max_size=30), max_size=4))
 def test_of_many_records_each_label_is_counted(batches):
     expected = [parsed(record) for records in batches for record in records]
