@@ -72,8 +72,9 @@ def run_here(script, *arguments):
     """
     kept = sys.argv, sys.stdout, sys.stderr, sys.path[:], os.getcwd(), dict(os.environ)
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    out, err = [(io.BytesIO if str is bytes else io.StringIO)() for _ in range(2)]
-    sys.argv, sys.stdout, sys.stderr = [script] + [str(argument) for argument in arguments], out, err
+    streams = [io.BytesIO(), io.BytesIO()]
+    sys.stdout, sys.stderr = streams if str is bytes else [io.TextIOWrapper(stream, "utf-8") for stream in streams]
+    sys.argv = [script] + [str(argument) for argument in arguments]
     sys.path.insert(0, os.path.dirname(script))
     try:
         runpy.run_path(script, run_name="__main__")
@@ -81,13 +82,15 @@ def run_here(script, *arguments):
     except SystemExit as end:
         status = end.code or 0
     finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        texts = [stream.getvalue().decode("utf-8") for stream in streams]
         sys.argv, sys.stdout, sys.stderr, sys.path[:] = kept[:4]
         os.chdir(kept[4])
         os.environ.clear()
         os.environ.update(kept[5])
         signal.signal(signal.SIGINT, handler)
-    return (status,) + tuple(text if isinstance(text, str) and str is not bytes else text.decode("utf-8")
-                             for text in (out.getvalue(), err.getvalue()))
+    return (status,) + tuple(texts)
 
 
 class JobsHere(object):
