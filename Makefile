@@ -35,7 +35,7 @@ test-py27:
 
 test-math:
 	python3 -m venv $(MATH)
-	$(MATH)/bin/pip install --quiet --upgrade numpy pytest hypothesis matplotlib setuptools h5py lmdb
+	$(MATH)/bin/pip install --quiet --upgrade numpy scipy pytest hypothesis matplotlib setuptools h5py lmdb
 	NO_CAFFE=1 $(MATH)/bin/python -m pytest tests $(ARGS)
 
 test-image:
