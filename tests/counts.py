@@ -1,4 +1,4 @@
-"""How much the tests try, and how many steps a function takes."""
+"""The number of examples that the tests try, and of calls that a function makes."""
 from __future__ import division, print_function
 
 import os

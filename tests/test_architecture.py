@@ -54,7 +54,7 @@ UNMENDED_ARROWS = {
 UNMENDED_LATE_IMPORTS = {"prototxt/caffe_prototxt/data/labels.py", "prototxt/caffe_prototxt/data/records.py",
                          "tools/make_h.py", "tools/report.py"}
 UNMENDED_LITERALS = {"prototxt/caffe_prototxt/net/nets.py"}
-UNMENDED_DOCSTRINGS = {"layers", "prototxt", "tools", "examples", "tests"}
+UNMENDED_DOCSTRINGS = {"layers", "prototxt", "tools"}
 
 Import = collections.namedtuple("Import", "module names function line")  # module: its full name
 

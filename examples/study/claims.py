@@ -1,4 +1,4 @@
-"""What the study asks: two ways to get decisions compared in every cell, metric by metric."""
+"""The questions of the study: two ways to get decisions compared in every cell, metric by metric."""
 from __future__ import division, print_function
 
 import collections
@@ -77,6 +77,6 @@ def change_of(before, after, smaller_is_better):
 
 
 def change(cell, claim, metric):
-    """How much the mean over the seeds changes, in % of what it is before."""
+    """Return the change of the mean over the seeds, in % of what it is before."""
     method, rule = claim.before
     return 100 * difference(cell, claim, metric)[0].mean / np.mean(cell["scores"][method][rule][metric.key])

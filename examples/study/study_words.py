@@ -1,4 +1,4 @@
-"""How the study's reports put what was found."""
+"""Phrases that the study's reports share."""
 from __future__ import division, print_function
 
 from claims import BETTER, NOISE, WORSE

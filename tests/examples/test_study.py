@@ -137,7 +137,7 @@ def test_decisions_are_those_of_the_loop(rule):
 
 
 def test_weighted_probabilities_are_calibrated_where_the_weights_are_right():
-    """Of 2 classes, and others that never occur: 3:1 in training, and as many of each in the test."""
+    """There are 2 classes, and others that never occur: 3:1 in training, and as many of each in the test."""
     rng = np.random.RandomState(0)
     x = np.concatenate([rng.randn(20000) - 1, rng.randn(20000) + 1])
     labels = np.repeat([0, 1], 20000)

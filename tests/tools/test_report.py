@@ -306,7 +306,7 @@ class Page(HTMLParser, object):
         self.texts.append(chr(int(number)))
 
     def check(self):
-        """What holds for every page: it needs nothing else, can be read aloud, and fits a narrow window."""
+        """Check what holds for every page: it needs nothing else, can be read aloud, and fits a narrow window."""
         names = [tag for tag, _ in self.tags]
         assert not self.problems and not self.open, (self.problems, self.open)
         assert not set(names) & {"script", "link", "iframe", "object", "embed", "form", "base", "video"}

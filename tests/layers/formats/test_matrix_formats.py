@@ -1,4 +1,4 @@
-"""What each kind of file holds, and that Caffe reads it."""
+"""Each kind of file holds its matrix, and Caffe reads it."""
 from __future__ import division, print_function
 
 import itertools

@@ -478,7 +478,7 @@ def test_gradient_of_labels_is_refused():
 
 
 def test_hardest_of_128_has_no_loop_over_triplets():
-    """Of those there are thousands."""
+    """There are thousands of triplets."""
     net = select_net(rows(128, 64), np.arange(128) % 10, {"strategy": "hardest"}, after=LOSS_OF_CHOICE)
     net.forward()
     index = list(net._layer_names).index("select")

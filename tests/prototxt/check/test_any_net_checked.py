@@ -61,7 +61,7 @@ def test_solvers(text):
 @hypothesis.settings(max_examples=examples(300))
 @hypothesis.given(ANY)
 def test_deployed(text):
-    """What is made has no losses and no data layers, and is made of itself again."""
+    """The deployed net has no losses and no data layers, and deploys to itself."""
     try:
         made = deploy.make_deploy(text, shapes={top: (1, 3, 8, 8) for top in ("data", "label", "similarity")})
     except ValueError as error:

@@ -321,7 +321,7 @@ def test_time(folder, caffe):
 
 
 def test_data_of_python_that_is_not_there(folder, nothing, caffe):
-    """As in FCN's nets: a data layer whose setup opens its files."""
+    """A data layer whose setup opens its files, as in FCN's nets."""
     with open("voc_layers.py", "w") as file:
         file.write("import caffe\nclass Data(caffe.Layer):\n    def setup(self, bottom, top): open('nowhere/train.txt')\n")
     net = ('layer { name: "data" type: "Python" top: "data" top: "label" python_param { module: "voc_layers" layer: "Data" } }\n'
@@ -341,7 +341,7 @@ def test_data_of_python_that_is_not_there(folder, nothing, caffe):
 
 
 def test_a_shape_that_only_might_be_wrong(folder, check):
-    """What Caffe stops at only because of the shape of data that is not there is no error."""
+    """A stop of Caffe that depends on the shape of missing data is no error."""
     data = DATA.replace("transform_param { crop_size: 8 }", "")
     fixed = 'layer { name: "r" type: "Reshape" bottom: "data" top: "r" reshape_param { shape { dim: %s dim: 7 dim: 11 } } }\n'
     found = check(data + fixed % "4 dim: 3" + SCORE.replace('"data"', '"r"') + LOSS)
