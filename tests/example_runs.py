@@ -11,6 +11,7 @@ import sys
 import time
 
 import jobs
+import real_nets
 
 PATIENCE = 120  # seconds: a busy machine is slow
 
@@ -30,12 +31,7 @@ def start(command, **environment):
 
 def _as_in_a_terminal():
     os.setsid()
-    heed_interrupts()
-
-
-def heed_interrupts():
-    """Undo what a shell does to commands in the background, which inherit it: they ignore Ctrl-C. A preexec_fn."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    real_nets.heed_interrupts()
 
 
 def interrupt(process, when):
