@@ -61,6 +61,13 @@ def running_with(word):
     return found
 
 
+class _Output(io.BytesIO):
+    """Bytes; on Python 2 a standard output takes either kind of text."""
+
+    def write(self, text):
+        return io.BytesIO.write(self, text if isinstance(text, bytes) else text.encode("utf-8"))
+
+
 def run_here(script, *arguments):
     """Run a command in this process; return its status, standard output and error.
 
@@ -68,7 +75,7 @@ def run_here(script, *arguments):
     """
     kept = sys.argv, sys.stdout, sys.stderr, sys.path[:], os.getcwd(), dict(os.environ)
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    streams = [io.BytesIO(), io.BytesIO()]
+    streams = [_Output(), _Output()]
     sys.stdout, sys.stderr = streams if str is bytes else [io.TextIOWrapper(stream, "utf-8") for stream in streams]
     sys.argv = [script] + [str(argument) for argument in arguments]
     sys.path.insert(0, os.path.dirname(script))

@@ -42,7 +42,6 @@ HIGHER = {"caffe_losses": ("caffe_prototxt", "caffe_tools"), "caffe_prototxt": (
 LATE_IMPORTS = {
     ("tools/inspect_h.py", "caffe_tools.report.matrix_plot"): "matplotlib",
     ("tools/make_h.py", "caffe_tools.report.matrix_plot"): "matplotlib",
-    ("tools/make_net.py", "caffe_prototxt.netspec.loss_layers"): "caffe",
     ("tools/make_net.py", "caffe_prototxt.netspec.triplet_layers"): "caffe",
 }
 
