@@ -1,9 +1,10 @@
-.PHONY: help test test-py27 test-math test-image train results triplets triplets-results study study-results bench clean
+.PHONY: help test test-all test-py27 test-math test-image train results triplets triplets-results study study-results bench clean
 
 MATH = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/caffe-losses/math
 
 help:
 	@echo 'make test       run all tests (ARGS: more arguments for pytest)'
+	@echo 'make test-all   the same with as many random nets, damaged files and kills as anybody has the time for'
 	@echo 'make test-py27  the same with Python 2.7, in a Caffe built for it'
 	@echo 'make test-math  the tests that need no Caffe, with this machine'"'"'s python3 and the newest numpy'
 	@echo 'make test-image build the Dockerfile on a stand-in for bvlc/caffe:gpu, and test what came out'
@@ -28,6 +29,9 @@ help:
 test:
 	tests/with_caffe_test.sh
 	tools/with_caffe.sh sh -c '"$$PYTHON" -m pytest "$$@"' pytest tests $(ARGS)
+
+test-all:
+	CAFFE_LOSSES_TEST_ALL=1 $(MAKE) test
 
 test-py27:
 	tests/with_caffe_test.sh 2.7

@@ -1,4 +1,4 @@
-"""What holds for every source file, whatever it does."""
+"""Rules that hold for every source file, whatever it does."""
 from __future__ import division, print_function
 
 import io

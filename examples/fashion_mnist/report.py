@@ -70,7 +70,7 @@ def tree_tables(results):
 
 
 def tree_findings(scores):
-    """What the first experiment shows, in sentences."""
+    """Yield what the first experiment shows, in sentences."""
     softmax, native = scores["softmax"], scores["native"]
 
     def against(before, after):
@@ -134,7 +134,7 @@ def tail_table(results):
 
 
 def tail_findings(scores, sample_weights):
-    """What the second experiment shows, in sentences."""
+    """Yield what the second experiment shows, in sentences."""
     for method in experiments.TAIL[1:]:
         finding = "%s, against no weights. %s" % (
             method.title, comparison([BALANCED], scores["none"], scores[method.name]))

@@ -96,7 +96,7 @@ def smoothing_of(H):
 
 
 def sample_weight(folder, matrix, counts):
-    """What the average training sample weighs with the class weights on the diagonal of H."""
+    """Return the weight of the average training sample, with the class weights on the diagonal of H."""
     return float(np.average(np.diag(read_matrix(_matrix(folder, matrix))), weights=counts))
 
 

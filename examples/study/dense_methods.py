@@ -1,4 +1,4 @@
-"""What the dense example compares: class weights for pixels, most of which are background.
+"""The methods that the dense example compares: class weights for pixels, most of which are background.
 
 A median frequency is of the images that hold the class: it weighs background against garments, and small garments
 against big ones, but hardly frequent against rare ones.

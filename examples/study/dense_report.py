@@ -1,4 +1,4 @@
-"""What weights do to scenes, as tables."""
+"""Tables of what weights do to scenes."""
 from __future__ import division, print_function
 
 import collections

@@ -162,7 +162,7 @@ def _scale_findings(results):
 # Settings
 
 def settings_part(tried):
-    """What was tried on validation images."""
+    """Describe the settings that were tried on validation images."""
     introduction = prose("""
         What was tried, with {seeds} seeds, on {images} of the training images, as many of each class, which were kept from
         the nets that were tried. First, in every cell, a learning rate for SoftmaxWithLoss, with which all methods without
@@ -182,7 +182,7 @@ def settings_part(tried):
 
 
 def _weighted_rates(tried):
-    """How the learning rates with class weights compare with those without, and what they prevent."""
+    """Compare the learning rates with class weights with those without, and say what they prevent."""
     rates, weighted = choice.rates(tried["rates"]), choice.rates(tried["weighted_rates"])
     ratios = [weighted[cell] / rates[cell] for cell in weighted]
     recalls = {(one["cell"], one["rate"]): np.mean(one["accuracy"]) for one in tried["weighted_rates"]}
@@ -194,7 +194,7 @@ def _weighted_rates(tried):
 
 
 def _at_edges(tried):
-    """What was chosen though it is the smallest or largest tried: where more might be better still."""
+    """List what was chosen though it is the smallest or largest tried: more might be better still."""
     for title, chosen, listed in (
             ("learning rate", choice.rates(tried["rates"]), cells.RATES),
             ("learning rate with class weights", choice.rates(tried["weighted_rates"]), cells.WEIGHTED_RATES),

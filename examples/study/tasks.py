@@ -58,7 +58,7 @@ class Outcomes(object):
             yield jobs.Job(runs.command(prefix + ".solver.prototxt", self.gpu), prefix + ".log")
 
     def _keep(self, task):
-        """What the net says of the images, in place of the net."""
+        """Keep what the net says of the images, in place of the net."""
         prefix = self._prefix(task)
         snapshot = "%s_iter_%d" % (prefix, task.solver("", "").max_iter)
         found = task.evaluate(prefix + ".prototxt", snapshot + ".caffemodel")

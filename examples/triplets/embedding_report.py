@@ -41,7 +41,7 @@ def test_part(results):
 
 
 def findings(results):
-    """What the test images show, in sentences."""
+    """Yield what the test images show, in sentences."""
     scores = results["scores"]
     pixels = {key: values * results["seeds"] for key, values in scores["pixels"].items()}
     for name, title, _ in results["methods"]:

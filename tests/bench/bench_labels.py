@@ -122,7 +122,7 @@ def in_a_process(what, path, condition):
 
 
 def compare(path, condition, rounds):
-    """What in_a_process gives, for the loop and for ours, round by round."""
+    """Measure the loop and ours in a process each, round by round."""
     if condition == WARM:
         in_a_process("ours", path, WARM), in_a_process("loop", path, WARM)  # to have the file in memory
     found = {"loop": [], "ours": []}

@@ -1,4 +1,4 @@
-"""What every benchmark does as a command: its table on the terminal, its figures in a file."""
+"""A benchmark as a command: its table on the terminal, its figures in a file."""
 from __future__ import division, print_function
 
 import argparse
@@ -55,7 +55,7 @@ def write_text(path, text):
 
 
 def machine():
-    """What the times depend on, in words: a dict."""
+    """Describe what the times depend on: a dict of words."""
     import caffe
     import numpy as np
     from caffe_losses.functional import blocks

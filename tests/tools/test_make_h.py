@@ -289,15 +289,13 @@ def test_labels_that_are_none(folder):
         assert err.startswith("make_h.py: error: %s: %s" % (source, message)), err
 
 
-def test_starts_quickly_without_caffe(folder):
+def test_starts_without_caffe(folder):
     program = ("import sys; sys.argv = ['make_h.py', 'H.npy', '-o', 'out.npy']\n"
                "sys.path.insert(0, %r)\nimport make_h\nmake_h.command.run(make_h.main)\n"
                "assert 'caffe' not in sys.modules and 'matplotlib' not in sys.modules"
                % os.path.join(real_nets.CHECKOUT, "tools"))
-    start = time.time()
     status, _, err = real_nets.run([sys.executable, "-c", program], cwd=folder)
     assert status == 0, err
-    assert time.time() - start < 2  # .15 s on a quiet core
 
 
 def test_killed_at_any_moment(folder):

@@ -164,7 +164,7 @@ def test_an_interrupted_run(wrong):
     for end, expected in ((signal.SIGINT, "stopped early"), (signal.SIGKILL, "cut off: the log ends before")):
         with open("caffe.log", "w") as log:
             process = subprocess.Popen(["caffe", "train", "-solver", "solver.prototxt"], stderr=log,
-                                       env=dict(os.environ, GLOG_minloglevel="0"))
+                                       env=dict(os.environ, GLOG_minloglevel="0"), preexec_fn=real_nets.heed_interrupts)
             try:
                 wait_for(lambda: "snap_iter_60.caffemodel" in open("caffe.log").read(), process)
                 process.send_signal(end)
@@ -306,7 +306,7 @@ class Page(HTMLParser, object):
         self.texts.append(chr(int(number)))
 
     def check(self):
-        """What holds for every page: it needs nothing else, can be read aloud, and fits a narrow window."""
+        """Check what holds for every page: it needs nothing else, can be read aloud, and fits a narrow window."""
         names = [tag for tag, _ in self.tags]
         assert not self.problems and not self.open, (self.problems, self.open)
         assert not set(names) & {"script", "link", "iframe", "object", "embed", "form", "base", "video"}

@@ -86,7 +86,7 @@ def compare(A, B):
     largest, at, row, row_difference, different = 0.0, (0, 0), 0, 0.0, 0
     for l in range(len(A)):
         difference = np.abs(A[l].astype(np.float64) - B[l])
-        different += np.count_nonzero(difference)
+        different += int(np.count_nonzero(difference))
         if difference.max() > largest:
             largest, at = float(difference.max()), (l, int(difference.argmax()))
         if difference.sum() > row_difference:

@@ -32,11 +32,12 @@ class FileMatrix(_Source):
 
     def check(self, loss, kind):
         """Raise ValueError unless a loss of this kind reads such a file."""
-        path, endings = to_display(self.path), ENDINGS if kind.layer else (".binaryproto",)
-        if not path.lower().endswith(endings):
-            raise ValueError("%s: expected a file that ends in %s%s for %s, got %s" % (
-                loss.layer, ", ".join(endings), "" if kind.layer else ", as Caffe's own InfogainLoss reads nothing else",
-                kind.name, path))
+        path = to_display(self.path)
+        ending = next((ending for ending in ENDINGS if path.lower().endswith(ending)), None)
+        if ending is None if kind.layer else ending not in (None, ".binaryproto"):  # Caffe reads any name as one
+            raise ValueError("%s: expected a file that ends in %s for %s, got %s" % (
+                loss.layer, ", ".join(ENDINGS) if kind.layer else
+                ".binaryproto, as Caffe's own InfogainLoss reads nothing else", kind.name, path))
 
     def __str__(self):
         return "matrix from %s" % to_display(self.path)

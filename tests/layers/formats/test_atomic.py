@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from amounts import amount
+from counts import examples
 from caffe_losses.formats.atomic import atomic_write
 from caffe_losses.formats.matrix_files import matrix_writer, read_matrix, write_files, write_matrix
 
@@ -82,7 +82,7 @@ def test_killed_while_writing(path, ending):
                "    write_matrix(%r, numpy.full((1200, 1200), i)); sys.stdout.write('.'); sys.stdout.flush()"
                % path("H" + ending))
     seen = set()
-    for wait in np.linspace(0, .06, amount(4, 12)):
+    for wait in np.linspace(0, .06, examples(12)):
         process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
         process.stdout.read(1)
         time.sleep(wait)

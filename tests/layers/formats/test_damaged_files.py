@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import real_nets
-from amounts import amount
+from counts import examples
 from caffe_losses.formats.matrix_files import write_matrix
 
 FORMATS = [".binaryproto", ".caffemodel", ".csv", ".h5", ".json", ".lmdb", ".npy"]
@@ -76,7 +76,7 @@ def read_damaged(good, matrix, trials, *options):
 def test_damaged(tmp_path, ending):
     matrix = np.random.RandomState(0).randn(12, 12).astype(np.float32)
     as_caffe = ["--as-caffe"] * (ending in (".binaryproto", ".caffemodel") and not os.environ.get("NO_CAFFE"))
-    trials = amount(150, 1500)
+    trials = examples(1500)
     _, found = read_damaged(str(tmp_path / ("H" + ending)), matrix, trials, *as_caffe)
     assert found["wrong"] == []
     assert len(found["errors"]) > trials / 5
@@ -87,12 +87,12 @@ def test_damaged(tmp_path, ending):
 @pytest.mark.parametrize("ending", FORMATS)
 def test_memory_with_large_damaged_files(tmp_path, ending):
     n = 700 if ending in (".csv", ".json") else 2000
-    size, found = read_damaged(str(tmp_path / ("H" + ending)), np.random.RandomState(0).randn(n, n), amount(4, 12))
+    size, found = read_damaged(str(tmp_path / ("H" + ending)), np.random.RandomState(0).randn(n, n), examples(12))
     assert found["wrong"] == []
     assert found["memory"] < 2 * size + CONSTANT  # and before that, that of the one good file
 
 
-@pytest.mark.skipif(not amount(0, 1), reason="takes half a minute; make test-all runs it")
+@pytest.mark.skipif(not examples(1), reason="takes half a minute; make test-all runs it")
 def test_little_memory_is_taken(tmp_path):
     pytest.importorskip("caffe")
     path = str(tmp_path / "figures.json")

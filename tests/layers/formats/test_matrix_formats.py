@@ -1,4 +1,4 @@
-"""What each kind of file holds, and that Caffe reads it."""
+"""Each kind of file holds its matrix, and Caffe reads it."""
 from __future__ import division, print_function
 
 import itertools
@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 
 import loops
 import real_nets
-from amounts import amount
+from counts import examples
 from caffe_losses.formats import hdf5_files
 from caffe_losses.formats.matrix_files import ENDINGS, read_matrix, write_matrix
 
@@ -43,7 +43,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("formats")
 
 
-@settings(max_examples=amount(4, 12), deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(matrix=matrices(np.float32, np.uint32, 32))
 def test_every_pair_of_formats(folder, matrix):
     for one in FORMATS:
@@ -54,7 +54,7 @@ def test_every_pair_of_formats(folder, matrix):
             assert same_bits(read_matrix(str(folder / ("B" + other))).astype(np.float32), matrix), (one, other)
 
 
-@settings(max_examples=amount(15, 50), deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(matrix=matrices(np.float64, np.uint64, 64))
 def test_every_pair_that_keeps_float64(folder, matrix):
     for one, other in itertools.product(KEEP_FLOAT64, repeat=2):

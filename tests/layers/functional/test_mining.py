@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 import loops
+from counts import examples
 from caffe_losses.functional import mining
 
 hypothesis = pytest.importorskip("hypothesis")
 st = hypothesis.strategies
-MANY = hypothesis.settings(max_examples=300, deadline=None, derandomize=True, database=None,
-                           suppress_health_check=list(hypothesis.HealthCheck))
+MANY = hypothesis.settings(max_examples=examples(300))
 
 
 def rows(*shape):

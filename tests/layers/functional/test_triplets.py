@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import loops
+from counts import examples
 from caffe_losses.functional import triplets
 
 # D+, D- -> the paper's loss, the log form's

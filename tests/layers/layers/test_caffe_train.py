@@ -1,4 +1,4 @@
-"""What a user of the caffe program sees: training, snapshots, and our errors."""
+"""The caffe program with our layers, as its user sees it: training, snapshots, and our errors."""
 from __future__ import division, print_function
 
 import os

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from counts import examples
 from caffe_losses.matrices.class_trees import parse_tree, tree_costs
 
 hypothesis = pytest.importorskip("hypothesis")
@@ -174,7 +175,7 @@ def test_bad_edges(text, message):
         assert message is None
 
 
-@hypothesis.settings(max_examples=500, deadline=None, derandomize=True, database=None)
+@hypothesis.settings(max_examples=examples(500))
 @hypothesis.given(st.text(alphabet="(),:;'[]ab1.#\n \t\"", max_size=40), st.booleans())
 def test_any_text(text, edges):
     try:

@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 
 import real_nets
 import sources
-from amounts import amount
+from counts import examples
 from caffe_losses.formats import lmdb_files
 from caffe_prototxt.data import databases
 
@@ -26,7 +26,7 @@ def records(path):
 
 
 def test_an_lmdb_of_many_levels(tmp_path):
-    expected = [b"%d" % i for i in range(amount(10000, 100000))]
+    expected = [b"%d" % i for i in range(examples(100000))]
     path = sources.write_lmdb(tmp_path / "lmdb", expected)
     assert records(path) == expected
     os.chmod(path, 0o555)
@@ -39,7 +39,7 @@ def test_a_cut_lmdb_is_an_error_at_any_length(tmp_path):
     path = sources.write_lmdb(tmp_path / "lmdb", [b"r" * size for size in [10, 3000, 20000] * 20])
     file = os.path.join(path, "data.mdb")
     whole = os.path.getsize(file)
-    for size in np.linspace(0, whole, amount(20, 60), endpoint=False).astype(int)[::-1]:
+    for size in np.linspace(0, whole, examples(60), endpoint=False).astype(int)[::-1]:
         real_nets.cut(file, size)
         with pytest.raises(ValueError, match="expected an LMDB( of at least %d bytes, got %d: it is cut off|"
                                              ", got something else in data.mdb)" % (whole, size)):
@@ -106,7 +106,7 @@ IMAGES = st.sampled_from([b"", b"image", b"i" * 10 ** 4, b"(\7" * 10 ** 4])  # t
 ORDERS = st.permutations(["data", "label", "encoded"])
 
 
-@settings(max_examples=amount(30, 400), deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(label=LABELS, image=IMAGES, order=ORDERS, cut=st.integers(0, 30))
 def test_labels_are_those_that_protobuf_finds(label, image, order, cut):
     caffe_pb2 = pytest.importorskip("caffe.proto.caffe_pb2")

@@ -19,7 +19,7 @@ for module in ("lmdb", "h5py", "PIL"):
 
 import real_nets
 import sources
-from amounts import amount
+from counts import examples
 from caffe_prototxt.data.labels import LabelCounts, count_source, per_class
 
 LABELS = np.random.RandomState(0).randint(0, 7, 500)
@@ -379,9 +379,9 @@ def test_ctrl_c_stops_at_once(here):
 
 def test_memory_does_not_grow_with_the_source(here):
     tracemalloc = pytest.importorskip("tracemalloc", reason="Python 2 does not say")
-    sources.write_text("long.txt", ["some/image.png %d" % (i % 10) for i in range(amount(100000, 1000000))])
+    sources.write_text("long.txt", ["some/image.png %d" % (i % 10) for i in range(examples(1000000))])
     np.save("long.npy", np.zeros(10 ** 7, np.uint8))
-    sources.write_lmdb("db", [sources.datum(i % 10, (1, 28, 28)) for i in range(amount(3000, 30000))])
+    sources.write_lmdb("db", [sources.datum(i % 10, (1, 28, 28)) for i in range(examples(30000))])
     for source in ("long.txt", "long.npy", "db"):
         count_source(source)
         tracemalloc.start()
