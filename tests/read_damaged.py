@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Reads a good matrix file, then damaged ones, and prints what happened as JSON.
+"""Read a good matrix file, then damaged ones, and print the results as JSON.
 
     read_damaged.py [--as-caffe] GOOD DAMAGED...
 
-In a process of its own, so that a crash is seen and the memory is its own.
---as-caffe: compare with what Caffe's protobuf finds in the same bytes.
+Run as a child process, so that a crash is seen and the memory is its own.
+--as-caffe: compare with the matrix that Caffe's protobuf reads.
 """
 from __future__ import division, print_function
 
@@ -18,8 +18,8 @@ import numpy as np
 from caffe_losses.formats import matrix_files
 
 
-def what_caffe_reads(path):
-    """The matrix that protobuf finds in the file; None if it finds none."""
+def matrix_of_caffe(path):
+    """Return the matrix that protobuf reads in the file, or None."""
     from caffe.proto import caffe_pb2
     message = caffe_pb2.BlobProto() if path.endswith(".binaryproto") else caffe_pb2.NetParameter()
     try:
@@ -39,7 +39,7 @@ def what_caffe_reads(path):
 
 
 def same_bits(a, b):
-    """Apart from the bits of a NaN, which Python's protobuf does not keep."""
+    """Compare all bits but those of a NaN, which Python's protobuf does not keep."""
     a, b = (np.where(np.isnan(x), x.dtype.type(np.nan), x) for x in (a, b))
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
@@ -56,25 +56,25 @@ def main():
     if as_caffe:
         import caffe.proto.caffe_pb2  # noqa: F401
     warnings.simplefilter("error")  # what numpy only warns of must not pass either
-    found = {"errors": [], "matrices": 0, "wrong": [], "memory": 0}
+    results = {"errors": [], "matrices": 0, "wrong": [], "memory": 0}
     for path in paths[1:]:
         try:
             before = peak_memory()
             matrix = matrix_files.read_matrix(path)
         except (ValueError, IOError) as error:
-            found["errors"].append(str(error))
+            results["errors"].append(str(error))
             if not str(error).startswith(path + ": ") or "\n" in str(error) or len(str(error)) > len(path) + 300:
-                found["wrong"].append("error: %r" % error)
+                results["wrong"].append("error: %r" % error)
             continue
         finally:
-            found["memory"] += peak_memory() - before
-        found["matrices"] += 1
+            results["memory"] += peak_memory() - before
+        results["matrices"] += 1
         if matrix.ndim != 2 or not matrix.size or matrix.dtype.kind not in "fiub":
-            found["wrong"].append("%s: shape %s of %s" % (path, matrix.shape, matrix.dtype))
-        expected = what_caffe_reads(path) if as_caffe else None
+            results["wrong"].append("%s: shape %s of %s" % (path, matrix.shape, matrix.dtype))
+        expected = matrix_of_caffe(path) if as_caffe else None
         if expected is not None and not same_bits(expected, matrix):
-            found["wrong"].append("%s: %s, and protobuf reads %s" % (path, matrix, expected))
-    print(json.dumps(found))
+            results["wrong"].append("%s: %s, and protobuf reads %s" % (path, matrix, expected))
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":

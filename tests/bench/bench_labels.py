@@ -42,7 +42,7 @@ COMPETITOR = "a loop over caffe_pb2.Datum"
 
 
 def write(path, n, shape, lengths):
-    """n Datums, as a Records says."""
+    """Write n Datums, as a Records describes them."""
     import lmdb
     from caffe.proto import caffe_pb2
     rng = np.random.RandomState(0)
@@ -88,7 +88,7 @@ def cpu_and_wall():
 
 
 def mapped(path):
-    """An LMDB's file, and its content as an array."""
+    """Return an LMDB's file, and its content as an array."""
     file = open(os.path.join(path, "data.mdb"), "rb")
     array = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
     return file, array
@@ -112,7 +112,7 @@ def share_in_memory(path):
 
 
 def in_a_process(what, path, condition):
-    """(seconds, counts, MB of memory at the peak, share of the file in memory after it) of a count."""
+    """Return (seconds, counts, MB of memory at the peak, share of the file in memory after it) of a count."""
     if condition == COLD:
         forget(path)
         assert share_in_memory(path) < .01, "the file could not be taken out of memory"

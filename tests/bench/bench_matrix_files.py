@@ -54,14 +54,14 @@ WAYS = {"ours": (write_matrix, read_matrix), COMPETITOR: (caffe_io_write, caffe_
 
 
 def any_matrix(n, dtype):
-    """Made in its place, so that it leaves no peak of memory behind."""
+    """Return a matrix that is made in its own memory, so that no peak of memory is left behind."""
     matrix = np.empty((n, n), dtype)
     matrix[...] = np.random.RandomState(0).rand(n)
     return matrix
 
 
 def check(matrix, n):
-    """A matrix that was read is the one of any_matrix, as float32 holds it."""
+    """Check that a matrix is the one of any_matrix, as float32 holds it."""
     row = np.random.RandomState(0).rand(n).astype(np.float32)
     assert matrix.shape == (n, n) and all(np.array_equal(own, row) for own in matrix)
 
@@ -71,7 +71,7 @@ def peak_memory():
 
 
 def measure(way, what, path, n, dtype, rounds):
-    """(seconds of each round, memory above the array itself in matrices of float32), in this process."""
+    """Return (seconds of each round, memory above the array itself in matrices of float32), in this process."""
     write, read = WAYS[way]
     for module in ["caffe.io"] * (way == COMPETITOR) + ["h5py"] * path.endswith(".h5"):
         __import__(module)  # takes memory, too
@@ -90,7 +90,7 @@ def measure(way, what, path, n, dtype, rounds):
 
 
 def measure_apart(*arguments):
-    """measure in a process of its own."""
+    """Run `measure` in a child process."""
     program = "import json, bench_matrix_files as bench; print(json.dumps(bench.measure(*%r)))" % (arguments,)
     found = [benchmark.HERE] + [entry for entry in [os.environ.get("PYTHONPATH")] if entry]
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(found))
@@ -98,13 +98,13 @@ def measure_apart(*arguments):
 
 
 def kinds(n):
-    """(ending, dtype) of the arrays and files that are measured at a size."""
+    """Return (ending, dtype) of the arrays and files that are measured at a size."""
     return [(ending, dtype) for ending in (ENDINGS if n <= LARGE else ENDINGS[:1])
             for dtype in ("float32", "float64") if (ending, dtype) != (".npy", "float64")]  # it is read as float64
 
 
 def both_ways(way, path, n, dtype, rounds):
-    """{"write": {"seconds": of each round, "memory": in matrices}, "read": the same}."""
+    """Return {"write": {"seconds": of each round, "memory": in matrices}, "read": the same}."""
     found = {}
     for what in ("write", "read"):
         seconds, memory = measure_apart(way, what, path, n, dtype, rounds)
