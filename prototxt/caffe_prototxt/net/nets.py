@@ -5,6 +5,7 @@ import bisect
 
 from caffe_losses.compat import to_display
 from caffe_prototxt.net import states
+from caffe_prototxt.net.losses import SOFTMAX
 from caffe_prototxt.textformat import scanner as T
 from caffe_prototxt.textformat.messages import Item, Message, is_true, read
 
@@ -21,7 +22,7 @@ MAKE_CLASSES = {"InnerProduct": "inner_product_param", "Convolution": "convoluti
 # A type may be its number in caffe.proto, too; the one that matters is that of the layer that writes files.
 _OLD_TYPES = {"10": "HDF5Output", "ABSVAL": "AbsVal", "ARGMAX": "ArgMax", "BNLL": "BNLL", "HDF5_DATA": "HDF5Data",
               "HDF5_OUTPUT": "HDF5Output", "LRN": "LRN", "MVN": "MVN", "RELU": "ReLU",
-              "SOFTMAX_LOSS": "SoftmaxWithLoss", "TANH": "TanH"}
+              SOFTMAX.old_type: SOFTMAX.type, "TANH": "TanH"}
 
 
 def present_type(old):
