@@ -39,13 +39,11 @@ from __future__ import division, print_function
 import os
 import sys
 
-# From a checkout the packages are beside tools/; installed ones are found anyway.
-CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
+from caffe_tools import cli  # first, as it puts the checkout's packages on the path
 
 from caffe_losses.formats import matrix_files
-from caffe_tools import cli as command, compute_options
 from caffe_losses.functional.losses import NORMALIZATIONS
+from caffe_tools import compute_options
 
 TRIPLET = "TripletSoftmaxLoss"
 
@@ -53,7 +51,7 @@ TRIPLET = "TripletSoftmaxLoss"
 def main():
     parser = _parser()
     args = parser.parse_args()
-    compute = compute_options.read(parser, args)
+    compute = compute_options.layer_params(parser, args)
     _check_triplet(parser, args)
     _check_names(parser, args)
     if compute:
@@ -76,7 +74,8 @@ def _loss_text(args, compute):
         h_classes=_n_classes(args.h_file), compute=compute, source=args.source, loss_weight=args.loss_weight,
         axis=args.axis, ignore_label=args.ignore_label, normalization=args.normalization)
     for source in (args.source, args.h_file, args.gain):
-        _note_missing(source)
+        if source and not os.path.exists(source):
+            cli.note("%s is not there yet; caffe reads it from where it runs" % source)
     return text
 
 
@@ -117,12 +116,12 @@ def _check_triplet(parser, args):
 
 
 def _parser():
-    parser = command.Parser(description=__doc__)
+    parser = cli.Parser(description=__doc__)
     parser.add_argument("--loss", required=True, metavar="TYPE", help="one of those above")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--source", metavar="FILE", help="file with H that the loss reads")
     source.add_argument("--h-file", metavar="FILE", help="file with H that a layer reads; its ending says which")
-    compute_options.add(parser, source)
+    compute_options.add_options(parser, source)
     parser.add_argument("--score", action="append", help="name of the blob of scores (default: score); several times: "
                         "a loss for each, with one matrix for all")
     parser.add_argument("--label", default="label", help="name of the blob of labels (default: %(default)s)")
@@ -147,7 +146,7 @@ def _parser():
 
 
 def _check_names(parser, args):
-    """Refuse what Caffe would make another net of, or none."""
+    """Refuse names and numbers of which Caffe would make another net, or none."""
     blobs = args.score or [args.anchor, args.positive, args.negative] + [args.embedding] * (args.embedding is not None)
     names = blobs + [args.label, args.name] + ([args.h_name] if args.h_file or args.compute_h else [])
     if "" in names or len(set(names)) < len(names):
@@ -169,14 +168,9 @@ def _check_names(parser, args):
 
 
 def _n_classes(h_file):
-    """The number of classes of an H that a Parameter layer holds, whose shape is in the prototxt."""
+    """Return the number of classes of an H for a Parameter layer, whose shape the prototxt states; else None."""
     return len(matrix_files.read_matrix(h_file)) if (h_file or "").lower().endswith(".caffemodel") else None
 
 
-def _note_missing(source):
-    if source and not os.path.exists(source):
-        sys.stderr.write("make_net.py: note: %s is not there yet; caffe reads it from where it runs\n" % source)
-
-
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)
