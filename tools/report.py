@@ -8,8 +8,6 @@ as it was, is named with it:
   RUN = [NAME=]FILE[,FILE ...]   logs (of a training that was resumed: one after the other), a net (train_val.prototxt),
                                  a snapshot (.caffemodel), in any order
 
-The Python layers that the net names are run (--no-python leaves them out); layers that write files are left out.
-
 Runs of the same NAME are seeds of one method and shown together, with intervals. Without a NAME it is that of the
 log, less what says the seed: mine_seed0.log and mine_seed1.log are two runs of "mine". The first method is what the
 others are compared with.
@@ -24,7 +22,6 @@ from __future__ import division, print_function
 
 import collections
 import contextlib
-import glob
 import json
 import multiprocessing
 import os
@@ -35,16 +32,15 @@ import tempfile
 
 import numpy as np
 
-# From a checkout the packages are beside tools/; installed ones are found anyway.
-CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
+from caffe_tools import cli  # first, as it puts the checkout's packages on the path
 
 from caffe_losses.evaluation import comparison
 from caffe_losses.formats import matrix_files
-from caffe_tools import cli as command
-from caffe_losses.matrices.gains import check_cost
 from caffe_losses.evaluation.tally import DECISIONS, PROBABLE, Tally, metric_list
-from caffe_prototxt.training import logs, precautions
+from caffe_losses.matrices.gains import check_cost
+from caffe_prototxt.training import logs
+from caffe_tools import class_files
+from caffe_tools.report.matrix_plot import require_matplotlib
 
 MOST_POINTS = 1000  # of a curve in page and JSON; of more, means of neighbours
 SNAPSHOTS = (".caffemodel", ".caffemodel.h5")
@@ -53,9 +49,8 @@ SEED = re.compile(r"[-_. ]?seed[-_]?(\d+)", re.IGNORECASE)
 
 def main():
     args = _parser().parse_args()
-    precautions.drop_current_folder()
     if args.output is not None:  # said now, and not after all nets have run
-        import matplotlib  # noqa: F401
+        require_matplotlib(args.output)
         if not os.path.isdir(os.path.dirname(os.path.abspath(args.output))):
             raise IOError("%s: cannot be written: No such folder" % args.output)
     D, names = _classes(args)
@@ -81,7 +76,7 @@ def main():
 
 
 def _parser():
-    parser = command.Parser(description=__doc__)
+    parser = cli.Parser(description=__doc__)
     parser.add_argument("run", nargs="+", metavar="RUN", help="[NAME=]FILE[,FILE ...], see above")
     parser.add_argument("-o", "--output", metavar="FILE", help="the page (.html)")
     parser.add_argument("--json", action="store_true", help="print all figures as JSON")
@@ -95,8 +90,6 @@ def _parser():
                        "(default: 5)")
     group = parser.add_argument_group("evaluation")
     group.add_argument("--no-evaluation", action="store_true", help="logs only: run no net")
-    group.add_argument("--no-python", action="store_true", help="leave Python layers out of the nets; one whose scores or "
-                       "labels need them is not evaluated")
     group.add_argument("--iterations", type=int, metavar="N", help="test batches to run (default: all samples of the "
                        "test data once, or the solver's test_iter where they cannot be counted)")
     group.add_argument("--score", metavar="BLOB", help="the scores (default: first bottom of the net's last loss)")
@@ -113,25 +106,16 @@ def _classes(args):
         number = getattr(args, option)
         if number is not None and number < 1:
             raise ValueError("--%s: expected at least 1, got %d" % (option, number))
-    names = None if args.names is None else command.read_names(args.names)
+    names = None if args.names is None else class_files.read_names(args.names)
     D = None
     if args.tree is not None:
-        D, names = _of_tree(args.tree, names)
+        D, names = class_files.read_tree_costs(args.tree, names)
     elif args.distances is not None:
         D = check_cost(matrix_files.read_matrix(args.distances), args.distances).astype(np.float64)
     if D is not None and names is not None and len(names) != len(D):
         raise ValueError("%s: expected %d class names, as there are costs of so many, got %d"
                          % (args.names, len(D), len(names)))
     return D, None if names is None else [_text(name) for name in names]
-
-
-def _of_tree(path, names):
-    from caffe_losses.matrices import class_trees as trees, tree_text
-    text = command.read_text(path)
-    try:
-        return trees.tree_costs(tree_text.parse_tree(text, edges=path.lower().endswith(".csv")), names)
-    except ValueError as error:
-        raise ValueError("%s: %s" % (path, error))
 
 
 # Runs
@@ -219,10 +203,9 @@ def _result(run, args, D, names, folder):
     if not args.no_evaluation:
         try:
             tally, found = _evaluated(run, args, D, names, folder)
-            notes += [u"not evaluated with it: " + note for note in found.pop("left_out")]
             result.update(found, evaluation=comparison.evaluation_of(tally))
         except (ValueError, EnvironmentError, ImportError) as error:
-            notes.append(_text("not evaluated: %s" % command.one_line(error)))
+            notes.append(_text("not evaluated: %s" % cli.one_line(error)))
     return result
 
 
@@ -257,14 +240,12 @@ def _evaluated(run, args, D, names, folder):
     settings = {"definition": definition, "snapshot": snapshot, "place": place, "gpu": args.gpu, "D": D,
                 "top": args.top, "names": None if names is None else len(names),
                 "iterations": args.iterations, "score": args.score, "label": args.label,
-                "python": not args.no_python, "folder": folder,
                 "default_iterations": int(test_iter[0]) if test_iter else None, "desc": run.name}
     found = _in_a_process(settings, folder)
     tally = Tally(int(found["n_classes"]), D, args.top)
     for key in tally.arrays:
         tally.arrays[key] = found[key]
-    return tally, {"snapshot": _text(snapshot), "source": found["source"].item(),
-                   "left_out": found["left_out"].item().splitlines(), "spatial": bool(found["spatial"]),
+    return tally, {"snapshot": _text(snapshot), "source": found["source"].item(), "spatial": bool(found["spatial"]),
                    "n_classes": int(found["n_classes"])}
 
 
@@ -355,7 +336,7 @@ def _evaluate(settings, output, errors):
     try:
         _write_tally(settings, output, terminal)
     except Exception as error:  # whatever the user's net and layers raise
-        os.write(file, ("report: %s\n" % command.one_line(error)).encode("utf-8", "replace"))
+        os.write(file, ("report: %s\n" % cli.one_line(error)).encode("utf-8", "replace"))
         os._exit(1)
     os._exit(0)  # without Caffe's own end, which some builds do not survive
 
@@ -370,8 +351,7 @@ def _write_tally(settings, output, terminal):
         caffe.set_device(settings["gpu"])
         caffe.set_mode_gpu()
     evaluation = Evaluation(settings["definition"], settings["snapshot"], settings["iterations"],
-                            settings["default_iterations"], settings["score"], settings["label"],
-                            settings["python"], settings["folder"])
+                            settings["default_iterations"], settings["score"], settings["label"])
     if settings["names"] not in (None, evaluation.n_classes):
         raise ValueError("--names: expected %d class names, as the net has, got %d"
                          % (evaluation.n_classes, settings["names"]))
@@ -387,8 +367,7 @@ def _write_tally(settings, output, terminal):
     if not tally.n_samples():
         raise ValueError("%s: expected labels that are not ignored, got none" % evaluation.label)
     np.savez(output, n_classes=evaluation.n_classes, spatial=evaluation.spatial,
-             source=np.array(_text(evaluation.source)),
-             left_out=np.array(_text("\n".join(map(command.one_line, evaluation.left_out)))), **tally.arrays)
+             source=np.array(_text(evaluation.source)), **tally.arrays)
 
 
 def _cause(errors, status):
@@ -463,4 +442,4 @@ def _print(text):
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)
