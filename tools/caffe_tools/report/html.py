@@ -90,7 +90,8 @@ def _runs(report):
         losses = run["curves"].get("training loss", {"values": []})["values"]
         bad = run["status"].startswith(("diverged", "failed", "cut off"))
         rows.append([run["name"], run["seed"], run["iterations"] and run["iterations"][1],
-                     _number("%.4g", losses[-1]) if losses else None, _Cell(run["status"], "wrap bad" if bad else "text"),
+                     _number("%.4g", losses[-1]) if losses else None,
+                     _Cell(run["status"], "wrap bad" if bad else "text"),
                      _Cell(run["snapshot"] and run["snapshot"].replace("\\", "/").split("/")[-1], "text")]
                     + [_Cell("; ".join(run["notes"]), "wrap")] * noted)
     return _table(rows, "the runs")
@@ -115,7 +116,8 @@ def _curves(report):
 def _curves_of(report, name):
     curves = []
     for method in report["methods"]:
-        series = [run["curves"][name] for run in report["runs"] if run["name"] == method["name"] and name in run["curves"]]
+        series = [run["curves"][name] for run in report["runs"]
+                  if run["name"] == method["name"] and name in run["curves"]]
         curves.append(charts.Curve(method["name"], [
             (one["iterations"], [np.nan if value is None else value for value in one["values"]]) for one in series]))
     ends = ["%s ends at %s" % (curve.name, ", ".join(_number("%.4g", y[-1]) for _, y in curve.runs if len(y)))

@@ -19,7 +19,7 @@ def require_matplotlib(path):
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise ImportError("%s: expected the package matplotlib for its pictures, got none; pip install matplotlib" % path)
+        raise ImportError("%s: expected the package matplotlib for pictures, got none; pip install matplotlib" % path)
 
 
 def matrix_picture(path, matrix, names=None, title="gain H"):
