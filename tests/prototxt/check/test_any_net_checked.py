@@ -10,7 +10,7 @@ from hypothesis import strategies as st  # noqa: E402
 
 from caffe_prototxt.check import check, solvers  # noqa: E402
 from caffe_prototxt.rewrite import deploy  # noqa: E402
-from caffe_prototxt.training import caffe_process as caffe_run  # noqa: E402
+from caffe_prototxt.training import caffe_process  # noqa: E402
 from caffe_prototxt.net.graph import usual_states  # noqa: E402
 from caffe_prototxt.net.nets import Net  # noqa: E402
 from caffe_prototxt.net.states import State  # noqa: E402
@@ -81,7 +81,7 @@ def test_in_caffe(text):
         net = Net(text)
     except ValueError:
         return
-    with caffe_run.Caffe(60) as caffe:
+    with caffe_process.Caffe(60) as caffe:
         report = check.check(net, [State("TRAIN")], caffe)
     assert "no_caffe" not in [fault.kind for fault, _ in report.faults]
 
