@@ -1,9 +1,10 @@
-.PHONY: help test test-py27 test-math test-image train results triplets triplets-results study study-results bench clean
+.PHONY: help test test-all test-py27 test-math test-image train results triplets triplets-results study study-results bench clean
 
 MATH = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/caffe-losses/math
 
 help:
 	@echo 'make test       run all tests (ARGS: more arguments for pytest)'
+	@echo 'make test-all   the same with as many random nets, damaged files and kills as anybody has the time for'
 	@echo 'make test-py27  the same with Python 2.7, in a Caffe built for it'
 	@echo 'make test-math  the tests that need no Caffe, with this machine'"'"'s python3 and the newest numpy'
 	@echo 'make test-image build the Dockerfile on a stand-in for bvlc/caffe:gpu, and test what came out'
@@ -29,13 +30,16 @@ test:
 	tests/with_caffe_test.sh
 	tools/with_caffe.sh sh -c '"$$PYTHON" -m pytest "$$@"' pytest tests $(ARGS)
 
+test-all:
+	CAFFE_LOSSES_TEST_ALL=1 $(MAKE) test
+
 test-py27:
 	tests/with_caffe_test.sh 2.7
 	tools/with_caffe.sh --python 2.7 sh -c '"$$PYTHON" -m pytest "$$@"' pytest tests $(ARGS)
 
 test-math:
 	python3 -m venv $(MATH)
-	$(MATH)/bin/pip install --quiet --upgrade numpy pytest hypothesis matplotlib setuptools h5py lmdb
+	$(MATH)/bin/pip install --quiet --upgrade numpy scipy pytest hypothesis matplotlib setuptools h5py lmdb
 	NO_CAFFE=1 $(MATH)/bin/python -m pytest tests $(ARGS)
 
 test-image:

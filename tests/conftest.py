@@ -1,3 +1,4 @@
+"""Where the tests find what they import, and how hypothesis runs."""
 from __future__ import division, print_function
 
 import os
@@ -7,10 +8,21 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOTS = [os.path.join(os.path.dirname(HERE), name) for name in ("layers", "prototxt", "tools")]
 
 sys.path[:0] = ROOTS + [HERE]
+import counts  # noqa: E402
 # What a test runs (caffe train, the commands) finds the packages too.
 os.environ["PYTHONPATH"] = os.pathsep.join(ROOTS + [p for p in [os.environ.get("PYTHONPATH")] if p])
 os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe logs every layer it makes
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+try:
+    import hypothesis
+except ImportError:
+    pass
+else:
+    # The same nets and texts on every machine; other ones each time only where there is time to look into a failure.
+    hypothesis.settings.register_profile("ours", deadline=None, database=None, derandomize=not counts.ALL,
+                                         suppress_health_check=list(hypothesis.HealthCheck))
+    hypothesis.settings.load_profile("ours")
 
 # Where there is a Caffe to test in, a test that lacks it must fail and not be skipped.
 if not os.environ.get("NO_CAFFE"):

@@ -2,6 +2,7 @@
 from __future__ import division, print_function
 
 import numpy as np
+import pytest
 
 
 def datum(label=None, shape=(1, 2, 2), image=None, **fields):
@@ -42,7 +43,7 @@ def write_leveldb(path, records, compression="snappy"):
             database.put(b"%08d" % i, record)
         database.close()
     else:
-        import leveldb  # compresses by snappy, always
+        leveldb = pytest.importorskip("leveldb")  # compresses by snappy, always
         database = leveldb.LevelDB(path, write_buffer_size=2 ** 16)
         for i, record in enumerate(records):
             database.Put(b"%08d" % i, record)

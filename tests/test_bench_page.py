@@ -25,7 +25,6 @@ import bench_labels
 import bench_losses
 import bench_matrix_files
 import bench_page
-import bench_picture
 import bench_triplets
 import benchmark
 import tables
@@ -130,8 +129,9 @@ def test_another_matrix_is_no_competitor():
 def test_command(tmp_path, capsys, monkeypatch):
     path = str(tmp_path / "part.json")
     script = os.path.join(BENCH, "bench_losses.py")
-    status, out, err = real_nets.run([sys.executable, script, "--rounds", "1", "8x3", "--json", path])
-    assert (status, out) == (0, ""), err
+    monkeypatch.setattr(sys, "argv", [script, "--rounds", "1", "8x3", "--json", path])
+    bench_losses.main()
+    assert capsys.readouterr()[0] == ""
     with open(path) as file:
         part = json.load(file)
     assert part["machine"]["caffe"] == caffe.__version__ and part["machine"]["cores"] >= 1
@@ -163,6 +163,7 @@ def test_a_part_again_keeps_the_others(tmp_path, results, capsys, monkeypatch):
     (tmp_path / "results.json").write_bytes(read("results.json").encode("utf-8"))
     again = copy.deepcopy(results["triplets"])
     again["machine"]["cpu"] = "abacus"
+    monkeypatch.setattr(bench.bench_picture, "draw", lambda *_, **__: None)
     monkeypatch.setattr(bench, "run", {"triplets": again, "labels": None}.get)  # that of labels fails
     assert run_bench(monkeypatch, "labels", "triplets", "--output", str(tmp_path)) == 1
     out, _ = capsys.readouterr()
@@ -213,14 +214,6 @@ def test_what_several_sections_measure_counts_once(results):
     assert len(found) == n and min(ratio.spread[1] for ratio in found) > .01  # as the first has it
 
 
-def test_one_is_neither_faster_nor_slower(results):
-    for row in _everything_with_ratios(results):
-        row["ratios"] = dict.fromkeys(row["ratios"], [1, 1, 1])
-    assert bench_page.slower(results).introduction.startswith("In 0 of ")
-    overview, = bench_page.overview(results).tables
-    assert all(row[2:4] == ["0", "0"] for row in overview.rows[1:])
-
-
 def test_lost_time_is_that_of_its_kind(results):
     for row in _everything_with_ratios(results):
         row["ratios"] = dict.fromkeys(row["ratios"], [2, 2, 2])
@@ -230,34 +223,6 @@ def test_lost_time_is_that_of_its_kind(results):
     results["labels"]["figures"]["rows"][2]["seconds"]["ours"] = [.2, .2, .2]
     assert bench_page.slower(results).introduction.endswith(
         "There a layer of ours takes at most 0.02 ms more. There our work on files takes at most 100 ms more.")
-
-
-def test_clocks_are_told_apart(results):
-    found = results["labels"]["figures"]
-    assert {(ratio.what, ratio.data.rpartition(" of ")[2]) for ratio in bench_labels.all_ratios(found)} == {
-        ("counting labels, warm", "the processor"), ("counting labels, cold", "the clock")}
-    sentences = bench_labels.part(found).findings
-    assert [sentence.partition(":")[0] for sentence in sentences] == [
-        "Warm, seconds of the processor", "Cold, seconds of the clock"]
-
-
-def test_where_nothing_is_slower(results):
-    for row in _everything_with_ratios(results):
-        row["ratios"] = {name: [2, 3, 4] for name in row["ratios"]}
-        row["one_thread"] = [2, 3, 4]
-    part = bench_page.slower(results)
-    assert part.introduction.startswith("In 0 of ") and part.tables == []
-    assert "slower in" not in bench_page.as_markdown(results)
-
-
-def test_sentences_follow_the_figures(results):
-    before = bench_page.as_markdown(results)
-    for row in _everything_with_ratios(results):
-        row["ratios"] = {name: [.25, .5, .75] for name in row["ratios"]}
-        row["one_thread"] = [.25, .5, .75]
-    after = bench_page.as_markdown(results)
-    assert "faster in" in before and "faster in" not in after
-    assert "| 0.5 (0.25 to 0.75) |" in after
 
 
 def _everything_with_ratios(results):
@@ -272,15 +237,6 @@ def _everything_with_ratios(results):
                 look(item)
     look(results)
     return found
-
-
-def test_machines_that_differ_are_named(results):
-    for part in results.values():
-        part["machine"] = dict(results["losses"]["machine"])
-    assert bench_page.machines(results).count("Measured on") == 1
-    results["labels"]["machine"]["cpu"] = "abacus"
-    text = bench_page.machines(results)
-    assert text.count("Measured on") == 2 and "of abacus" in text and text.endswith(": labels.")
 
 
 # What follows from figures
@@ -353,13 +309,6 @@ def test_ratios_are_those_of_the_rounds():
 @pytest.mark.parametrize("value, text", [(.12345, "0.123"), (12.345, "12.3"), (1234.5, "1234"), (None, "-")])
 def test_numbers(value, text):
     assert timing.number(value) == text
-
-
-def test_the_picture_tells_kinds_apart():
-    kinds = [bench_picture.kind_of(timing.Ratio("", "", against, None, None)) for against in (
-        "native InfogainLoss", "a composition of Caffe's own layers", "caffe.io", "numpy by hand", "a loop by hand",
-        "a loop over caffe_pb2.Datum")]
-    assert kinds == [bench_picture.CAFFE] * 3 + [bench_picture.NUMPY] + [bench_picture.LOOP] * 2
 
 
 def test_shares_of_the_same_shape_sum_up():

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 
@@ -18,8 +19,11 @@ from caffe_losses.formats.matrix_files import write_matrix
 
 caffe = pytest.importorskip("caffe")
 
-EXAMPLE = os.path.join(real_nets.CHECKOUT, "examples", "fashion_mnist")
 COMMON = os.path.join(real_nets.CHECKOUT, "examples", "common")
+sys.path.insert(0, COMMON)
+import example_runs  # noqa: E402
+
+EXAMPLE = os.path.join(real_nets.CHECKOUT, "examples", "fashion_mnist")
 
 
 def read(*path):
@@ -52,7 +56,8 @@ def checkout(tmp_path):
     return top
 
 
-def test_every_command(checkout):
+def test_every_command(checkout, monkeypatch):
+    monkeypatch.chdir(checkout)
     commands = [command for command in COMMANDS if command not in MAKE + DOCKER + SEVERAL_GPUS]
     assert len(commands) > 8
     bin_folder = os.path.join(checkout, "bin")
@@ -63,7 +68,11 @@ def test_every_command(checkout):
         if command == "tools/report.py caffe.log":  # of a net for which classes.txt and D.csv are
             assert os.path.exists(os.path.join(checkout, "s_iter_3.caffemodel"))
             assert training.train(checkout) == 0
-        status, out, err = real_nets.run(["sh", "-c", command], cwd=checkout, env=environment)
+        if command.startswith("tools/"):
+            words = shlex.split(command)
+            status, _, err = example_runs.run_here(os.path.join(real_nets.CHECKOUT, words[0]), *words[1:])
+        else:
+            status, _, err = real_nets.run(["sh", "-c", command], env=environment)
         assert status == 0, (command, err[-2000:])
     assert os.path.exists(os.path.join(checkout, "report.html"))
 
@@ -113,7 +122,8 @@ def test_the_commands_for_several_gpus_name_nets_of_the_example(monkeypatch):
         name, seed = re.search(r"fashion_mnist/output/nets/tree_(\w+)_seed(\d+)\.solver\.prototxt$", command).groups()
         (method,) = [method for method in experiments.TREE if method.name == name]
         assert int(seed) in experiments.class_tree(2).seeds
-        status, out, err = real_nets.tool("make_net.py", *method.loss.format(H="H.binaryproto").split())
+        status, out, err = example_runs.run_here(os.path.join(real_nets.CHECKOUT, "tools", "make_net.py"),
+                                                 *method.loss.format(H="H.binaryproto").split())
         assert status == 0, err
         python_layers[command.split()[0]] = '"Python"' in out
     assert python_layers == {"caffe": False, "python": True}

@@ -19,9 +19,9 @@ run() { # COMMAND...: its standard output, standard error and status
     err=$(<"$tmp/err")
 }
 
-wait_until() { # COMMAND...: at most ten seconds
+wait_until() { # COMMAND...: at most a minute, as a busy machine is slow
     local i
-    for ((i = 0; i < 200; i++)); do
+    for ((i = 0; i < 1200; i++)); do
         if "$@" 2>/dev/null; then return; fi
         sleep 0.05
     done

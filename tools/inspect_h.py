@@ -27,7 +27,7 @@ from caffe_tools import cli  # first, as it puts the checkout's packages on the 
 from caffe_losses.compat import to_unicode
 from caffe_losses.formats import matrix_files
 from caffe_losses.matrices import summary
-from caffe_losses.matrices.gains import check_square
+from caffe_losses.validation import check_square
 from caffe_tools import class_files
 from caffe_tools.report.matrix_plot import matrix_picture
 

@@ -18,7 +18,7 @@ from __future__ import division, print_function
 from caffe_tools import cli  # first, as it puts the checkout's packages on the path
 
 from caffe_losses.compat import from_display, to_bytes, to_display
-from caffe_losses.formats.matrix_files import atomic_write
+from caffe_losses.formats.atomic import atomic_write
 from caffe_prototxt.check import check
 from caffe_prototxt.check.caffe_checks import shape_text
 from caffe_prototxt.check.faults import ERROR, UNCHECKED

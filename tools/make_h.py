@@ -7,7 +7,7 @@ that class. It is made from at most one of
   MATRIX           H itself, as it is: a file of gains, in any of the formats below
   --distances D    a file with costs, D[true class, predicted class], 0 on the diagonal
   --tree TREE      a class tree; the distance of two classes is the height of their lowest
-                   common ancestor. Indented text, Newick, or a .csv of edges group,member
+                   common ancestor. Indented text, or a .csv of edges group,member
                    or group,member,length
   --confusion F    a confusion matrix [true, predicted] of another classifier: the distance of
                    two classes is 1 if it never confuses them, 0 if it always does
@@ -50,6 +50,7 @@ from caffe_tools import cli  # first, as it puts the checkout's packages on the 
 
 from caffe_losses.formats import matrix_files
 from caffe_losses.matrices import class_weights, costs, gains, summary
+from caffe_prototxt.rewrite.fragment import h_fragment
 from caffe_tools import class_files
 from caffe_tools.compute_options import check_beta
 from caffe_tools.report.matrix_plot import matrix_picture
@@ -109,7 +110,7 @@ def _parser():
     group.add_argument("--label-blob", metavar="NAME", help="of --net: the blob of labels, if its losses have several")
     group.add_argument("--stages", metavar="S,S", help="of --net: those of the solver's train_state, if it has any")
     group.add_argument("--pixels", action="store_true", default=None, help="of --labels: each record is an image whose "
-                       "values are labels. Then also a folder of images, or a text file that lists them")
+                       "values are labels. Then also a folder of images, or a text file that lists them, but no .npy")
     group.add_argument("--dataset", metavar="NAME", help="of --labels: that of the labels in HDF5 (default: label)")
     group.add_argument("--root-folder", metavar="DIR", help="of --labels: what the names of listed images begin with")
     group.add_argument("--ignore-label", type=int, metavar="L", help="label that is not counted")
@@ -306,7 +307,6 @@ def _report(args, H, names):
 def _layer(path, n_classes):
     """Return the text of the layer of Caffe's own that reads a file with H, None where it has none for such a file."""
     if matrix_files.layer_type(path):
-        from caffe_prototxt.netspec.loss_layers import h_fragment  # imports caffe, which takes a second
         return h_fragment(path, n_classes)
     return None
 

@@ -42,7 +42,11 @@ import sys
 from caffe_tools import cli  # first, as it puts the checkout's packages on the path
 
 from caffe_losses.formats import matrix_files
-from caffe_losses.functional.losses import NORMALIZATIONS
+from caffe_losses.compat import from_display, to_display
+from caffe_losses.formats.atomic import atomic_write
+from caffe_losses.functional.blocks import NORMALIZATIONS
+from caffe_prototxt.net.matrix_sources import matrix_source
+from caffe_prototxt.rewrite.fragment import loss_fragment
 from caffe_tools import compute_options
 
 TRIPLET = "TripletSoftmaxLoss"
@@ -54,25 +58,21 @@ def main():
     compute = compute_options.layer_params(parser, args)
     _check_triplet(parser, args)
     _check_names(parser, args)
-    if compute:
-        compute["ignore_label"] = args.ignore_label
-
     text = _triplet_text(args) if args.loss == TRIPLET else _loss_text(args, compute)
     if args.output is None:
         sys.stdout.write(text)
         return
-    with matrix_files.atomic_write(args.output) as file:
+    with atomic_write(args.output) as file:
         file.write(text.encode("utf-8"))
     print("%s: %s; next: put it in the place of the loss of your train_val.prototxt"
           % (args.output, args.loss))
 
 
 def _loss_text(args, compute):
-    from caffe_prototxt.netspec.loss_layers import loss_fragment  # imports caffe, which takes a second
-    text = loss_fragment(
-        args.loss, args.score, args.label, args.name, args.h_name, h_source=args.h_file,
-        h_classes=_n_classes(args.h_file), compute=compute, source=args.source, loss_weight=args.loss_weight,
-        axis=args.axis, ignore_label=args.ignore_label, normalization=args.normalization)
+    matrix = matrix_source(args.source, args.h_file, compute)
+    text = to_display(loss_fragment(
+        args.loss, matrix, [from_display(score) for score in args.score], from_display(args.label), from_display(args.name),
+        from_display(args.h_name), args.loss_weight or [None], args.axis, args.ignore_label, args.normalization))
     for source in (args.source, args.h_file, args.gain):
         if source and not os.path.exists(source):
             cli.note("%s is not there yet; caffe reads it from where it runs" % source)
@@ -167,9 +167,6 @@ def _check_names(parser, args):
         parser.error("--ignore-label: expected a 32-bit number, got %d" % args.ignore_label)
 
 
-def _n_classes(h_file):
-    """Return the number of classes of an H for a Parameter layer, whose shape the prototxt states; else None."""
-    return len(matrix_files.read_matrix(h_file)) if (h_file or "").lower().endswith(".caffemodel") else None
 
 
 if __name__ == "__main__":

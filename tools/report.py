@@ -32,6 +32,7 @@ from caffe_losses.compat import to_unicode
 from caffe_losses.evaluation import comparison
 from caffe_losses.evaluation.tally import DECISIONS, PROBABLE, metric_list
 from caffe_losses.formats import matrix_files
+from caffe_losses.formats.atomic import atomic_write
 from caffe_losses.matrices.gains import check_cost
 from caffe_prototxt.training import caffe_process, precautions
 from caffe_tools import class_files
@@ -58,7 +59,7 @@ def main():
     report = _report(results, args, D, names)
     if args.output is not None:
         html = page(report).encode("utf-8")
-        with matrix_files.atomic_write(args.output) as file:
+        with atomic_write(args.output) as file:
             file.write(html)
     if args.json:
         cli.say_json(report)

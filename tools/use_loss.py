@@ -43,9 +43,10 @@ from caffe_tools import cli  # first, as it puts the checkout's packages on the 
 
 from caffe_losses.compat import from_display, to_bytes, to_display
 from caffe_losses.formats import matrix_files
+from caffe_losses.formats.atomic import atomic_write
 from caffe_losses.matrices import gains
 from caffe_prototxt.net import losses
-from caffe_prototxt.net.matrix_sources import BlobMatrix, FileMatrix, compute_h, layer_that_reads
+from caffe_prototxt.net.matrix_sources import matrix_source
 from caffe_prototxt.net.nets import Net
 from caffe_prototxt.rewrite import plan, verify
 from caffe_prototxt.textformat import scanner
@@ -83,7 +84,7 @@ def main():
         return
     output = args.output or args.net
     if not args.dry_run and (after != before or args.output):
-        with matrix_files.atomic_write(output) as file:
+        with atomic_write(output) as file:
             file.write(to_bytes(after))
     _report(planned, after != before, output, args)
 
@@ -117,15 +118,7 @@ def _request(parser, args):
                          ("--h-file", args.h_file), ("--output", args.output)):
         if name == "":
             parser.error("%s: expected a name, got none" % option)
-    matrix = None
-    if args.source is not None:
-        matrix = FileMatrix(from_display(args.source))
-    elif args.h_blob is not None:
-        matrix = BlobMatrix(from_display(args.h_blob))
-    elif args.h_file is not None:
-        matrix = layer_that_reads(args.h_file)
-    elif compute is not None:
-        matrix = compute_h(compute)
+    matrix = matrix_source(args.source, args.h_file, compute, args.h_blob)
     return plan.Request(losses.KINDS.get(args.loss), matrix, from_display(args.h_name))
 
 

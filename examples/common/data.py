@@ -66,7 +66,7 @@ def _read_idx(name, n_axes):
 
 
 def long_tail_counts(most, fewest):
-    """How many images of each class: from `most` to `fewest`, falling geometrically."""
+    """Return how many images of each class a long tail has: from `most` to `fewest`, falling geometrically."""
     ratio = (fewest / most) ** (1 / (N_CLASSES - 1))
     return np.rint(most * ratio ** np.arange(N_CLASSES)).astype(int)
 

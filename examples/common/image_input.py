@@ -1,4 +1,4 @@
-"""How a net of the examples gets its images: from an LMDB to train, and from a caller in use."""
+"""The images of a net of the examples: from an LMDB to train, and from a caller in use."""
 from __future__ import division, print_function
 
 import caffe
@@ -38,7 +38,7 @@ def from_caller(side=SIDE):
 
 
 def outputs(definition, snapshot, images, at_once=10000):
-    """What the only output of a trained net in stage "deploy" says of images.
+    """Return the only output of a trained net in stage "deploy" for images.
 
     definition, snapshot: paths of a .prototxt and a .caffemodel.
     images: N x height x width, uint8. at_once: how many the net is given at a time.
@@ -48,7 +48,7 @@ def outputs(definition, snapshot, images, at_once=10000):
 
 
 def outputs_in_turn(definition, snapshot, images, at_once):
-    """As outputs, but an array for each `at_once` images in turn: those of all need not fit into memory."""
+    """Yield what outputs returns, an array for each `at_once` images in turn: those of all need not fit into memory."""
     net = caffe.Net(definition, caffe.TEST, stages=["deploy"], weights=snapshot)
     (output,) = net.outputs
     for start in range(0, len(images), at_once):

@@ -1,4 +1,4 @@
-"""What every example does: a folder of its own, nets trained by `caffe train`, errors in one line."""
+"""Steps that every example has: a folder of its own, nets trained by `caffe train`, errors in one line."""
 from __future__ import division, print_function
 
 import argparse
@@ -13,7 +13,7 @@ try:
 except ImportError:  # Python 2
     from pipes import quote
 
-from caffe_losses.formats.matrix_files import atomic_write
+from caffe_losses.formats.atomic import atomic_write
 from google.protobuf import text_format
 from tqdm import tqdm
 
@@ -47,7 +47,7 @@ class FolderInUse(Exception):
 
 @contextlib.contextmanager
 def alone_in(folder):
-    """As long as this lasts, no other run can write into the folder."""
+    """Keep other runs from writing into the folder, as long as this lasts."""
     with open(folder(".lock"), "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

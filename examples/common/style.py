@@ -1,4 +1,4 @@
-"""How the pictures look, made to be read at 900 pixels wide."""
+"""The look of the pictures, made to be read at 900 pixels wide."""
 from __future__ import division, print_function
 
 import matplotlib

@@ -1,4 +1,4 @@
-"""Results as tables for a terminal and in markdown, and runs compared, seed by seed."""
+"""Results as tables for a terminal and in markdown, and runs compared in a sentence."""
 from __future__ import division, print_function
 
 import collections
@@ -6,20 +6,16 @@ import textwrap
 
 import numpy as np
 
+from caffe_losses.evaluation.comparison import BETTER, NOISE, WORSE, compare
+
 WIDTH = 120
 
-# A mean difference of paired runs below this many standard errors is taken for noise:
-# the 97.5 % quantile of Student's t for 2, 3 and 4 seeds, and for more no less than 3.
-NOISE_OF_FEW = {2: 12.7, 3: 4.3, 4: 3.2}
-NOISE = 3
-
-Metric = collections.namedtuple("Metric", "key title form smaller_is_better")
 Part = collections.namedtuple("Part", "heading introduction tables findings")
 Table = collections.namedtuple("Table", "heading rows")
 
 
 def as_text(parts):
-    """The Parts of a report, for a terminal."""
+    """Return the Parts of a report as text for a terminal."""
     lines = []
     for part in parts:
         lines += ["", part.heading.upper(), "", textwrap.fill(part.introduction, WIDTH)]
@@ -32,7 +28,7 @@ def as_text(parts):
 
 
 def as_markdown(title, parts):
-    """The Parts of a report as a markdown document, with the picture beside it."""
+    """Return the Parts of a report as a markdown document, with the picture beside it."""
     lines = ["# " + title, "", "![The results](results.png)"]
     for part in parts:
         lines += ["", "## " + part.heading, "", part.introduction]
@@ -56,40 +52,24 @@ def _markdown_table(rows):
     return "\n".join("| %s |" % " | ".join(row) for row in [rows[0], rule] + rows[1:])
 
 
-def compare(metric, before, after):
-    """Paired runs compared in one metric.
-
-    before, after: one number per seed, of the same seeds in the same order.
-    Returns a verdict ("better", "worse" or "within the noise") and the figures in words.
-    """
-    before, after = np.asarray(before), np.asarray(after)
-    gain = before - after if metric.smaller_is_better else after - before
-    limit = noise(len(gain)) * np.std(gain, ddof=1) / np.sqrt(len(gain))
-    if abs(gain.mean()) <= limit:
-        verdict = "within the noise"
-    else:
-        verdict = "better" if gain.mean() > 0 else "worse"
-    figures = "%s %s -> %s (%d/%d)" % (
-        metric.title, metric.form % before.mean(), metric.form % after.mean(),
-        np.count_nonzero(gain > 0), len(gain))
-    return verdict, figures
-
-
-def noise(n_seeds):
-    return NOISE_OF_FEW.get(n_seeds, NOISE)
-
-
 def comparison(metrics, before, after):
-    """Runs compared in several metrics, as a sentence.
+    """Compare paired runs in several Metrics and say it in a sentence.
 
-    before, after: {metric: a list over seeds}.
+    before, after: {key of a Metric: a number for each seed}, of the same seeds in the same order.
     """
-    found = collections.defaultdict(list)
+    figures = collections.defaultdict(list)
     for metric in metrics:
-        verdict, figures = compare(metric, before[metric.key], after[metric.key])
-        found[verdict].append(figures)
-    return "; ".join("%s: %s" % (verdict.upper(), ", ".join(found[verdict]))
-                     for verdict in ("better", "within the noise", "worse") if found[verdict]) + "."
+        pair = before[metric.key], after[metric.key]
+        figures[compare(metric, *pair)[1]].append(change_in_words(metric, *pair))
+    return "; ".join("%s: %s" % (verdict.upper(), ", ".join(figures[verdict]))
+                     for verdict in (BETTER, NOISE, WORSE) if figures[verdict]) + "."
+
+
+def change_in_words(metric, before, after):
+    """Return both means, and how many of how many seeds got better: "mean cost 0.30 -> 0.20 (9/10)"."""
+    gain = np.subtract(before, after) if metric.smaller else np.subtract(after, before)
+    return "%s %s -> %s (%d/%d)" % (metric.title, metric.form % np.mean(before), metric.form % np.mean(after),
+                                    np.count_nonzero(gain > 0), len(gain))
 
 
 def cell(metric, values):

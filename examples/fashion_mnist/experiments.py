@@ -1,4 +1,4 @@
-"""What the example compares: losses on few images, and class weights on a long tail."""
+"""The two comparisons of the example: losses on few images, and class weights on a long tail."""
 from __future__ import division, print_function
 
 import collections

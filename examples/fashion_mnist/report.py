@@ -5,7 +5,9 @@ import numpy as np
 
 import experiments
 import tables
-from tables import Metric, Part, Table, cell, comparison, noise
+from caffe_losses.evaluation.comparison import NOISE, Metric
+from caffe_losses.evaluation.intervals import PERCENT
+from tables import Part, Table, cell, comparison
 
 TREE_METRICS = [
     Metric("accuracy", "top-1", "%.4f", False),
@@ -49,10 +51,10 @@ def tree_part(results):
         "on the true class as H does on average, and spreads the rest over all classes alike; the "
         "shuffled H is made from the same tree with the classes in another random order for every "
         "seed, none at its own place. Below the tables, \"0.25 -> 0.24 (9/10)\" is from the mean of "
-        "the one to the mean of the other, better for 9 of 10 seeds; \"within the noise\" means that the "
-        "paired difference is below %.3g standard errors."
+        "the one to the mean of the other, better for 9 of 10 seeds; \"%s\" means that the %d %% confidence "
+        "interval of the paired difference (Student's t) has 0 in it."
         % (sum(setting["counts"]), len(setting["seeds"]), setting["iterations"],
-           results["n_test"], results["epsilon"], noise(len(setting["seeds"]))))
+           results["n_test"], results["epsilon"], NOISE, PERCENT))
     return Part("Few images, and classes in a tree", introduction, list(tree_tables(results)),
                 list(tree_findings(results["tree"])) + [_calibration(results["H"])])
 
@@ -68,7 +70,7 @@ def tree_tables(results):
 
 
 def tree_findings(scores):
-    """What the first experiment shows, in sentences."""
+    """Yield what the first experiment shows, in sentences."""
     softmax, native = scores["softmax"], scores["native"]
 
     def against(before, after):
@@ -132,7 +134,7 @@ def tail_table(results):
 
 
 def tail_findings(scores, sample_weights):
-    """What the second experiment shows, in sentences."""
+    """Yield what the second experiment shows, in sentences."""
     for method in experiments.TAIL[1:]:
         finding = "%s, against no weights. %s" % (
             method.title, comparison([BALANCED], scores["none"], scores[method.name]))

@@ -13,8 +13,7 @@ except ImportError:  # Python 2
 
 from caffe.proto import caffe_pb2
 from caffe_losses.formats.matrix_files import read_matrix, write_matrix
-from caffe_losses.matrices.tree_text import parse_tree
-from caffe_losses.matrices.class_trees import tree_costs
+from caffe_losses.matrices.class_trees import parse_tree, tree_costs
 from google.protobuf import text_format
 import numpy as np
 
@@ -97,7 +96,7 @@ def smoothing_of(H):
 
 
 def sample_weight(folder, matrix, counts):
-    """What the average training sample weighs with the class weights on the diagonal of H."""
+    """Return the weight of the average training sample, with the class weights on the diagonal of H."""
     return float(np.average(np.diag(read_matrix(_matrix(folder, matrix))), weights=counts))
 
 

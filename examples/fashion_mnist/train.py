@@ -19,7 +19,7 @@ os.environ.setdefault("GLOG_minloglevel", "2")
 
 try:
     from caffe_tools import cli
-    from caffe_losses.formats.matrix_files import atomic_write
+    from caffe_losses.formats.atomic import atomic_write
     import data
     import evaluate
     import experiments

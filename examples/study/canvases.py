@@ -27,7 +27,7 @@ def class_names():
 
 
 def sources(train):
-    """What to make canvases for training and for validation of: two pairs of images and labels, no image in both.
+    """Return the images and labels of training canvases and those of validation canvases: no image is in both.
 
     train: all training images and their labels.
     """
@@ -53,7 +53,7 @@ def canvases(images, labels, n, rng):
 
 
 def paths(prefix):
-    """Of the LMDBs of scenes and of their label images."""
+    """Return the paths of the LMDBs of scenes and of their label images."""
     return prefix + "_images", prefix + "_labels"
 
 

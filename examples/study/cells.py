@@ -1,4 +1,4 @@
-"""What the study compares on whole images: every method in every cell, with every seed.
+"""The comparisons of the study on whole images: every method in every cell, with every seed.
 
 A cell is a data set of one size and a net. The data set is balanced, or has a long tail.
 """

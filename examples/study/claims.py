@@ -1,14 +1,11 @@
-"""What the study asks: two ways to get decisions compared in every cell, metric by metric."""
+"""The claims of the study: two ways to get decisions, compared in every cell, metric by metric."""
 from __future__ import division, print_function
 
 import collections
 
-from caffe_losses.evaluation.intervals import mean_interval
 import numpy as np
 
-from tables import Metric
-
-LEVEL, PERCENT = .99, 99  # of the intervals: there are many comparisons
+from caffe_losses.evaluation.comparison import Metric, compare
 
 ACCURACY = Metric("accuracy", "top-1", "%.4f", False)
 COST = Metric("cost", "mean cost", "%.4f", True)
@@ -59,24 +56,14 @@ TAIL = [
           ("none", "calibrated_weighted_cheapest"), BOTH),
 ]
 
-BETTER, WORSE, NOISE = "better", "worse", "within the noise"
-
 
 def difference(cell, claim, metric):
-    """The Interval of after - before in one cell of results.json, paired by seed, and its verdict."""
-    before, after = [np.array(cell["scores"][method][rule][metric.key]) for method, rule in (claim.before, claim.after)]
-    return change_of(before, after, metric.smaller_is_better)
-
-
-def change_of(before, after, smaller_is_better):
-    """The Interval of after - before, arrays of a number for each seed, and its verdict."""
-    interval = mean_interval(after - before, LEVEL)
-    if interval.low <= 0 <= interval.high:
-        return interval, NOISE
-    return interval, BETTER if (interval.mean < 0) == smaller_is_better else WORSE
+    """Return the Interval of after - before in one cell of results.json, paired by seed, and its verdict."""
+    return compare(metric, *[cell["scores"][method][rule][metric.key]
+                             for method, rule in (claim.before, claim.after)])
 
 
 def change(cell, claim, metric):
-    """How much the mean over the seeds changes, in % of what it is before."""
+    """Return the change of the mean over the seeds, in % of the mean before."""
     method, rule = claim.before
     return 100 * difference(cell, claim, metric)[0].mean / np.mean(cell["scores"][method][rule][metric.key])

@@ -1,4 +1,4 @@
-"""What is decided from the probabilities of a net, by which rule, and how good that is."""
+"""Decisions from the probabilities of a net, by several rules, and their scores."""
 from __future__ import division, print_function
 
 import collections

@@ -44,7 +44,7 @@ class Dense(object):
         return found
 
     def described(self):
-        """What the report says of the scenes."""
+        """Return the figures of the scenes that the report shows."""
         counts = dense_methods.pixels(self._drawn(0)[1]).counts
         return {"n_train": self.n_train, "n_test": len(self.test[0]), "iterations": self.iterations, "rates": self.rates,
                 "classes": canvases.class_names(), "shares": np.round(counts / counts.sum(), 4).tolist()}
@@ -76,7 +76,7 @@ class Dense(object):
         return canvases.canvases(self.train[0], self.train[1], self.n_train, np.random.RandomState(seed))
 
     def scores(self, seeds, outcomes, methods=dense_methods.METHODS):
-        """What the nets are worth: {method: {way to decide: {score: a list over seeds}}}.
+        """Return the scores of the nets: {method: {way to decide: {score: a list over seeds}}}.
 
         outcomes: a function of a method's name and a seed that gives what _evaluate gave.
         """

@@ -1,4 +1,4 @@
-"""What the dense example compares: class weights for pixels, most of which are background.
+"""The methods that the dense example compares: class weights for pixels, most of which are background.
 
 A median frequency is of the images that hold the class: it weighs background against garments, and small garments
 against big ones, but hardly frequent against rare ones.
@@ -7,7 +7,8 @@ from __future__ import division, print_function
 
 import collections
 
-from caffe_losses.matrices.class_weights import class_weights, count_labels
+from caffe_losses.matrices.class_weights import class_weights
+from caffe_losses.validation import count_labels
 import numpy as np
 
 import canvases

@@ -1,15 +1,16 @@
-"""What weights do to scenes, as tables."""
+"""Tables of what weights do to scenes."""
 from __future__ import division, print_function
 
 import collections
 
 import numpy as np
 
-import claims
 import dense_methods
 import tables
+from caffe_losses.evaluation.comparison import Metric, compare
+from caffe_losses.evaluation.intervals import PERCENT
 from study_words import in_words, prose
-from tables import Metric, Part, Table
+from tables import Part, Table
 
 WAYS = collections.OrderedDict([("probable", "most probable class"), ("prior", "weights at test time")])
 DENSE_METRICS = [
@@ -30,7 +31,7 @@ def part(dense, n_seeds):
         shuffled among the classes; square root: of the weights. In the second table: what changes from "no weights", with its {level} % confidence
         interval.""", background=100 * dense["shares"][0], iterations=dense["iterations"], rates=dense["rates"],
                          seeds=n_seeds, n_train=dense["n_train"], n_test=dense["n_test"], prior=WAYS["prior"],
-                         level=claims.PERCENT)
+                         level=PERCENT)
     ways = [(method, way) for method in dense_methods.METHODS for way in WAYS
             if way == "probable" or method.name == "none"]
 
@@ -59,4 +60,4 @@ def _of(dense, both):
 
 
 def _change(before, after, metric):
-    return in_words(*claims.change_of(np.array(before), np.array(after), metric.smaller_is_better), metric=metric)
+    return in_words(*compare(metric, before, after), metric=metric)

@@ -25,7 +25,7 @@ def decisions(p, weights):
 
 
 def confusions(definition, snapshot, images, label_images, weights):
-    """What a net decides for at the pixels of canvases: {way to decide: C x C int64, [true, decided]}.
+    """Count a net's decisions at the pixels of canvases: {way to decide: C x C int64, [true, decided]}.
 
     definition, snapshot: paths of a .prototxt and a .caffemodel.
     images, label_images: N x height x width, uint8; pixels whose label is 255 do not count.

@@ -6,7 +6,8 @@ import itertools
 import os
 
 from caffe.proto import caffe_pb2
-from caffe_prototxt.netspec.loss_layers import loss_fragment
+from caffe_prototxt.net.matrix_sources import FileMatrix
+from caffe_prototxt.rewrite.fragment import loss_fragment
 from google.protobuf import text_format
 import numpy as np
 
@@ -78,14 +79,14 @@ class Grid(object):
         return {"p": image_input.outputs(definition, snapshot, images), "labels": labels}
 
     def near_kept(self, seeds):
-        """How many pairs of near classes there are, and how many are near in the shuffled D too, a list over seeds."""
+        """Count the pairs of near classes, and those that are near in the shuffled D too, a list over seeds."""
         near = (self.D < self.D.max()) & (self.D > 0)
         orders = [data.shuffled_classes(seed) for seed in seeds]
         return {"pairs": int(near.sum() // 2),
                 "kept": [int((near & near[np.ix_(order, order)]).sum() // 2) for order in orders]}
 
     def scores(self, cell, seeds, outcomes):
-        """What the nets of a cell are worth: {method: {rule: {metric: a list over seeds}}}.
+        """Return the scores of the nets of a cell: {method: {rule: {metric: a list over seeds}}}.
 
         outcomes: a function of a method's name and a seed that gives what _evaluate gave.
         """
@@ -111,6 +112,6 @@ class Grid(object):
 
 def loss(source, ignore_label=None):
     """The loss on "score" and "label": with H of the file `source`, or without H."""
-    text = loss_fragment("InfogainLoss" if source else "SoftmaxWithLoss", source=source or None,
+    text = loss_fragment("InfogainLoss" if source else "SoftmaxWithLoss", FileMatrix(source) if source else None,
                          ignore_label=ignore_label)
     return text_format.Merge(text, caffe_pb2.NetParameter())

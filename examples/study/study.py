@@ -35,7 +35,7 @@ try:
     import steps
     import study_picture
     import study_report
-    from caffe_losses.formats.matrix_files import atomic_write
+    from caffe_losses.formats.atomic import atomic_write
     from dense import N_SHOWN, Dense
     from grid import Grid
     from tasks import Outcomes
@@ -89,7 +89,7 @@ def validate(options, folder):
 
 
 def _tried(grid, options, tried):
-    """What cells of one method each are worth on the images of `grid`: a dict each."""
+    """Score cells of one method each on the images of `grid`: a dict each."""
     named = [cell._replace(name="%s_rate%g" % (cell.name, cell.rate)) for cell in tried]
     tasks = grid.tasks(named, range(options.seeds))
     outcomes = Outcomes(grid.folder, options.gpu)
@@ -106,7 +106,7 @@ def _tried(grid, options, tried):
 
 
 def _dense_tried(options, folder, train, held_out):
-    """What every learning rate of scenes is worth: a dict each."""
+    """Score every learning rate of scenes: yield a dict each."""
     methods = dense_methods.METHODS[:2]
     for rate in dense_methods.RATES:
         dense = Dense(folder, train, held_out, [rate, rate], options.gpu, options.quick)

@@ -70,4 +70,4 @@ def _difference(cell, way, data_set):
     """The Interval of a way's gain over SoftmaxWithLoss: in % of the cost, in points of the mean recall."""
     metric = "cost" if data_set == "balanced" else "accuracy"
     before, after = [np.array(cell["scores"][method][rule][metric]) for method, rule in (claims.NONE, way)]
-    return mean_interval(100 * (after - before) / (before.mean() if data_set == "balanced" else 1), claims.LEVEL)
+    return mean_interval(100 * (after - before) / (before.mean() if data_set == "balanced" else 1))

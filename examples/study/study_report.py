@@ -14,6 +14,7 @@ import dense_methods
 import dense_report
 import tables
 import trunks
+from caffe_losses.evaluation.intervals import PERCENT
 from study_words import in_words, marked, prose
 from tables import Part, Table
 
@@ -68,7 +69,7 @@ def _balanced_introduction(results):
         a decision is that of the probability of the class decided for, with the class weights in it where they are in the
         decision.""", nets=" and ".join(trunks.TITLES[net] for net in cells.NETS), seeds=results["seeds"],
                  n_test=results["n_test"], pairs=results["near"]["pairs"], kept=np.mean(results["near"]["kept"]),
-                 level=claims.PERCENT)
+                 level=PERCENT)
 
 
 def _tail_introduction(results):
@@ -89,7 +90,7 @@ def short_part(grid):
         By how much of what it was before the mean over the seeds changes, %: with {first} / with {second}. **Bold** is
         better, *italic* worse, plain within the noise; what each row compares is said below, with the intervals. In the
         picture: the change of the mean cost in %, and of the mean recall in points, with {level} % confidence
-        intervals.""", first=trunks.TITLES[cells.NETS[0]], second=trunks.TITLES[cells.NETS[1]], level=claims.PERCENT)
+        intervals.""", first=trunks.TITLES[cells.NETS[0]], second=trunks.TITLES[cells.NETS[1]], level=PERCENT)
     listed = [("balanced", claims.BALANCED, claims.COST), ("balanced", claims.BALANCED, claims.ACROSS),
               ("balanced", claims.BALANCED, claims.TOP3), ("balanced", claims.BALANCED, claims.ACCURACY),
               ("tail", claims.TAIL, claims.ACCURACY), ("tail", claims.TAIL, claims.COST)]
@@ -161,7 +162,7 @@ def _scale_findings(results):
 # Settings
 
 def settings_part(tried):
-    """What was tried on validation images."""
+    """Describe the settings that were tried on validation images."""
     introduction = prose("""
         What was tried, with {seeds} seeds, on {images} of the training images, as many of each class, which were kept from
         the nets that were tried. First, in every cell, a learning rate for SoftmaxWithLoss, with which all methods without
@@ -181,7 +182,7 @@ def settings_part(tried):
 
 
 def _weighted_rates(tried):
-    """How the learning rates with class weights compare with those without, and what they prevent."""
+    """Compare the learning rates with class weights with those without, and say what they prevent."""
     rates, weighted = choice.rates(tried["rates"]), choice.rates(tried["weighted_rates"])
     ratios = [weighted[cell] / rates[cell] for cell in weighted]
     recalls = {(one["cell"], one["rate"]): np.mean(one["accuracy"]) for one in tried["weighted_rates"]}
@@ -193,7 +194,7 @@ def _weighted_rates(tried):
 
 
 def _at_edges(tried):
-    """What was chosen though it is the smallest or largest tried: where more might be better still."""
+    """List what was chosen though it is the smallest or largest tried: more might be better still."""
     for title, chosen, listed in (
             ("learning rate", choice.rates(tried["rates"]), cells.RATES),
             ("learning rate with class weights", choice.rates(tried["weighted_rates"]), cells.WEIGHTED_RATES),

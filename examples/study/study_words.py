@@ -1,7 +1,7 @@
-"""How the study's reports put what was found."""
+"""The results of the study in words."""
 from __future__ import division, print_function
 
-from claims import BETTER, NOISE, WORSE
+from caffe_losses.evaluation.comparison import BETTER, NOISE, WORSE
 
 
 def prose(text, **values):

@@ -5,7 +5,8 @@ import collections
 import os
 import sys
 
-from caffe_losses.formats.matrix_files import atomic_write, write_matrix
+from caffe_losses.formats.atomic import atomic_write
+from caffe_losses.formats.matrix_files import write_matrix
 from google.protobuf import text_format
 import numpy as np
 from tqdm import tqdm
@@ -57,7 +58,7 @@ class Outcomes(object):
             yield jobs.Job(runs.command(prefix + ".solver.prototxt", self.gpu), prefix + ".log")
 
     def _keep(self, task):
-        """What the net says of the images, in place of the net."""
+        """Keep what the net says of the images, in place of the net."""
         prefix = self._prefix(task)
         snapshot = "%s_iter_%d" % (prefix, task.solver("", "").max_iter)
         found = task.evaluate(prefix + ".prototxt", snapshot + ".caffemodel")

@@ -2,7 +2,8 @@
 from __future__ import division, print_function
 
 import tables
-from tables import Metric, Part, Table, cell, comparison
+from caffe_losses.evaluation.comparison import Metric
+from tables import Part, Table, cell, comparison
 
 METRICS = [Metric("neighbours", "5 nearest", "%.4f", False), Metric("centroid", "nearest centroid", "%.4f", False)]
 HEAD = [""] + [metric.title for metric in METRICS]
@@ -40,7 +41,7 @@ def test_part(results):
 
 
 def findings(results):
-    """What the test images show, in sentences."""
+    """Yield what the test images show, in sentences."""
     scores = results["scores"]
     pixels = {key: values * results["seeds"] for key, values in scores["pixels"].items()}
     for name, title, _ in results["methods"]:

@@ -1,4 +1,4 @@
-"""How good an embedding is: nearest neighbours and nearest centroid, by numpy; and its best plane."""
+"""The scores of an embedding: nearest neighbours and nearest centroid, by numpy; and its best plane."""
 from __future__ import division, print_function
 
 from multiprocessing.pool import ThreadPool

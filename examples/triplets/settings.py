@@ -1,4 +1,4 @@
-"""What the example trains: every setting that was tried, and those that are compared in the end."""
+"""The settings that the example trains: those that were tried, and those that are compared in the end."""
 from __future__ import division, print_function
 
 import collections

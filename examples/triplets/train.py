@@ -23,7 +23,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 try:
     from caffe_tools import cli
-    from caffe_losses.formats.matrix_files import atomic_write
+    from caffe_losses.formats.atomic import atomic_write
     import numpy as np
     import data
     import embedding_net

@@ -12,13 +12,18 @@ holds the package on PYTHONPATH:
       loss_weight: 1    # without it Caffe takes no Python layer for a loss
     }
 
-Layers (module `layers`): ComputeH, InfogainMatrix, SoftmaxWithInfogainLoss,
-InfogainLoss, CostScaledSoftmaxLoss, ExpectedCostLoss, LabelCheck; (module
-`triplet_layers`): TripletSoftmaxLoss, L2Distance, TripletSelect.
-Their mathematics, on plain arrays and without Caffe: `losses`, `weights`,
-`gains`, `costs`, `trees`, `metrics`, `intervals`, `triplets`. Matrices in files:
-`matrix_files`. What came out of trainings, side by side: `tallies`, `comparison`,
-`charts`, `page`.
+Layers: SoftmaxWithInfogainLoss, InfogainLoss, CostScaledSoftmaxLoss and
+ExpectedCostLoss; ComputeH, InfogainMatrix and LabelCheck; TripletSoftmaxLoss,
+L2Distance and TripletSelect.
+
+Modules, each in its folder and by its own name too (`from caffe_losses import
+metrics`). Only `layers` imports caffe:
+
+    functional   losses, blocks, triplets, mining: arrays in, arrays out
+    matrices     H and D: gains, costs, class_weights, class_trees, summary
+    formats      matrix_files
+    evaluation   metrics, intervals, tally, comparison
+    layers       the caffe.Layer classes, and param_str
 
 Conventions, everywhere in this package:
 
@@ -43,26 +48,33 @@ import importlib
 import sys
 import types
 
-# Every layer's class, and the module it stands in.
-LAYERS = dict.fromkeys(("ComputeH", "InfogainMatrix", "SoftmaxWithInfogainLoss", "InfogainLoss",
-                        "CostScaledSoftmaxLoss", "ExpectedCostLoss", "LabelCheck"), "layers.loss_layers")
-LAYERS.update(dict.fromkeys(("TripletSoftmaxLoss", "L2Distance", "TripletSelect"), "layers.triplet_layers"))
+LAYERS = {"SoftmaxWithInfogainLoss": "loss_layers", "InfogainLoss": "loss_layers",
+          "CostScaledSoftmaxLoss": "loss_layers", "ExpectedCostLoss": "loss_layers",
+          "ComputeH": "matrix_layers", "InfogainMatrix": "matrix_layers", "LabelCheck": "matrix_layers",
+          "TripletSoftmaxLoss": "triplet_layers", "L2Distance": "triplet_layers", "TripletSelect": "triplet_layers"}
+MODULES = {name: folder for folder, names in (
+    ("functional", ("losses", "blocks", "triplets", "mining")),
+    ("matrices", ("gains", "costs", "class_weights", "class_trees", "summary")),
+    ("formats", ("matrix_files",)),
+    ("evaluation", ("metrics", "intervals", "tally", "comparison"))) for name in names}
 
 
 class _Package(types.ModuleType):
-    """This package, importing caffe only when a layer is asked for.
+    """This package, which imports a module when a name of it is asked for.
 
-    The mathematics needs no Caffe, and a command that only makes a matrix must
-    not wait for one. Python 2.7 has no module __getattr__, hence the class.
+    A command that only makes a matrix must not wait for caffe, nor `--help` for
+    numpy. Python 2.7 has no module __getattr__, hence the class.
     """
 
     def __getattr__(self, name):
-        if name not in LAYERS:
-            raise AttributeError("module 'caffe_losses' has no attribute %r" % name)
-        return getattr(importlib.import_module("caffe_losses." + LAYERS[name]), name)
+        if name in LAYERS:
+            return getattr(importlib.import_module("caffe_losses.layers." + LAYERS[name]), name)
+        if name in MODULES:
+            return importlib.import_module("caffe_losses.%s.%s" % (MODULES[name], name))
+        raise AttributeError("module 'caffe_losses' has no attribute %r" % name)
 
     def __dir__(self):
-        return sorted(set(vars(self)) | set(LAYERS))
+        return sorted(set(vars(self)) | set(LAYERS) | set(MODULES))
 
 
 _plain = sys.modules[__name__]  # Python 2 empties a module nobody refers to

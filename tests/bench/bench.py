@@ -18,7 +18,7 @@ import time
 import benchmark  # first: it says where the packages are
 import bench_page
 import bench_picture
-from caffe_losses.formats.matrix_files import atomic_write
+from caffe_losses.formats.atomic import atomic_write
 
 NAMES = [name for name, _ in bench_page.BENCHES]
 

@@ -182,7 +182,7 @@ def figures(shapes=SHAPES, rounds=7):
 
 
 def data(row):
-    """What the layer was measured on, in words."""
+    """Return in words what the layer was measured on."""
     return (row["more"] + ", " if row["more"] else "") + "scores " + row["scores"]
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""How the cost of SoftmaxWithInfogainLoss grows with classes and with positions, and what bounds it.
+"""Growth of the cost of SoftmaxWithInfogainLoss with classes and with positions, and what bounds it.
 
 bench_losses.py's measurements, on 64 samples with more and more classes, and on images of
 21 classes with more and more positions.
@@ -136,7 +136,7 @@ def sentences(found):
 
 
 def stretches(rows):
-    """What takes most of ours, a sentence for each stretch of a sweep."""
+    """Yield what takes most of ours, a sentence for each stretch of a sweep."""
     bounds = [with_rest(shares(row), REST) for row in rows]
     for title, stretch in itertools.groupby(range(len(rows)), lambda i: largest(bounds[i])):
         stretch = list(stretch)

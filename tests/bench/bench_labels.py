@@ -75,8 +75,9 @@ def loop(path):
 
 
 def ours(path):
-    import tqdm  # noqa: F401: as caffe_pb2 is before the loop
-    from caffe_prototxt.data import datums, labels  # noqa: F401
+    import lmdb, tqdm  # noqa: E401, F401
+    from caffe.proto import caffe_pb2  # noqa: F401: imported before the loop too
+    from caffe_prototxt.data import labels
     start = cpu_and_wall()
     found = labels.count_source(path)
     return (cpu_and_wall() - start).tolist(), dict(zip(found.values.tolist(), found.counts.tolist()))
@@ -121,7 +122,7 @@ def in_a_process(what, path, condition):
 
 
 def compare(path, condition, rounds):
-    """What in_a_process gives, for the loop and for ours, round by round."""
+    """Measure the loop and ours in a process each, round by round."""
     if condition == WARM:
         in_a_process("ours", path, WARM), in_a_process("loop", path, WARM)  # to have the file in memory
     found = {"loop": [], "ours": []}

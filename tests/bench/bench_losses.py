@@ -23,7 +23,7 @@ import numpy as np
 import loops
 import real_nets
 from bench_by_hand import check
-from caffe_losses.functional.losses import BLOCK, read_labels, scaled
+from caffe_losses.functional.blocks import BLOCK, read_labels, scaled
 from caffe_losses.formats.matrix_files import write_matrix
 from tables import Part, Table
 from timing import (Ratio, findings, in_turn, number, parameter_layer, pass_through, peak_memory, quartiles, ratio_cell,

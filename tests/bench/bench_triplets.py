@@ -17,7 +17,7 @@ import benchmark  # first: it says where the packages are
 import numpy as np
 
 import real_nets
-from caffe_losses.functional.triplets import STRATEGIES
+from caffe_losses.functional.mining import STRATEGIES
 from caffe_prototxt.netspec.triplet_layers import PARTS, triplet_fragment
 from tables import Part, Table
 from timing import (Ratio, findings, in_turn, number, parameter_layer, pass_through, peak_memory, quartiles, ratio_cell,

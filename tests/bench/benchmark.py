@@ -1,4 +1,4 @@
-"""What every benchmark does as a command: its table on the terminal, its figures in a file."""
+"""A benchmark as a command: its table on the terminal, its figures in a file."""
 from __future__ import division, print_function
 
 import argparse
@@ -16,7 +16,7 @@ sys.path[:0] = [os.path.join(CHECKOUT, *folder) for folder in
 
 import tables
 import timing
-from caffe_losses.formats.matrix_files import atomic_write
+from caffe_losses.formats.atomic import atomic_write
 
 HIDDEN = argparse.SUPPRESS  # the help of an option that only a benchmark gives itself
 
@@ -55,14 +55,14 @@ def write_text(path, text):
 
 
 def machine():
-    """What the times depend on, in words: a dict."""
+    """Describe what the times depend on: a dict of words."""
     import caffe
     import numpy as np
-    from caffe_losses.functional import losses
+    from caffe_losses.functional import blocks
     return {"cores": multiprocessing.cpu_count(), "cpu": _cpu(), "python": platform.python_version(),
             "numpy": np.__version__, "caffe": caffe.__version__, "blas": _blas(),
             "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", "not set"),
-            "our_threads": losses._threads()}  # at most: what it says, not a second reckoning
+            "our_threads": blocks.thread_count()}  # at most: what it says, not a second reckoning
 
 
 def _cpu():

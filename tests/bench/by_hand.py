@@ -17,7 +17,7 @@ SMALLEST = 1e-20  # of a probability in a log: kLOG_THRESHOLD of Caffe
 
 
 class Empty(caffe.Layer):
-    """What any layer in Python costs."""
+    """A layer that does nothing: it costs what any layer in Python does."""
 
     def setup(self, bottom, top):
         top[0].reshape()
@@ -33,7 +33,7 @@ class Empty(caffe.Layer):
 
 
 def softmax(x):
-    """Of one position, or of rows of them."""
+    """Return the softmax of one position, or of rows of them."""
     e = np.exp(x - x.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
 

@@ -1,3 +1,4 @@
+"""The example fashion_mnist: its data, its parts, and a quick run of all of it."""
 from __future__ import division, print_function
 
 import gzip
@@ -5,6 +6,7 @@ import io
 import json
 import os
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -12,6 +14,9 @@ import time
 
 import numpy as np
 import pytest
+from _pytest.monkeypatch import MonkeyPatch  # pytest's own name for it is newer
+
+import counts
 
 caffe = pytest.importorskip("caffe")
 lmdb = pytest.importorskip("lmdb")
@@ -31,7 +36,8 @@ import net
 import runs
 import steps
 import tables
-from example_runs import finish, running_with
+from caffe_losses.evaluation.comparison import Metric
+from example_runs import run_here, running_with
 
 def read_lmdb(path):
     """Images and labels as Caffe would read them, in its order."""
@@ -224,22 +230,14 @@ def test_shuffled_classes_leave_none_at_its_place(seed):
 
 # Report
 
-COST = tables.Metric("cost", "mean cost", "%.2f", True)
-
-
-@pytest.mark.parametrize("before, after, verdict", [
-    ([.30, .31, .32, .33], [.20, .22, .21, .23], "better"),
-    ([.20, .22, .21, .23], [.30, .31, .32, .33], "worse"),
-    ([.30, .31, .32, .33], [.31, .30, .33, .32], "within the noise"),
-    ([.30, .31], [.30, .31], "within the noise"),
-])
-def test_verdict(before, after, verdict):
-    assert tables.compare(COST, before, after)[0] == verdict
-
-
-def test_figures_in_words():
-    assert tables.compare(COST, [.3, .3], [.2, .4])[1] == (
-        "mean cost 0.30 -> 0.30 (1/2)")
+def test_comparison_is_a_sentence():
+    metrics = [Metric("cost", "mean cost", "%.2f", True), Metric("accuracy", "top-1", "%.1f", False),
+               Metric("recall", "recall", "%.1f", False)]
+    before = {"cost": [.30, .31, .32, .33], "accuracy": [.5, .6, .5, .6], "recall": [.8, .8, .8, .9]}
+    after = {"cost": [.20, .22, .21, .23], "accuracy": [.6, .5, .6, .6], "recall": [.1, .1, .1, .2]}
+    assert tables.comparison(metrics, before, after) == (
+        "BETTER: mean cost 0.32 -> 0.21 (4/4); WITHIN THE NOISE: top-1 0.6 -> 0.6 (2/4); "
+        "WORSE: recall 0.8 -> 0.1 (0/4).")
 
 
 # Jobs
@@ -276,55 +274,65 @@ def test_jobs_keep_to_their_number_and_all_run(tmp_path):
     assert [io.open(log).read() for log in logs] == ["hello\n"] * 5
 
 
-def wait_until(reached):
-    deadline = time.time() + example_runs.PATIENCE
-    while not reached():
-        assert time.time() < deadline
-        time.sleep(.02)
-
-
 def test_jobs_end_with_a_parent_that_is_killed(tmp_path):
     mark, log = str(tmp_path / "mark"), tmp_path / "log"
     job = python("import os, time; os.write(1, b'started'); time.sleep(600)") + [mark]
     parent = subprocess.Popen(python(
         "import sys; sys.path.insert(0, %r); import jobs; jobs.run([jobs.Job(%r, %r)], 1)"
         % (os.path.dirname(jobs.__file__), job, str(log))))
-    wait_until(lambda: log.exists() and log.read_bytes() == b"started")
+    example_runs.wait_until(lambda: log.exists() and log.read_bytes() == b"started")
     parent.kill()
     parent.wait()
-    wait_until(lambda: not running_with(mark))
+    example_runs.wait_until(lambda: not running_with(mark))
+
+
+ENDLESS = """net_param {
+  layer { name: "x" type: "DummyData" top: "x" dummy_data_param { shape { dim: 1 dim: 2 } } }
+  layer { name: "y" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 2 } }
+  layer { name: "loss" type: "EuclideanLoss" bottom: "x" bottom: "y" top: "loss" }
+}
+base_lr: 1e-9 lr_policy: "fixed" max_iter: 2000000000 solver_mode: CPU snapshot_prefix: "%s"
+"""
+
+
+def test_an_interrupt_ends_the_jobs_and_caffe_saves_nothing(tmp_path):
+    solver, log = tmp_path / "endless.solver", tmp_path / "log"
+    solver.write_bytes((ENDLESS % (tmp_path / "snapshot")).encode("utf-8"))
+    job = jobs.Job(["caffe", "train", "-solver", str(solver)], str(log))
+    process = example_runs.start(python(
+        "import sys; sys.path.insert(0, %r); import jobs; jobs.run([jobs.Job(*%r)], 1)"
+        % (os.path.dirname(jobs.__file__), tuple(job))), GLOG_minloglevel="0")
+    example_runs.interrupt(process, lambda: log.exists() and b"Starting Optimization" in log.read_bytes())
+    assert process.communicate()[1].splitlines()[-1] == b"KeyboardInterrupt"
+    assert not running_with(str(solver))
+    assert sorted(os.listdir(str(tmp_path))) == ["endless.solver", "log"]
 
 
 # The command
 
-def start(output, *arguments, **environment):
-    return example_runs.start(TRAIN, "--quick", "--output", str(output), *arguments, **environment)
+IN_TABLES = {"none", "balanced", "running", "max_over_count"}  # methods that the picture shows
 
 
 @pytest.fixture(scope="module")
-def interrupted_run(tmp_path_factory):
-    """A run that got Ctrl-C while it trained: its folder, status and standard error."""
+def whole_run(tmp_path_factory):
+    """A quick run: its folder, status, standard output and error."""
     needs_data()
     output = tmp_path_factory.mktemp("fashion_mnist")
-    process = start(output)
-    example_runs.interrupt(process, lambda: any("caffe" in command[0] for command in
-                                                running_with(str(output / "nets"))))
-    status, _, err = finish(process)
-    return output, status, err
+    patch = MonkeyPatch()
+    patch.setattr(steps, "jobs", example_runs.JobsHere)
+    if not counts.ALL:
+        patch.setattr(experiments, "TAIL", [method for method in experiments.TAIL if method.name in IN_TABLES])
+    yield (output,) + run_here(TRAIN, "--quick", "--output", output)
+    patch.undo()
 
 
-@pytest.fixture(scope="module")
-def whole_run(interrupted_run):
-    """A run over what the interrupted one left: its folder, status, standard output and error."""
-    return (interrupted_run[0],) + finish(start(interrupted_run[0]))
-
-
-def test_interrupted_run_says_so_and_leaves_no_process(interrupted_run):
-    output, status, err = interrupted_run
+def test_an_interrupted_run_says_so(tmp_path, monkeypatch):
+    needs_data()
+    monkeypatch.setattr(steps, "make_matrices", lambda *_: os.kill(os.getpid(), signal.SIGINT) or time.sleep(60))
+    status, _, err = run_here(TRAIN, "--quick", "--output", tmp_path)
     assert status == 130
     assert err.strip().splitlines()[-1].startswith("train.py: stopped")
-    assert not running_with(str(output))
-    assert not (output / "results.json").exists()
+    assert not (tmp_path / "results.json").exists()
 
 
 def test_whole_run(whole_run):
@@ -368,27 +376,29 @@ def test_ours_and_native_train_alike(whole_run):
 
 
 def test_missing_data_is_one_line(tmp_path):
-    status, _, err = finish(start(tmp_path, FASHION_MNIST=str(tmp_path / "nowhere")))
+    status, _, err = example_runs.run(TRAIN, "--quick", "--output", str(tmp_path),
+                                      FASHION_MNIST=str(tmp_path / "nowhere"))
     assert status == 2
     assert err.startswith("train.py: error: no Fashion-MNIST at " + str(tmp_path / "nowhere"))
     assert len(err.splitlines()) == 1
 
 
-def test_damaged_data_is_one_line(tmp_path):
+def test_damaged_data_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(b"not gzip at all")
-    status, _, err = finish(start(tmp_path, FASHION_MNIST=str(tmp_path)))
+    monkeypatch.setattr(data, "FOLDER", str(tmp_path))
+    status, _, err = run_here(TRAIN, "--quick", "--output", tmp_path)
     assert status == 2
     assert "train-images-idx3-ubyte.gz" in err and len(err.splitlines()) == 1
 
 
 def test_folder_in_use_is_one_line(tmp_path):
     with runs.alone_in(runs.Folder(str(tmp_path))):
-        status, _, err = finish(start(tmp_path))
+        status, _, err = run_here(TRAIN, "--quick", "--output", tmp_path)
     assert status == 2
     assert "another run is writing into " + str(tmp_path) in err and len(err.splitlines()) == 1
 
 
 def test_wrong_option_is_one_line(tmp_path):
-    status, _, err = finish(start(tmp_path, "--seeds", "1"))
+    status, _, err = run_here(TRAIN, "--output", tmp_path, "--seeds", 1)
     assert status == 2
     assert "at least 2, got '1'" in err and len(err.splitlines()) == 1

@@ -1,15 +1,17 @@
+"""The example study: its cells, settings, decisions and claims, and a quick run of all of it."""
 from __future__ import division, print_function
 
 import io
 import json
 import os
 import re
+import signal
 import sys
 
 import numpy as np
 import pytest
+from _pytest.monkeypatch import MonkeyPatch  # pytest's own name for it is newer
 
-import example_runs
 import real_nets
 
 caffe = pytest.importorskip("caffe")
@@ -22,10 +24,16 @@ sys.path[:0] = [os.path.join(EXAMPLES, name) for name in ("study", "fashion_mnis
 import cells
 import choice
 import claims
+import counts
 import data
 import decisions
+import dense_picture
+import example_runs
 import steps
+import study_picture
 import study_report
+import tasks
+from caffe_losses.evaluation.comparison import BETTER, NOISE, WORSE
 
 D = steps.tree_distances()
 
@@ -130,7 +138,7 @@ def test_decisions_are_those_of_the_loop(rule):
 
 
 def test_weighted_probabilities_are_calibrated_where_the_weights_are_right():
-    """Of 2 classes, and others that never occur: 3:1 in training, and as many of each in the test."""
+    """There are 2 classes, and others that never occur: 3:1 in training, and as many of each in the test."""
     rng = np.random.RandomState(0)
     x = np.concatenate([rng.randn(20000) - 1, rng.randn(20000) + 1])
     labels = np.repeat([0, 1], 20000)
@@ -155,10 +163,10 @@ def cell(before, after):
 
 
 @pytest.mark.parametrize("before, after, verdict", [
-    ([.30, .31, .32], [.20, .21, .22], claims.BETTER),
-    ([.20, .21, .22], [.30, .31, .32], claims.WORSE),
-    ([.30, .31, .32], [.31, .30, .33], claims.NOISE),
-    ([.3, .3], [.3, .3], claims.NOISE),
+    ([.30, .31, .32], [.20, .21, .22], BETTER),
+    ([.20, .21, .22], [.30, .31, .32], WORSE),
+    ([.30, .31, .32], [.31, .30, .33], NOISE),
+    ([.3, .3], [.3, .3], NOISE),
 ])
 def test_verdicts(before, after, verdict):
     claim = claims.BALANCED[0]
@@ -175,8 +183,8 @@ def test_interval_of_a_difference():
 
 # The command
 
-def start(output):
-    return example_runs.start(STUDY, "--quick", "--seeds", "2", "--output", str(output))
+def study(output):
+    return example_runs.run_here(STUDY, "--quick", "--seeds", 2, "--output", output)
 
 
 @pytest.fixture(scope="module")
@@ -190,12 +198,23 @@ def stopped_and_gone_on(tmp_path_factory):
         folder = str(output / "outcomes")
         names = os.listdir(folder) if os.path.isdir(folder) else []
         return {name: os.stat(os.path.join(folder, name)).st_mtime for name in names if not name.startswith(".")}
-    process = start(output)
-    example_runs.interrupt(process, lambda: len(kept()) > 2)
-    stopped = example_runs.finish(process)
+
+    def keep_and_interrupt(outcomes, task):
+        keep(outcomes, task)
+        if len(kept()) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    keep, quick = tasks.Outcomes._keep, cells.quick
+    patch = MonkeyPatch()
+    if not counts.ALL:
+        patch.setattr(cells, "quick", lambda grid: [cell for cell in quick(grid) if cell.net == cells.NETS[0]])
+    patch.setattr(tasks.Outcomes, "_keep", keep_and_interrupt)
+    stopped = study(output)
+    patch.setattr(tasks.Outcomes, "_keep", keep)
     left = kept()
-    gone_on = example_runs.finish(start(output))
-    return output, stopped, left, gone_on, kept()
+    gone_on = study(output)
+    yield output, stopped, left, gone_on, kept()
+    patch.undo()
 
 
 def test_stopped_study_says_how_to_go_on(stopped_and_gone_on):
@@ -217,12 +236,20 @@ def test_the_next_run_goes_on(stopped_and_gone_on):
         assert claim.title in out
 
 
-def test_nothing_is_trained_twice(stopped_and_gone_on):
+def test_nothing_is_trained_twice(stopped_and_gone_on, monkeypatch):
     output, _, _, _, all_kept = stopped_and_gone_on
-    status, out, err = example_runs.finish(start(output))
+    monkeypatch.setattr(study_picture, "draw", lambda *_, **__: None)
+    monkeypatch.setattr(dense_picture, "draw_scenes", lambda *_, **__: None)
+    status, out, err = study(output)
     assert status == 0, err
     counted = [(int(nets), int(trained)) for nets, trained in re.findall(r"(\d+) nets, (\d+) of them trained already", out)]
     assert all(nets == trained for nets, trained in counted) and sum(nets for nets, _ in counted) == len(all_kept)
+
+
+def test_wrong_option_is_one_line(tmp_path):
+    status, _, err = example_runs.run(STUDY, "--output", str(tmp_path), "--seeds", "1")
+    assert status == 2
+    assert "at least 2, got '1'" in err and len(err.splitlines()) == 1
 
 
 # What is committed

@@ -1,3 +1,4 @@
+"""The example triplets: neighbours, its net, its report, and a quick run of all of it."""
 from __future__ import division, print_function
 
 import io
@@ -20,6 +21,7 @@ sys.path[:0] = [EXAMPLE, os.path.join(real_nets.CHECKOUT, "examples", "common")]
 import data
 import embedding_net
 import embedding_report
+import example_runs
 import neighbours
 import settings
 
@@ -126,7 +128,7 @@ def needs_data():
 
 def test_quick_run(tmp_path):
     needs_data()
-    status, out, err = real_nets.run([sys.executable, TRAIN, "--quick", "--output", str(tmp_path)])
+    status, out, err = example_runs.run_here(TRAIN, "--quick", "--output", tmp_path)
     assert status == 0, err
     assert out.splitlines()[-1].endswith(str(tmp_path / "results.png"))
     assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
@@ -137,14 +139,14 @@ def test_quick_run(tmp_path):
 
 
 def test_missing_data_is_one_line(tmp_path):
-    status, _, err = real_nets.run([sys.executable, TRAIN, "--quick", "--output", str(tmp_path / "out")],
-                                   env=dict(os.environ, FASHION_MNIST=str(tmp_path / "nowhere")))
+    status, _, err = example_runs.run(TRAIN, "--quick", "--output", str(tmp_path / "out"),
+                                      FASHION_MNIST=str(tmp_path / "nowhere"))
     assert status == 2
     assert err.startswith("train.py: error: no Fashion-MNIST at " + str(tmp_path / "nowhere"))
     assert len(err.splitlines()) == 1
 
 
 def test_wrong_option_is_one_line(tmp_path):
-    status, _, err = real_nets.run([sys.executable, TRAIN, "--quick", "--output", str(tmp_path), "--seeds", "1"])
+    status, _, err = example_runs.run_here(TRAIN, "--output", tmp_path, "--seeds", 1)
     assert status == 2
     assert "at least 2, got '1'" in err and len(err.splitlines()) == 1

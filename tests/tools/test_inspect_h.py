@@ -7,7 +7,6 @@ import re
 import numpy as np
 import pytest
 
-import real_nets
 from commands import run_main
 from caffe_losses.formats.matrix_files import write_matrix
 

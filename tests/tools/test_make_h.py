@@ -14,6 +14,7 @@ import pytest
 
 import real_nets
 from commands import run_main
+import sources
 from caffe_losses.matrices import costs, gains
 from caffe_losses.formats.matrix_files import read_matrix, write_matrix
 
@@ -103,13 +104,11 @@ def test_the_tree_of_the_example(folder):
             assert costs[i, j] == (0 if i == j else 1 if together else 3)
 
 
-def test_trees_in_every_form(folder):
+def test_a_tree_of_edges(folder):
     expected = made(folder, "--tree", "tree.txt", "--tau", "1")
-    for name, text in (("tree.nwk", u"((T-shirt:1,shirt:1)tops:2,b\u00f6ot:3);"),
-                       ("tree.csv", u"parent,child,length\nall,tops,2\ntops,T-shirt,1\ntops,shirt,1\nall,b\u00f6ot,3")):
-        with io.open(os.path.join(folder, name), "w", encoding="utf-8") as file:
-            file.write(text)
-        np.testing.assert_array_equal(made(folder, "--tree", name, "--tau", "1", "--names", "names.txt"), expected)
+    with io.open(os.path.join(folder, "tree.csv"), "w", encoding="utf-8") as file:
+        file.write(u"parent,child,length\nall,tops,2\ntops,T-shirt,1\ntops,shirt,1\nall,b\u00f6ot,3")
+    np.testing.assert_array_equal(made(folder, "--tree", "tree.csv", "--tau", "1", "--names", "names.txt"), expected)
 
 
 def test_linear_from_confusion_and_embeddings(folder):
@@ -249,7 +248,7 @@ def test_plot(folder):
     (["tiny.npy"], "H: expected at least one positive entry"),
     (["huge.npy"], "expected a finite number, got inf"),
     (["--labels", "inf.npy"], "inf.npy: expected whole numbers as labels, got inf in record 1"),
-    (["--labels", "text.npy"], "text.npy: expected numbers as labels, got"),
+    (["--labels", "text.npy"], "text.npy: expected a .npy file of numbers, got"),
     (["--labels", "lying.npy"], "lying.npy: "),
     (["--smoothing", ".1"], "--n-classes: expected the number of classes"),
     (["--smoothing", ".1", "--n-classes", "100000"], "--n-classes: expected at most 23"),
@@ -390,9 +389,9 @@ def test_nets_whose_labels_cannot_be_counted(folder):
 def test_pixels(folder):
     pytest.importorskip("caffe")
     image = np.array([[0, 0, 0, 1], [0, 0, 1, 255]], np.uint8)
-    np.save(os.path.join(folder, "masks.npy"), np.array([image, np.where(image == 1, 2, image)]))
-    out = make_h(folder, "--labels", "masks.npy", "--pixels", "--ignore-label", "255", "--weights", "median_frequency",
+    sources.write_hdf5(os.path.join(folder, "masks.h5"), np.array([image, np.where(image == 1, 2, image)]))
+    out = make_h(folder, "--labels", "masks.h5", "--pixels", "--ignore-label", "255", "--weights", "median_frequency",
                  "--scale", "none", "-o", "H.npy")
-    assert "masks.npy: 14 pixels of 3 classes (2 ignored): 10, 2, 2\n" in out
+    assert "masks.h5: 14 pixels of 3 classes (2 ignored): 10, 2, 2\n" in out
     # 10 of 16 pixels, and 2 of 8 twice: the median of the frequencies is 2/8
     np.testing.assert_allclose(np.load(os.path.join(folder, "H.npy")), np.diag([.25 / .625, 1, 1]), rtol=1e-6)

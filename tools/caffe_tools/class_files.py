@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from caffe_losses.matrices import class_trees, tree_text
+from caffe_losses.matrices import class_trees
 from caffe_tools.cli import one_line, read_text
 
 
@@ -29,7 +29,7 @@ def read_tree_costs(path, names=None):
     """
     text = read_text(path)
     try:
-        return class_trees.tree_costs(tree_text.parse_tree(text, edges=path.lower().endswith(".csv")), names)
+        return class_trees.tree_costs(class_trees.parse_tree(text, edges=path.lower().endswith(".csv")), names)
     except ValueError as error:
         raise ValueError("%s: %s" % (path, error))
 

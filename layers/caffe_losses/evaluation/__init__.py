@@ -1,1 +1,1 @@
-"""How good decisions are, and whether two methods differ by more than noise. Imports no caffe."""
+"""Metrics of decisions, and the rule of whether two methods differ by more than noise. Imports no caffe."""

@@ -1,16 +1,44 @@
-"""Evaluated runs side by side: the seeds of a method together, and methods against each other."""
+"""Methods compared over their seeds: THE rule of what is more than noise."""
 from __future__ import division, print_function
 
 import collections
 
 import numpy as np
 
-from caffe_losses.evaluation.intervals import LEVEL, mean_interval, paired_difference
+from caffe_losses.evaluation.intervals import PERCENT, mean_interval
 from caffe_losses.evaluation.metrics import recalls_of
+
+# title and explanation are for people. form: of a value. smaller: whether smaller is better; None: neither is.
+Metric = collections.namedtuple("Metric", "key title form smaller explanation")
+Metric.__new__.__defaults__ = ("",)
+
+BETTER, WORSE, NOISE = "better", "worse", "within the noise"
+
+INTERVALS = ("%d %% confidence intervals of the mean over seeds, by Student's t; differences are paired by seed, "
+             "and each comparison is taken by itself" % PERCENT)
+
+
+def verdict_of(difference, smaller):
+    """Return BETTER or WORSE for a paired difference whose interval excludes 0, else NOISE.
+
+    difference: Interval of after - before. smaller: bool, whether smaller is better.
+    """
+    if difference.low is None or difference.low <= 0 <= difference.high:
+        return NOISE
+    return BETTER if (difference.mean < 0) == smaller else WORSE
+
+
+def compare(metric, before, after):
+    """Return the Interval of after - before, and its verdict.
+
+    before, after: a number for each seed, of the same seeds in the same order.
+    """
+    difference = mean_interval(np.subtract(after, before))
+    return difference, verdict_of(difference, metric.smaller)
 
 
 def evaluation_of(tally):
-    """A Tally as a dict that JSON can hold: {decision: scores, recalls, confusion, bins}."""
+    """Return a Tally as a dict that JSON can hold: {decision: scores, recalls, confusion, bins}."""
     return {decision: {"scores": {key: _finite(score) for key, score in tally.scores(decision).items()},
                        "recalls": [_finite(recall) for recall in recalls_of(tally.confusion(decision))],
                        "confusion": tally.confusion(decision).tolist(), "bins": tally.bins(decision).tolist()}
@@ -18,11 +46,11 @@ def evaluation_of(tally):
 
 
 def methods_of(runs):
-    """The runs by name, a dict for each method in the order of the first runs.
+    """Gather the runs of each name into a method, in the order of their first runs.
 
-    runs: dicts with name, seed and evaluation (as evaluation_of gives it, or None).
-    Returns dicts with name, seeds and evaluation: {decision: scores {key: Interval}, recalls [Interval], and of all
-    seeds together confusion and bins}, None where no run was evaluated. Intervals are dicts.
+    runs: dicts with name, seed and evaluation (of evaluation_of, or None).
+    Returns dicts with name, seeds and evaluation: {decision: scores {key: Interval}, recalls [Interval], and summed
+    over the seeds confusion and bins}, None where no run was evaluated. Intervals are dicts.
     """
     by_name = collections.OrderedDict()
     for run in runs:
@@ -45,10 +73,10 @@ def _evaluation_of_method(evaluations):
 
 
 def differences_of(runs):
-    """Paired differences: of each other method from the first one, by seed, and of each decision from the first one.
+    """Pair the seeds of each other method with the first one's, and each other decision with the first one.
 
-    Returns dicts with of and from ([name, decision] each), seeds (how many pairs) and scores {key: Interval}, those
-    alone that have two pairs or more.
+    Returns dicts with of and from ([name, decision] each), seeds (the number of pairs) and scores {key: Interval},
+    for two pairs or more.
     """
     evaluated = [run for run in runs if run["evaluation"]]
     if not evaluated:
@@ -57,32 +85,28 @@ def differences_of(runs):
     decisions = sorted(evaluated[0]["evaluation"], key=lambda decision: decision != "probable")
     pairs = [((name, decisions[0]), (names[0], decisions[0])) for name in names[1:]]
     pairs += [((name, decision), (name, decisions[0])) for name in names for decision in decisions[1:]]
-    found = [_difference(evaluated, of, start) for of, start in pairs]
-    return [difference for difference in found if difference["seeds"] > 1]
+    differences = [_difference(evaluated, of, start) for of, start in pairs]
+    return [difference for difference in differences if difference["seeds"] > 1]
 
 
 def _difference(runs, of, start):
-    before, after = _by_seed(runs, *start), _by_seed(runs, *of)
-    if of[0] == start[0]:  # of one run each, whatever its seed
-        before, after = [dict(enumerate(scores for run, scores in side)) for side in (before, after)]
+    before, after = [[(run["seed"], run["evaluation"][decision]["scores"]) for run in runs if run["name"] == name]
+                     for name, decision in (start, of)]
+    if of[0] == start[0]:  # decisions of the same runs, whatever their seeds
+        pairs = [(one[1], other[1]) for one, other in zip(before, after)]
     else:
-        before, after = [_unique(side) for side in (before, after)]
-    shared = set(before) & set(after)
-    keys = next(iter(before.values()), {})
-    return {"of": list(of), "from": list(start), "seeds": len(shared),
-            "scores": {key: paired_difference({seed: before[seed][key] for seed in shared},
-                                              {seed: after[seed][key] for seed in shared})._asdict()
-                       for key in keys}}
+        before, after = _unique(before), _unique(after)
+        pairs = [(before[seed], after[seed]) for seed in sorted(set(before) & set(after))]
+    return {"of": list(of), "from": list(start), "seeds": len(pairs),
+            "scores": {key: _interval([after[key] - before[key] for before, after in pairs
+                                       if before[key] is not None and after[key] is not None])
+                       for key in (pairs[0][0] if pairs else ())}}
 
 
-def _by_seed(runs, name, decision):
-    return [(run, run["evaluation"][decision]["scores"]) for run in runs if run["name"] == name]
-
-
-def _unique(side):
-    """{seed: scores} of the runs whose seed is known, and no other's."""
-    counts = collections.Counter(run["seed"] for run, _ in side)
-    return {run["seed"]: scores for run, scores in side if run["seed"] is not None and counts[run["seed"]] == 1}
+def _unique(seeds_and_scores):
+    """Return {seed: scores} of the runs whose seed is known and no other run's."""
+    counts = collections.Counter(seed for seed, _ in seeds_and_scores)
+    return {seed: scores for seed, scores in seeds_and_scores if seed is not None and counts[seed] == 1}
 
 
 def _interval(values):
@@ -91,7 +115,3 @@ def _interval(values):
 
 def _finite(number):
     return float(number) if np.isfinite(number) else None
-
-
-INTERVALS = ("%d %% confidence intervals of the mean over seeds, by Student's t; differences are paired by seed, "
-             "and each comparison is taken by itself" % round(100 * LEVEL))

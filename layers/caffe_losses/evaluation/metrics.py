@@ -1,51 +1,43 @@
-"""How bad the mistakes of a classifier are.
+"""Metrics of a classifier's mistakes.
 
-Three steps, each a plain function on arrays. Probabilities become a ranking of
-the classes, by probability or by expected cost; the first column of a ranking
-is the decision; rankings and decisions are compared with the labels:
+Probabilities become a ranking of the classes, by probability or by expected cost;
+the first column of a ranking is the decision; rankings and decisions are compared
+with the labels:
 
     ranking = rank_by_expected_cost(probabilities, D)
     decided = ranking[:, 0]
     mean_cost(labels, decided, D)
 
-Shapes: probabilities N x C, labels N and decided N (whole numbers 0..C-1),
+Arguments: probabilities N x C, labels N and decided N (whole numbers 0..C-1),
 ranking N x C (every class once a row, best first), D C x C: costs, D[true,
-predicted], 0 on the diagonal.
+predicted], 0 on the diagonal, n_classes C.
 
-Every function raises ValueError, naming the argument, what was expected and
-what came: a wrong shape, no sample at all, a label out of range, NaN or
-infinity, rows of probabilities that do not sum to 1, costs that are not 0 on the
-diagonal (a gain matrix taken for a cost matrix).
+Every function raises ValueError for a wrong shape, no sample at all, a label out of
+range, NaN or infinity, rows of probabilities that do not sum to 1, and costs that are
+not 0 on the diagonal (a gain matrix taken for a cost matrix).
 """
 from __future__ import division, print_function
 
 import numpy as np
 
 from caffe_losses.matrices.gains import check_cost
-from caffe_losses.matrices.class_weights import label_index
+from caffe_losses.validation import label_index
 
 SUM_TOLERANCE = 1e-3  # float32 softmax over a thousand classes stays far below
 
 
 def rank_by_probability(probabilities):
-    """The classes of each sample, most probable first.
-
-    probabilities: N x C floats.
-    Returns N x C integers. Of equally probable classes the lower one is first.
-    """
+    """Rank the classes of each sample, the most probable first; of equal ones the lower."""
     return np.argsort(-_checked_probabilities(probabilities), axis=1, kind="mergesort")
 
 
 def rank_by_expected_cost(probabilities, D):
-    """The classes of each sample, the one of least expected cost first.
+    """Rank the classes of each sample, the one of least expected cost first.
 
         expected cost of deciding for k = sum_j p_j D[j, k]
 
     The first column is the minimum-expected-cost (Bayes) decision for D, given
     that the probabilities are right.
-
-    probabilities: N x C floats.
-    D: C x C costs, D[true, predicted].
     Returns N x C integers. Of classes that cost the same the lower one is first.
     Source: Elkan 2001, The foundations of cost-sensitive learning.
     """
@@ -55,34 +47,24 @@ def rank_by_expected_cost(probabilities, D):
 
 
 def accuracy(labels, decided):
-    """The fraction of decisions that are right (top-1 accuracy).
-
-    labels, decided: N integers each.
-    Returns a float in [0, 1].
-    """
+    """Return the fraction of decisions that are right (top-1 accuracy)."""
     labels, decided = _checked_pair(labels, decided)
     return float(np.mean(labels == decided))
 
 
 def mean_cost(labels, decided, D):
-    """The average cost of a decision, right ones included.
+    """Return the average cost of a decision, right ones included.
 
         1/N sum_i D[label_i, decided_i]
-
-    labels, decided: N integers each.
-    D: C x C costs, D[true, predicted].
-    Returns a float.
     """
     return float(np.mean(_costs_paid(labels, decided, D)))
 
 
 def severity(labels, decided, D):
-    """The average cost of a mistake.
+    """Return the average cost of a mistake.
 
-        sum_i D[label_i, decided_i] / how many decided_i differ from label_i
+        sum_i D[label_i, decided_i] / number of i with decided_i != label_i
 
-    labels, decided: N integers each.
-    D: C x C costs, D[true, predicted].
     Returns a float; NaN if no decision is wrong.
     Source: Bertinetto et al. 2020, Making better mistakes, arXiv 1912.09393.
     """
@@ -92,28 +74,20 @@ def severity(labels, decided, D):
 
 
 def count_costlier(labels, decided, D, limit):
-    """How many decisions cost more than `limit`.
+    """Count the decisions that cost more than `limit`.
 
     With D the distances of a class tree and `limit` the largest distance inside
     a group, these are the mistakes across groups.
-
-    labels, decided: N integers each.
-    D: C x C costs, D[true, predicted].
-    limit: float.
-    Returns an int.
     """
     return int(np.count_nonzero(_costs_paid(labels, decided, D) > limit))
 
 
 def mean_cost_of_top(k, labels, ranking, D):
-    """The average cost of the first k classes of a ranking, the right one included.
+    """Return the average cost of the first k classes of a ranking, the right one included.
 
         1/N sum_i 1/k sum_{m <= k} D[label_i, ranking_im]
 
     k: int in 1..C.
-    labels: N integers.
-    ranking: N x C integers, best first, as the rank_by_ functions give it.
-    D: C x C costs, D[true, predicted].
     Returns a float.
     Source: Bertinetto et al. 2020 (hierarchical distance of top-k).
     """
@@ -126,15 +100,13 @@ def mean_cost_of_top(k, labels, ranking, D):
 
 
 def calibration_error(labels, decided, probabilities, n_bins=15):
-    """How far confidence and accuracy are apart (expected calibration error, ECE).
+    """Return how far confidence and accuracy are apart (expected calibration error, ECE).
 
     The confidence of a sample is the probability of the class decided for. With
     B_m the samples whose confidence is in ((m-1)/M, m/M]:
 
         sum_m |B_m|/N |accuracy of B_m - mean confidence of B_m|
 
-    labels, decided: N integers each.
-    probabilities: N x C floats.
     n_bins: int, M.
     Returns a float in [0, 1].
     Source: Guo et al. 2017, On calibration of modern neural networks,
@@ -149,10 +121,10 @@ def calibration_error(labels, decided, probabilities, n_bins=15):
 
 
 def confidence_bins(confidence, right, n_bins=15):
-    """What the samples of each of n_bins equal intervals of confidence, closed above, add up to.
+    """Sum the samples of each of n_bins equal intervals of confidence, closed above.
 
     confidence: N floats in [0, 1]. right: N bools.
-    Returns n_bins x 3 float64: how many samples, how many of them right, the sum of their confidence.
+    Returns n_bins x 3 float64: the number of samples, of right ones, the sum of their confidence.
     """
     inner_edges = np.arange(1, n_bins) / n_bins
     bins = np.digitize(confidence, inner_edges, right=True)
@@ -161,49 +133,34 @@ def confidence_bins(confidence, right, n_bins=15):
 
 
 def error_of_bins(bins):
-    """The expected calibration error, from confidence_bins or a sum of several."""
+    """Return the expected calibration error, from confidence_bins or a sum of several."""
     return float(np.abs(bins[:, 1] - bins[:, 2]).sum() / bins[:, 0].sum())
 
 
 def class_recalls(labels, decided, n_classes):
-    """Of the samples of each class, the fraction decided for it.
-
-    labels, decided: N integers each.
-    n_classes: int, C.
-    Returns C floats; NaN for a class that no label has.
-    """
+    """Return the fraction of the samples of each class that is decided for it, NaN where there are none."""
     return recalls_of(confusion_matrix(labels, decided, n_classes))
 
 
 def balanced_accuracy(labels, decided, n_classes):
-    """The mean recall of the classes that occur among the labels.
-
-    labels, decided: N integers each.
-    n_classes: int, C.
-    Returns a float in [0, 1].
-    """
+    """Return the mean recall of the classes that occur among the labels."""
     return float(np.nanmean(class_recalls(labels, decided, n_classes)))
 
 
 def confusion_matrix(labels, decided, n_classes):
-    """How many samples of each class were decided for each class.
-
-    labels, decided: N integers each.
-    n_classes: int, C.
-    Returns C x C int64, [true, decided].
-    """
+    """Count the samples of each class that were decided for each class: C x C int64, [true, decided]."""
     labels, decided = _checked_pair(labels, decided, n_classes=n_classes)
     return np.bincount(labels * n_classes + decided, minlength=n_classes ** 2).reshape(n_classes, n_classes)
 
 
 def recalls_of(confusion):
-    """class_recalls, from a confusion matrix."""
+    """Return class_recalls, from a confusion matrix."""
     present = confusion.sum(axis=1)
     return np.where(present > 0, confusion.diagonal() / np.maximum(present, 1), np.nan)
 
 
 def intersections_over_unions(confusion):
-    """Of the samples that are of a class or decided for it, the fraction that is both: C floats.
+    """Return the fraction of the samples of a class or decided for it that are both: C floats.
 
         confusion[k, k] / (sum_j confusion[k, j] + sum_j confusion[j, k] - confusion[k, k])
 
@@ -228,8 +185,7 @@ def _checked_pair(labels, decided, n_samples=None, n_classes=None):
 def _checked_classes(name, classes, n_samples, n_classes):
     classes = np.asarray(classes)
     if classes.ndim != 1 or not len(classes):
-        raise ValueError("%s: expected one class per sample, got an array of shape %s"
-                         % (name, classes.shape))
+        raise ValueError("%s: expected one class per sample, got an array of shape %s" % (name, classes.shape))
     if n_samples is not None and len(classes) != n_samples:
         raise ValueError("%s: expected %d samples, got %d" % (name, n_samples, len(classes)))
     if n_classes is None:
@@ -256,6 +212,5 @@ def _checked_probabilities(probabilities):
 def _checked_costs(D, n_classes=None):
     D = check_cost(D)
     if n_classes is not None and len(D) != n_classes:
-        raise ValueError("D: expected %d x %d, got %d x %d"
-                         % (n_classes, n_classes, len(D), len(D)))
+        raise ValueError("D: expected %d x %d, got %d x %d" % (n_classes, n_classes, len(D), len(D)))
     return D

@@ -1,23 +1,19 @@
-"""The metrics of a test set of any size, added up batch by batch."""
+"""The metrics of a test set of any size, summed batch by batch."""
 from __future__ import division, print_function
-
-import collections
 
 import numpy as np
 
 from caffe_losses.evaluation import metrics
+from caffe_losses.evaluation.comparison import Metric
 
 PROBABLE, CHEAPEST = "probable", "cheapest"
 DECISIONS = {PROBABLE: "most probable class", CHEAPEST: "least expected cost"}
 
-# title, unit and explanation are for people. form: of a value. smaller: whether smaller is better; None: neither is.
-Metric = collections.namedtuple("Metric", "key title form smaller explanation")
-
 
 def metric_list(top, costs=True, spatial=False):
-    """The Metrics of a Tally, in the order in which they are shown.
+    """List the Metrics of a Tally in the order in which they are shown.
 
-    top: int, as the Tally's. costs: whether there are any. spatial: whether a sample has several labels.
+    top: int, that of the Tally. costs: whether there are any. spatial: whether a sample has several labels.
     """
     listed = [
         Metric("accuracy", "accuracy", "%.4f", False, "the fraction of decisions that are right (top-1)"),
@@ -39,16 +35,20 @@ def metric_list(top, costs=True, spatial=False):
 
 
 class Tally(object):
-    """What a net's decisions on a test set add up to.
+    """Sums over a net's decisions on a test set.
 
-    Decisions are for the most probable class (PROBABLE) and, where costs are given, for the class of least
+    Decisions are for the most probable class (PROBABLE) and, where there are costs, for the class of least
     expected cost (CHEAPEST).
     """
 
     N_BINS = 15
 
     def __init__(self, n_classes, D=None, top=5):
-        """n_classes: int, C. D: C x C costs, D[true, predicted], or None. top: int, how many classes of a ranking."""
+        """Begin with no sample.
+
+        n_classes: int, C. D: C x C costs, D[true, predicted], or None. top: int, the classes of a ranking whose cost
+        counts.
+        """
         if D is not None and len(D) != n_classes:
             raise ValueError("D: expected costs of %d classes, as the net has, got %d" % (n_classes, len(D)))
         self.D, self.top = D, min(top, n_classes)
@@ -80,15 +80,15 @@ class Tally(object):
         return int(self.confusion(PROBABLE).sum())
 
     def confusion(self, decision):
-        """C x C int64, [true, decided]."""
+        """Return the confusion matrix, C x C int64, [true, decided]."""
         return self.arrays[decision + "_confusion"]
 
     def bins(self, decision):
-        """As metrics.confidence_bins has them."""
+        """Return the sums of metrics.confidence_bins."""
         return self.arrays[decision + "_bins"]
 
     def scores(self, decision):
-        """{key of a Metric: float}, NaN where there is none; costs only if there are any."""
+        """Return {key of a Metric: float}, NaN where there is no value; costs only if there are any."""
         confusion = self.confusion(decision)
         n, right = confusion.sum(), confusion.trace()
         if not n:

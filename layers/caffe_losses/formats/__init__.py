@@ -1,1 +1,1 @@
-"""Matrices in files, and files written whole or not at all. Imports no caffe, and of caffe_losses only `validation`."""
+"""Read and write matrices in files. Imports no caffe, and of caffe_losses only `errors` and `optional_packages`."""

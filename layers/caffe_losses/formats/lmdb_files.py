@@ -1,22 +1,71 @@
-"""A matrix in an LMDB of one Datum, for a Data layer."""
+"""Read the records of an LMDB, and read and write a matrix in one Datum, for a Data layer, through lmdb."""
 from __future__ import division, print_function
 
+import contextlib
 import os
 
-from caffe_losses.formats import lmdb_pages
-from caffe_losses.formats.binaryproto import datum_head, read_datum
-from caffe_losses.formats.raw_numbers import float32_blocks, open_part
+import numpy as np
 
+from caffe_losses.errors import naming
+from caffe_losses.formats.atomic import NOT_WRITTEN, atomic_write
+from caffe_losses.formats.binaryproto import datum_head, read_datum
+from caffe_losses.formats.blobs import float32_blocks, plain_size
+from caffe_losses.optional_packages import optional
+
+DATA_FILE, LOCK_FILE = "data.mdb", "lock.mdb"
 _KEY = b"00000000"
 _SPARE = 2 ** 20  # bytes for the pages around the record
 
 
-def write_lmdb(file, matrix):
-    """An LMDB's data file with one record, a Datum with packed float_data, in an open file of that name."""
+def is_lmdb(folder):
+    """Return if a folder holds what Caffe opens as an LMDB."""
+    return os.path.exists(os.path.join(folder, DATA_FILE))
+
+
+def records(folder):
+    """Yield the value of each record of an LMDB, in the order of the keys.
+
+    Each is a buffer of the file itself, and must not be used once the generator is closed: keep that in a variable.
+    Raises IOError or ValueError for what is not an LMDB, or is cut off.
+    """
+    with _environment(folder) as environment, environment.begin(buffers=True) as transaction:
+        for value in transaction.cursor().iternext(keys=False):
+            yield value
+
+
+def count_records(folder):
+    """Return the number of records of an LMDB. Raises as `records`."""
+    with _environment(folder) as environment:
+        return environment.stat()["entries"]
+
+
+@contextlib.contextmanager
+def _environment(folder):
+    lmdb = optional("lmdb", "LMDB")
+    size = plain_size(os.path.join(folder, DATA_FILE))
     try:
-        import lmdb
-    except ImportError as error:
-        raise ImportError("expected the Python package lmdb, to write an LMDB, got none (%s)" % error)
+        with lmdb.open(folder, readonly=True, lock=False, create=False) as environment:
+            # The library ends the process at a page that the file does not have.
+            least = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+            if size < least:
+                raise ValueError("expected an LMDB of at least %d bytes, got %d: it is cut off" % (least, size))
+            yield environment
+    except lmdb.Error as error:
+        raise ValueError("expected an LMDB, got something else in %s (%s)" % (DATA_FILE, error))
+
+
+def read_lmdb(folder):
+    """Return the matrix of an LMDB that holds just one Datum."""
+    n_records = count_records(folder)
+    if n_records != 1:
+        raise ValueError("expected an LMDB with one Datum, got one with %d records" % n_records)
+    opened = records(folder)  # keeps the record's memory valid, in a traceback too
+    return read_datum(np.frombuffer(next(opened), np.uint8))
+
+
+def write_lmdb(file, matrix):
+    """Write an LMDB's data file with one record, a Datum with packed float_data, in an open file of that name."""
+    lmdb = optional("lmdb", "LMDB")
     record = bytearray(datum_head(matrix.shape))
     for block in float32_blocks(matrix):
         record += block.data
@@ -28,10 +77,39 @@ def write_lmdb(file, matrix):
         raise IOError(str(error))
 
 
-def read_lmdb(folder):
-    """The Datum of an LMDB that holds just one."""
-    records = [(start, size) for _, starts, sizes in lmdb_pages.batches(folder) for start, size in zip(starts, sizes)]
-    if len(records) != 1:
-        raise ValueError("expected an LMDB with one Datum, got one with %d records" % len(records))
-    with open_part(os.path.join(folder, lmdb_pages.DATA_FILE)) as part:
-        return read_datum(part.part(*map(int, records[0])))
+@contextlib.contextmanager
+def atomic_lmdb(path):
+    """Open the data file of an LMDB's folder, which replaces the old one once it is complete.
+
+    Raises IOError for a folder that holds anything but an LMDB of one record.
+    """
+    folder = os.path.realpath(path)
+    is_new = not os.path.exists(folder)
+    with naming(path, NOT_WRITTEN):
+        if is_new:
+            os.mkdir(folder)
+        else:
+            _check_replaceable(folder)
+    try:
+        with atomic_write(os.path.join(folder, DATA_FILE)) as file:
+            yield file
+    except BaseException:
+        if is_new:
+            os.rmdir(folder)
+        raise
+    # The lock file says which transaction was the last one: not that of the new data file.
+    if os.path.exists(os.path.join(folder, LOCK_FILE)):
+        os.unlink(os.path.join(folder, LOCK_FILE))
+
+
+def _check_replaceable(folder):
+    # Names with a dot in front are what a killed program leaves of atomic_write.
+    others = sorted(name for name in os.listdir(folder) if name not in (DATA_FILE, LOCK_FILE)
+                    and not name.startswith("." + DATA_FILE))
+    try:
+        n_records = count_records(folder)
+    except (EnvironmentError, ValueError):  # none yet, or a damaged one
+        n_records = 0
+    if others or n_records > 1:
+        raise IOError("expected no such folder, or an LMDB with one record, got one with %s"
+                      % (", ".join(others[:3]) or "%d records" % n_records))

@@ -1,4 +1,4 @@
-"""Square matrices in files, by the file's ending, written whole or not at all.
+"""Read and write square matrices in files, by the file's ending, whole or not at all.
 
     .binaryproto    a BlobProto, what infogain_loss_param { source: } reads
     .caffemodel     the blob of a Parameter layer named H, for -weights
@@ -13,21 +13,53 @@ Those that Caffe reads hold float32, as a blob 1 x 1 x rows x columns.
 from __future__ import division, print_function
 
 import collections
-import contextlib
 import os
-import shutil
-import tempfile
 
 import numpy as np
 
-from caffe_losses.formats import binaryproto, hdf5_files, lmdb_files, lmdb_pages, npy, text_files
+from caffe_losses.errors import naming
+from caffe_losses.formats import binaryproto, hdf5_files, lmdb_files, text_files
+from caffe_losses.formats.atomic import atomic_write, write_all
+from caffe_losses.formats.blobs import plain_size
 
 MAX_BYTES = binaryproto.MAX_BYTES
 
-# check: function of a matrix's shape, which raises ValueError before anything is written
-_Format = collections.namedtuple("_Format", "read write check")
-_HDF5 = _Format(hdf5_files.read_hdf5, hdf5_files.write_hdf5, None)
-_LMDB = _Format(lmdb_files.read_lmdb, lmdb_files.write_lmdb, binaryproto.check_size)
+
+def map_npy(path):
+    """Map an array of numbers in a .npy file into memory.
+
+    Raises IOError for what is no plain file, ValueError for what is no whole .npy file of numbers.
+    """
+    size = plain_size(path)
+    try:
+        with np.errstate(over="ignore"):  # of a size that lies
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        is_whole = array.offset + array.nbytes == size
+    except Exception as error:  # numpy fails in many ways
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError("expected a .npy file of numbers, got something else (%s)" % reason)
+    if not is_whole or array.dtype.kind not in "fiub":
+        raise ValueError("expected a .npy file of numbers, got %s" % (array.dtype if is_whole else "a damaged one"))
+    return array
+
+
+def _read_npy(path):
+    array = map_npy(path)
+    if array.ndim != 2 or not array.size:
+        raise ValueError("expected a matrix, got an array of shape %s" % (array.shape,))
+    return np.array(array)
+
+
+def _write_npy(file, matrix):
+    np.save(file, matrix, allow_pickle=False)
+
+
+# check: function of a matrix's shape, which raises ValueError before anything is written.
+# open: function of a path, which opens the file that `write` gets.
+_Format = collections.namedtuple("_Format", "read write check open")
+_Format.__new__.__defaults__ = (None, atomic_write)
+_HDF5 = _Format(hdf5_files.read_hdf5, hdf5_files.write_hdf5)
+_LMDB = _Format(lmdb_files.read_lmdb, lmdb_files.write_lmdb, binaryproto.check_size, lmdb_files.atomic_lmdb)
 _FORMATS = {
     ".binaryproto": _Format(binaryproto.read_binaryproto, binaryproto.write_binaryproto, binaryproto.check_size),
     ".caffemodel": _Format(binaryproto.read_caffemodel, binaryproto.write_caffemodel, binaryproto.check_size),
@@ -35,9 +67,9 @@ _FORMATS = {
     ".hdf5": _HDF5,
     ".lmdb": _LMDB,
     "_lmdb": _LMDB,
-    ".npy": _Format(npy.read_npy, npy.write_npy, None),
-    ".csv": _Format(text_files.read_csv, text_files.write_csv, None),
-    ".json": _Format(text_files.read_json, text_files.write_json, None),
+    ".npy": _Format(_read_npy, _write_npy),
+    ".csv": _Format(text_files.read_csv, text_files.write_csv),
+    ".json": _Format(text_files.read_json, text_files.write_json),
 }
 ENDINGS = tuple(sorted(_FORMATS))
 _LAYER_TYPES = {".h5": "HDF5Data", ".hdf5": "HDF5Data", ".lmdb": "Data", "_lmdb": "Data", ".caffemodel": "Parameter"}
@@ -55,21 +87,17 @@ def check_path(path):
 
 
 def read_matrix(path):
-    """The matrix in a file.
+    """Return the matrix in a file.
 
     path: str; its ending says what the file holds (see the module's docstring).
     Returns an array of two axes, of the file's own type: float32 where Caffe
     wrote it (float64 if that was double_data), float64 from text.
-    Raises IOError if there is no such file, ValueError if it holds no matrix;
-    both name the file. ImportError if it is HDF5 and there is no h5py.
+    Raises IOError for a missing file, ValueError if it holds no matrix; both
+    name the file. ImportError if the package for HDF5 or LMDB is missing.
     """
     file_format = _format(path)
-    try:
+    with naming(path, "cannot be read: "):
         return file_format.read(path)
-    except EnvironmentError as error:
-        raise IOError("%s: cannot be read: %s" % (path, error.strerror or error))
-    except ValueError as error:
-        raise ValueError("%s: %s" % (path, error))
 
 
 def write_matrix(path, matrix):
@@ -81,7 +109,7 @@ def write_matrix(path, matrix):
 
 
 def matrix_writer(path, matrix):
-    """A function that writes a matrix to an open file, in the format that `path` ends in.
+    """Return a function that writes a matrix to an open file, in the format that `path` ends in.
 
     Raises ValueError if the format cannot hold a matrix of that size or type.
     """
@@ -91,174 +119,30 @@ def matrix_writer(path, matrix):
         raise ValueError("%s: expected a matrix of numbers, got shape %s of %s" % (path, matrix.shape, matrix.dtype))
     check_path(path)
     if file_format.check:
-        with _named(path):
+        with naming(path):
             file_format.check(matrix.shape)
-
-    def write(file):
-        with _named(path):
-            file_format.write(file, matrix)
-    return write
+    return lambda file: file_format.write(file, matrix)
 
 
 def write_files(writers):
-    """Write several files, all or none.
+    """Write several files, all or none (see write_all).
 
     writers: pairs of a path and a function of the open file, as matrix_writer
     makes them. Where the path ends as an LMDB's folder does, the file is that
     folder's data file. Beside an .h5 its list for HDF5Data is written, too.
-    Each takes its name only once all are complete; a program that is killed
-    between two of these renames leaves some of the files new and the others old.
     """
-    _write_nested([pair for path, write in writers for pair in [(path, write)] + _list_file(path)])
+    triples = []
+    for path, write in writers:
+        file_format = _FORMATS.get(_ending(path))  # None for a picture
+        triples.append((path, file_format.open if file_format else atomic_write, write))
+        if file_format is _HDF5:
+            triples.append((path + hdf5_files.LIST_ENDING, atomic_write, _list_writer(path)))
+    write_all(triples)
 
 
-def _write_nested(writers):
-    if writers:
-        (path, write), rest = writers[0], writers[1:]
-        with (_atomic_lmdb if _ending(path) in (".lmdb", "_lmdb") else atomic_write)(path) as file:
-            try:
-                write(file)
-            except EnvironmentError as error:
-                raise _not_written(path, error)
-            _write_nested(rest)
-
-
-def _list_file(path):
-    if _FORMATS.get(_ending(path)) is not _HDF5:
-        return []
+def _list_writer(path):
     name = getattr(os, "fsencode", str)(path)
-    return [(path + hdf5_files.LIST_ENDING, lambda file: file.write(name + b"\n"))]
-
-
-@contextlib.contextmanager
-def atomic_write(path):
-    """A binary file that takes the place of `path` only once it is complete.
-
-    Whatever stops the program before that leaves `path` as it was.
-    """
-    if not os.path.basename(path) or os.path.isdir(path):
-        raise IOError("%s: cannot be written: expected the name of a file" % (path or "''"))
-    if os.path.exists(path) and not os.path.isfile(path):
-        # A device or a pipe (/dev/stdout): there is nothing to replace.
-        with _open(path, path) as file:
-            yield file
-        return
-    path = os.path.realpath(path)  # a link stays a link
-    handle, temporary = _beside(path, tempfile.mkstemp)
-    os.close(handle)
-    try:
-        with _open(temporary, path) as file:
-            yield file
-        _replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-@contextlib.contextmanager
-def _atomic_lmdb(path):
-    """The data file of an LMDB's folder that takes the place of `path` only once it is complete.
-
-    In an LMDB that is there its data file is replaced, so that there always is one.
-    """
-    folder = os.path.realpath(path)
-    _check_replaceable(path, folder)
-    temporary = _beside(folder, tempfile.mkdtemp)
-    data = os.path.join(folder, lmdb_pages.DATA_FILE)
-    try:
-        unfinished = os.path.join(temporary, lmdb_pages.DATA_FILE)
-        with _open(unfinished, path) as file:
-            yield file
-        if not os.path.isdir(folder):
-            os.chmod(unfinished, _mode(data))
-            os.chmod(temporary, _mode(folder, 0o777))
-            os.rename(temporary, folder)
-            return
-        _replace(unfinished, data)
-        # The lock file tells which transaction was the last: not that of this data file.
-        if os.path.exists(os.path.join(folder, lmdb_pages.LOCK_FILE)):
-            os.unlink(os.path.join(folder, lmdb_pages.LOCK_FILE))
-        os.rmdir(temporary)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-
-
-def _check_replaceable(path, folder):
-    """Raise IOError if a folder is there, with anything in it but an LMDB of one record."""
-    if not os.path.exists(folder):
-        return
-    try:
-        others = sorted(set(os.listdir(folder)) - {lmdb_pages.DATA_FILE, lmdb_pages.LOCK_FILE})
-    except EnvironmentError as error:
-        raise _not_written(path, error)
-    try:
-        n_records = lmdb_pages.count_records(folder)
-    except (EnvironmentError, ValueError):  # none yet, or a damaged one
-        n_records = 0
-    if others or n_records > 1:
-        raise IOError("%s: cannot be written: expected no such folder, or an LMDB with one record, got one with %s"
-                      % (path, ", ".join(others[:3]) or "%d records" % n_records))
-
-
-def _beside(path, make):
-    """A temporary file or folder where `path` is to be."""
-    folder, name = os.path.split(path)
-    try:
-        return make(prefix="." + name + ".", dir=folder)
-    except EnvironmentError as error:
-        raise _not_written(path, error)
-
-
-@contextlib.contextmanager
-def _open(name, path):
-    """An open file, whose content is on the disk before it is closed. path: what an error is to name."""
-    try:
-        file = open(name, "wb")
-    except EnvironmentError as error:
-        raise _not_written(path, error)
-    try:
-        yield file
-        try:
-            file.flush()
-            if os.path.isfile(name):
-                os.fsync(file.fileno())
-        except EnvironmentError as error:
-            raise _not_written(path, error)
-    except BaseException:
-        try:
-            file.close()  # tries again to write what is left
-        except EnvironmentError:
-            pass
-        raise
-    file.close()
-
-
-def _replace(temporary, path):
-    os.chmod(temporary, _mode(path))
-    getattr(os, "replace", os.rename)(temporary, path)
-
-
-def _not_written(path, error):
-    return IOError("%s: cannot be written: %s" % (path, error.strerror or error))
-
-
-def _mode(path, new=0o666):
-    """The permissions `path` has, or would get if it were made now."""
-    try:
-        return os.stat(path).st_mode & 0o777
-    except OSError:
-        umask = os.umask(0)
-        os.umask(umask)
-        return new & ~umask
-
-
-@contextlib.contextmanager
-def _named(path):
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError("%s: %s" % (path, error))
+    return lambda file: file.write(name + b"\n")
 
 
 def _ending(path):

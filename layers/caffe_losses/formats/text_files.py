@@ -1,28 +1,22 @@
-"""A matrix as text: .csv and .json. Read row by row, and every number so written that it reads back the same."""
+"""Read and write a matrix as text, .csv and .json, in which every number reads back the same."""
 from __future__ import division, print_function
 
-import itertools
+import io
 import json
-import re
 
 import numpy as np
 
-from caffe_losses.formats.raw_numbers import open_part
-
-# Caffe's blobs hold no larger square matrix; a row of text is limited so that one which never ends takes no memory
-MAX_COLUMNS = 46340
-_MAX_ROW = 2 ** 21
-_BLOCK = 2 ** 16
-_FIRST_ROW, _NEXT_ROW = re.compile(br"\s*\[\s*\["), re.compile(br"\s*,\s*\[")
+from caffe_losses.formats.blobs import plain_size
 
 
 def write_csv(file, matrix):
+    """Write a line for each row, its numbers with commas between them, to an open file."""
     for text in _rows_of_text(matrix):
         file.write(text.encode("ascii") + b"\n")
 
 
 def write_json(file, matrix):
-    """A list of rows, each a list of numbers. Raises ValueError for NaN and Inf, which JSON has not."""
+    """Write a list of rows, each a list of numbers. Raises ValueError for NaN and Inf, which JSON does not have."""
     separator = b"["
     for row, text in zip(matrix, _rows_of_text(matrix)):
         if not np.isfinite(row).all():
@@ -39,97 +33,53 @@ def _rows_of_text(matrix):
 
 
 def read_csv(path):
-    """float64. `#` starts a comment."""
-    rows = _Rows()
-    for number, line in enumerate(_lines(path), 1):
-        line = line.split(b"#")[0].strip()
-        if line:
-            rows.add(line, _csv_row, "line %d" % number)
-    return rows.matrix()
+    """Return the matrix as float64. `#` starts a comment."""
+    rows = []
+    with _open(path) as file:
+        for number, line in enumerate(file, 1):
+            line = line.split("#")[0].strip()
+            if line:
+                rows.append(_checked(_csv_row(line, number), rows, "line %d" % number))
+    if not rows:
+        raise ValueError("expected a matrix, got an empty file")
+    return np.array(rows)
+
+
+def _csv_row(line, number):
+    try:
+        if "_" in line:  # Python 3 would take 1_000
+            raise ValueError
+        return [float(field) for field in line.split(",")]
+    except ValueError:
+        raise ValueError("line %d: expected numbers with commas between them, got %r" % (number, line[:60]))
 
 
 def read_json(path):
-    """float64, from a list of lists of numbers."""
-    rows, start = _Rows(), _FIRST_ROW
-    pieces = _pieces(path, b"]")
-    for piece in pieces:
-        found = start.match(piece)
-        if not found:
-            break
-        rows.add(piece[found.end():], _json_row, "row %d" % rows.n_rows)
-        start = _NEXT_ROW
-    # What is left is nothing, the list's own end, and nothing.
-    if not rows.n_rows or piece.strip() or [rest.strip() for rest in itertools.islice(pieces, 2)] != [b""]:
-        raise ValueError("expected a list of lists of numbers, got something else after %d rows" % rows.n_rows)
-    return rows.matrix()
-
-
-class _Rows(object):
-    """A matrix that grows by rows."""
-
-    def __init__(self):
-        self.numbers, self.n_columns, self.n_rows = bytearray(), None, 0
-
-    def add(self, text, parse, where):
-        """parse: function that makes a list of numbers from a text."""
-        if text.count(b",") >= MAX_COLUMNS:
-            raise ValueError("%s: expected at most %d numbers, got more" % (where, MAX_COLUMNS))
+    """Return the matrix as float64, from a list of lists of numbers."""
+    with _open(path) as file:
         try:
-            row = parse(text)
-        except ValueError:
-            raise ValueError("%s: expected numbers with commas between them, got %r" % (where, _shown(text)))
-        if self.n_columns not in (None, len(row)):
-            raise ValueError("%s: expected %d numbers, as in the first row, got %d" % (where, self.n_columns, len(row)))
-        self.n_columns, self.n_rows = len(row), self.n_rows + 1
-        self.numbers += np.array(row, np.float64).tobytes()
-
-    def matrix(self):
-        if not self.n_rows:
-            raise ValueError("expected a matrix, got an empty file")
-        return np.frombuffer(self.numbers, np.float64).reshape(self.n_rows, self.n_columns)
-
-
-def _csv_row(line):
-    if b"_" in line:  # Python 3 would take 1_000
-        raise ValueError
-    return [float(field) for field in line.split(b",")]
+            # As float, because an int of a million digits takes Python minutes.
+            content = json.load(file, parse_int=float)
+        except (ValueError, RuntimeError) as error:  # the second for lists in lists in lists
+            raise ValueError("expected a list of lists of numbers, got something else (%s)" % error)
+    if not isinstance(content, list) or not content or not all(isinstance(row, list) and row for row in content):
+        raise ValueError("expected a list of lists of numbers, got something else")
+    rows = []
+    for number, row in enumerate(content):
+        content[number] = None  # what has been read takes no memory
+        if not all(type(value) is float and abs(value) < np.inf for value in row):
+            raise ValueError("row %d: expected finite numbers with commas between them, got something else" % number)
+        rows.append(_checked(row, rows, "row %d" % number))
+    return np.array(rows)
 
 
-def _json_row(text):
-    if not text.strip() or text.strip(b"0123456789.eE+-, \t\r\n"):
-        raise ValueError
-    # Nothing but numbers is left. As float, because an int of a million digits takes Python minutes.
-    row = json.loads("[" + text.decode("ascii") + "]", parse_int=float)
-    if not np.isfinite(row).all():
-        raise ValueError
-    return row
+def _checked(row, rows, where):
+    """Return a row as float64, which is to follow other rows."""
+    if rows and len(row) != len(rows[0]):
+        raise ValueError("%s: expected %d numbers, as in the first row, got %d" % (where, len(rows[0]), len(row)))
+    return np.array(row, np.float64)
 
 
-def _shown(text):
-    return text[:60].decode("utf-8", "replace").strip()
-
-
-def _lines(path):
-    for piece in _pieces(path, b"\n"):
-        for line in piece.rstrip(b"\r").split(b"\r"):  # an old Macintosh's line ends
-            yield line
-
-
-def _pieces(path, mark):
-    """The text between the marks, without a byte order mark. Raises ValueError where it is too long for a row."""
-    with open_part(path) as part:
-        at, rest = 0, b""
-        while True:
-            block = part.peek(at, _BLOCK)
-            if not at and block.startswith(b"\xef\xbb\xbf"):
-                block, at = block[3:], 3
-            if not block:
-                break
-            at += len(block)
-            pieces = (rest + block).split(mark)
-            rest = pieces.pop()
-            if len(rest) > _MAX_ROW:
-                raise ValueError("expected a row to be at most %d bytes of text, got more" % _MAX_ROW)
-            for piece in pieces:
-                yield piece
-        yield rest
+def _open(path):
+    plain_size(path)
+    return io.open(path, encoding="utf-8-sig", errors="replace")  # any line ends, with a byte order mark or without

@@ -1,21 +1,19 @@
-"""What the caffe.Layer classes share: errors that can be seen, and checks of blobs.
-
-No caffe is imported here: a layer and its blobs are whatever Caffe hands over.
-"""
+"""Errors, warnings and checks of blobs that all layers share. Imports no caffe: layers and blobs are arguments."""
 from __future__ import division, print_function
 
 import functools
 import sys
 import traceback
 
+import numpy as np
+
+from caffe_losses.formats.matrix_files import read_matrix
+
 TRAIN = 0  # caffe.TRAIN, as a layer's `phase` has it
 
 
 def reported(method):
-    """Print an error to standard error before it is raised.
-
-    The caffe program ends on a Python exception without saying which.
-    """
+    """Print a method's error to standard error before it is raised, as the caffe program ends without saying which."""
     @functools.wraps(method)
     def reporting(self, *args):
         try:
@@ -29,7 +27,7 @@ def reported(method):
 
 
 def _name_layer(error, layer):
-    """An exception of the same kind (RuntimeError for those not ours), led by the layer's class."""
+    """Return an exception of the same kind (RuntimeError for those not ours) whose message begins with the layer."""
     kind = next((kind for kind in (ValueError, IOError) if isinstance(error, kind)), None)
     if kind is None:
         return RuntimeError("%s: %s: %s" % (layer, type(error).__name__, error))
@@ -42,7 +40,7 @@ def warn(layer, text):
 
 
 def warn_untrained(layer, top):
-    """Say once, at the first forward in TRAIN, that a loss without a loss_weight trains nothing."""
+    """Warn, in TRAIN, of a loss without a loss_weight."""
     if in_training(layer) and not top[0].diff:
         warn(layer, "expected a loss_weight, got none (or 0): Caffe does not train on this loss; give its "
              "layer loss_weight: 1" + (" loss_weight: 0" if len(top) == 2 else ""))
@@ -53,15 +51,14 @@ def in_training(layer):
 
 
 def check_blobs(bottom, top, n_bottoms, n_tops):
-    """n_bottoms and n_tops: the numbers of blobs that are right, as tuples."""
-    for what, blobs, allowed in (("bottoms", bottom, n_bottoms), ("tops", top, n_tops)):
+    """Raise ValueError unless the numbers of blobs are among n_bottoms and n_tops, tuples."""
+    for kind, blobs, allowed in (("bottoms", bottom, n_bottoms), ("tops", top, n_tops)):
         if len(blobs) not in allowed:
-            raise ValueError("expected %s %s, got %d"
-                             % (" or ".join(map(str, allowed)), what, len(blobs)))
+            raise ValueError("expected %s %s, got %d" % (" or ".join(map(str, allowed)), kind, len(blobs)))
 
 
 def refuse_gradient(propagate_down, names, first=1):
-    """Raise if a gradient is asked for with respect to a bottom from `first` on."""
+    """Raise ValueError if a gradient is asked for with respect to a bottom from `first` on."""
     for i in range(first, len(propagate_down)):
         if propagate_down[i]:
             raise ValueError(
@@ -70,7 +67,7 @@ def refuse_gradient(propagate_down, names, first=1):
 
 
 def declared_shape(blob):
-    """The shape of any blob; of one that holds something array_shape takes a tenth of the time."""
+    """Return the shape of any blob; `array_shape` takes a tenth of the time, but needs one that holds something."""
     return tuple(blob.shape)
 
 
@@ -80,3 +77,16 @@ def array_shape(blob):
 
 def shape_text(shape):
     return " x ".join(map(str, shape)) or "scalar"
+
+
+def read_float32(source):
+    """Read a matrix from a file as a blob holds it."""
+    with np.errstate(over="ignore"):  # the check that follows refuses Inf
+        return read_matrix(source).astype(np.float32, copy=False)  # H may be large
+
+
+def check_size(H, n_classes, name):
+    """Raise ValueError unless H is C x C."""
+    if H.shape != (n_classes, n_classes):
+        raise ValueError("%s: expected H to be %d x %d, as there are %d classes, got %d x %d"
+                         % ((name, n_classes, n_classes, n_classes) + H.shape))

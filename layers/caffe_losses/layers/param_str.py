@@ -1,99 +1,85 @@
-"""param_str: the parameters of a Python layer, read and checked."""
+"""The parameters of a Python layer, read from its param_str and checked.
+
+Caffe's messages have no fields for them, so there is no library that does this.
+"""
 from __future__ import division, print_function
 
 import ast
 import collections
 import json
-import math
+import numbers
+import sys
+
+from caffe_losses.compat import to_str, unicode_type
 
 REQUIRED = object()
 
-# One parameter: its default (or REQUIRED), a check that returns the value as
-# the layer uses it or raises ValueError, and what the check expects, in words.
-Key = collections.namedtuple("Key", "default check expected")
+# default: or REQUIRED. accepts: whether a value is right. convert: to what the layer uses. expected: in words.
+Key = collections.namedtuple("Key", "default accepts convert expected")
 
 
 def integer(default, minimum=-2 ** 31, maximum=2 ** 31 - 1):
-    """A Key for a whole number from `minimum` to `maximum`."""
-    def check(value):
-        if isinstance(value, bool) or not isinstance(value, (int, type(2 ** 64))):
-            raise ValueError
-        if not minimum <= value <= maximum:
-            raise ValueError
-        return int(value)
+    """Return a Key for a whole number from `minimum` to `maximum`."""
     limits = "" if minimum == -2 ** 31 else " in %d..%d" % (minimum, maximum)
-    return Key(default, check, "a whole number" + limits)
+    return Key(default, lambda value: _is_a(numbers.Integral, value) and minimum <= value <= maximum, int,
+               "a whole number" + limits)
 
 
 def number(default, within, expected):
-    """A Key for a finite number for which within(number) holds."""
-    def check(value):
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ValueError
-        if math.isinf(value) or math.isnan(value) or not within(value):
-            raise ValueError
-        return float(value)
-    return Key(default, check, expected)
+    """Return a Key for a finite number for which within(number) holds."""
+    return Key(default, lambda value: _is_a(numbers.Real, value) and abs(value) <= sys.float_info.max and within(value),
+               float, expected)
 
 
 def choice(default, options):
-    """A Key for one of a few words."""
-    def check(value):
-        if value not in options:
-            raise ValueError
-        return str(value)
-    return Key(default, check, "one of " + ", ".join('"%s"' % o for o in options))
+    """Return a Key for one of a few words."""
+    return Key(default, lambda value: value in options, str, "one of " + ", ".join('"%s"' % o for o in options))
 
 
 def boolean(default):
-    """A Key for true or false."""
-    def check(value):
-        if not isinstance(value, bool):
-            raise ValueError
-        return value
-    return Key(default, check, "true or false")
+    """Return a Key for true or false."""
+    return Key(default, lambda value: isinstance(value, bool), bool, "true or false")
 
 
 def path(default):
-    """A Key for the name of a file."""
-    def check(value):
-        if not isinstance(value, (str, type(u""))) or not value:
-            raise ValueError
-        return value if isinstance(value, str) else value.encode("utf-8")  # JSON on Python 2
-    return Key(default, check, "the name of a file, as a string")
+    """Return a Key for the name of a file."""
+    return Key(default, lambda value: value and isinstance(value, (str, unicode_type)), to_str,
+               "the name of a file, as a string")
+
+
+def _is_a(kind, value):
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def parse(param_str, keys):
-    """The parameters in `param_str`, checked and with defaults filled in.
+    """Return the parameters in `param_str`, checked, with defaults for the missing ones.
 
     param_str: a JSON object or a Python dict literal; empty means {}.
     keys: dict from name to Key.
     Returns a dict with a value for every name in `keys`.
-    Raises ValueError, naming the key and the keys there are.
+    Raises ValueError, naming the key and the known keys.
     """
-    given = read_object(param_str)
+    stated = read_object(param_str)
     known = "the keys are " + ", ".join(sorted(keys)) if keys else "there are no keys"
-    for name in given:
+    for name in stated:
         if name not in keys:
             raise ValueError("unknown key %s in param_str; %s" % (_quote(name), known))
-    return {name: _value(name, key, given, known) for name, key in keys.items()}
+    return {name: _value(name, key, stated, known) for name, key in keys.items()}
 
 
-def _value(name, key, given, known):
-    if name not in given:
+def _value(name, key, stated, known):
+    if name not in stated:
         if key.default is REQUIRED:
-            raise ValueError('key "%s" is missing from param_str: expected %s; %s'
-                             % (name, key.expected, known))
+            raise ValueError('key "%s" is missing from param_str: expected %s; %s' % (name, key.expected, known))
         return key.default
-    try:
-        return key.check(given[name])
-    except (ValueError, TypeError, OverflowError):
+    if not key.accepts(stated[name]):
         raise ValueError('key "%s" in param_str: expected %s, got %s; %s'
-                         % (name, key.expected, _quote(given[name]), known))
+                         % (name, key.expected, _quote(stated[name]), known))
+    return key.convert(stated[name])
 
 
 def read_object(param_str):
-    """Return the dict in a param_str, its values as they stand. Raises ValueError."""
+    """Return the dict in a param_str, its values unchecked. Raises ValueError."""
     text = param_str.strip()
     if not text:
         return {}
@@ -102,13 +88,12 @@ def read_object(param_str):
             value = read(text)
         except _Duplicate as duplicate:
             raise ValueError("key %s stands twice in param_str" % _quote(duplicate.args[0]))
-        # Whatever a parser makes of a text that is not in its language.
+        # All that the parsers raise for a text in another language.
         except (ValueError, SyntaxError, TypeError, MemoryError, RuntimeError):
             continue
         if isinstance(value, dict):
             return value
-    raise ValueError('param_str: expected a JSON object such as {"n_classes": 7}, got %s'
-                     % _quote(text))
+    raise ValueError('param_str: expected a JSON object such as {"n_classes": 7}, got %s' % _quote(text))
 
 
 class _Duplicate(Exception):
@@ -128,15 +113,14 @@ def _read_literal(text):
 
 
 def _unique(pairs):
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
         raise _Duplicate(next(name for name in names if names.count(name) > 1))
-    return found
+    return dict(pairs)
 
 
 def _quote(value):
-    """`value` as JSON writes it where it can, cut to a readable length."""
+    """Return `value` as JSON writes it, or the name of its type, cut to a readable length."""
     try:
         text = json.dumps(value)
     except (TypeError, ValueError, RuntimeError):

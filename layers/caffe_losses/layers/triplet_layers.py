@@ -1,32 +1,30 @@
-"""The caffe.Layer classes of triplets: TripletSoftmaxLoss, L2Distance, TripletSelect.
-
-Shells of `triplets`; see the package's docstring for the conventions.
-"""
+"""Triplets, as caffe.Layer classes that call the mathematics of `functional`."""
 from __future__ import division, print_function
 
 import caffe
 import numpy as np
 
-from caffe_losses.functional import triplets
-from caffe_losses.layers import param_str as params
-from caffe_losses.functional.losses import NORMALIZATIONS
-from caffe_losses.layers.base import (array_shape, check_blobs, declared_shape, refuse_gradient, reported, shape_text, warn,
-                                 warn_untrained)
+from caffe_losses.functional import mining, triplets
+from caffe_losses.functional.blocks import NORMALIZATIONS
+from caffe_losses.layers import param_str
+from caffe_losses.layers.base import (array_shape, check_blobs, declared_shape, refuse_gradient, reported, shape_text,
+                                      warn, warn_untrained)
+from caffe_losses.validation import check_finite
 
-# How many numbers a blob holds at most: its count is an int.
+# The most numbers in a blob, whose count is an int.
 MAX_COUNT = 2 ** 31 - 1
 
-# The negative of a batch without a triplet is this far from its anchor: e to the minus this is 0.
+# Distance of the negative in a batch without a triplet: e to the minus this is 0.
 FAR = 1000
 
 
 class _OfRows(caffe.Layer):
-    """What TripletSoftmaxLoss and L2Distance share: bottoms of one shape, whose rows are compared."""
+    """The base of layers that compare the rows of bottoms of one shape."""
 
     bottom_names = ()
 
     def check_shapes(self, bottom):
-        """Take note of the shape; whether it is another than at the last call."""
+        """Check and keep the shape; return whether it has changed since the last call."""
         # Caffe gives an empty blob no memory, and ends if its data is looked at.
         shapes = [declared_shape(blob) if not blob.count else array_shape(blob)
                   for blob in (bottom[i] for i in range(len(bottom)))]
@@ -44,8 +42,8 @@ class _OfRows(caffe.Layer):
     def rows(self, bottom):
         return [bottom[i].data.reshape(self.shape) for i in range(len(bottom))]
 
-    def asked(self, propagate_down, bottom):
-        """The diffs of the bottoms whose gradient is asked for, None for the others."""
+    def wanted_diffs(self, propagate_down, bottom):
+        """Return the diffs of the bottoms whose gradient is asked for, None for the others."""
         return [bottom[i].diff.reshape(self.shape) if propagate_down[i] else None for i in range(len(bottom))]
 
 
@@ -77,16 +75,16 @@ class TripletSoftmaxLoss(_OfRows):
     """
 
     KEYS = {
-        "norm": params.choice("l2", triplets.NORMS),
-        "form": params.choice("mse", triplets.FORMS),
-        "normalization": params.choice("VALID", NORMALIZATIONS),
+        "norm": param_str.choice("l2", triplets.NORMS),
+        "form": param_str.choice("mse", triplets.FORMS),
+        "normalization": param_str.choice("VALID", NORMALIZATIONS),
     }
     bottom_names = ("bottom[0] (anchor)", "bottom[1] (positive)", "bottom[2] (negative)")
 
     @reported
     def setup(self, bottom, top):
         check_blobs(bottom, top, (3,), (1, 2))
-        self.params = params.parse(self.param_str, self.KEYS)
+        self.params = param_str.parse(self.param_str, self.KEYS)
         self.started = False
 
     @reported
@@ -123,7 +121,7 @@ class TripletSoftmaxLoss(_OfRows):
         scale = float(top[0].diff) / self.z
         anchor, positive, negative = self.rows(bottom)
         triplets.triplet_gradient(anchor, positive, negative, scale * self.to_positive, scale * self.to_negative,
-                                  self.asked(propagate_down, bottom))
+                                  self.wanted_diffs(propagate_down, bottom))
 
 
 class L2Distance(_OfRows):
@@ -139,13 +137,13 @@ class L2Distance(_OfRows):
     Errors: ValueError for a number that is NaN or Inf, and bottoms of other shapes.
     """
 
-    KEYS = {"norm": params.choice("l2", triplets.NORMS)}
+    KEYS = {"norm": param_str.choice("l2", triplets.NORMS)}
     bottom_names = ("bottom[0] (x1)", "bottom[1] (x2)")
 
     @reported
     def setup(self, bottom, top):
         check_blobs(bottom, top, (2,), (1,))
-        self.norm = params.parse(self.param_str, self.KEYS)["norm"]
+        self.norm = param_str.parse(self.param_str, self.KEYS)["norm"]
 
     @reported
     def reshape(self, bottom, top):
@@ -164,13 +162,13 @@ class L2Distance(_OfRows):
         if self.shape[0]:
             x1, x2 = self.rows(bottom)
             triplets.distance_gradient(x1, x2, top[0].diff * triplets.slopes(self.distances, self.norm),
-                                       *self.asked(propagate_down, bottom))
+                                       *self.wanted_diffs(propagate_down, bottom))
 
 
 class TripletSelect(caffe.Layer):
     """Triplets from a batch of labelled embeddings: two samples of a class, one of another.
 
-        all        every triplet there is
+        all        every triplet
         hardest    for each anchor its farthest positive and its nearest negative
         semi_hard  for each anchor and positive the nearest of the negatives that are
                    farther than the positive; no triplet where no negative is
@@ -183,11 +181,11 @@ class TripletSelect(caffe.Layer):
 
     param_str:
         strategy: one of the four; required.
-        seed: int from 0, default 0, of what is drawn at random (by "random", and by
-            max_triplets). Every forward draws on from there, in TEST too. A net that is
-            made anew begins again at the seed, so also one that resumes from a snapshot.
+        seed: int from 0, default 0, of the random numbers for "random" and max_triplets.
+            Every forward draws more of them, in TEST too. A net that is made anew begins
+            again at the seed, so also one that resumes from a snapshot.
         max_triplets: int from 1; of more, so many are taken at random. Default: all
-            are. T triplets take 6 T C floats in the tops; "all" has about
+            are taken. T triplets take 6 T C floats in the tops; "all" has about
             B^3 / L of a batch of B samples of L classes: 179,000 for 128 of 10.
         ignore_label: int; its samples are in no triplet and get gradient 0; default:
             none.
@@ -208,17 +206,17 @@ class TripletSelect(caffe.Layer):
     """
 
     KEYS = {
-        "strategy": params.choice(params.REQUIRED, triplets.STRATEGIES),
-        "seed": params.integer(0, 0),
-        "max_triplets": params.integer(None, 1),
-        "ignore_label": params.integer(None),
+        "strategy": param_str.choice(param_str.REQUIRED, mining.STRATEGIES),
+        "seed": param_str.integer(0, 0),
+        "max_triplets": param_str.integer(None, 1),
+        "ignore_label": param_str.integer(None),
     }
     bottom_names = ("bottom[0] (embedding)", "bottom[1] (labels)")
 
     @reported
     def setup(self, bottom, top):
         check_blobs(bottom, top, (2,), (3, 4))
-        self.params = params.parse(self.param_str, self.KEYS)
+        self.params = param_str.parse(self.param_str, self.KEYS)
         self.random = np.random.RandomState(self.params["seed"])
         self.shapes = None
         self.batches = self.without = 0
@@ -234,7 +232,7 @@ class TripletSelect(caffe.Layer):
             raise ValueError("%s: expected one label for each of the %d samples, got %s"
                              % (self.bottom_names[1], self.shape[0], shape_text(labels)))
         if self.shapes is None or embedding[1:] != self.shapes[0][1:]:
-            self._shape_tops(top, 1, embedding[1:])  # until forward knows better
+            self._shape_tops(top, 1, embedding[1:])  # until forward counts the triplets
         if len(top) == 4:
             top[3].reshape()
         self.shapes = shapes
@@ -264,12 +262,12 @@ class TripletSelect(caffe.Layer):
     def _select(self, bottom):
         n, width = self.shape
         if not n:  # Caffe gives an empty blob no memory, and ends if it is looked at
-            return triplets.Triplets(*np.zeros((3, 0), np.intp))
+            return mining.Triplets(*np.zeros((3, 0), np.intp))
         x = bottom[0].data.reshape(self.shape)
-        triplets.check_finite(x, self.bottom_names[0])
-        labels, valid = triplets.read_labels(bottom[1].data.reshape(-1), self.params["ignore_label"],
+        check_finite(x, self.bottom_names[0])
+        labels, valid = mining.read_labels(bottom[1].data.reshape(-1), self.params["ignore_label"],
                                              self.bottom_names[1])
-        return triplets.select(x, labels, self.params["strategy"], valid, self.random,
+        return mining.select(x, labels, self.params["strategy"], valid, self.random,
                                self.params["max_triplets"], MAX_COUNT // width)
 
     def _count(self, n):
@@ -286,17 +284,17 @@ class TripletSelect(caffe.Layer):
         if propagate_down[0] and self.shape[0]:
             n = len(self.triplets.anchor)
             gradients = [top[i].diff.reshape(-1, self.shape[1])[:n] for i in range(3)]
-            triplets.scatter(self.triplets, gradients, bottom[0].diff.reshape(self.shape))
+            mining.scatter(self.triplets, gradients, bottom[0].diff.reshape(self.shape))
 
 
 def _reshape(top, n):
-    """Give a top n numbers, and memory for one if there is none: Caffe looks at every top that is left over."""
+    """Give a top n numbers, and memory for at least one: Caffe looks at every top that no layer takes."""
     top.reshape(max(1, n))
     top.reshape(n)
 
 
 def _rows(shape, name):
-    """How many rows a blob has, and how many numbers each."""
+    """Return the number of rows of a blob, and of numbers in each."""
     width = int(np.prod(shape[1:], dtype=np.int64))
     if not shape or not width:
         raise ValueError("%s: expected N x C, a row of numbers for each sample, got shape %s"

@@ -1,32 +1,28 @@
-"""Cost matrices D[true, predicted] from what is known of the classes."""
+"""Cost matrices D[true, predicted] made of a confusion matrix or of embeddings."""
 from __future__ import division, print_function
 
 import numpy as np
 
-from caffe_losses.matrices.gains import check_square
-from caffe_losses.matrices.class_weights import position
+from caffe_losses.validation import check_finite, check_square, refuse
 
 METRICS = ("cosine", "euclidean")
 
 
 def costs_from_confusion(counts):
-    """D from a confusion matrix: classes that are often confused are near each other.
+    """Make D of a confusion matrix: classes that are often confused are near each other.
 
         P[l, k] = counts[l, k] / sum_j counts[l, j]
         D[l, k] = max(0, 1 - (P[l, k] + P[k, l]) / (P[l, l] + P[k, k])),  D[l, l] = 0
 
     So D is symmetric, 1 for classes that are never confused, 0 for classes that are
-    confused as often as they are told apart; how many samples a class has does not
-    count.
+    confused as often as they are told apart, whatever the numbers of samples.
 
     counts: C x C, [true, predicted], not negative: samples, or shares of them.
     Returns D, C x C float64.
     Raises ValueError, naming the first bad entry, or a class without samples.
     """
     P = check_square(counts, "confusion").astype(np.float64)
-    if (P < 0).any():
-        at = np.unravel_index(np.argmax(P < 0), P.shape)
-        raise ValueError("confusion at %s: expected a number of samples, got %g" % (position(at), P[at]))
+    refuse(P, P < 0, "confusion", "a number of samples")
     samples = P.sum(axis=1)
     if not samples.all():
         raise ValueError("confusion: expected samples of every true class (a row each), got none of class %d"
@@ -41,7 +37,7 @@ def costs_from_confusion(counts):
 
 
 def costs_from_embeddings(embeddings, metric="cosine"):
-    """D from a vector for each class: the distance of their vectors.
+    """Make D of a vector for each class: the distance of their vectors.
 
         cosine     D[l, k] = 1 - e_l . e_k / (|e_l| |e_k|), 0 to 2
         euclidean  D[l, k] = |e_l - e_k|
@@ -74,10 +70,7 @@ def _checked_embeddings(embeddings):
         raise ValueError("embeddings: expected a row of numbers for each class, got %s of shape %s"
                          % (E.dtype, " x ".join(map(str, E.shape)) or "()"))
     E = E.astype(np.float64)
-    bad = ~np.isfinite(E)
-    if bad.any():
-        at = np.unravel_index(np.argmax(bad), bad.shape)
-        raise ValueError("embeddings at %s: expected a finite number, got %g" % (position(at), E[at]))
+    check_finite(E, "embeddings")
     return E
 
 

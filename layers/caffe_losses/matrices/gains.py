@@ -3,14 +3,14 @@ from __future__ import division, print_function
 
 import numpy as np
 
-from caffe_losses.matrices.class_weights import position
+from caffe_losses.validation import check_square, first_bad, refuse
 
-# What is left of a 0 in distances that were computed, of the largest of them: 1 - e . e of float32
+# The error of a 0 among computed distances, relative to the largest of them: 1 - e . e of float32.
 ROUNDING = 1e-6
 
 
 def check_gain(H, name="H"):
-    """H as a square float array, if it can serve as a gain matrix.
+    """Return H as an array if it can serve as a gain matrix.
 
     H: C x C, finite, with at least one positive entry. Negative entries are
     legal, but the loss has no lower bound then: `negative_entries` says so.
@@ -26,7 +26,7 @@ def check_gain(H, name="H"):
 
 
 def negative_entries(H):
-    """A warning if H has negative entries, else None."""
+    """Return a warning if H has negative entries, else None."""
     if (H < 0).any():
         return ("H has %d negative entries, the smallest %g: the loss has no lower bound"
                 % ((H < 0).sum(), H.min()))
@@ -34,27 +34,23 @@ def negative_entries(H):
 
 
 def looks_like_cost(H):
-    """Whether a matrix given as a gain looks like distances: 0 on the diagonal but for rounding, more elsewhere."""
+    """Return whether a matrix looks like distances: 0 on the diagonal but for rounding, more elsewhere."""
     H = np.asarray(H)
     return bool((np.abs(H.diagonal()) <= ROUNDING * H.max()).all() and (H > 0).any())
 
 
 def check_cost(D, name="D"):
-    """D as a square float array, if it can serve as a cost (distance) matrix.
+    """Return D as an array if it can serve as a cost (distance) matrix.
 
-    D: C x C, finite, not negative, 0 on the diagonal, positive somewhere. What
-    rounding left of a 0 (up to 1e-6 of the largest entry, of either sign) is made 0.
-    Raises ValueError, naming the first bad entry; a gain matrix given by mistake
-    is called by its name.
+    D: C x C, finite, not negative, 0 on the diagonal, positive somewhere. Rounding
+    errors (up to 1e-6 of the largest entry, of either sign) become 0.
+    Raises ValueError, naming the first bad entry, and for what looks like a gain.
     """
     D = _without_rounding(check_square(D, name))
-    if (D < 0).any():
-        raise ValueError("%s at %s: expected a cost of at least 0, got %g"
-                         % ((name,) + _first(D, D < 0)))
+    refuse(D, D < 0, name, "a cost of at least 0")
     if D.diagonal().any():
-        c = int(np.argmax(D.diagonal() != 0))
-        raise ValueError("%s at (%d, %d): expected a cost matrix, with 0 on the diagonal, got %g (a "
-                         "gain matrix is taken as it is, without conversion)" % (name, c, c, D[c, c]))
+        raise ValueError(first_bad(D, D * np.eye(len(D)) != 0, name, "a cost matrix, with 0 on the diagonal")
+                         + " (a gain matrix is taken as it is, without conversion)")
     if not D.any():
         raise ValueError("%s: expected at least one positive cost, got none" % name)
     return D
@@ -69,27 +65,8 @@ def _without_rounding(D):
     return D
 
 
-def check_square(matrix, name):
-    """A matrix as an array, if it is square, not empty, and all finite numbers; else ValueError."""
-    matrix = np.asarray(matrix)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
-        raise ValueError("%s: expected a square matrix, got shape %s"
-                         % (name, " x ".join(map(str, matrix.shape)) or "()"))
-    if matrix.dtype.kind not in "fiub":
-        raise ValueError("%s: expected numbers, got %s" % (name, matrix.dtype))
-    bad = ~np.isfinite(matrix)
-    if bad.any():
-        raise ValueError("%s at %s: expected a finite number, got %g" % ((name,) + _first(matrix, bad)))
-    return matrix
-
-
-def _first(matrix, mask):
-    index = np.unravel_index(np.argmax(mask), mask.shape)
-    return position(index), matrix[index]
-
-
 def gain_from_costs(D, tau=None, beta=None, linear=False):
-    """H from D: the smaller the cost, the bigger the gain; every row sums to 1.
+    """Make H of D: the smaller the cost, the bigger the gain; every row sums to 1.
 
         tau:     H[l, k] proportional to exp(-D[l, k] / tau)
         beta:    H[l, k] proportional to exp(-beta D[l, k] / max D), that is
@@ -124,7 +101,7 @@ def gain_from_costs(D, tau=None, beta=None, linear=False):
 
 
 def smoothed_identity(n_classes, epsilon):
-    """Uniform label smoothing as a gain: H = (1 - epsilon) I + epsilon / C.
+    """Make H of uniform label smoothing: (1 - epsilon) I + epsilon / C.
 
     n_classes: int, C. epsilon: float in [0, 1], the mass spread over all classes.
     Returns H, C x C float64; every row sums to 1.
@@ -137,7 +114,7 @@ def smoothed_identity(n_classes, epsilon):
 
 
 def weighted_gain(weights, gain=None):
-    """diag(w) S: the rows of a gain, each multiplied by the weight of its class.
+    """Return diag(w) S: the rows of a gain, each multiplied by the weight of its class.
 
     weights: L numbers. gain: L x L, S; None: the identity.
     Returns H, L x L.

@@ -1,4 +1,4 @@
-"""What there is to know of a gain matrix H before a net trains on it."""
+"""Figures of a gain matrix H, and warnings, to read before a net trains on it."""
 from __future__ import division, print_function
 
 import numpy as np
@@ -7,7 +7,7 @@ from caffe_losses.matrices.gains import looks_like_cost, negative_entries
 
 
 def summarise(H):
-    """The figures of a gain matrix, as a dict that JSON can hold.
+    """Return the figures of a gain matrix, as a dict that JSON can hold.
 
     H: C x C gains. Returns n_classes, smallest and largest (entry), row_sums [lowest,
     highest], least_loss [lowest, mean, highest] over the classes (None where there is
@@ -24,7 +24,7 @@ def summarise(H):
 
 
 def in_words(figures):
-    """What summarise found, in a line."""
+    """Return the figures of `summarise` in a line of words."""
     lowest, mean, highest = figures["least_loss"]
     least = "none, as entries are negative" if lowest is None else "0" if not highest else (
         "%.4g (%.4g to %.4g a class)" % (mean, lowest, highest))
@@ -35,12 +35,12 @@ def in_words(figures):
 
 
 def row_sums(H):
-    """The sum of each row of H, C float64: the weight that a sample of the class has."""
+    """Return the sum of each row of H, C float64: the weight of a sample of the class."""
     return np.asarray(H).sum(axis=1, dtype=np.float64)
 
 
 def least_losses(H):
-    """The least loss that a sample of each class can have.
+    """Return the least loss that a sample of each class can have.
 
         min over p of -sum_j H[l, j] log p_j = r log r - sum_j H[l, j] log H[l, j],
         r = sum_j H[l, j], at p = H[l] / r
@@ -63,7 +63,7 @@ def _x_log_x(x):
 
 
 def attracted_to(H, label, n_most=3):
-    """The other classes that samples of a class are most attracted to.
+    """Return the other classes that samples of a class are most attracted to.
 
     H: C x C gains. label: int, the class. n_most: int.
     Returns at most n_most labels with a positive gain, the greatest gain first; of
@@ -74,7 +74,7 @@ def attracted_to(H, label, n_most=3):
 
 
 def compare(A, B):
-    """How two matrices of one shape differ, as a dict that JSON can hold.
+    """Compare two matrices of one shape, as a dict that JSON can hold.
 
     A, B: C x C. Returns different (entries), largest (absolute difference), at [row,
     column], a and b (the entries there), row (of which the entries' differences sum
@@ -86,7 +86,7 @@ def compare(A, B):
     largest, at, row, row_difference, different = 0.0, (0, 0), 0, 0.0, 0
     for l in range(len(A)):
         difference = np.abs(A[l].astype(np.float64) - B[l])
-        different += np.count_nonzero(difference)
+        different += int(np.count_nonzero(difference))
         if difference.max() > largest:
             largest, at = float(difference.max()), (l, int(difference.argmax()))
         if difference.sum() > row_difference:
@@ -96,23 +96,21 @@ def compare(A, B):
 
 
 def warnings_about(H):
-    """What a user should know of H, a list of one-line texts.
-
-    H: C x C gains, or what is taken for them.
-    """
+    """Return warnings for the user of H, C x C, a list of one-line texts."""
     H = np.asarray(H)
     if looks_like_cost(H):
         return ["H looks like distances (0 on the diagonal, more elsewhere): as a gain it attracts every "
                 "sample to the wrong classes; make_h.py --distances converts it"]
     negative = negative_entries(H)
-    found = [negative] if negative else []
+    warnings = [negative] if negative else []
     empty = np.flatnonzero(~H.any(axis=1))
     if len(empty):
-        found.append("H has nothing in row %s: a sample of that class is not trained on" % _listed(empty))
+        warnings.append("H has nothing in row %s: a sample of that class is not trained on" % _listed(empty))
     elsewhere = np.flatnonzero(H.max(axis=1) > H.diagonal())
     if len(elsewhere):
-        found.append("H attracts the samples of class %s to another class more than to their own" % _listed(elsewhere))
-    return found
+        warnings.append("H attracts the samples of class %s to another class more than to their own"
+                        % _listed(elsewhere))
+    return warnings
 
 
 def _listed(labels, most=10):

@@ -1,1 +1,1 @@
-"""Labels and records where a net reads them. Imports `net` and `textformat`."""
+"""Count labels and look at records where a net reads them. Imports `net` and `textformat`."""

@@ -1,4 +1,4 @@
-"""Images whose values are labels."""
+"""Read images whose values are labels."""
 from __future__ import division, print_function
 
 import os
@@ -6,18 +6,21 @@ import warnings
 
 import numpy as np
 
+from caffe_losses.optional_packages import optional
+
 ENDINGS = (".png", ".bmp", ".gif", ".pgm", ".tif", ".tiff", ".jpg", ".jpeg")
 MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "F")
 
 
 def read_image(file, palette=True):
-    """The labels in an image file, H x W.
+    """Return the labels in an image file, H x W.
 
-    file: str or file object. An image with a palette (PASCAL VOC's) gives its indices.
-    palette: bool, whether one with a palette is welcome.
-    Raises IOError or ValueError for what is no image, has several channels, or is a JPEG,
-    which does not keep values as they are.
+    file: str or file object. An image with a palette (PASCAL VOC's) is read as its indices.
+    palette: bool, if one with a palette is accepted.
+    Raises ValueError for what is no image, has several channels, or is a JPEG, which does
+    not keep values as they are.
     """
+    optional("PIL", "images")
     from PIL import Image
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -32,14 +35,12 @@ def read_image(file, palette=True):
             return np.array(image)
         except (ValueError, MemoryError):
             raise
-        except EnvironmentError as error:
-            raise IOError("cannot be read as an image: %s" % (error.strerror or error))
-        except Exception as error:  # broken files: whatever the reader of their format fails with
-            raise ValueError("cannot be read as an image: %s" % error)
+        except Exception as error:  # whatever the reader of its format fails with
+            raise ValueError("cannot be read as an image: %s" % (getattr(error, "strerror", None) or error))
 
 
 def folder_images(folder):
-    """The paths of the images in a folder, sorted.
+    """Return the paths of the images in a folder, sorted.
 
     Raises ValueError if there are none.
     """

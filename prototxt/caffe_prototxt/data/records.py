@@ -1,15 +1,18 @@
-"""The shape of the data that a data layer reads, by its first record."""
+"""Read the shape of a data layer's data from its first record."""
 from __future__ import division, print_function
 
 import io
 import warnings
 
 from caffe_losses.compat import from_bytes, to_display
+from caffe_losses.errors import naming
+from caffe_losses.optional_packages import optional
+from caffe_prototxt.data import databases, hdf5
 from caffe_prototxt.net import data_layers
 
 
 def record_shape(layer, top):
-    """The shape of a data layer's top without its first axis, as its data has it; None if it does not tell.
+    """Return the shape of a data layer's top without its first axis, by its data; None if that is unknown.
 
     layer: nets.Layer. top: str, the top.
     Raises IOError or ValueError for data that cannot be read.
@@ -26,20 +29,12 @@ def record_shape(layer, top):
 
 
 def _datum_shape(source):
-    from caffe.proto import caffe_pb2
-    from caffe_losses.formats import lmdb_pages
-    from caffe_prototxt.data import leveldbs
-    batches = lmdb_pages.batches(source) if lmdb_pages.is_lmdb(source) else leveldbs.batches(source)
-    data, starts, sizes = next(iter(batches), (b"", [], []))
-    if not len(starts):
-        raise ValueError("%s: expected Datums, got none" % source)
-    datum = caffe_pb2.Datum()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # protobuf's, of what is found right here
-            datum.ParseFromString(data[starts[0]:starts[0] + sizes[0]].tobytes())
-    except Exception:  # protobuf's DecodeError moves between its versions
-        raise ValueError("%s: expected Datums, got something else" % source)
+    with naming(source), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # protobuf's, of what is an error here
+        records, _ = databases.open_records(source)
+        datum = next(databases.datums(records), None)
+        if datum is None:
+            raise ValueError("expected Datums, got none")
     if datum.encoded:
         return _size(io.BytesIO(datum.data), source, None)
     return datum.channels, datum.height, datum.width
@@ -57,7 +52,8 @@ def _image_shape(source, layer):
 
 
 def _size(file, name, channels):
-    """channels, height, width of an image; channels: of what Caffe makes of it, None for as it is."""
+    """Return channels, height, width of an image. channels: those that Caffe makes of it; None for its own."""
+    optional("PIL", "images")
     from PIL import Image
     try:
         image = Image.open(file)
@@ -67,10 +63,7 @@ def _size(file, name, channels):
 
 
 def _hdf5_shape(source, dataset):
-    import h5py
     with open(source, "rb") as file:
         name = to_display(from_bytes(file.readline()).strip())
-    with h5py.File(name, "r") as file:
-        if not isinstance(file.get(dataset), h5py.Dataset) or not file[dataset].shape:
-            raise ValueError("%s: expected a dataset %s, got %s" % (name, dataset, ", ".join(sorted(file)) or "none"))
-        return tuple(int(size) for size in file[dataset].shape[1:])
+    with naming(name), hdf5.open_dataset(name, dataset) as data:
+        return tuple(int(size) for size in data.shape[1:])

@@ -32,11 +32,12 @@ class FileMatrix(_Source):
 
     def check(self, loss, kind):
         """Raise ValueError unless a loss of this kind reads such a file."""
-        path, endings = to_display(self.path), ENDINGS if kind.layer else (".binaryproto",)
-        if not path.lower().endswith(endings):
-            raise ValueError("%s: expected a file that ends in %s%s for %s, got %s" % (
-                loss.layer, ", ".join(endings), "" if kind.layer else ", as Caffe's own InfogainLoss reads nothing else",
-                kind.name, path))
+        path = to_display(self.path)
+        ending = next((ending for ending in ENDINGS if path.lower().endswith(ending)), None)
+        if ending is None if kind.layer else ending not in (None, ".binaryproto"):  # Caffe reads any name as one
+            raise ValueError("%s: expected a file that ends in %s for %s, got %s" % (
+                loss.layer, ", ".join(ENDINGS) if kind.layer else
+                ".binaryproto, as Caffe's own InfogainLoss reads nothing else", kind.name, path))
 
     def __str__(self):
         return "matrix from %s" % to_display(self.path)
@@ -72,8 +73,8 @@ class LayerMatrix(_Source):
     def param_str(self):
         return json.dumps(self.keys, sort_keys=True)
 
-    def bottoms(self, loss):
-        return [loss.label] if self.python_class == "ComputeH" else []
+    def bottoms(self, label):
+        return [label] if self.python_class == "ComputeH" else []
 
     def for_loss(self, loss):
         """Return this source with the label that the loss ignores left out of ComputeH's counts."""
@@ -85,11 +86,11 @@ class LayerMatrix(_Source):
         if kind.matrix == "cost" and self.python_class:
             raise ValueError("%s: expected costs for %s, and %s makes gains" % (loss.layer, kind.name, self.python_class))
 
-    def fields(self, name, loss):
-        """Return the fields of the layer for a losses.Loss, with its rules, as Edits takes them."""
+    def fields(self, name, label, rules):
+        """Return the fields of the layer, as Edits takes them. label: the blob of labels. rules: of nets.Layer."""
         not_trained = self.type == "Parameter" or self.python_class and "running" in self.keys
-        fields = collections.OrderedDict((("name", name), ("type", self.type), ("bottom", self.bottoms(loss)), ("top", [name])))
-        fields.update(sorted(loss.layer.rules.items()))
+        fields = collections.OrderedDict((("name", name), ("type", self.type), ("bottom", self.bottoms(label)), ("top", [name])))
+        fields.update(sorted(rules.items()))
         fields["param"] = [NOT_TRAINED] if not_trained else None
         if self.python_class:
             fields["python_param"] = collections.OrderedDict(
@@ -97,13 +98,13 @@ class LayerMatrix(_Source):
         fields.update(sorted(self.params.items()))
         return fields
 
-    def is_made_by(self, layer, loss):
+    def is_made_by(self, layer, label):
         """Return whether a layer is of the class that makes this matrix, from the same bottoms."""
         param = layer.message("python_param")
         if self.python_class is None:
             return layer.type == self.type and all(
                 layer.values(name) == [_as_read(message)] for name, message in self.params.items())
-        return (layer.type == "Python" and param is not None and layer.bottoms == self.bottoms(loss)
+        return (layer.type == "Python" and param is not None and layer.bottoms == self.bottoms(label)
                 and (param.value("module"), param.value("layer")) == (MODULE, self.python_class))
 
     def has_same_keys(self, layer):
@@ -121,6 +122,21 @@ class LayerMatrix(_Source):
         if self.python_class:
             return "matrix from %s through a layer" % self.keys["source"]
         return "matrix from a layer of type %s" % self.type
+
+
+def matrix_source(source=None, h_file=None, compute=None, h_blob=None):
+    """Return the source that is given, or None.
+
+    source: str, a file that the loss reads. h_file: str, a file that a layer reads. compute: the keys of ComputeH's
+    param_str. h_blob: str, a blob of the net.
+    """
+    if source is not None:
+        return FileMatrix(from_display(source))
+    if h_blob is not None:
+        return BlobMatrix(from_display(h_blob))
+    if h_file is not None:
+        return layer_that_reads(h_file)
+    return None if compute is None else compute_h(compute)
 
 
 def compute_h(keys):

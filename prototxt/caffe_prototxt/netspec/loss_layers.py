@@ -1,4 +1,4 @@
-"""Write the layers of a loss: for caffe.net_spec, and as text for a train_val.prototxt.
+"""The layers of a loss, for people who write nets with caffe.net_spec.
 
     from caffe import layers as L, NetSpec
     from caffe_prototxt.netspec.loss_layers import compute_h, infogain_loss
@@ -16,17 +16,12 @@ from __future__ import division, print_function
 
 import json
 
-from google.protobuf import text_format
-
-import caffe
 from caffe import layers as L, params as P
 from caffe.proto import caffe_pb2
 
 from caffe_losses.formats.matrix_files import layer_type
-from caffe_prototxt.net.losses import KINDS
-from caffe_prototxt.net.matrix_sources import FIND_BY_NAME, H_NAME, MODULE
+from caffe_prototxt.net.matrix_sources import MODULE
 
-LOSSES = tuple(KINDS)
 EXCLUDE = {"stage": "deploy"}
 
 
@@ -79,17 +74,11 @@ def h_from_file(path, n_classes=None):
     return infogain_matrix(path)
 
 
-def h_fragment(path, n_classes=None):
-    """Return the text of the layer "H" that reads a file with H. Parameters as h_from_file's."""
-    net = caffe.NetSpec()
-    net[H_NAME] = h_from_file(path, n_classes)
-    return text_format.MessageToString(net.to_proto())
-
-
 def softmax_loss(score, label, loss_weight=None, axis=None, ignore_label=None, normalization=None):
     """Add Caffe's SoftmaxWithLoss. Parameters as infogain_loss's."""
     options = _native_options(loss_weight, ignore_label, normalization)
-    options.update(_softmax_axis(axis))
+    if axis is not None:
+        options["softmax_param"] = {"axis": axis}
     return L.SoftmaxWithLoss(score, label, **options)
 
 
@@ -133,81 +122,6 @@ def python_loss(layer, score, label, matrix=None, source=None, loss_weight=None,
     # Caffe takes a Python layer for a loss only if it has a loss_weight.
     return L.Python(*([score, label] + ([] if matrix is None else [matrix])), module=MODULE, layer=layer,
                     param_str=param_text(param), exclude=EXCLUDE, loss_weight=1 if loss_weight is None else loss_weight)
-
-
-def loss_fragment(loss, score="score", label="label", name="loss", h_name="H", h_source=None, h_classes=None,
-                  compute=None, loss_weight=None, **options):
-    """Return the text of a loss, and of the layer that makes its matrix, for a prototxt.
-
-    loss: one of LOSSES. score, label: names of the blobs it takes. name: of the
-    loss layer and its top. h_name: of the layer and top of the matrix.
-    score, loss_weight: or lists of as many: then there is a loss of each of the scores,
-    named name, name_2 ..., with one matrix for all.
-    The matrix (H, or D for the losses that take costs) is, for all but SoftmaxWithLoss, one of
-        source: str, a file the loss reads;
-        h_source: str, a file that a layer reads (see h_from_file, as for h_classes);
-        compute: dict, the parameters of a ComputeH layer, which makes gains.
-    options: source, axis, ignore_label and normalization of infogain_loss.
-    Returns str. Raises ValueError.
-    """
-    if loss not in KINDS:
-        raise ValueError("loss: expected one of %s, got %s" % (", ".join(LOSSES), loss))
-    kind = KINDS[loss]
-    _check_one_matrix(kind, options.get("source"), h_source, compute)
-    scores = score if isinstance(score, (list, tuple)) else [score]
-    loss_weights = loss_weight if isinstance(loss_weight, (list, tuple)) else [loss_weight] * len(scores)
-    if len(loss_weights) != len(scores):
-        raise ValueError("loss_weight: expected one, or one for each of %d scores, got %d" % (len(scores), len(loss_weights)))
-    net = caffe.NetSpec()
-    for blob in list(scores) + [label]:
-        net[blob] = L.Input()
-    matrix = None
-    if compute is not None:
-        net[h_name] = matrix = compute_h(net[label], **compute)
-    if h_source is not None:
-        if layer_type(h_source) in FIND_BY_NAME and h_name != H_NAME:
-            raise ValueError("h_name: expected %s, as this is what is read from %s, got %s" % (H_NAME, h_source, h_name))
-        net[h_name] = matrix = h_from_file(h_source, h_classes)
-        if kind.matrix == "cost" and matrix.fn.type_name == "Python":
-            raise ValueError("D: expected costs that the loss reads, or a file for a data layer (.h5, .lmdb), got %s, of "
-                             "which InfogainMatrix takes gains only" % h_source)
-    for number, (blob, weight) in enumerate(zip(scores, loss_weights), 1):
-        own = name if number == 1 else "%s_%d" % (name, number)
-        if kind.probabilities:
-            net[own + "_prob"] = L.Softmax(net[blob], exclude=EXCLUDE, **_softmax_axis(options.get("axis")))
-            blob = own + "_prob"
-        net[own] = _loss(kind, net[blob], net[label], matrix, dict(options, loss_weight=weight))
-    return text_without_inputs(net.to_proto())
-
-
-def _check_one_matrix(kind, *sources):
-    n_sources = sum(source is not None for source in sources)
-    if n_sources != (1 if kind.matrix else 0):
-        raise ValueError("H: expected %s with %s, got %d"
-                         % ("one way to get %s" % ("D" if kind.matrix == "cost" else "H") if kind.matrix else "no H",
-                            kind.name, n_sources))
-    if kind.matrix == "cost" and sources[2] is not None:
-        raise ValueError("H: expected costs from a file with %s, got ComputeH, which makes gains" % kind.name)
-
-
-def _loss(kind, score, label, matrix, options):
-    if kind.layer:
-        return python_loss(kind.layer, score, label, matrix, **options)
-    if kind.matrix:
-        return infogain_loss(score, label, matrix, **options)
-    options.pop("source", None)
-    return softmax_loss(score, label, **options)
-
-
-def _softmax_axis(axis):
-    return {} if axis is None else {"softmax_param": {"axis": axis}}
-
-
-def text_without_inputs(net):
-    """Return the text of a NetParameter without its Input layers, which stand for the rest of the net."""
-    kept = caffe_pb2.NetParameter()
-    kept.layer.extend(layer for layer in net.layer if layer.type != "Input")
-    return text_format.MessageToString(kept)
 
 
 def _native_options(loss_weight, ignore_label, normalization):

@@ -19,11 +19,14 @@ several GPUs). tests/bench/bench_triplets.py measures both.
 """
 from __future__ import division, print_function
 
+from google.protobuf import text_format
+
 import caffe
 from caffe import layers as L, params as P
+from caffe.proto import caffe_pb2
 
 from caffe_prototxt.net.matrix_sources import MODULE
-from caffe_prototxt.netspec.loss_layers import EXCLUDE, param_text, text_without_inputs, without_none
+from caffe_prototxt.netspec.loss_layers import EXCLUDE, param_text, without_none
 
 NORMS = ("l2", "squared_l2")
 FORMS = ("mse", "log")
@@ -133,7 +136,14 @@ def triplet_fragment(parts=PARTS, name="loss", embedding=None, label=None, selec
             net[part] = top
     net[name] = triplet_softmax_loss(*[net[part] for part in parts], **options)
     known = set(given) | set(parts) | {name, name + "_triplets"}
-    return text_without_inputs(_prefixed(net.to_proto(), name, known))
+    return _text_without_inputs(_prefixed(net.to_proto(), name, known))
+
+
+def _text_without_inputs(net):
+    """Return the text of a NetParameter without its Input layers, which stand for the rest of the net."""
+    kept = caffe_pb2.NetParameter()
+    kept.layer.extend(layer for layer in net.layer if layer.type != "Input")
+    return text_format.MessageToString(kept)
 
 
 def _prefixed(net, prefix, known):

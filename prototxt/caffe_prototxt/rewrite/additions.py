@@ -56,7 +56,7 @@ class Additions(object):
 
         matrix: LayerMatrix. makers: the layers that make it already, or None.
         """
-        fields = matrix.fields(self.h_name, loss)
+        fields = matrix.fields(self.h_name, loss.label, loss.layer.rules)
         if makers:
             for maker in makers:
                 if not matrix.has_same_keys(maker) and maker not in [layer for layer, _ in self.changed]:
@@ -70,5 +70,5 @@ class Additions(object):
             if name != H_NAME and matrix.type in FIND_BY_NAME:
                 raise ValueError("%s: expected %s to be free as the name of the layer of type %s, as this is what it reads; "
                                  "it would be %s" % (layer, H_NAME, matrix.type, name))
-            self.added.append((layer, matrix.fields(name, loss)))
+            self.added.append((layer, matrix.fields(name, loss.label, layer.rules)))
         return self._tops[key]

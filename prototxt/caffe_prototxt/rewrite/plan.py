@@ -174,7 +174,7 @@ def _makers_to_keep(net, target, changing):
         return None
     makers = net.makers(loss.layer, loss.matrix.name)
     others = any(user.index not in changing for user in net.users(loss.matrix.name))
-    fit = all(matrix.is_made_by(maker, loss) and (matrix.has_same_keys(maker) or not others) for maker in makers)
+    fit = all(matrix.is_made_by(maker, loss.label) and (matrix.has_same_keys(maker) or not others) for maker in makers)
     return makers if makers and fit else None
 
 

@@ -1,4 +1,4 @@
-"""What each kind of file holds, and that Caffe reads it."""
+"""Each kind of file holds its matrix, and Caffe reads it."""
 from __future__ import division, print_function
 
 import itertools
@@ -13,6 +13,7 @@ from hypothesis import given, settings, strategies as st
 
 import loops
 import real_nets
+from counts import examples
 from caffe_losses.formats import hdf5_files
 from caffe_losses.formats.matrix_files import ENDINGS, read_matrix, write_matrix
 
@@ -42,7 +43,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("formats")
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(matrix=matrices(np.float32, np.uint32, 32))
 def test_every_pair_of_formats(folder, matrix):
     for one in FORMATS:
@@ -53,7 +54,7 @@ def test_every_pair_of_formats(folder, matrix):
             assert same_bits(read_matrix(str(folder / ("B" + other))).astype(np.float32), matrix), (one, other)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(matrix=matrices(np.float64, np.uint64, 64))
 def test_every_pair_that_keeps_float64(folder, matrix):
     for one, other in itertools.product(KEEP_FLOAT64, repeat=2):
@@ -108,7 +109,6 @@ def test_json_is_a_list_of_lists(tmp_path):
     "[[" + "9" * 400 + "]]",
     "[[true]]", "[[null]]", '[["1"]]', "[[[1]]]", "[[{}]]", '{"H": [[1]]}', '[{"a": 1, "a": 2}]', "[[01]]", "[[+1]]",
     "[[.5]]", "[[1.]]", "[[0x10]]", "[[1_0]]", "[[1 2]]", "[[1]]\0", "[[--1]]", "[" * 100000, "[[" + "[" * 5000 + "]]",
-    "[[" + "1," * 46340 + "1]]", "[[" + " " * 3000000 + "1]]",
 ], ids=lambda text: text[:12])
 def test_what_is_no_matrix_in_json(tmp_path, text):
     (tmp_path / "H.json").write_bytes(text.encode("ascii"))
@@ -131,8 +131,7 @@ def test_csv_with_any_line_ends_and_numbers(tmp_path):
     np.testing.assert_array_equal(read_matrix(str(tmp_path / "H.csv")), [[1, 2], [3, 4], [5, np.nan], [-np.inf, .5]])
 
 
-@pytest.mark.parametrize("text", [b"1_0", b"0x10", b"1,,2", b"1,", b"1;2", b"1 2", b"\0", b"1e", b"," * 46340,
-                                  b"1" * 3000000],
+@pytest.mark.parametrize("text", [b"1_0", b"0x10", b"1,,2", b"1,", b"1;2", b"1 2", b"\0", b"1e", b"," * 46340],
                          ids=lambda text: repr(text[:12]))
 def test_what_is_no_row_in_csv(tmp_path, text):
     (tmp_path / "H.csv").write_bytes(text)
@@ -196,13 +195,17 @@ def test_a_name_that_hdf5data_cannot_list(tmp_path):
     assert os.listdir(str(tmp_path)) == []
 
 
-@pytest.mark.parametrize("work", ["write_matrix('H.h5', [[1]])", "read_matrix('H.h5')"])
-def test_without_h5py(tmp_path, work):
-    program = ("import sys; sys.modules['h5py'] = None\nfrom caffe_losses.formats.matrix_files import *\n"
-               "try: %s\nexcept ImportError as error: print(error)" % work)
-    status, out, err = real_nets.run([sys.executable, "-c", program], cwd=str(tmp_path))
-    assert status == 0 and out.startswith("expected the Python package h5py, for HDF5, got none"), err
-    assert os.listdir(str(tmp_path)) == []
+@pytest.mark.parametrize("package, purpose, name", [("h5py", "HDF5", "H.h5"), ("lmdb", "LMDB", "H_lmdb")])
+def test_without_a_package(tmp_path, monkeypatch, package, purpose, name):
+    monkeypatch.setitem(sys.modules, package, None)  # importing it fails
+    os.mkdir(str(tmp_path / "read"))
+    path = str(tmp_path / "read" / name)
+    for work in (lambda: write_matrix(str(tmp_path / name), H), lambda: read_matrix(path)):
+        with pytest.raises(ImportError) as error:
+            work()
+        assert str(error.value) == ("expected the Python package %s, for %s, got none: pip install %s"
+                                    % (package, purpose, package))
+    assert os.listdir(str(tmp_path)) == ["read"]
 
 
 # LMDB
@@ -282,14 +285,6 @@ def test_a_database_of_more_than_h_is_not_replaced(tmp_path):
     path = lmdb_of(str(tmp_path / "H_lmdb"), b"one")
     write_matrix(path, H)
     assert same_bits(read_matrix(path), H)
-
-
-def test_lmdb_with_a_named_database(tmp_path):
-    lmdb = pytest.importorskip("lmdb")
-    with lmdb.open(str(tmp_path / "H_lmdb"), max_dbs=1) as environment:
-        environment.open_db(b"H")
-    with pytest.raises(ValueError, match="got one of databases"):
-        read_matrix(str(tmp_path / "H_lmdb"))
 
 
 def test_lmdb_in_a_folder_that_is_read_only_with_a_stale_lock(tmp_path):
@@ -383,7 +378,7 @@ def loss_and_gradient(layers, weights=None):
 def test_caffe_reads_it(tmp_path, monkeypatch, ending, which):
     """The layer that feeds such a file gives the loss of `source:` with the same H, and the loop's."""
     pytest.importorskip("caffe")
-    from caffe_prototxt.netspec.loss_layers import h_fragment
+    from caffe_prototxt.rewrite.fragment import h_fragment
     monkeypatch.chdir(tmp_path)
     write_matrix("H.binaryproto", H)
     write_matrix("H" + ending, H)
@@ -413,6 +408,6 @@ def test_fragments_with_net_spec_and_in_deploy(tmp_path, monkeypatch):
 
 
 def test_what_hdf5_says_of_a_full_disk():
-    error = hdf5_files._in_words(RuntimeError("Can't write data (file write failed:\n time = now, errno = 28, buf = 0x1)"))
+    error = hdf5_files.system_error(RuntimeError("Can't write data (file write failed:\n time = now, errno = 28, buf = 0x1)"))
     assert error.errno == 28 and error.strerror == os.strerror(28)
-    assert str(hdf5_files._in_words(RuntimeError("no\n  errno"))) == "no errno"
+    assert str(hdf5_files.system_error(RuntimeError("no\n  errno"))) == "no errno"

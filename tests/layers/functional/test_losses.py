@@ -1,4 +1,4 @@
-"""The mathematics of the losses, without Caffe."""
+"""The losses of batches, against hand-computed values, slow loops and numerical derivatives."""
 from __future__ import division, print_function
 
 from math import log
@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import loops
-from caffe_losses.functional import losses
+from caffe_losses.functional import blocks, losses
+
+pytestmark = pytest.mark.filterwarnings("error")  # numpy's of a NaN score are silenced
 
 GAIN = np.array([[.8, .2], [0, 3]], np.float32)
 COST = np.array([[0, 2], [5, 0]], np.float32)
@@ -18,12 +20,12 @@ def loss_and_gradient(name, scores, labels, matrix, axis=1, ignore_label=None, n
     axis %= scores.ndim
     shape = (int(np.prod(scores.shape[:axis])), scores.shape[axis], int(np.prod(scores.shape[axis + 1:])))
     shape = shape if shape[2] != 1 else shape[:2]
-    read = losses.read_labels(labels, shape, ignore_label)
-    z = losses.normalizer(normalization, read)
+    read = blocks.read_labels(labels, shape, ignore_label)
+    z = blocks.normalizer(normalization, read)
     gradient = np.full(shape, np.nan, scores.dtype)
-    total = losses.batch_loss(getattr(losses, name), scores.reshape(shape), read, losses.Matrix(matrix), gradient)
+    total = blocks.batch_loss(getattr(losses, name), scores.reshape(shape), read, losses.Matrix(matrix), gradient)
     out = np.empty(scores.shape, scores.dtype)
-    losses.scaled(gradient, 1 / z, out)
+    blocks.scaled(gradient, 1 / z, out)
     return total / z, out
 
 
@@ -66,7 +68,7 @@ def test_by_hand(name):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("normalization", losses.NORMALIZATIONS)
+@pytest.mark.parametrize("normalization", blocks.NORMALIZATIONS)
 @pytest.mark.parametrize("ignore", [False, True])
 @pytest.mark.parametrize("shape, axis", [
     ((64, 10), 1), ((64, 10), -1), ((10, 12), 0), ((4, 2, 5, 2), 2), ((3, 4, 6, 2), 1), ((2, 3, 4, 2, 5), -2),
@@ -85,7 +87,7 @@ def test_the_loop(name, shape, axis, ignore, normalization):
 def test_blocks_and_threads_change_nothing(name, shape, monkeypatch):
     scores, labels, matrix = random_case(name, 5, shape, ignore=True)
     whole, gradient = loss_and_gradient(name, scores, labels, matrix, ignore_label=255)
-    monkeypatch.setattr(losses, "BLOCK", 50)
+    monkeypatch.setattr(blocks, "BLOCK", 50)
     for threads in ("1", "3"):
         monkeypatch.setenv("OMP_NUM_THREADS", threads)
         loss, again = loss_and_gradient(name, scores, labels, matrix, ignore_label=255)
@@ -113,8 +115,8 @@ def test_central_differences_in_float64(name):
 def test_probabilities(name, ignore):
     scores, labels, matrix = random_case(name, 3, (4, 5, 6), ignore=ignore is not None)
     p = np.empty_like(scores)
-    read = losses.read_labels(labels, scores.shape, ignore)
-    losses.batch_loss(getattr(losses, name), scores, read, losses.Matrix(matrix), p=p)
+    read = blocks.read_labels(labels, scores.shape, ignore)
+    blocks.batch_loss(getattr(losses, name), scores, read, losses.Matrix(matrix), p=p)
     for o, i in np.ndindex(4, 6):  # of ignored positions, too
         np.testing.assert_allclose(p[o, :, i], np.exp(loops.log_softmax(scores[o, :, i].astype(float))), rtol=1e-5)
 
@@ -188,7 +190,7 @@ def test_all_classes_masked(name):
 
 
 def test_a_bad_score_in_one_of_many_blocks(monkeypatch):
-    monkeypatch.setattr(losses, "BLOCK", 30)
+    monkeypatch.setattr(blocks, "BLOCK", 30)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     scores, labels, matrix = random_case("expected_cost", 6, (50, 3))
     scores[37, 2] = scores[48, 0] = np.nan

@@ -1,4 +1,4 @@
-"""What a user of the caffe program sees: training, snapshots, and our errors."""
+"""The caffe program with our layers, as its user sees it: training, snapshots, and our errors."""
 from __future__ import division, print_function
 
 import os
@@ -124,15 +124,16 @@ def test_it_trains(tmp_path):
 @pytest.mark.parametrize("loss", ["InfogainLoss", "SoftmaxWithInfogainLoss"])
 def test_it_trains_with_h_from_any_file(tmp_path, monkeypatch, loss):
     """The same losses with H from a layer that reads a file as with H from `source:`, and H is not trained."""
-    from caffe_prototxt.netspec.loss_layers import h_fragment, loss_fragment
+    from caffe_prototxt.net.matrix_sources import FileMatrix, layer_that_reads
+    from caffe_prototxt.rewrite.fragment import h_fragment, loss_fragment
     monkeypatch.chdir(tmp_path)
     H = np.random.RandomState(0).rand(3, 3).astype(np.float32)
     write_matrix("H.binaryproto", H)
-    status, _, err = caffe_train(tmp_path, loss_fragment(loss, source="H.binaryproto"))
+    status, _, err = caffe_train(tmp_path, loss_fragment(loss, FileMatrix("H.binaryproto")))
     assert status == 0, err[-3000:]
     losses = losses_of(err)
     assert len(losses) > 15 and len(set(losses)) > 15
-    by_bottom = loss_fragment(loss, h_source="any")
+    by_bottom = loss_fragment(loss, layer_that_reads("any"))
     by_bottom = by_bottom[by_bottom.index("layer {", 1):]  # less the layer of H
     for name in ("H.h5", "H_lmdb", "H.caffemodel", "H.json"):
         write_matrix(name, H)

@@ -9,7 +9,7 @@ import pytest
 
 import loops
 import real_nets
-from caffe_losses.functional.losses import NORMALIZATIONS
+from caffe_losses.functional.blocks import NORMALIZATIONS
 from caffe_losses.formats.matrix_files import write_matrix
 
 caffe = pytest.importorskip("caffe")

@@ -6,7 +6,7 @@ import pytest
 
 import loops
 import real_nets
-from caffe_losses.functional.losses import NORMALIZATIONS
+from caffe_losses.functional.blocks import NORMALIZATIONS
 from caffe_losses.formats.matrix_files import write_matrix
 
 caffe = pytest.importorskip("caffe")
@@ -133,7 +133,7 @@ def test_probabilities_as_second_top(layer):
 
 
 def test_softmax_before_infogain_is_softmax_with_infogain():
-    """As a net of before April 2017 has it, in the chain of two layers."""
+    """Two layers in a chain, as in a net of before April 2017, are our one."""
     text = real_nets.input_layer(x=(6, 4), label=(6,), M=(1, 1, 4, 4)) + real_nets.learned("x", "x1")
     text += 'layer { name: "p" type: "Softmax" bottom: "x1" top: "p" }'
     text += real_nets.python_layer("InfogainLoss", ["p", "label", "M"], ["loss"], {}, "loss_weight: 1")

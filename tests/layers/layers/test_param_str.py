@@ -2,15 +2,15 @@ from __future__ import division, print_function
 
 import pytest
 
-from caffe_losses.layers import param_str as params
+from caffe_losses.layers import param_str
 
 KEYS = {
-    "n_classes": params.integer(params.REQUIRED, minimum=1),
-    "axis": params.integer(1),
-    "power": params.number(1.0, lambda p: p >= 0, "a number of at least 0"),
-    "weights": params.choice("balanced", ("balanced", "median")),
-    "normalize": params.boolean(True),
-    "source": params.path(None),
+    "n_classes": param_str.integer(param_str.REQUIRED, minimum=1),
+    "axis": param_str.integer(1),
+    "power": param_str.number(1.0, lambda p: p >= 0, "a number of at least 0"),
+    "weights": param_str.choice("balanced", ("balanced", "median")),
+    "normalize": param_str.boolean(True),
+    "source": param_str.path(None),
 }
 DEFAULTS = {"n_classes": 7, "axis": 1, "power": 1.0, "weights": "balanced", "normalize": True,
             "source": None}
@@ -21,17 +21,17 @@ DEFAULTS = {"n_classes": 7, "axis": 1, "power": 1.0, "weights": "balanced", "nor
     '{"n_classes": 7, "normalize": true}', "{'n_classes': 7, 'normalize': True}",
 ])
 def test_json_and_python_literals(text):
-    assert params.parse(text, KEYS) == DEFAULTS
+    assert param_str.parse(text, KEYS) == DEFAULTS
 
 
 def test_values():
-    assert params.parse('{"n_classes": 2, "axis": -1, "power": 0, "source": "H.npy"}', KEYS) == dict(
+    assert param_str.parse('{"n_classes": 2, "axis": -1, "power": 0, "source": "H.npy"}', KEYS) == dict(
         DEFAULTS, n_classes=2, axis=-1, power=0.0, source="H.npy")
 
 
 def test_empty_means_defaults():
-    keys = {"axis": params.integer(1)}
-    assert params.parse("", keys) == params.parse(" ", keys) == {"axis": 1}
+    keys = {"axis": param_str.integer(1)}
+    assert param_str.parse("", keys) == param_str.parse(" ", keys) == {"axis": 1}
 
 
 @pytest.mark.parametrize("text, message", [
@@ -68,5 +68,5 @@ def test_empty_means_defaults():
 ])
 def test_errors_name_the_key(text, message):
     with pytest.raises(ValueError, match=message) as caught:
-        params.parse(text, KEYS)
+        param_str.parse(text, KEYS)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400

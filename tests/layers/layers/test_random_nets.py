@@ -6,14 +6,14 @@ import pytest
 
 import loops
 import real_nets
-from caffe_losses.functional.losses import NORMALIZATIONS
+from caffe_losses.functional.blocks import NORMALIZATIONS
+from counts import examples
 
 caffe = pytest.importorskip("caffe")
 hypothesis = pytest.importorskip("hypothesis")
 st = hypothesis.strategies
 
-MANY = hypothesis.settings(max_examples=2000, deadline=None, derandomize=True, database=None,
-                           suppress_health_check=list(hypothesis.HealthCheck))
+MANY = hypothesis.settings(max_examples=examples(2000))
 LOOPS = {"SoftmaxWithInfogainLoss": loops.softmax_with_infogain, "InfogainLoss": loops.infogain,
          "CostScaledSoftmaxLoss": loops.cost_scaled_softmax, "ExpectedCostLoss": loops.expected_cost}
 

@@ -3,7 +3,8 @@ from __future__ import division, print_function
 import numpy as np
 import pytest
 
-from caffe_losses.matrices.class_weights import KINDS, SCALES, class_weights, count_labels
+from caffe_losses.matrices.class_weights import KINDS, SCALES, class_weights
+from caffe_losses.validation import count_labels
 
 COUNTS = [90, 9, 1]
 
@@ -126,24 +127,3 @@ def test_bad_options():
         class_weights(COUNTS, power=-1)
     with pytest.raises(ValueError, match="power: expected"):
         class_weights(COUNTS, power=1e6)
-
-
-def test_count_labels():
-    labels = np.array([[[0, 2], [2, 255]]], np.float32)
-    np.testing.assert_array_equal(count_labels(labels, 3, ignore_label=255), [1, 0, 2])
-    np.testing.assert_array_equal(count_labels(np.zeros((0,)), 3), [0, 0, 0])
-    np.testing.assert_array_equal(count_labels(np.array([1, -1.]), 2, ignore_label=-1), [0, 1])
-    np.testing.assert_array_equal(count_labels([1, 0, 1], 2), [1, 2])
-
-
-@pytest.mark.parametrize("bad", [-1, 3, 255, .5, np.nan, np.inf, -np.inf, 1e10, 1e30])
-def test_bad_label_is_named(bad):
-    labels = np.array([[0, 1], [bad, -7]], np.float32)
-    with pytest.raises(ValueError, match=r"label at \(1, 0\): expected a whole number 0\.\.2, got"):
-        count_labels(labels, 3)
-    with pytest.raises(ValueError, match="or ignore_label 9, got"):
-        count_labels(labels, 3, ignore_label=9)
-
-
-def test_ignore_label_inside_the_classes():
-    np.testing.assert_array_equal(count_labels([0, 1, 1, 2], 3, ignore_label=1), [1, 0, 1])

@@ -1,8 +1,6 @@
 """Any text at all, checked and deployed: an error of one line, or an answer; and in linear time."""
 from __future__ import division, print_function
 
-import os
-
 import pytest
 
 hypothesis = pytest.importorskip("hypothesis")
@@ -15,10 +13,10 @@ from caffe_prototxt.net.graph import usual_states  # noqa: E402
 from caffe_prototxt.net.nets import Net  # noqa: E402
 from caffe_prototxt.net.states import State  # noqa: E402
 from any_net import PIECES, mutated  # noqa: E402
+from counts import calls, examples  # noqa: E402
 
 ANY = st.one_of(mutated(), st.text(max_size=200).map(lambda text: "".join(chr(ord(char) % 256) for char in text)),
                 st.lists(st.sampled_from(PIECES), max_size=20).map(" ".join))
-SETTINGS = dict(deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
 LAYER = '''layer {
   name: "conv%d"  # one of many
   type: "Convolution"
@@ -36,7 +34,7 @@ def large(n):
         LAYER % (i, i, i + 1, i, i + 1, i) for i in range(n)])
 
 
-@hypothesis.settings(max_examples=300, **SETTINGS)
+@hypothesis.settings(max_examples=examples(300))
 @hypothesis.given(ANY)
 def test_text(text):
     try:
@@ -47,7 +45,7 @@ def test_text(text):
         assert str(error)
 
 
-@hypothesis.settings(max_examples=300, **SETTINGS)
+@hypothesis.settings(max_examples=examples(300))
 @hypothesis.given(ANY)
 def test_solvers(text):
     try:
@@ -60,10 +58,10 @@ def test_solvers(text):
         assert str(error)
 
 
-@hypothesis.settings(max_examples=300, **SETTINGS)
+@hypothesis.settings(max_examples=examples(300))
 @hypothesis.given(ANY)
 def test_deployed(text):
-    """What is made has no losses and no data layers, and is made of itself again."""
+    """The deployed net has no losses and no data layers, and deploys to itself."""
     try:
         made = deploy.make_deploy(text, shapes={top: (1, 3, 8, 8) for top in ("data", "label", "similarity")})
     except ValueError as error:
@@ -73,26 +71,29 @@ def test_deployed(text):
     assert not [layer for layer in net.layers if layer.type in ("Data", "HDF5Data", "SoftmaxWithLoss", "InfogainLoss")]
 
 
-@hypothesis.settings(max_examples=int(os.environ.get("CHECKED_NETS", 30)), **SETTINGS)
-@hypothesis.given(mutated())
-def test_in_caffe(text):
+@pytest.fixture(scope="module")
+def caffe():
     pytest.importorskip("caffe")
+    with caffe_process.Caffe(60) as process:
+        yield process
+
+
+@hypothesis.settings(max_examples=examples(300))
+@hypothesis.given(mutated())
+def test_in_caffe(caffe, text):
     try:
         net = Net(text)
     except ValueError:
         return
-    with caffe_process.Caffe(60) as caffe:
-        report = check.check(net, [State("TRAIN")], caffe)
+    report = check.check(net, [State("TRAIN")], caffe)
     assert "no_caffe" not in [fault.kind for fault, _ in report.faults]
 
 
-def seconds(text):
-    before = os.times()
+def check_all(text):
     net = Net(text)
     check.check(net, usual_states(net))
-    return sum(os.times()[:2]) - sum(before[:2])
 
 
 def test_time_is_linear():
-    seconds(large(100))
-    assert min(seconds(large(4000)) for _ in range(2)) < 8 * min(seconds(large(1000)) for _ in range(3))
+    check_all(large(10))
+    assert calls(check_all, large(300)) < 11 * calls(check_all, large(30))

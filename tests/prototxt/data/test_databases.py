@@ -1,7 +1,8 @@
+"""Records of LMDBs and LevelDBs, whole and damaged, and the labels in Datums."""
 from __future__ import division, print_function
 
 import os
-import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -12,116 +13,74 @@ from hypothesis import given, settings, strategies as st
 
 import real_nets
 import sources
-from caffe_losses.formats import lmdb_pages
-from caffe_prototxt.data import leveldbs
+from counts import examples
+from caffe_losses.formats import lmdb_files
+from caffe_prototxt.data import databases
 
 
-def records(batches):
-    return [data[start:start + size].tobytes() for data, starts, sizes in batches
-            for start, size in zip(starts, sizes)]
-
-
-def read_by_lmdb(path):
-    environment = lmdb.open(path, readonly=True, lock=False)
-    with environment.begin() as transaction:
-        found = [value for _, value in transaction.cursor()]
-    environment.close()
+def records(path):
+    opened, total = databases.open_records(path)
+    found = [bytes(record) for record in opened]
+    assert total in (None, len(found))
     return found
 
 
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 2 ** 32 - 1), transactions=st.integers(1, 8), most=st.sampled_from([3, 40, 400]),
-       longest=st.sampled_from([10, 300, 3000, 30000]))
-def test_an_lmdb_is_read_as_the_module_lmdb_reads_it(tmp_path_factory, seed, transactions, most, longest):
-    """Whatever was put, replaced and deleted, in however many transactions."""
-    rng = np.random.RandomState(seed)
-    path = str(tmp_path_factory.mktemp("lmdb"))
-    environment = lmdb.open(path, map_size=2 ** 28)
-    for _ in range(transactions):
-        with environment.begin(write=True) as transaction:
-            for _ in range(rng.randint(most)):
-                key = b"%08d" % rng.randint(most) + b"x" * rng.randint(50)
-                if rng.rand() < .3:
-                    transaction.delete(key)
-                else:
-                    transaction.put(key, rng.bytes(rng.randint(longest)))
-    environment.close()
-    assert records(lmdb_pages.batches(path)) == read_by_lmdb(path)
-    assert lmdb_pages.count_records(path) == len(read_by_lmdb(path))
-    shutil.rmtree(path)
-
-
 def test_an_lmdb_of_many_levels(tmp_path):
-    expected = [b"%d" % i for i in range(100000)]
+    expected = [b"%d" % i for i in range(examples(100000))]
     path = sources.write_lmdb(tmp_path / "lmdb", expected)
-    assert records(lmdb_pages.batches(path)) == expected
+    assert records(path) == expected
+    os.chmod(path, 0o555)
+    opened = lmdb_files.records(path)
+    assert bytes(next(opened)) == b"0"
+    assert databases.is_database(path) and not databases.is_database(str(tmp_path))
 
 
 def test_a_cut_lmdb_is_an_error_at_any_length(tmp_path):
     path = sources.write_lmdb(tmp_path / "lmdb", [b"r" * size for size in [10, 3000, 20000] * 20])
     file = os.path.join(path, "data.mdb")
-    for size in np.linspace(0, os.path.getsize(file), 60, endpoint=False).astype(int)[::-1]:
+    whole = os.path.getsize(file)
+    for size in np.linspace(0, whole, examples(60), endpoint=False).astype(int)[::-1]:
         real_nets.cut(file, size)
-        try:
-            assert len(records(lmdb_pages.batches(path))) == 60  # the last page may be a free one
-        except ValueError as error:
-            assert "expected an LMDB" in str(error)
+        with pytest.raises(ValueError, match="expected an LMDB( of at least %d bytes, got %d: it is cut off|"
+                                             ", got something else in data.mdb)" % (whole, size)):
+            records(path)
 
 
-def test_a_damaged_lmdb_never_crashes(tmp_path):
-    path = sources.write_lmdb(tmp_path / "lmdb", [b"r" * size for size in [10, 100, 3000] * 30])
-    file = os.path.join(path, "data.mdb")
-    with open(file, "rb") as opened:
-        good = bytearray(opened.read())
-    rng, refused = np.random.RandomState(0), 0
-    for _ in range(1000):
-        damaged = bytearray(good)
-        for _ in range(rng.randint(1, 4)):
-            page = rng.randint(len(good) // 4096) * 4096
-            damaged[page + rng.randint(rng.choice([16, 160, 4096]))] = rng.randint(256)
-        with open(file, "wb") as opened:
-            opened.write(damaged)
-        try:
-            records(lmdb_pages.batches(path))
-        except ValueError:
-            refused += 1
-    assert refused > 20
+def test_what_is_no_lmdb(tmp_path):
+    (tmp_path / "data.mdb").write_bytes(b"text" * 5000)
+    with pytest.raises(ValueError, match="expected an LMDB, got something else in data.mdb .*Invalid|INVALID"):
+        records(str(tmp_path))
 
 
-def test_what_is_no_lmdb_of_records(tmp_path):
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "data.mdb").write_bytes(b"text" * 5000)
-    with pytest.raises(ValueError, match="expected an LMDB of a 64-bit machine"):
-        records(lmdb_pages.batches(str(other)))
-    environment = lmdb.open(str(tmp_path / "nested"), max_dbs=2)
-    environment.open_db(b"inner")
-    environment.close()
-    with pytest.raises(ValueError, match="got one of databases"):
-        records(lmdb_pages.batches(str(tmp_path / "nested")))
+# LevelDB
+
+@pytest.fixture
+def leveldb():
+    if not sources.has_plyvel():
+        pytest.importorskip("leveldb")
 
 
 @pytest.mark.parametrize("compression", ["snappy", None])
-def test_a_leveldb_is_read_and_keeps_its_records(tmp_path, compression):
+def test_a_leveldb_is_read_and_keeps_its_records(tmp_path, leveldb, compression):
     rng = np.random.RandomState(0)
     expected = [rng.bytes(20) * rng.randint(1, 50) for _ in range(3000)]
     path = sources.write_leveldb(tmp_path / "leveldb", expected, compression)
     assert any(name.endswith((".ldb", ".sst")) for name in os.listdir(path))
     for _ in range(3):
-        assert records(leveldbs.batches(path)) == expected
+        assert records(path) == expected
 
 
-def test_a_leveldb_that_a_training_has_open(tmp_path):
+def test_a_leveldb_that_a_training_has_open(tmp_path, leveldb):
     path = sources.write_leveldb(tmp_path / "leveldb", [b"a", b"b"])
-    held = leveldbs._values(path)
+    held, _ = databases.open_records(path)
     assert next(held) == b"a"
     with pytest.raises(IOError, match="this LevelDB is open in another program"):
-        records(leveldbs.batches(path))
+        records(path)
     held.close()
-    assert records(leveldbs.batches(path)) == [b"a", b"b"]
+    assert records(path) == [b"a", b"b"]
 
 
-def test_a_broken_leveldb_is_an_error(tmp_path):
+def test_a_broken_leveldb_is_an_error(tmp_path, leveldb):
     path = sources.write_leveldb(tmp_path / "leveldb", [b"%d" % i * 100 for i in range(5000)])
     tables = sorted(name for name in os.listdir(path) if name.endswith((".ldb", ".sst")))
     with open(os.path.join(path, tables[0]), "r+b") as file:
@@ -129,12 +88,55 @@ def test_a_broken_leveldb_is_an_error(tmp_path):
         file.write(b"damage")
     if sources.has_plyvel():
         with pytest.raises(IOError, match="expected a LevelDB: .*orrupt"):
-            records(leveldbs.batches(path))
+            records(path)
     else:
-        assert len(records(leveldbs.batches(path))) < 5000
+        assert len(records(path)) < 5000
     os.remove(os.path.join(path, tables[0]))
     with pytest.raises(IOError, match="expected a LevelDB: "):
-        records(leveldbs.batches(path))
+        records(path)
     (tmp_path / "leveldb" / "CURRENT").write_text(u"MANIFEST-000099\n")
     with pytest.raises(IOError, match="expected a LevelDB: "):
-        records(leveldbs.batches(path))
+        records(path)
+
+
+# Datums
+
+LABELS = st.one_of(st.none(), st.integers(0, 300), st.integers(-2 ** 31, 2 ** 31 - 1))
+IMAGES = st.sampled_from([b"", b"image", b"i" * 10 ** 4, b"(\7" * 10 ** 4])  # the last ones are read field by field
+ORDERS = st.permutations(["data", "label", "encoded"])
+
+
+@settings(max_examples=examples(400), deadline=None)
+@given(label=LABELS, image=IMAGES, order=ORDERS, cut=st.integers(0, 30))
+def test_labels_are_those_that_protobuf_finds(label, image, order, cut):
+    caffe_pb2 = pytest.importorskip("caffe.proto.caffe_pb2")
+    fields = {"data": image, "label": label, "encoded": True}
+    # Serialised one by one, fields stand in any order.
+    record = b"".join(caffe_pb2.Datum(**{name: fields[name]}).SerializeToString() for name in order)
+    assert list(databases.datum_labels([record, bytearray(record)])) == [label, label]
+    damaged = record[:-cut] if cut else record + b"\x07"
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        try:
+            datum = caffe_pb2.Datum()
+            whole = datum.ParseFromString(damaged) in (None, len(damaged))
+        except Exception:
+            whole = False
+        expected = datum.label if whole and datum.HasField("label") else None
+        assert list(databases.datum_labels([damaged])) == [expected]
+
+
+def test_labels_by_hand():
+    pytest.importorskip("caffe.proto.caffe_pb2")
+    image = b"\x22\x80\x80\1" + b"(\1" * 2 ** 13  # no label in it
+    assert list(databases.datum_labels([
+        b"\x28\x07", b"\x28\x07\x28\x02", b"\x22\x02\x28\x01", b"\x28" + b"\xff" * 9 + b"\x01", b"",
+        b"\x28\x07" + image, image + b"\x28\x07" + b"\x28\x02", image, image[:-1]])) == [
+            7, 2, None, -1, None, 7, 2, None, None]
+
+
+def test_datums():
+    pytest.importorskip("caffe.proto.caffe_pb2")
+    assert [datum.label for datum in databases.datums([b"\x28\x07", b"\x28\x02"])] == [7, 2]
+    with pytest.raises(ValueError, match="expected a Datum, got something else"):
+        list(databases.datums([b"no Datum"]))

@@ -7,6 +7,7 @@ caffe = pytest.importorskip("caffe")
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import strategies as st  # noqa: E402
 
+from counts import examples  # noqa: E402
 from caffe_prototxt.net import graph, states  # noqa: E402
 from caffe_prototxt.net.nets import Net  # noqa: E402
 
@@ -21,7 +22,7 @@ STATE = st.builds(states.State, st.sampled_from(states.PHASES), st.integers(-1, 
                   st.lists(st.sampled_from(STAGES), max_size=2, unique=True).map(tuple))
 
 
-@hypothesis.settings(max_examples=100, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+@hypothesis.settings(max_examples=examples(100))
 @hypothesis.given(st.lists(RULES, min_size=1, max_size=6), STATE)
 def test_the_layers_that_caffe_keeps(tmp_path_factory, rules, state):
     text = "".join('layer { name: "%d" type: "Input" top: "%d" %s input_param { shape { dim: 1 } } }\n' % (number, number, rule)

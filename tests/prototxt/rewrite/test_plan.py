@@ -107,7 +107,7 @@ def test_the_message_is_the_one_before_with_the_change(name):
 
 
 def outside(text):
-    """What of a text is in none of its losses."""
+    """Return the text outside its losses."""
     parts, at = [], 0
     for layer in losses.find_losses(Net(text)):
         parts.append(text[at:layer.begin])
@@ -317,7 +317,7 @@ def test_errors_name_layer_and_line(text, message):
 
 
 def test_force_backward(folder):
-    """What the real Caffe does: it asks for every gradient, and ours (and native with H as a bottom) have not all."""
+    """The real Caffe asks for every gradient, and ours (and native with H as a bottom) do not have all."""
     before = "force_backward: true\n" + NET % ("", "")
     assert corpus.changed(before, *NATIVE)[0]
     for kind, matrix in (("SoftmaxWithInfogainLoss", FileMatrix("H.npy")), ("InfogainLoss", compute_h({"n_classes": 3}))):

@@ -1,4 +1,4 @@
-"""What a net says of its test data, in the real Caffe."""
+"""Predictions of a net for its test data, in the real Caffe."""
 from __future__ import division, print_function
 
 import os
@@ -29,7 +29,7 @@ def folder(trained, monkeypatch):
 
 
 def evaluation(layers=None, **options):
-    """Of the trained weights in a net with other layers after its scores."""
+    """Evaluate the trained weights in a net with other layers after its scores."""
     definition = "train_val.prototxt"
     if layers is not None:
         definition = "other.prototxt"

@@ -32,7 +32,7 @@ Curve = collections.namedtuple("Curve", "name runs")
 
 
 def curves(list_of_curves, ylabel):
-    """Draw a line for each method: the mean over its seeds, in a band that is its 95 % interval.
+    """Draw a line for each method: the mean over its seeds, in a band that is its interval.
 
     Up to MOST_THIN seeds have no band and a thin line each, as have seeds that were not measured at the same
     iterations. A cross marks the last value before a NaN.

@@ -8,8 +8,8 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from caffe_losses.evaluation.comparison import INTERVALS
-from caffe_losses.evaluation.intervals import Interval
+from caffe_losses.evaluation.comparison import INTERVALS, NOISE, verdict_of
+from caffe_losses.evaluation.intervals import LEVEL, PERCENT, Interval
 from caffe_losses.evaluation.tally import CHEAPEST, DECISIONS, PROBABLE, metric_list
 from caffe_tools.report import charts
 
@@ -105,8 +105,8 @@ def _curves(report):
         return None
     text = ""
     if any(len(method["seeds"]) > 1 for method in report["methods"]):
-        text += ("Bold: the mean over the seeds, in a band that is its 95 % interval; with two seeds only, and where "
-                 "seeds were not measured at the same iterations, each has a thin line. ")
+        text += ("Bold: the mean over the seeds, in a band that is its %d %% interval; with two seeds only, and where "
+                 "seeds were not measured at the same iterations, each has a thin line. " % PERCENT)
     if any("diverged" in run["status"] for run in report["runs"]):
         text += "A cross marks the last value before NaN or infinity."
     return _section("Training", _paragraph(text) if text else None,
@@ -157,9 +157,10 @@ def _differences(report, metrics):
         rows.append([_Cell(what, "wrap"), difference["seeds"]] + [
             _difference_cell(metric, difference["scores"][metric.key]) for metric in metrics])
     return _section("Differences, seed by seed", _paragraph(
-        "Mean of the paired differences, and below it the 95 % interval; \"better\" or \"worse\" where the interval "
-        "leaves out 0. The first method is what the others are compared with. Of twenty such comparisons of things "
-        "that are the same, one is expected to leave out 0."), _table(rows, "paired differences"))
+        "Mean of the paired differences, and below it the %d %% interval; \"better\" or \"worse\" where the interval "
+        "leaves out 0. The first method is what the others are compared with. Of %d such comparisons of things "
+        "that are the same, one is expected to leave out 0." % (PERCENT, round(1 / (1 - LEVEL)))),
+        _table(rows, "paired differences"))
 
 
 def _recalls(report, methods, names):
@@ -167,7 +168,8 @@ def _recalls(report, methods, names):
     n_runs = sum(1 for run in report["runs"] if run["name"] == methods[0]["name"] and run["evaluation"])
     counts = np.sum(first["confusion"], axis=1) // n_runs
     shown = np.arange(len(names))
-    text = "With the 95 % interval over the seeds, where there are several; in brackets how many test samples. "
+    text = ("With the %d %% interval over the seeds, where there are several; in brackets how many test samples. "
+            % PERCENT)
     if len(names) > charts.MOST_CLASSES:
         means = [np.inf if recall["mean"] is None else recall["mean"] for recall in first["recalls"]]
         shown = np.argsort(means, kind="mergesort")[:charts.MOST_CLASSES]
@@ -273,8 +275,8 @@ def _difference_cell(metric, interval):
         return None
     mean, low, high = [metric.form.replace("%", "%+") % interval[end] for end in ("mean", "low", "high")]
     verdict = ""
-    if metric.smaller is not None and (interval["low"] > 0 or interval["high"] < 0):
-        verdict = "worse" if (interval["low"] > 0) == metric.smaller else "better"
+    if metric.smaller is not None:
+        verdict = verdict_of(Interval(**interval), metric.smaller).replace(NOISE, "")
     return _Cell((mean + " " + verdict).strip(), verdict, "%s to %s" % (low, high))
 
 

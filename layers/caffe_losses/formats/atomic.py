@@ -1,0 +1,81 @@
+"""Write files whole or not at all: under another name beside their own first, then renamed."""
+from __future__ import division, print_function
+
+import contextlib
+import os
+import tempfile
+
+from caffe_losses.errors import naming
+
+NOT_WRITTEN = "cannot be written: "
+
+
+@contextlib.contextmanager
+def atomic_write(path):
+    """Open a binary file that replaces `path` once it is complete.
+
+    Whatever stops the program before that leaves `path` as it was.
+    """
+    if not os.path.basename(path) or os.path.isdir(path):
+        raise IOError("%s: cannot be written: expected the name of a file" % (path or "''"))
+    if os.path.exists(path) and not os.path.isfile(path):
+        # A device or a pipe (/dev/stdout): there is nothing to replace.
+        with _open(path, path) as file:
+            yield file
+        return
+    path = os.path.realpath(path)  # a link stays a link
+    folder, name = os.path.split(path)
+    with naming(path, NOT_WRITTEN):
+        handle, temporary = tempfile.mkstemp(prefix="." + name + ".", dir=folder)
+    os.close(handle)
+    try:
+        with _open(temporary, path) as file:
+            yield file
+        os.chmod(temporary, _mode(path))
+        getattr(os, "replace", os.rename)(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def write_all(writers):
+    """Write several files, all or none.
+
+    writers: list of (path, function that opens it, as atomic_write does, function that writes to the open file).
+    Each file takes its name only once all are complete; a program that is killed between two of these renames
+    leaves some of the files new and the others old.
+    """
+    if writers:
+        (path, open_path, write), rest = writers[0], writers[1:]
+        with open_path(path) as file:
+            with naming(path, NOT_WRITTEN):
+                write(file)
+            write_all(rest)
+
+
+@contextlib.contextmanager
+def _open(name, path):
+    """Open a file whose content is on the disk before it is closed. path: the name for errors."""
+    with naming(path, NOT_WRITTEN):
+        file = open(name, "wb")
+    try:
+        yield file
+        with naming(path, NOT_WRITTEN):
+            file.flush()
+            if os.path.isfile(name):
+                os.fsync(file.fileno())
+    finally:
+        try:
+            file.close()
+        except EnvironmentError:  # after an error it tries again to write the rest
+            pass
+
+
+def _mode(path):
+    """Return the permissions of `path`, or those of a new file if it is missing."""
+    try:
+        return os.stat(path).st_mode & 0o777
+    except OSError:
+        umask = os.umask(0)
+        os.umask(umask)
+        return 0o666 & ~umask

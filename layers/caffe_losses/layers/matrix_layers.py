@@ -1,0 +1,184 @@
+"""The layers that make H, and the one that checks labels: ComputeH, InfogainMatrix, LabelCheck."""
+from __future__ import division, print_function
+
+import caffe
+import numpy as np
+
+from caffe_losses.layers import param_str
+from caffe_losses.layers.base import check_blobs, check_size, in_training, read_float32, refuse_gradient, reported, warn
+from caffe_losses.matrices import class_weights, gains
+from caffe_losses.validation import count_labels, label_index
+
+# The largest L with L x L entries in a blob, whose count is an int.
+MAX_CLASSES = 46340
+
+LABELS = "bottom[0] (labels)"
+
+
+class ComputeH(caffe.Layer):
+    """H from the labels of a batch: a diagonal of class weights.
+
+        H = diag(w) S,  w from the counts of the classes (class_weights.class_weights)
+
+    With no further keys the published layer's numbers: for the classes that are
+    present max count / count, divided by their sum.
+
+    param_str:
+        n_classes: int, L; required.
+        weights: "max_over_count" (default), "balanced", "inverse", "effective_number"
+            (with beta) or "median_frequency".
+        beta: float in [0, 1), for effective_number.
+        power: float >= 0, default 1; 0.5 softens the weights to their square root.
+        scale: "sum" (default; the weights sum to 1), "sample" (the average sample
+            weighs 1, and so the learning rate keeps its meaning), "classes" (they
+            sum to L) or "none".
+        missing: "zero" (default; an absent class weighs 0) or "error".
+        ignore_label: int, not counted; default: none.
+        gain: file with an L x L gain matrix S; default: the identity.
+        running: float in (0, 1), the decay of counts kept over batches:
+            counts = running * counts + counts of the batch. They are kept in the
+            layer's blob, so a snapshot saves and a resume restores them; in the
+            TEST phase they are used and left as they are. Such a layer needs
+            param { lr_mult: 0 decay_mult: 0 }. Default: each batch by itself.
+
+    bottom[0]: labels, any shape. top[0]: H, 1 x 1 x L x L.
+    Errors: ValueError for a label outside 0..L-1 and not ignore_label, and for a
+    gradient with respect to the labels.
+    """
+
+    KEYS = {
+        "n_classes": param_str.integer(param_str.REQUIRED, 1, MAX_CLASSES),
+        "weights": param_str.choice("max_over_count", class_weights.KINDS),
+        "beta": param_str.number(None, lambda b: 0 <= b < 1, "a number in [0, 1)"),
+        "power": param_str.number(1.0, lambda p: p >= 0, "a number of at least 0"),
+        "scale": param_str.choice("sum", class_weights.SCALES),
+        "missing": param_str.choice("zero", ("zero", "error")),
+        "ignore_label": param_str.integer(None),
+        "gain": param_str.path(None),
+        "running": param_str.number(None, lambda r: 0 < r < 1, "a number between 0 and 1"),
+    }
+
+    @reported
+    def setup(self, bottom, top):
+        check_blobs(bottom, top, (1,), (1,))
+        self.params = param_str.parse(self.param_str, self.KEYS)
+        self.n_classes = self.params["n_classes"]
+        if (self.params["beta"] is None) == (self.params["weights"] == "effective_number"):
+            raise ValueError('key "beta" in param_str: expected with "weights": "effective_number", '
+                             "and only with it")
+        self.gain = None
+        if self.params["gain"] is not None:
+            self.gain = _read_gain(self.params["gain"])
+            check_size(self.gain, self.n_classes, self.params["gain"])
+        if self.params["running"] is not None:
+            self.blobs.add_blob(self.n_classes)
+            self.blobs[0].data[...] = 0
+
+    @reported
+    def reshape(self, bottom, top):
+        top[0].reshape(1, 1, self.n_classes, self.n_classes)
+
+    @reported
+    def forward(self, bottom, top):
+        counts = self._count(bottom[0])
+        if self.params["running"] is not None:
+            counts = self._keep(counts)
+        options = {key: self.params[key] for key in ("beta", "power", "scale", "missing")}
+        w = class_weights.class_weights(counts, self.params["weights"], **options)
+        top[0].data[0, 0] = gains.weighted_gain(w, self.gain)
+
+    def _count(self, labels):
+        if not labels.count:  # Caffe gives an empty blob no memory, and ends if it is looked at
+            return np.zeros(self.n_classes)
+        return count_labels(labels.data, self.n_classes, self.params["ignore_label"], LABELS)
+
+    def _keep(self, counts):
+        """Return the counts kept over batches, to which TRAIN adds this batch."""
+        kept = self.blobs[0].data
+        if in_training(self):
+            kept *= self.params["running"]
+            kept += counts
+        elif not kept.any():
+            return counts  # nothing was trained yet
+        return kept.astype(np.float64)
+
+    @reported
+    def backward(self, top, propagate_down, bottom):
+        refuse_gradient(propagate_down, (LABELS,), first=0)
+
+
+class InfogainMatrix(caffe.Layer):
+    """H from a file, as a blob for the third bottom of an infogain loss.
+
+    param_str:
+        source: file with H (.binaryproto, .npy or .csv); required. Read once.
+
+    No bottoms. top[0]: H, 1 x 1 x L x L.
+    Errors: IOError for a file that cannot be read, ValueError for one that holds
+    no gain matrix.
+    """
+
+    KEYS = {"source": param_str.path(param_str.REQUIRED)}
+
+    @reported
+    def setup(self, bottom, top):
+        check_blobs(bottom, top, (0,), (1,))
+        source = param_str.parse(self.param_str, self.KEYS)["source"]
+        self.H = _read_gain(source)
+        warning = gains.negative_entries(self.H)
+        if warning:
+            warn(self, "%s: %s" % (source, warning))
+
+    @reported
+    def reshape(self, bottom, top):
+        top[0].reshape(1, 1, *self.H.shape)
+
+    @reported
+    def forward(self, bottom, top):
+        # Every time: a layer that works in place may have changed the blob.
+        top[0].data[0, 0] = self.H
+
+    def backward(self, top, propagate_down, bottom):
+        pass
+
+
+class LabelCheck(caffe.Layer):
+    """Labels passed on unchanged, and an error at the first that is out of range.
+
+    The guard to put before a native loss: Caffe's InfogainLoss reads past the end of
+    H on a label out of range, and goes on.
+
+    param_str:
+        n_classes: int, C; required.
+        ignore_label: int, let through as well; default: none.
+
+    bottom[0]: labels, any shape. top[0]: the same (it may be the same blob).
+    Errors: ValueError for a label outside 0..C-1 and not ignore_label, naming its
+    position, and for a gradient with respect to the labels.
+    """
+
+    KEYS = {"n_classes": param_str.integer(param_str.REQUIRED, 1), "ignore_label": param_str.integer(None)}
+
+    @reported
+    def setup(self, bottom, top):
+        check_blobs(bottom, top, (1,), (1,))
+        self.params = param_str.parse(self.param_str, self.KEYS)
+
+    @reported
+    def reshape(self, bottom, top):
+        top[0].reshape(*bottom[0].shape)
+
+    @reported
+    def forward(self, bottom, top):
+        if bottom[0].count:
+            labels = bottom[0].data
+            label_index(labels, self.params["n_classes"], self.params["ignore_label"], LABELS)
+            top[0].data[...] = labels
+
+    @reported
+    def backward(self, top, propagate_down, bottom):
+        refuse_gradient(propagate_down, (LABELS,), first=0)
+
+
+def _read_gain(source):
+    return gains.check_gain(read_float32(source), source)
