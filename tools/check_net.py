@@ -22,29 +22,24 @@ examples:
 from __future__ import division, print_function
 
 import collections
-import os
 import sys
 
-# From a checkout the packages are beside tools/; installed ones are found anyway.
-CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
+from caffe_tools import cli  # first, as it puts the checkout's packages on the path
 
 from caffe_losses.compat import to_display
-from caffe_tools import cli as command
 from caffe_prototxt.check import check, solvers
-from caffe_prototxt.training import caffe_process as caffe_run, precautions
-from caffe_tools import arguments
 from caffe_prototxt.check.faults import ERROR, UNCHECKED, WARNING
 from caffe_prototxt.net.graph import usual_states
 from caffe_prototxt.net.nets import Net
 from caffe_prototxt.net.states import PHASES, State
+from caffe_prototxt.training import caffe_process, precautions
 
 
 def main():
     parser = _parser()
     args = parser.parse_args()
     precautions.drop_current_folder()
-    content = arguments.read_net(args.net)
+    content = cli.read_net(args.net)
     try:
         is_solver = solvers.is_solver(content)
         if is_solver and (args.phase or args.level is not None or args.stage):
@@ -52,29 +47,29 @@ def main():
         nets, faults = solvers.read_solver(content) if is_solver else ([(args.net, None)], [])
     except ValueError as error:
         raise ValueError("%s: %s" % (args.net, error))
-    found = collections.OrderedDict()
+    reports = collections.OrderedDict()
     if faults:
-        found[args.net] = check.Report([(fault, []) for fault in faults], {})
-    with caffe_run.Caffe(args.timeout) as caffe:
+        reports[args.net] = check.Report([(fault, []) for fault in faults], {})
+    with caffe_process.Caffe(args.timeout) as caffe:
         for path, states in nets:
-            found[path] = _check(path, states, args, None if args.no_caffe else caffe)
+            reports[path] = _check(path, states, args, None if args.no_caffe else caffe)
     if args.json:
-        arguments.say_json([_as_json(path, report) for path, report in found.items()])
+        cli.say_json([_as_json(path, report) for path, report in reports.items()], indent=1)
     else:
-        for path, report in found.items():
+        for path, report in reports.items():
             _print(path, report)
-    sys.exit(any(fault.level == ERROR for report in found.values() for fault, _ in report.faults))
+    sys.exit(any(fault.level == ERROR for report in reports.values() for fault, _ in report.faults))
 
 
 def _parser():
-    parser = command.Parser(description=__doc__)
+    parser = cli.Parser(description=__doc__)
     parser.add_argument("net", metavar="NET", help="the prototxt of a net or of a solver")
     parser.add_argument("--phase", choices=PHASES, help="(default: both)")
     parser.add_argument("--level", type=int, metavar="N", help="as caffe train --level (default: the net's, 0)")
     parser.add_argument("--stage", metavar="S,S,...", help="as caffe train --stage (default: without, and with each that "
                         "the net's rules name)")
     parser.add_argument("--gpu", metavar="N,N,...|all", help="as caffe train --gpu, to check whether the net runs on several")
-    parser.add_argument("--shape", action="append", default=[], type=arguments.shape, metavar="TOP=N,C,H,W",
+    parser.add_argument("--shape", action="append", default=[], type=cli.shape, metavar="TOP=N,C,H,W",
                         help="shape of a data layer's top, for one whose data is not there (repeatable)")
     parser.add_argument("--no-caffe", action="store_true", help="check only what the text tells")
     parser.add_argument("--no-python", action="store_true", help="leave Python layers out of the net, and what depends on "
@@ -88,7 +83,7 @@ def _parser():
 
 
 def _check(path, states, args, caffe):
-    content = arguments.read_net(path)
+    content = cli.read_net(path)
     try:
         net = Net(content)
         if not net.layers:
@@ -96,7 +91,7 @@ def _check(path, states, args, caffe):
         if states is not None:
             states = [solvers.merged(state, net.state) for state in states]
         elif args.phase or args.level is not None or args.stage:
-            states = [State(phase, args.level or 0, arguments.stages(args.stage))
+            states = [State(phase, args.level or 0, cli.stages(args.stage))
                       for phase in ([args.phase] if args.phase else PHASES)]
         else:
             states = usual_states(net)
@@ -111,22 +106,22 @@ def _n_gpus(argument):
 
 
 def _print(path, report):
-    arguments.say(path)
+    cli.say(path)
     for fault, states in report.faults:
         layer = "" if fault.layer is None else "layer " + fault.layer.display_name
         where = ", ".join(([layer] if layer else []) + (["line %d" % fault.line] if fault.line else []))
         if len(states) < len(report.losses):
             where += (" in " if where else "in ") + " and ".join(map(_state_text, states)) if states else ""
-        arguments.say("%s: %s%s" % (fault.level, where + ": " if where else "", fault.message))
+        cli.say("%s: %s%s" % (fault.level, where + ": " if where else "", fault.message))
     for state, parts in report.losses.items():
         if parts:
-            arguments.say("loss in %s: %s" % (_state_text(state), " + ".join(
+            cli.say("loss in %s: %s" % (_state_text(state), " + ".join(
                 "%g x %s (%s, line %d)" % (part.weight, to_display(part.top), to_display(part.type), part.layer.line)
                 for part in parts)))
     levels = [fault.level for fault, _ in report.faults]
     counts = [(levels.count(level), one, more) for level, one, more in (
         (ERROR, "error", "errors"), (WARNING, "warning", "warnings"), (UNCHECKED, UNCHECKED, UNCHECKED))]
-    arguments.say(", ".join("%d %s" % (n, one if n == 1 else more) for n, one, more in counts if n or one != UNCHECKED))
+    cli.say(", ".join("%d %s" % (n, one if n == 1 else more) for n, one, more in counts if n or one != UNCHECKED))
 
 
 def _state_text(state):
@@ -153,4 +148,4 @@ def _as_json(path, report):
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

@@ -18,20 +18,18 @@ examples:
 from __future__ import division, print_function
 
 import argparse
-import json
-import os
 import sys
 
 import numpy as np
 
-# From a checkout the packages are beside tools/; installed ones are found anyway.
-CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
+from caffe_tools import cli  # first, as it puts the checkout's packages on the path
 
+from caffe_losses.compat import to_unicode
 from caffe_losses.formats import matrix_files
 from caffe_losses.matrices import summary
-from caffe_tools import cli as command
 from caffe_losses.validation import check_square
+from caffe_tools import class_files
+from caffe_tools.report.matrix_plot import matrix_picture
 
 MOST_ROWS = 20
 
@@ -42,7 +40,7 @@ def main():
 
 
 def _parser():
-    parser = command.Parser(description=__doc__)
+    parser = cli.Parser(description=__doc__)
     commands = parser.add_subparsers(dest="what", metavar="show|plot|diff")
     commands.required = True
 
@@ -77,8 +75,8 @@ def _read(path):
 
 
 def _names(args, n_classes):
-    """The names of the classes, or their numbers."""
-    return [str(label) for label in range(n_classes)] if args.names is None else command.read_names(
+    """Return the names of the classes, or their numbers."""
+    return [str(label) for label in range(n_classes)] if args.names is None else class_files.read_names(
         args.names, n_classes)
 
 
@@ -87,7 +85,7 @@ def show(args):
     names = _names(args, len(H))
     if args.most < 1:
         raise ValueError("--most: expected at least 1, got %d" % args.most)
-    found, warnings = summary.summarise(H), summary.warnings_about(H)
+    figures, warnings = summary.summarise(H), summary.warnings_about(H)
     sums, least = summary.row_sums(H), summary.least_losses(H)
     with np.errstate(divide="ignore", invalid="ignore"):
         own = H.diagonal() / sums
@@ -97,9 +95,9 @@ def show(args):
                                for k in summary.attracted_to(H, l, args.most)])
             for l in _shown(args, names, own)]
     if args.json:
-        print(json.dumps(dict(found, file=args.file, warnings=warnings, classes=rows), sort_keys=True))
+        cli.say_json(dict(figures, file=args.file, warnings=warnings, classes=rows))
         return
-    print("%s: %s" % (args.file, summary.in_words(found)))
+    print("%s: %s" % (args.file, summary.in_words(figures)))
     for warning in warnings:
         print("warning: %s" % warning)
     _print_table(rows, args, len(H))
@@ -124,9 +122,9 @@ def _label(text, names):
 def _print_table(rows, args, n_classes):
     head = ("class", "row sum", "for itself", "least loss", "attracted to")
     table = [head] + [_cells(row, args) for row in rows]
-    widths = [max(len(_text(line[i])) for line in table) for i in range(4)]
+    widths = [max(len(to_unicode(line[i])) for line in table) for i in range(4)]
     for line in table:
-        print("  ".join([line[0] + " " * (widths[0] - len(_text(line[0])))]
+        print("  ".join([line[0] + " " * (widths[0] - len(to_unicode(line[0])))]
                         + [cell.rjust(width) for cell, width in zip(line[1:4], widths[1:])] + [line[4]]).rstrip())
     if len(rows) < n_classes and args.classes is None:
         print("(the %d of %d classes with the smallest share for themselves; --classes shows others, --json all)"
@@ -140,12 +138,7 @@ def _cells(row, args):
             ", ".join("%s: %.3g" % (other["name"], other["gain"]) for other in row["attracted_to"]))
 
 
-def _text(name):
-    return name.decode("utf-8") if isinstance(name, bytes) else name  # Python 2
-
-
 def plot(args):
-    from caffe_tools.report.matrix_plot import matrix_picture
     H = _read(args.file)
     names = None if args.names is None else _names(args, len(H))
     title = "gain H" if not summary.looks_like_cost(H) else "distances D"
@@ -158,21 +151,21 @@ def diff(args):
     names = _names(args, len(A))
     if not args.tolerance >= 0:
         raise ValueError("--tolerance: expected a number of at least 0, got %g" % args.tolerance)
-    found = summary.compare(A, B)
-    equal = found["largest"] <= args.tolerance
+    difference = summary.compare(A, B)
+    equal = difference["largest"] <= args.tolerance
     if args.json:
-        print(json.dumps(dict(found, files=[args.a, args.b], equal=equal), sort_keys=True))
-    elif not found["different"]:
+        cli.say_json(dict(difference, files=[args.a, args.b], equal=equal))
+    elif not difference["different"]:
         print("%s and %s: equal, %d x %d" % (args.a, args.b, len(A), len(A)))
     else:
-        row, column = found["at"]
+        row, column = difference["at"]
         print("%s and %s: %d of %d entries differ%s" % (
-            args.a, args.b, found["different"], A.size, ", none by more than %g" % args.tolerance if equal else ""))
+            args.a, args.b, difference["different"], A.size, ", none by more than %g" % args.tolerance if equal else ""))
         print("by the most, %.4g, at (%s, %s): %.9g and %.9g"
-              % (found["largest"], names[row], names[column], found["a"], found["b"]))
-        print("by the most in sum, %.4g, in row %s" % (found["row_difference"], names[found["row"]]))
+              % (difference["largest"], names[row], names[column], difference["a"], difference["b"]))
+        print("by the most in sum, %.4g, in row %s" % (difference["row_difference"], names[difference["row"]]))
     return 0 if equal else 1
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

@@ -15,24 +15,17 @@ examples:
 """
 from __future__ import division, print_function
 
-import os
-import sys
-
-# From a checkout the packages are beside tools/; installed ones are found anyway.
-CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
+from caffe_tools import cli  # first, as it puts the checkout's packages on the path
 
 from caffe_losses.compat import from_display, to_bytes, to_display
-from caffe_tools import cli as command
 from caffe_losses.formats.atomic import atomic_write
 from caffe_prototxt.check import check
-from caffe_prototxt.rewrite import deploy
-from caffe_prototxt.training import caffe_process as caffe_run, precautions
-from caffe_tools import arguments
+from caffe_prototxt.check.caffe_checks import shape_text
 from caffe_prototxt.check.faults import ERROR, UNCHECKED
 from caffe_prototxt.net.nets import Net
-from caffe_prototxt.check.caffe_checks import shape_text
 from caffe_prototxt.net.states import State
+from caffe_prototxt.rewrite import deploy
+from caffe_prototxt.training import caffe_process, precautions
 
 
 def main():
@@ -41,8 +34,8 @@ def main():
     precautions.drop_current_folder()
     if args.batch is not None and not 0 < args.batch < 2 ** 31:
         parser.error("--batch: expected a positive number, got %d" % args.batch)
-    content = arguments.read_net(args.net)
-    state = None if args.stage is None else State("TEST", 0, arguments.stages(args.stage))
+    content = cli.read_net(args.net)
+    state = None if args.stage is None else State("TEST", 0, cli.stages(args.stage))
     try:
         made = deploy.make_deploy(content, state, dict(args.shape), args.batch, [from_display(name) for name in args.loss],
                                   [from_display(blob) for blob in args.output_blob])
@@ -50,25 +43,25 @@ def main():
     except ValueError as error:
         raise ValueError("%s: %s" % (args.net, error))
     for note in notes:
-        sys.stderr.write("make_deploy.py: note: %s\n" % note)
+        cli.note(note)
     if args.output is None:
-        arguments.write(to_bytes(made.text))
+        cli.write(to_bytes(made.text))
         return
     with atomic_write(args.output) as file:
         file.write(to_bytes(made.text))
-    arguments.say("%s: takes %s; gives %s" % (
+    cli.say("%s: takes %s; gives %s" % (
         args.output, ", ".join("%s%s" % (to_display(top), shape and " " + shape_text(shape) or "") for top, shape in made.inputs),
         ", ".join("%s (%s)" % (to_display(top), what) for top, what in made.outputs)))
     for top, transform in made.transforms.items():
-        arguments.say("%s went through %s in training: do the same" % (to_display(top), to_display(transform)))
-    arguments.say("next: caffe.Net(%r, 'your.caffemodel', caffe.TEST)" % args.output)
+        cli.say("%s went through %s in training: do the same" % (to_display(top), to_display(transform)))
+    cli.say("next: caffe.Net(%r, 'your.caffemodel', caffe.TEST)" % args.output)
 
 
 def _parser():
-    parser = command.Parser(description=__doc__)
+    parser = cli.Parser(description=__doc__)
     parser.add_argument("net", metavar="NET", help="the prototxt that is trained")
     parser.add_argument("-o", "--out", dest="output", metavar="FILE", help="where the net goes (default: it is printed)")
-    parser.add_argument("--shape", action="append", default=[], type=arguments.shape, metavar="TOP=N,C,H,W",
+    parser.add_argument("--shape", action="append", default=[], type=cli.shape, metavar="TOP=N,C,H,W",
                         help="shape of an input (repeatable)")
     parser.add_argument("--batch", type=int, metavar="N", help="the first number of the inputs' shapes (default: 1)")
     parser.add_argument("--loss", action="append", default=[], metavar="NAME",
@@ -82,8 +75,8 @@ def _parser():
 
 
 def _verify(content, python):
-    """Raise ValueError if Caffe does not make the net; returns what could not be checked."""
-    with caffe_run.Caffe() as caffe:
+    """Raise ValueError if Caffe does not make the net; return the parts that could not be checked."""
+    with caffe_process.Caffe() as caffe:
         report = check.check(Net(content), [State("TEST")], caffe, python=python)
     for fault, _ in report.faults:
         if fault.level == ERROR:
@@ -94,4 +87,4 @@ def _verify(content, python):
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

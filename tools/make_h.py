@@ -42,25 +42,18 @@ examples:
 """
 from __future__ import division, print_function
 
-import json
 import os
-import sys
-
-try:
-    from shlex import quote
-except ImportError:  # Python 2
-    from pipes import quote
 
 import numpy as np
 
-# From a checkout the packages are beside tools/; installed ones are found anyway.
-CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
+from caffe_tools import cli  # first, as it puts the checkout's packages on the path
 
 from caffe_losses.formats import matrix_files
-from caffe_losses.matrices import class_trees, class_weights, costs, gains, summary
+from caffe_losses.matrices import class_weights, costs, gains, summary
 from caffe_prototxt.rewrite.fragment import h_fragment
-from caffe_tools import cli as command
+from caffe_tools import class_files
+from caffe_tools.compute_options import check_beta
+from caffe_tools.report.matrix_plot import matrix_picture
 
 # the largest C with C x C float32 in the 2 GiB of a protobuf message
 MAX_CLASSES = int((matrix_files.MAX_BYTES / 4) ** .5) - 1
@@ -74,7 +67,7 @@ def main():
     parser = _parser()
     args = parser.parse_args()
     _check_together(parser, args)
-    names = None if args.names is None else command.read_names(args.names)
+    names = None if args.names is None else class_files.read_names(args.names)
     D, names = _distances(args, names)
     gain = _gain(args, D, names)
     w = _weights(args, gain, names)
@@ -85,7 +78,7 @@ def main():
 
 
 def _parser():
-    parser = command.Parser(description=__doc__)
+    parser = cli.Parser(description=__doc__)
     group = parser.add_argument_group("H is made from")
     group.add_argument("matrix", nargs="?", metavar="MATRIX", help="file with H, taken as it is: gains, not distances")
     group.add_argument("--distances", metavar="D", help="file with costs (the bigger, the worse the mistake)")
@@ -106,9 +99,9 @@ def _parser():
     group.add_argument("--linear", action="store_true", default=None, help="1 - D / max D, rows then divided by their "
                        "sums: the farthest classes get 0")
     group = parser.add_argument_group("class weights")
-    group.add_argument("--class-weights", type=command.numbers, metavar="W", help="a weight for each class, taken as "
+    group.add_argument("--class-weights", type=class_files.numbers, metavar="W", help="a weight for each class, taken as "
                        "they are: 1,2,10 or a file of numbers (.npy, text)")
-    group.add_argument("--counts", type=command.numbers, metavar="N", help="samples of each class: 90,9,1 or a file of "
+    group.add_argument("--counts", type=class_files.numbers, metavar="N", help="samples of each class: 90,9,1 or a file of "
                        "numbers")
     group.add_argument("--labels", metavar="SOURCE", help="labels to count: an LMDB or LevelDB of Datum, an HDF5 file "
                        "or list, a text file with the label last on each line (ImageData's list), a .npy")
@@ -161,8 +154,7 @@ def _check_together(parser, args):
     only_with(given("ignore_label"), given("labels", "net"), "--labels or --net")
     only_with(given("pixels", "dataset", "root_folder"), args.labels is not None, "--labels")
     only_with(given("label_blob", "stages"), args.net is not None, "--net")
-    if (args.beta is not None) != (args.weights == "effective_number"):
-        parser.error("--beta: expected with --weights effective_number, and only there")
+    check_beta(parser, args)
     outputs = [path for path in (args.output, args.distances_out, args.plot) if path is not None]
     if "" in outputs or len(set(map(os.path.realpath, outputs))) < len(outputs):
         parser.error("expected a file of its own for each output, got %s" % ", ".join(map(repr, outputs)))
@@ -183,26 +175,25 @@ def _either(names):
 
 
 def _distances(args, names):
-    """(D or None, names): the tree knows its classes' names."""
-    path = next((path for path in map(vars(args).get, DISTANCES) if path is not None), None)
+    """Return (D or None, names): a tree knows the names of its classes."""
     if args.tree is not None:
-        text = command.read_text(path)
-    elif path is not None:
-        matrix = matrix_files.read_matrix(path)
+        return class_files.read_tree_costs(args.tree, names)
+    path = next((path for path in map(vars(args).get, DISTANCES) if path is not None), None)
+    if path is None:
+        return None, names
+    matrix = matrix_files.read_matrix(path)
     try:
-        if args.tree is not None:
-            return class_trees.tree_costs(class_trees.parse_tree(text, edges=path.lower().endswith(".csv")), names)
         if args.confusion is not None:
             return costs.costs_from_confusion(matrix), names
         if args.embeddings is not None:
             return costs.costs_from_embeddings(matrix, args.metric or "cosine"), names
     except ValueError as error:
         raise ValueError("%s: %s" % (path, error))
-    return None if path is None else gains.check_cost(matrix, path), names
+    return gains.check_cost(matrix, path), names
 
 
 def _gain(args, D, names):
-    """H before the weights; None for the identity."""
+    """Return H before the weights, None for the identity."""
     if D is not None:
         return gains.gain_from_costs(D, args.tau, args.softmax_beta, args.linear)
     if args.smoothing is not None:
@@ -214,7 +205,7 @@ def _gain(args, D, names):
 
 
 def _n_classes(args, names):
-    """The number of classes as far as the options tell, or None."""
+    """Return the number of classes that the options state, or None."""
     known = [names, args.counts, args.class_weights]
     n_classes = args.n_classes or next((len(k) for k in known if k is not None), None)
     if n_classes is not None and n_classes > MAX_CLASSES:
@@ -224,7 +215,7 @@ def _n_classes(args, names):
 
 
 def _weights(args, gain, names):
-    """One weight per class, or None."""
+    """Return a weight for each class, or None."""
     if args.class_weights is not None:
         return class_weights.check_weights(args.class_weights)
     counts, present = args.counts, None
@@ -236,12 +227,12 @@ def _weights(args, gain, names):
 
 
 def _count(args, gain, names):
-    """(counts, present) of the classes in the data."""
+    """Count the labels in the data. Returns (counts, present) of the classes."""
     from caffe_prototxt.data.labels import count_source, per_class
     n_classes = _n_classes(args, names) or (None if gain is None else len(gain))
     ignore_label = args.ignore_label
     if args.net is None:
-        found = count_source(args.labels, args.dataset or "label", bool(args.pixels), args.root_folder or "")
+        tally = count_source(args.labels, args.dataset or "label", bool(args.pixels), args.root_folder or "")
     else:
         from caffe_prototxt.data.net_source import net_source
         data = net_source(args.net, args.label_blob, tuple(args.stages.split(",")) if args.stages else ())
@@ -250,22 +241,18 @@ def _count(args, gain, names):
                              % (args.net, n_classes, data.n_classes))
         n_classes = n_classes or data.n_classes
         ignore_label = data.ignore_label if ignore_label is None else ignore_label
-        found = count_source(data.source, data.dataset, data.pixels, data.root_folder)
-        _say(args, "%s: labels from %s, of layer %s" % (args.net, data.source, data.layer))
-    counts, present = per_class(found, n_classes, ignore_label)
+        tally = count_source(data.source, data.dataset, data.pixels, data.root_folder)
+        if not args.json:
+            print("%s: labels from %s, of layer %s" % (args.net, data.source, data.layer))
+    counts, present = per_class(tally, n_classes, ignore_label)
     if len(counts) > MAX_CLASSES:
         raise ValueError("%s: expected labels below %d, the most classes a .binaryproto can hold, got %d"
-                         % (found.source, MAX_CLASSES, len(counts) - 1))
-    _say(args, "%s: %d %ss of %d classes%s: %s" % (
-        found.source, counts.sum(), found.unit, len(counts),
-        "" if ignore_label is None else " (%d ignored)" % (found.counts.sum() - counts.sum()),
-        _listed(["%d" % count for count in counts])))
-    return counts, present
-
-
-def _say(args, text):
+                         % (tally.source, MAX_CLASSES, len(counts) - 1))
     if not args.json:
-        print(text)
+        ignored = "" if ignore_label is None else " (%d ignored)" % (tally.counts.sum() - counts.sum())
+        print("%s: %d %ss of %d classes%s: %s" % (tally.source, counts.sum(), tally.unit, len(counts), ignored,
+                                                  _listed(["%d" % count for count in counts])))
+    return counts, present
 
 
 def _check_result(H, args, names):
@@ -278,12 +265,11 @@ def _check_result(H, args, names):
 
 
 def _writers(args, D, H, names):
-    """What to write where: all the files, or none if one cannot be written."""
+    """Return (path, function that writes to an open file) for each output."""
     writers = [(args.output, matrix_files.matrix_writer(args.output, H))]
     if args.distances_out is not None:
         writers.append((args.distances_out, matrix_files.matrix_writer(args.distances_out, D)))
     if args.plot is not None:
-        from caffe_tools.report.matrix_plot import matrix_picture
         writers.append((args.plot, matrix_picture(args.plot, H, names)))
     return writers
 
@@ -293,7 +279,7 @@ def _report(args, H, names):
     figures, warnings = summary.summarise(H), summary.warnings_about(H)
     layer = _layer(args.output, len(H))
     if args.json:
-        print(json.dumps(dict(figures, output=args.output, warnings=warnings, layer=layer), sort_keys=True))
+        cli.say_json(dict(figures, output=args.output, warnings=warnings, layer=layer))
         return
     print("%s: %s" % (args.output, summary.in_words(figures)))
     if args.tree is not None:
@@ -307,20 +293,19 @@ def _report(args, H, names):
     if layer is not None:
         print("the layer that reads it:\n" + layer.rstrip())
     if args.output.lower().endswith(".caffemodel"):
-        print("without caffe train -weights %s this H is 0, and so is the loss" % quote(args.output))
+        print("without caffe train -weights %s this H is 0, and so is the loss" % cli.quote(args.output))
     # Caffe's own loss itself reads nothing but a .binaryproto
     native = layer is not None or args.output.lower().endswith(".binaryproto")
-    command_line = ["make_net.py"] if args.net is None else ["use_loss.py", args.net]
-    command_line += ["--loss", "InfogainLoss" if native else "SoftmaxWithInfogainLoss",
-                     "--source" if layer is None else "--h-file", args.output]
+    words = ["make_net.py"] if args.net is None else ["use_loss.py", args.net]
+    words += ["--loss", "InfogainLoss" if native else "SoftmaxWithInfogainLoss",
+              "--source" if layer is None else "--h-file", args.output]
     if args.ignore_label is not None and args.net is None:
-        command_line.append("--ignore-label=%d" % args.ignore_label)
-    command_line[0] = os.path.join(os.path.dirname(sys.argv[0]), command_line[0])
-    print("next: " + " ".join(map(quote, command_line)))
+        words.append("--ignore-label=%d" % args.ignore_label)
+    print("next: " + cli.command_line(*words))
 
 
 def _layer(path, n_classes):
-    """The text of the layer of Caffe's own that reads a file with H, if there is one for such a file."""
+    """Return the text of the layer of Caffe's own that reads a file with H, None where it has none for such a file."""
     if matrix_files.layer_type(path):
         return h_fragment(path, n_classes)
     return None
@@ -331,4 +316,4 @@ def _listed(texts, most=12):
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

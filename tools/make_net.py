@@ -39,17 +39,15 @@ from __future__ import division, print_function
 import os
 import sys
 
-# From a checkout the packages are beside tools/; installed ones are found anyway.
-CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
+from caffe_tools import cli  # first, as it puts the checkout's packages on the path
 
 from caffe_losses.formats import matrix_files
-from caffe_losses.formats.atomic import atomic_write
-from caffe_tools import cli as command, compute_options
-from caffe_losses.functional.blocks import NORMALIZATIONS
 from caffe_losses.compat import from_display, to_display
+from caffe_losses.formats.atomic import atomic_write
+from caffe_losses.functional.blocks import NORMALIZATIONS
 from caffe_prototxt.net.matrix_sources import matrix_source
 from caffe_prototxt.rewrite.fragment import loss_fragment
+from caffe_tools import compute_options
 
 TRIPLET = "TripletSoftmaxLoss"
 
@@ -57,7 +55,7 @@ TRIPLET = "TripletSoftmaxLoss"
 def main():
     parser = _parser()
     args = parser.parse_args()
-    compute = compute_options.read(parser, args)
+    compute = compute_options.layer_params(parser, args)
     _check_triplet(parser, args)
     _check_names(parser, args)
     text = _triplet_text(args) if args.loss == TRIPLET else _loss_text(args, compute)
@@ -76,7 +74,8 @@ def _loss_text(args, compute):
         args.loss, matrix, [from_display(score) for score in args.score], from_display(args.label), from_display(args.name),
         from_display(args.h_name), args.loss_weight or [None], args.axis, args.ignore_label, args.normalization))
     for source in (args.source, args.h_file, args.gain):
-        _note_missing(source)
+        if source and not os.path.exists(source):
+            cli.note("%s is not there yet; caffe reads it from where it runs" % source)
     return text
 
 
@@ -117,12 +116,12 @@ def _check_triplet(parser, args):
 
 
 def _parser():
-    parser = command.Parser(description=__doc__)
+    parser = cli.Parser(description=__doc__)
     parser.add_argument("--loss", required=True, metavar="TYPE", help="one of those above")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--source", metavar="FILE", help="file with H that the loss reads")
     source.add_argument("--h-file", metavar="FILE", help="file with H that a layer reads; its ending says which")
-    compute_options.add(parser, source)
+    compute_options.add_options(parser, source)
     parser.add_argument("--score", action="append", help="name of the blob of scores (default: score); several times: "
                         "a loss for each, with one matrix for all")
     parser.add_argument("--label", default="label", help="name of the blob of labels (default: %(default)s)")
@@ -147,7 +146,7 @@ def _parser():
 
 
 def _check_names(parser, args):
-    """Refuse what Caffe would make another net of, or none."""
+    """Refuse names and numbers of which Caffe would make another net, or none."""
     blobs = args.score or [args.anchor, args.positive, args.negative] + [args.embedding] * (args.embedding is not None)
     names = blobs + [args.label, args.name] + ([args.h_name] if args.h_file or args.compute_h else [])
     if "" in names or len(set(names)) < len(names):
@@ -168,10 +167,7 @@ def _check_names(parser, args):
         parser.error("--ignore-label: expected a 32-bit number, got %d" % args.ignore_label)
 
 
-def _note_missing(source):
-    if source and not os.path.exists(source):
-        sys.stderr.write("make_net.py: note: %s is not there yet; caffe reads it from where it runs\n" % source)
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

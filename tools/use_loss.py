@@ -36,38 +36,29 @@ from __future__ import division, print_function
 import difflib
 import os
 import re
-import sys
-
-try:
-    from shlex import quote
-except ImportError:  # Python 2
-    from pipes import quote
 
 import numpy as np
 
-# From a checkout the packages are beside tools/; installed ones are found anyway.
-CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path[:0] = [os.path.join(CHECKOUT, name) for name in ("layers", "prototxt")]
+from caffe_tools import cli  # first, as it puts the checkout's packages on the path
 
 from caffe_losses.compat import from_display, to_bytes, to_display
 from caffe_losses.formats import matrix_files
 from caffe_losses.formats.atomic import atomic_write
 from caffe_losses.matrices import gains
-from caffe_tools import cli as command, compute_options
 from caffe_prototxt.net import losses
 from caffe_prototxt.net.matrix_sources import matrix_source
-from caffe_prototxt.rewrite import plan, verify
-from caffe_prototxt.textformat import scanner as text
-from caffe_tools import arguments
-from caffe_tools.arguments import say
 from caffe_prototxt.net.nets import Net
+from caffe_prototxt.rewrite import plan, verify
+from caffe_prototxt.textformat import scanner
+from caffe_tools import compute_options
+from caffe_tools.cli import say
 
 
 def main():
     parser = _parser()
     args = parser.parse_args()
     request = _request(parser, args)
-    before = arguments.read_net(args.net)
+    before = cli.read_net(args.net)
     try:
         net = Net(before, classic=args.infogain == "classic")
         found = losses.find_losses(net)
@@ -85,11 +76,11 @@ def main():
     except ValueError as error:
         raise ValueError("%s: %s" % (args.net, error))
     if unchecked:
-        _note(unchecked)
-    if before.startswith(text.BOM):
-        _note("%s begins with a byte order mark, at which Caffe stops" % args.net)
+        cli.note(unchecked)
+    if before.startswith(scanner.BOM):
+        cli.note("%s begins with a byte order mark, at which Caffe stops" % args.net)
     if args.diff:
-        arguments.write(to_bytes("".join(_diff(before, after, args.net))))
+        cli.write(to_bytes("".join(_diff(before, after, args.net))))
         return
     output = args.output or args.net
     if not args.dry_run and (after != before or args.output):
@@ -99,14 +90,14 @@ def main():
 
 
 def _parser():
-    parser = command.Parser(description=__doc__)
+    parser = cli.Parser(description=__doc__)
     parser.add_argument("net", metavar="NET", help="the prototxt")
     parser.add_argument("--loss", choices=sorted(losses.KINDS), metavar="TYPE", help="one of those above")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--source", metavar="FILE", help="file with the matrix, that the loss reads")
     source.add_argument("--h-file", metavar="FILE", help="file with the matrix, that a layer reads; its ending says which")
     source.add_argument("--h-blob", metavar="BLOB", help="blob with the matrix, that the net makes")
-    compute_options.add(parser, source)
+    compute_options.add_options(parser, source)
     parser.add_argument("--h-name", default="H", help="of the layer of H and its top (default: %(default)s)")
     parser.add_argument("--layer", action="append", default=[], metavar="NAME", help="name of the loss (repeatable)")
     parser.add_argument("--all", action="store_true", help="all losses")
@@ -120,7 +111,7 @@ def _parser():
 
 
 def _request(parser, args):
-    compute = compute_options.read(parser, args)
+    compute = compute_options.layer_params(parser, args)
     if args.layer and args.all:
         parser.error("expected --layer or --all, got both")
     for option, name in (("--h-blob", args.h_blob), ("--h-name", args.h_name), ("--source", args.source),
@@ -153,7 +144,7 @@ def _list(net, found, name):
 
 
 def _check_matrices(net, planned, args):
-    """Refuse a matrix that the loss would refuse, or learn nonsense of."""
+    """Refuse a matrix that the loss would refuse, or learn nonsense from."""
     matrix = None
     path = args.source or args.h_file or args.gain
     if path is not None:
@@ -161,7 +152,7 @@ def _check_matrices(net, planned, args):
         if os.path.exists(path):
             matrix = _read_matrix(path, kinds)
         else:
-            _note("%s is not there yet, and could not be checked; caffe reads it from where it runs" % path)
+            cli.note("%s is not there yet, and could not be checked; caffe reads it from where it runs" % path)
     sizes = [("--compute-h", args.compute_h)] + ([(path, len(matrix))] if matrix is not None else [])
     for loss, _, _ in planned.targets:
         n_classes = _n_classes(loss)
@@ -185,19 +176,18 @@ def _read_matrix(path, kinds):
 
 
 def _report(planned, changed, output, args):
-    said = "%s: " % output
     if not changed:
-        say(said + "nothing to change: " + "; ".join("%s is %s" % (loss.layer, _described(kind, matrix))
-                                                       for loss, kind, matrix in planned.targets))
+        say("%s: nothing to change: %s" % (output, "; ".join(
+            "%s is %s" % (loss.layer, _described(kind, matrix)) for loss, kind, matrix in planned.targets)))
         return
     would = "would be" if args.dry_run else "is now"
     for loss, kind, matrix in planned.targets:
-        say("%s%s: %s %s %s" % (said, loss.layer, loss.kind.name, would, _described(kind, matrix)))
+        say("%s: %s: %s %s %s" % (output, loss.layer, loss.kind.name, would, _described(kind, matrix)))
     for _, fields in planned.added:
-        say("%snew layer %s" % (said, to_display(fields["name"])))
+        say("%s: new layer %s" % (output, to_display(fields["name"])))
     for layer in planned.removed:
-        say("%slayer %s is out, as nothing else used it" % (said, layer))
-    say("next: %s %s" % (os.path.join(os.path.dirname(sys.argv[0]), "check_net.py"), quote(output)))
+        say("%s: layer %s is out, as nothing else used it" % (output, layer))
+    say("next: " + cli.command_line("check_net.py", output))
 
 
 def _described(kind, matrix):
@@ -211,9 +201,5 @@ def _diff(before, after, name):
             for line in difflib.unified_diff(old, new, name, name)]
 
 
-def _note(string):
-    sys.stderr.write("use_loss.py: note: %s\n" % command.one_line(string))
-
-
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

@@ -18,7 +18,7 @@ sys.path.insert(1, os.path.join(os.path.dirname(HERE), "common"))
 os.environ.setdefault("GLOG_minloglevel", "2")
 
 try:
-    from caffe_tools import cli as command
+    from caffe_tools import cli
     from caffe_losses.formats.atomic import atomic_write
     import data
     import evaluate
@@ -35,8 +35,8 @@ except ImportError as error:
 
 
 def parse():
-    parser = command.Parser(description=__doc__,
-                            epilog="example: tools/with_caffe.sh examples/fashion_mnist/train.py --seeds 5")
+    parser = cli.Parser(description=__doc__,
+                        epilog="example: tools/with_caffe.sh examples/fashion_mnist/train.py --seeds 5")
     runs.add_options(parser, HERE, "train every net with N seeds, in the second experiment with half as "
                                   "many (default: 10)")
     options = parser.parse_args()

@@ -22,7 +22,7 @@ os.environ.setdefault("GLOG_minloglevel", "2")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 try:
-    from caffe_tools import cli as command
+    from caffe_tools import cli
     import cells
     import canvases
     import choice
@@ -47,8 +47,8 @@ except ImportError as error:
 
 
 def parse():
-    parser = command.Parser(description=__doc__,
-                            epilog="example: tools/with_caffe.sh examples/study/study.py --seeds 20")
+    parser = cli.Parser(description=__doc__,
+                        epilog="example: tools/with_caffe.sh examples/study/study.py --seeds 20")
     runs.add_options(parser, HERE, "train every net with N seeds (default: 10)")
     parser.add_argument("--validate", action="store_true",
                         help="try the settings, with 2 seeds, on validation images: writes validation.json into the "

@@ -22,7 +22,7 @@ os.environ.setdefault("GLOG_minloglevel", "2")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 try:
-    from caffe_tools import cli as command
+    from caffe_tools import cli
     from caffe_losses.formats.atomic import atomic_write
     import numpy as np
     import data
@@ -50,8 +50,8 @@ Run = collections.namedtuple("Run", "method seed net solver snapshot log")
 
 
 def parse():
-    parser = command.Parser(description=__doc__,
-                            epilog="example: tools/with_caffe.sh examples/triplets/train.py --seeds 5")
+    parser = cli.Parser(description=__doc__,
+                        epilog="example: tools/with_caffe.sh examples/triplets/train.py --seeds 5")
     runs.add_options(parser, HERE, "train every net with N seeds (default: 3)")
     parser.add_argument("--validate", action="store_true",
                         help="train every setting that was tried, with one seed on 50,000 of the training images, and "

@@ -1,10 +1,11 @@
-"""The examples in the commands' help, run as a user would."""
+"""The commands start in a process of their own, and the examples in their help run as a user would run them."""
 from __future__ import division, print_function
 
 import glob
 import os
 import re
 import shlex
+import sys
 
 import numpy as np
 import pytest
@@ -13,21 +14,39 @@ import real_nets
 import training
 import user_files
 from caffe_losses.formats import matrix_files
+from commands import run_main
 
 pytest.importorskip("caffe")
 
-TOOLS = sorted(os.path.basename(path) for path in glob.glob(os.path.join(real_nets.CHECKOUT, "tools", "*.py"))
-               if "argparse" in open(path).read() or "command.Parser" in open(path).read())
+FOLDER = os.path.join(real_nets.CHECKOUT, "tools")
+TOOLS = sorted(os.path.basename(path) for path in glob.glob(os.path.join(FOLDER, "*.py")))
+# What a user starts, without PYTHONPATH. --help is there at once: nothing slow is imported for it.
+HELP = """
+import runpy, sys
+sys.argv = [%r, "--help"]
+sys.path[0] = %r
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+finally:
+    assert not {"caffe", "h5py", "lmdb", "matplotlib", "PIL", "scipy", "tqdm"} & set(sys.modules), sorted(sys.modules)
+"""
 
 
-def examples(tool):
-    with open(os.path.join(real_nets.CHECKOUT, "tools", tool)) as file:
-        (block,) = re.findall(r"\nexamples:\n((?:  .*\n)+)", file.read())
+def examples(help_text):
+    (block,) = re.findall(r"\nexamples:\n((?:  .*\n)+)", help_text)
     return [shlex.split(line) for line in block.splitlines()]
 
 
 def test_the_commands_are_found():
-    assert {"make_h.py", "make_net.py", "inspect_h.py", "check_net.py", "make_deploy.py"} <= set(TOOLS)
+    assert {"make_h.py", "make_net.py", "inspect_h.py", "check_net.py", "make_deploy.py", "report.py", "use_loss.py"} == set(TOOLS)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_starts_from_a_checkout(tool, tmp_path):
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    program = HELP % (os.path.join(FOLDER, tool), FOLDER)
+    status, out, err = real_nets.run([sys.executable, "-c", program], cwd=str(tmp_path), env=environment)
+    assert status == 0 and not err and out.startswith("usage: " + tool), err
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -38,11 +57,9 @@ def test_examples(tool, tmp_path):
         matrix_files.write_matrix(os.path.join(folder, name), np.eye(3) + .125)
     if tool == "report.py":
         assert training.train(folder) == 0
-    lines = examples(tool)
-    assert lines
-    for line in lines:
+    status, help_text, err = run_main(tool, "--help")
+    assert status == 0 and not err
+    for line in examples(help_text):
         assert line[0] == tool
-        status, out, err = real_nets.tool(*line, cwd=folder)
+        status, out, err = run_main(*line, cwd=folder)
         assert status == 0 and out and not err, (line, err)
-        status, help_text, _ = real_nets.tool(tool, "--help")
-        assert status == 0 and "  " + line[0] in help_text

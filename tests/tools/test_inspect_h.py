@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-import real_nets
+from commands import run_main
 from caffe_losses.formats.matrix_files import write_matrix
 
 H = np.array([[.5, .25, .25], [0, 2, 0], [.5, .375, .125]])
@@ -24,7 +24,7 @@ def folder(tmp_path):
 
 
 def inspect(folder, *arguments):
-    status, out, err = real_nets.tool("inspect_h.py", *arguments, cwd=folder)
+    status, out, err = run_main("inspect_h.py", *arguments, cwd=folder)
     assert not err, err
     return status, out
 
@@ -125,6 +125,6 @@ def test_errors(folder, arguments, message):
     np.save(os.path.join(folder, "nan.npy"), np.full((2, 2), np.nan))
     with open(os.path.join(folder, "short.txt"), "w") as file:
         file.write("a\n")
-    status, out, err = real_nets.tool("inspect_h.py", *arguments, cwd=folder)
+    status, out, err = run_main("inspect_h.py", *arguments, cwd=folder)
     assert status == 2 and not out
     assert len(err.splitlines()) == 1 and re.search(message, err), err

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import real_nets
+from commands import run_main
 import sources
 from caffe_losses.matrices import costs, gains
 from caffe_losses.formats.matrix_files import read_matrix, write_matrix
@@ -32,7 +33,7 @@ def folder(tmp_path):
 
 
 def make_h(folder, *arguments):
-    status, out, err = real_nets.tool("make_h.py", *arguments, cwd=folder)
+    status, out, err = run_main("make_h.py", *arguments, cwd=folder)
     assert status == 0 and not err, err
     return out
 
@@ -267,7 +268,7 @@ def test_errors_are_one_line_and_write_nothing(folder, arguments, message):
         file.write(content)
     write_matrix(os.path.join(folder, "none.csv"), np.diag([1, 0, 1]))
     before = sorted(os.listdir(folder))
-    status, out, err = real_nets.tool("make_h.py", "-o", "out.binaryproto", *arguments, cwd=folder)
+    status, out, err = run_main("make_h.py", "-o", "out.binaryproto", *arguments, cwd=folder)
     assert status == 2 and not out
     assert len(err.splitlines()) == 1 and err.startswith("make_h.py: error: "), err
     assert re.search(message, err), err
@@ -284,14 +285,14 @@ def test_labels_that_are_none(folder):
         transaction.put(b"0", b"no Datum")
     for source, message in [(".", "expected an LMDB"), ("H.h5", "expected a dataset 'label', got data"),
                             ("empty", "expected labels, got none"), ("other", "expected Datums with a label, got something else")]:
-        status, out, err = real_nets.tool("make_h.py", "-o", "H.npy", "--labels", source, cwd=folder)
+        status, out, err = run_main("make_h.py", "-o", "H.npy", "--labels", source, cwd=folder)
         assert status == 2 and not out and len(err.splitlines()) == 1
         assert err.startswith("make_h.py: error: %s: %s" % (source, message)), err
 
 
-def test_starts_without_caffe(folder):
+def test_makes_a_matrix_without_caffe(folder):
     program = ("import sys; sys.argv = ['make_h.py', 'H.npy', '-o', 'out.npy']\n"
-               "sys.path.insert(0, %r)\nimport make_h\nmake_h.command.run(make_h.main)\n"
+               "sys.path.insert(0, %r)\nimport make_h\nmake_h.cli.run(make_h.main)\n"
                "assert 'caffe' not in sys.modules and 'matplotlib' not in sys.modules"
                % os.path.join(real_nets.CHECKOUT, "tools"))
     status, _, err = real_nets.run([sys.executable, "-c", program], cwd=folder)
@@ -304,7 +305,7 @@ def test_killed_at_any_moment(folder):
     np.save(os.path.join(folder, "big.npy"), np.random.RandomState(0).rand(1500, 1500))
     make_h(folder, "H.npy", "-o", out)
     sizes = set()
-    for wait in np.linspace(.05, .6, 15):
+    for wait in np.linspace(.1, .6, 5):
         process = subprocess.Popen([sys.executable, os.path.join(real_nets.CHECKOUT, "tools", "make_h.py"),
                                     "big.npy", "-o", out], cwd=folder, stdout=subprocess.PIPE)
         time.sleep(wait)
@@ -338,7 +339,7 @@ def test_net(folder):
     np.testing.assert_allclose(np.load(os.path.join(folder, "H.npy")), np.diag([6 / 9, 2, 1]), rtol=1e-6)
     out = make_h(folder, "--net", "wide.prototxt", "-o", "H.npy")  # as many classes as the net has scores
     assert "warning: H has nothing in row 3, 4" in out
-    status, _, err = real_nets.tool("make_h.py", "--net", "wide.prototxt", "-o", "no.npy", "--names", "names.txt", cwd=folder)
+    status, _, err = run_main("make_h.py", "--net", "wide.prototxt", "-o", "no.npy", "--names", "names.txt", cwd=folder)
     assert status == 2 and err == "make_h.py: error: wide.prototxt: expected scores of 3 classes, as --n-classes, --names or the gain say, got 5\n"
 
 
@@ -359,7 +360,7 @@ def test_what_is_said_next_fits_the_labels(folder):
 
 def test_a_bad_output_is_told_before_anything_is_counted(folder):
     for name, expected in (("H.png", "a file that ends in .binaryproto"), ("a b.h5", "a name without spaces")):
-        status, out, err = real_nets.tool("make_h.py", "--labels", "none", "-o", name, cwd=folder)
+        status, out, err = run_main("make_h.py", "--labels", "none", "-o", name, cwd=folder)
         assert status == 2 and not out and err.startswith("make_h.py: error: %s: expected %s" % (name, expected))
 
 
@@ -377,11 +378,11 @@ def test_nets_whose_labels_cannot_be_counted(folder):
     for content, options, message in [
             (staged, [], "expected a data layer that makes the blob label, got none of phase TRAIN"),
             (masks, [], "layer masks: expected labels of pixels as they are, got some with scale or mean"),
-            (old, [], "got the first of all; convert it: upgrade_net_proto_text"),
+            (old, [], "got the first of all; convert the net: upgrade_net_proto_text"),
             (staged, ["--stages", "all"], None)]:
         with open(os.path.join(folder, "net.prototxt"), "w") as file:
             file.write(content)
-        status, _, err = real_nets.tool("make_h.py", "--net", "net.prototxt", "-o", "no.npy", *options, cwd=folder)
+        status, _, err = run_main("make_h.py", "--net", "net.prototxt", "-o", "no.npy", *options, cwd=folder)
         assert status == (2 if message else 0) and (message or "") in err, err
 
 

@@ -7,6 +7,7 @@ import pytest
 
 import loops
 import real_nets
+from commands import run_main
 from caffe_losses.formats.matrix_files import write_matrix
 
 caffe = pytest.importorskip("caffe")
@@ -16,7 +17,7 @@ H = np.random.RandomState(1).rand(5, 5).astype(np.float32)
 
 
 def make_net(*arguments, **options):
-    return real_nets.tool("make_net.py", *arguments, **options)
+    return run_main("make_net.py", *arguments, **options)
 
 
 def loss_of(fragment, phase="TRAIN", label=LABELS):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import real_nets
+from commands import run_main
 import training
 import user_files
 
@@ -29,12 +30,12 @@ except ImportError:  # Python 2
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A folder with trainings: two methods of two seeds each, and their snapshots."""
+    """A folder with a training, and in its folder `methods` two methods of two seeds each."""
     top = str(tmp_path_factory.mktemp("report"))
     for method, rate in (("slow", .001), ("fast", .1)):
         for seed in (1, 2):
-            folder = os.path.join(top, "%s_%d" % (method, seed))
-            os.mkdir(folder)
+            folder = os.path.join(top, "methods", "%s_%d" % (method, seed))
+            os.makedirs(folder)
             assert training.train(folder, rate=rate, seed=seed, log="%s_seed%d.log" % (method, seed)) == 0
     user_files.write(top)
     training.train(top)
@@ -47,8 +48,15 @@ def folder(trained, monkeypatch):
     return trained
 
 
+@pytest.fixture
+def methods(folder, monkeypatch):
+    """The folder of the methods; here are no snapshots, so that those of each log are found."""
+    monkeypatch.chdir("methods")
+    return os.getcwd()
+
+
 def report(*arguments):
-    status, out, err = real_nets.tool("report.py", *arguments)
+    status, out, err = run_main("report.py", *arguments)
     assert status == 0 and not err, err
     return out
 
@@ -89,8 +97,8 @@ def evaluated(definition, snapshot, iterations):
     return np.mean([float(net.forward()["accuracy"]) for _ in range(iterations)])
 
 
-def test_seeds_methods_and_differences(folder):
-    found = as_json(*ALL + ["--distances", "D.csv", "--names", "classes.txt"])
+def test_seeds_methods_and_differences(methods):
+    found = as_json(*ALL + ["--distances", "../D.csv", "--names", "../classes.txt"])
     assert [(run["name"], run["seed"]) for run in found["runs"]] == [
         ("slow", 1), ("slow", 2), ("fast", 1), ("fast", 2)]
     assert [method["name"] for method in found["methods"]] == ["slow", "fast"]
@@ -98,29 +106,30 @@ def test_seeds_methods_and_differences(folder):
     by_hand = found["methods"][1]["evaluation"]["probable"]["scores"]["cost"]
     assert by_hand["mean"] == pytest.approx((scores["fast1"] + scores["fast2"]) / 2) and by_hand["n"] == 2
     (difference,) = [d for d in found["differences"] if d["of"][0] != d["from"][0]]
+    assert scores["fast1"] != scores["slow1"]
     assert difference["of"] == ["fast", "probable"] and difference["from"] == ["slow", "probable"]
     pairs = np.array([scores["fast1"] - scores["slow1"], scores["fast2"] - scores["slow2"]])
     assert difference["scores"]["cost"]["mean"] == pytest.approx(pairs.mean())
-    half = 12.7062 * pairs.std(ddof=1) / np.sqrt(2)
+    half = 63.6567 * pairs.std(ddof=1) / np.sqrt(2)
     assert difference["scores"]["cost"]["high"] == pytest.approx(pairs.mean() + half, abs=1e-4)
     assert found["classes"] == list(user_files.CLASSES) and np.shape(found["D"]) == (3, 3)
     confusion = np.array(found["methods"][0]["evaluation"]["cheapest"]["confusion"])
     assert confusion.sum() == 2 * training.N_TEST and confusion.sum(axis=1).tolist() == [34, 34, 32]
 
 
-def test_seeds_that_do_not_match_are_not_paired(folder):
+def test_seeds_that_do_not_match_are_not_paired(methods):
     found = as_json("a=" + ALL[0], "a=" + ALL[1], "b=" + ALL[2])
     assert found["differences"] == []  # one pair alone
 
 
-def test_found_from_anywhere(folder, monkeypatch):
+def test_found_from_anywhere(methods, monkeypatch):
     """Names in the log are relative to where caffe ran, and this may be elsewhere."""
     expected = as_json(log_of("fast", 1))["runs"][0]["evaluation"]
     assert expected
-    monkeypatch.chdir(os.path.join(folder, os.pardir))
-    assert as_json(os.path.join(folder, log_of("fast", 1)))["runs"][0]["evaluation"] == expected
-    shutil.copy(os.path.join(folder, log_of("fast", 1)), "elsewhere.log")
-    (run,) = as_json("elsewhere.log", "--folder", os.path.join(folder, "fast_1"))["runs"]
+    shutil.copy(log_of("fast", 1), "../../elsewhere.log")
+    monkeypatch.chdir("../..")
+    assert as_json(os.path.join(methods, log_of("fast", 1)))["runs"][0]["evaluation"] == expected
+    (run,) = as_json("elsewhere.log", "--folder", os.path.relpath(os.path.join(methods, "fast_1")))["runs"]
     assert run["evaluation"] == expected
     (run,) = as_json("elsewhere.log")["runs"]
     assert run["evaluation"] is None and "snap_iter_20.caffemodel, which is not there" in run["notes"][0]
@@ -188,7 +197,7 @@ def wait_for(condition, process, seconds=60):
 def test_a_run_that_failed(wrong):
     status = training.train(wrong, loss=training.LOSS.replace("label", "lable"))
     assert status != 0
-    status, out, err = real_nets.tool("report.py", "caffe.log")
+    status, out, err = run_main("report.py", "caffe.log")
     assert status == 2 and not out and len(err.splitlines()) == 1
     assert "nothing to report: caffe: failed: Unknown bottom blob 'lable'" in err
 
@@ -206,7 +215,7 @@ def test_what_caffe_ends_the_process_for_is_a_note(folder):
             assert file.read() == before
     finally:
         shutil.move("test.h5.away", "test.h5")
-    assert as_json("net=train_val.prototxt,fast_1/snap_iter_20.caffemodel,caffe.log")["runs"][0]["evaluation"]
+    assert as_json("net=train_val.prototxt,methods/fast_1/snap_iter_20.caffemodel,caffe.log")["runs"][0]["evaluation"]
 
 
 def test_nothing_is_left_behind(folder, tmp_path):
@@ -241,7 +250,7 @@ def test_errors(folder, arguments, message):
         pass
     with open("short.txt", "w") as file:
         file.write("one\ntwo\n")
-    status, out, err = real_nets.tool("report.py", *arguments)
+    status, out, err = run_main("report.py", *arguments)
     assert status == 2 and not out
     assert len(err.splitlines()) == 1 and re.search(message, err), err
 
@@ -264,6 +273,18 @@ def test_without_evaluation_no_caffe_is_needed(folder):
     assert status == 0 and not err, err
     Page("report.html").check()
     assert "No run was evaluated" in Page("report.html").text
+
+
+@pytest.mark.parametrize("tool, arguments, picture", [
+    ("report.py", ["caffe.log", "-o", "report.html"], "report.html"),
+    ("inspect_h.py", ["plot", "H.npy", "-o", "H.png"], "H.png"),
+    ("make_h.py", ["H.npy", "-o", "H.csv", "--plot", "H.png"], "H.png")])
+def test_without_matplotlib(folder, monkeypatch, tool, arguments, picture):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    status, out, err = run_main(tool, *arguments)
+    assert status == 2 and not out
+    assert err == "%s: error: %s: expected the package matplotlib for pictures, got none; pip install matplotlib\n" % (
+        tool, picture)
 
 
 # The page
@@ -328,8 +349,8 @@ class Page(HTMLParser, object):
         assert names.count("figcaption") == len(self.pictures)
 
 
-def test_the_page(folder):
-    report(*ALL + ["--distances", "D.csv", "--names", "classes.txt", "-o", "report.html"])
+def test_the_page(methods):
+    report(*ALL + ["--distances", "../D.csv", "--names", "../classes.txt", "-o", "report.html"])
     page = Page("report.html")
     page.check()
     assert re.findall("<h2>(.*?)</h2>", page.content) == [
@@ -344,10 +365,8 @@ def test_the_page(folder):
         assert words in page.text, words
 
 
-def test_figures_on_the_page_are_those_of_the_json(folder):
-    arguments = ALL + ["--tree", "tree.txt", "--names", "classes.txt"]
-    found = as_json(*arguments)
-    report(*arguments + ["-o", "report.html"])
+def test_figures_on_the_page_are_those_of_the_json(methods):
+    found = as_json(*ALL + ["--tree", "../tree.txt", "--names", "../classes.txt", "-o", "report.html"])
     text = Page("report.html").text
     for method in found["methods"]:
         for decision in method["evaluation"].values():

@@ -1,12 +1,25 @@
-"""What the commands share: errors in one line, and exit status 2 for them."""
+"""The command line: how every command parses arguments, reads a user's text, prints, and ends with an error in one line.
+
+A command imports this module first: it puts the packages of a checkout on the path.
+"""
 from __future__ import division, print_function
 
 import argparse
 import io
+import json
 import os
 import sys
 
-import numpy as np
+try:
+    from shlex import quote
+except ImportError:  # Python 2
+    from pipes import quote
+
+# In a checkout the packages lie beside tools/; an installed one has no such folders.
+CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path[:0] = [os.path.join(CHECKOUT, root) for root in ("layers", "prototxt")]
+
+from caffe_losses.compat import from_bytes, from_display, to_str, to_unicode
 
 
 class Parser(argparse.ArgumentParser):
@@ -21,70 +34,100 @@ class Parser(argparse.ArgumentParser):
 
 
 def run(main):
-    """Run a command: an error in what it was given is one line and exit status 2."""
+    """Run a command: an error in its input is one line and exit status 2."""
     try:
         main()
     except (ValueError, EnvironmentError, ImportError, MemoryError) as error:
-        message = one_line(error) or "not enough memory"
-        sys.stderr.write("%s: error: %s\n" % (os.path.basename(sys.argv[0]), message))
+        sys.stderr.write("%s: error: %s\n" % (_program(), one_line(error) or "not enough memory"))
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
 
 
+def note(message):
+    """Print a note to standard error, in one line."""
+    sys.stderr.write("%s: note: %s\n" % (_program(), one_line(message)))
+
+
+def command_line(name, *arguments):
+    """Return the line for a shell that runs another of the commands, from the folder of this one."""
+    return " ".join(map(quote, (os.path.join(os.path.dirname(sys.argv[0]), name),) + arguments))
+
+
+def _program():
+    return os.path.basename(sys.argv[0])
+
+
+def one_line(message):
+    """Return a message with its line breaks and runs of blanks as one blank each."""
+    return " ".join(str(message).split())
+
+
+# Input
+
+def read_net(path):
+    """Return the text of a file, one character a byte. Raises IOError, naming it."""
+    return from_bytes(_read(path))
+
+
 def read_text(path):
-    """The text of a user's file, UTF-8 with or without a mark, as str on every Python.
+    """Return the text of a user's file, UTF-8 with or without a mark, as str on every Python.
 
     Raises IOError or ValueError, naming the file.
     """
     try:
-        with io.open(path, encoding="utf-8-sig") as file:
-            text = file.read()
-    except EnvironmentError as error:
-        raise IOError("%s: cannot be read: %s" % (path, error.strerror))
+        text = _read(path).decode("utf-8-sig")
     except ValueError:
         raise ValueError("%s: expected text in UTF-8, got something else" % path)
-    return text if isinstance(text, str) else text.encode("utf-8")
+    return to_str(io.StringIO(text, newline=None).read())
 
 
-def read_names(path, n_classes=None):
-    """Class names, one a line, in the order of the labels.
-
-    Raises IOError or ValueError, naming the file: no names, or not n_classes of them.
-    """
-    names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
-    if not names or n_classes not in (None, len(names)):
-        raise ValueError("%s: expected %s class names, one a line, got %s"
-                         % (path, "some" if n_classes is None else n_classes, len(names) or "none"))
-    return names
-
-
-def numbers(text):
-    """Numbers with commas between them, or those in a file: .npy, or text with commas, blanks or lines between them.
-
-    Returns a list of floats. Raises argparse.ArgumentTypeError, for an option's type.
-    """
+def _read(path):
     try:
-        return [float(number) for number in text.split(",")]
+        with io.open(path, "rb") as file:
+            return file.read()
+    except EnvironmentError as error:
+        raise IOError("%s: cannot be read: %s" % (path, error.strerror))
+
+
+def shape(argument):
+    """Return (top, shape) of an argument TOP=N,C,H,W."""
+    top, _, numbers = argument.partition("=")
+    try:
+        sizes = tuple(int(number) for number in numbers.split(","))
     except ValueError:
-        if not os.path.exists(text):
-            raise argparse.ArgumentTypeError("expected numbers with commas between them, or a file of them, got %r" % text)
-    try:
-        if text.lower().endswith(".npy"):
-            return _npy_numbers(text)
-        words = " ".join(line.split("#")[0] for line in read_text(text).splitlines()).replace(",", " ").split()
-        return [float(word) for word in words]
-    except (ValueError, EnvironmentError) as error:
-        raise argparse.ArgumentTypeError("expected numbers in the file %s (%s)" % (text, one_line(error)))
+        sizes = ()
+    if not top or not sizes or min(sizes) < 1 or max(sizes) >= 2 ** 31:
+        raise argparse.ArgumentTypeError("expected TOP=N,C,H,W with positive whole numbers, got %r" % argument)
+    return from_display(top), sizes
 
 
-def _npy_numbers(path):
-    # Mapped, because a header that lies about the size then is an error, and not a reservation.
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
-    if array.dtype.kind not in "fiub" or array.size != max(array.shape + (0,)):
-        raise ValueError("expected a row of numbers, got %s of shape %s" % (array.dtype, array.shape))
-    return [float(number) for number in array.ravel()]
+def stages(argument):
+    """Return the stages of an argument S,S,..."""
+    return tuple(from_display(stage) for stage in (argument or "").split(",") if stage)
 
 
-def one_line(message):
-    return " ".join(str(message).split())
+# Output
+
+def write(content):
+    """Write bytes to standard output."""
+    sys.stdout.flush()
+    getattr(sys.stdout, "buffer", sys.stdout).write(content)
+
+
+def say(line):
+    """Print a line, also one with names in no encoding."""
+    write((line if isinstance(line, bytes) else line.encode("utf-8", "surrogateescape")) + b"\n")
+
+
+def say_json(value, **options):
+    """Print a value as JSON, on Python 2 too, where names may be bytes in no encoding."""
+    say(json.dumps(_in_unicode(value), sort_keys=True, **options))
+
+
+def _in_unicode(value):
+    if isinstance(value, dict):
+        return {key: _in_unicode(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_in_unicode(item) for item in value]
+    return to_unicode(value)

@@ -6,8 +6,8 @@ from caffe_losses.matrices import class_weights
 KEYS = ("weights", "beta", "power", "scale", "missing", "gain", "running")
 
 
-def add(parser, source):
-    """Add --compute-h to `source`, a group of options that exclude each other, and what belongs to it to the parser."""
+def add_options(parser, source):
+    """Add --compute-h to `source`, a group of options that exclude each other, and its own options to the parser."""
     source.add_argument("--compute-h", type=int, metavar="C", help="H from the labels, of C classes")
     parser.add_argument("--weights", choices=class_weights.KINDS, help="of --compute-h (default: max_over_count)")
     parser.add_argument("--beta", type=float, help="of --weights effective_number")
@@ -21,24 +21,29 @@ def add(parser, source):
                         help="of --compute-h: counts kept over batches, with this decay (for instance 0.99)")
 
 
-def read(parser, args):
-    """The parameters of the ComputeH layer, or None without --compute-h.
+def layer_params(parser, args):
+    """Return the parameters of the ComputeH layer, or None without --compute-h.
 
-    What ComputeH would refuse when the net is made is refused here.
+    Values that ComputeH would refuse in its setup end the command here.
     """
-    compute = {key: getattr(args, key) for key in KEYS if getattr(args, key) is not None}
+    params = {key: getattr(args, key) for key in KEYS if getattr(args, key) is not None}
     if args.compute_h is None:
-        if compute:
-            parser.error("--%s: expected with --compute-h only" % sorted(compute)[0])
+        if params:
+            parser.error("--%s: expected with --compute-h only" % sorted(params)[0])
         return None
     if args.compute_h < 1:
         parser.error("--compute-h: expected at least 1 class, got %d" % args.compute_h)
-    if (args.beta is not None) != (args.weights == "effective_number"):
-        parser.error("--beta: expected with --weights effective_number, and only there")
+    check_beta(parser, args)
     if args.beta is not None and not 0 <= args.beta < 1:
         parser.error("--beta: expected a number in [0, 1), got %g" % args.beta)
     if args.running is not None and not 0 < args.running < 1:
         parser.error("--running: expected a number between 0 and 1, got %g" % args.running)
     if args.power is not None and not 0 <= args.power < float("inf"):
         parser.error("--power: expected a number of at least 0, got %g" % args.power)
-    return dict(compute, n_classes=args.compute_h)
+    return dict(params, n_classes=args.compute_h)
+
+
+def check_beta(parser, args):
+    """End the command if --beta comes without --weights effective_number, or that without it."""
+    if (args.beta is not None) != (args.weights == "effective_number"):
+        parser.error("--beta: expected with --weights effective_number, and only there")

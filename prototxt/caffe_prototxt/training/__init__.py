@@ -1,1 +1,4 @@
-"""Caffe in a child process, the logs of `caffe train`, and the predictions of a trained net. Imports `net` and `textformat`."""
+"""Caffe in a child process, the logs of `caffe train`, and the predictions of a trained net.
+
+Imports `net` and `textformat`.
+"""

@@ -1,18 +1,22 @@
-"""Nets made in Caffe, in a process of their own, and what its log says of them."""
+"""Caffe in a child process, which makes nets and runs them on test data: where Caffe stops, only that process ends."""
 from __future__ import division, print_function
 
 import collections
 import json
 import os
 import re
-import signal
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 
-from caffe_losses.compat import to_bytes
+import numpy as np
+
+import caffe_losses
+import caffe_prototxt
+from caffe_losses.compat import to_bytes, to_str, to_unicode
 from caffe_prototxt.training import precautions, probe
 
 _LAYER = re.compile(r"\] (?:Creating [lL]ayer|Setting up) @(\d+)$")
@@ -22,97 +26,144 @@ _FATAL = re.compile(r"^F\d{4} [\d:.]+ +\d+ [\w./-]+:\d+\] (.*)")
 _PARSER = re.compile(r"Error parsing text-format [\w.]+: (\d+):(\d+): (.*)")
 _TRACE = "*** Check failure stack trace: ***"
 
-# How a run ended.
-#   made: bool, whether the net was made.
-#   no_caffe: why there is no Caffe, or None.
-#   place: of the layer it ended at, or None. message: str, one line; None if the net was made.
-#   raised: the class of the Python exception it ended with, or None; is_file: whether that is one of files.
-#   imports: {place: why the class of a Python layer is not to be had}.
+# The end of a request.
+#   made: bool, whether the net was made, or run. message: str, the reason in one line, or None if it was.
+#   no_caffe: the reason why there is no Caffe, or None.
+#   place: index of the layer at which it ended, or None.
+#   raised: the class of the Python exception that ended it, or None; is_file: whether that is one of files.
+#   imports: {index of a Python layer: the reason why its class cannot be imported}.
 #   syntax: (line, column) at which protobuf's parser stopped, or None.
-#   shapes: {place: shapes of the tops}. backward: set of the places that are asked for gradients.
-#   known: what Caffe knows, as probe says; empty without one. late: whether it took too long.
-End = collections.namedtuple("End", "made no_caffe place message raised is_file imports syntax shapes backward known late")
+#   shapes: {index of a layer: shapes of its tops}. backward: the indices of the layers that are asked for gradients.
+#   known: the types, fields and syntax of this Caffe, as probe has them; empty without one. late: whether time was up.
+End = collections.namedtuple("End", "made message no_caffe place raised is_file imports syntax shapes backward known "
+                             "late")
 
 
 class Caffe(object):
-    """Where nets are made, one after the other. To be closed.
+    """A child process with Caffe, which answers one request after the other. To be closed.
 
-    seconds: the time that one may take.
+    seconds: the time that a request may take; None: any.
+    folder: str, a folder for temporary files, deleted when this is closed.
     """
 
     def __init__(self, seconds=120):
         self.seconds = seconds
-        self._process = None
-        self._folder = tempfile.mkdtemp(prefix="check_net.")
+        self.folder = tempfile.mkdtemp(prefix="caffe_losses.")
+        self._process = self._worker = None  # _worker: pid of the fork that works on a request
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self._end_process()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self, text, phase, python):
         """Make a net.
 
         text: str, one character a byte, with layers named @0, @1, ... phase: "TRAIN" or "TEST".
-        python: (place, module, class) of its Python layers.
+        python: (index, module, class) of its Python layers.
         Returns End.
         """
-        net, log, answer = (os.path.join(self._folder, name) for name in ("net.prototxt", "log", "answer"))
-        for path, content in ((net, to_bytes(text)), (log, b""), (answer, b"{}")):
+        net = os.path.join(self.folder, "net.prototxt")
+        with open(net, "wb") as file:
+            file.write(to_bytes(text))
+        return self._end(_path_text(os.getcwd()), {
+            "net": net, "phase": phase,
+            "python": [(index, to_unicode(module), to_unicode(name)) for index, module, name in python]})
+
+    def tally(self, definition, snapshot, folder, D, on_batch, **options):
+        """Run a net on its test data, and add up its decisions.
+
+        definition, snapshot: files. folder: str, to run in. D: C x C costs, or None.
+        on_batch: called with the number of all batches after each.
+        options: the other settings of net_tally.write_tally.
+        Returns the arrays that write_tally saves, by name. Raises ValueError: the reason why there are none.
+        """
+        output, costs = [os.path.join(self.folder, name) for name in ("tally.npz", "costs.npy")]
+        paths = {"definition": definition, "snapshot": snapshot, "output": output}
+        if D is not None:
+            np.save(costs, D)
+            paths["costs"] = costs
+        settings = dict(options, **{key: _path_text(path) for key, path in paths.items()})
+        roots = [os.path.dirname(os.path.dirname(os.path.abspath(package.__file__)))
+                 for package in (caffe_losses, caffe_prototxt)]
+        end = self._end(_path_text(folder), {"tally": settings, "roots": roots}, on_batch)
+        if not end.made:
+            raise ValueError(end.no_caffe or end.message)
+        with np.load(output, allow_pickle=False) as arrays:
+            return dict(arrays)
+
+    def _end(self, folder, request, on_batch=None):
+        log, answer = [os.path.join(self.folder, name) for name in ("log", "answer")]
+        for path, content in ((log, b""), (answer, b"{}")):
             with open(path, "wb") as file:
                 file.write(content)
-        status, late = self._request({
-            "folder": getattr(os, "getcwdb", os.getcwd)().decode("latin-1"), "net": net, "log": log, "answer": answer,
-            "phase": phase, "python": [(place, _readable(module), _readable(name)) for place, module, name in python]})
-        with open(answer) as file:
-            said = file.read()
+        status, late = self._request(dict(request, folder=folder, log=log, answer=answer), on_batch)
         ended = "it took longer than %g s" % self.seconds if late else "it ended with status %d" % status
+        with open(answer) as file:
+            answered = json.loads(file.read() or "{}")
         with open(log, "rb") as file:
-            return _end((_native(line) for line in file), json.loads(said or "{}"), ended, late)
+            return _read_end((to_str(line) for line in file), answered, ended, late)
 
-    def _request(self, request):
-        """(the status with which the process that made the net ended, whether it took too long)."""
+    def _request(self, request, on_batch):
+        """Have a request answered. Returns (exit status of the process that did it, whether it took too long)."""
         if self._process is None:
-            environment = dict(os.environ, GLOG_minloglevel="0", GLOG_logtostderr="1", GLOG_v="0")
-            environment["PYTHONPATH"] = precautions.named_path(environment.get("PYTHONPATH", ""))
-            if not environment["PYTHONPATH"]:  # Python 2 takes an empty one for the current folder
-                del environment["PYTHONPATH"]
-            with open(os.devnull, "wb") as null:
-                self._process = subprocess.Popen(
-                    [sys.executable, probe.__file__.replace(".pyc", ".py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                    stderr=null, env=environment, universal_newlines=True)
-        process, late, maker = self._process, [], []
+            self._start()
+        process, late = self._process, []
 
-        def end():
+        def stop():
             late.append(True)
-            try:
-                os.kill(maker[0], signal.SIGKILL) if maker else process.kill()
-            except OSError:
-                pass  # it has ended just now
+            self._kill()
 
-        timer = threading.Timer(self.seconds, end)
-        timer.start()
+        timer = threading.Timer(self.seconds or 0, stop)
         try:
+            if self.seconds is not None:
+                timer.start()
             process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
             for line in iter(process.stdout.readline, ""):
                 word, number = line.split()
                 if word == "status":
-                    return os.WEXITSTATUS(int(number)) if os.WIFEXITED(int(number)) else -os.WTERMSIG(int(number)), bool(late)
-                maker.append(int(number))
+                    self._worker, status = None, int(number)
+                    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status), bool(late)
+                elif word == "pid":
+                    self._worker = int(number)
+                else:
+                    on_batch(int(number))
         except EnvironmentError:
             pass  # it ended before
+        except BaseException:  # Ctrl-C
+            self._kill()
+            raise
         finally:
             timer.cancel()
         return self._end_process(), bool(late)
 
+    def _start(self):
+        environment = dict(os.environ, GLOG_minloglevel="0", GLOG_logtostderr="1", GLOG_v="0")
+        environment["PYTHONPATH"] = precautions.named_path(environment.get("PYTHONPATH", ""))
+        if not environment["PYTHONPATH"]:  # Python 2 takes an empty one for the current folder
+            del environment["PYTHONPATH"]
+        with open(os.devnull, "wb") as null:
+            self._process = subprocess.Popen(
+                [sys.executable, probe.__file__.replace(".pyc", ".py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=null, env=environment, universal_newlines=True)
+
+    def _kill(self):
+        """Kill the process that works on a request."""
+        try:
+            os.kill(self._worker, signal.SIGKILL) if self._worker else self._process.kill()
+        except EnvironmentError:
+            pass  # it has ended just now
+
     def _end_process(self):
-        """End the process, and return its status."""
-        process, self._process = self._process, None
-        if process is None:
+        """End the child process and its fork. Returns its status."""
+        if self._process is None:
             return 0
+        if self._worker:
+            self._kill()
+        process, self._process, self._worker = self._process, None, None
         for pipe in (process.stdin, process.stdout):
             try:
                 pipe.close()
@@ -121,8 +172,13 @@ class Caffe(object):
         return process.wait()
 
 
-def _end(log, answer, ended, late):
-    """The End that a log and an answer tell. ended: how the process did, if they do not say."""
+def _path_text(path):
+    """Return a path as JSON can hold it: text of one character a byte."""
+    return (path if isinstance(path, bytes) else os.fsencode(path)).decode("latin-1")
+
+
+def _read_end(log, answer, ended, late):
+    """Return the End that a log and an answer state. ended: str, the message if they state none."""
     place, message, syntax, last = None, None, None, ""
     shapes, backward = collections.OrderedDict(), set()
     fatal, began = None, False
@@ -131,16 +187,15 @@ def _end(log, answer, ended, late):
         began = began or line == probe.MARK
         if not began:
             continue
-        found = _LAYER.search(line)
-        if found:
-            place = int(found.group(1))
-        elif _SHAPE.search(line) and place is not None:
-            shapes.setdefault(place, []).append(tuple(int(size) for size in _SHAPE.search(line).group(1).split()))
-        elif _BACKWARD.search(line):
-            backward.add(int(_BACKWARD.search(line).group(1)))
-        elif _PARSER.search(line):
-            row, column, message = _PARSER.search(line).groups()
-            syntax = int(row), int(column)
+        layer, shape, asked, parser = [pattern.search(line) for pattern in (_LAYER, _SHAPE, _BACKWARD, _PARSER)]
+        if layer:
+            place = int(layer.group(1))
+        elif shape and place is not None:
+            shapes.setdefault(place, []).append(tuple(int(size) for size in shape.group(1).split()))
+        elif asked:
+            backward.add(int(asked.group(1)))
+        elif parser:
+            syntax, message = (int(parser.group(1)), int(parser.group(2))), parser.group(3)
         elif _FATAL.match(line):
             fatal = [_FATAL.match(line).group(1)]
         elif fatal and line != _TRACE:
@@ -150,32 +205,20 @@ def _end(log, answer, ended, late):
         last = line or last
     raised, is_file = None, False
     if answer.get("raised"):
-        raised, said, is_file = answer["raised"]
-        message = _native(said or raised)
+        raised, text, is_file = answer["raised"]
+        message = to_str(text or raised)
     elif message is None and fatal:
         message = " ".join(fatal)
     elif message is None and not set(answer) & {"made", "imports", "no_caffe"}:
         message = ended + (", and said last: " + last if last and not late else "")
-    imports = {int(number): " ".join(_native(why).split()) for number, why in answer.get("imports", {}).items()}
-    no_caffe = _native(answer.get("no_caffe", "")) or (None if "types" in answer else ended)
-    return End(bool(answer.get("made")), no_caffe, place, None if message is None else " ".join(message.split()),
+    imports = {int(index): " ".join(to_str(reason).split()) for index, reason in answer.get("imports", {}).items()}
+    no_caffe = to_str(answer.get("no_caffe", "")) or (None if "types" in answer else ended)
+    return End(bool(answer.get("made")), None if message is None else " ".join(message.split()), no_caffe, place,
                raised, is_file, imports, syntax, shapes, backward, _known(answer), late)
 
 
 def _known(answer):
     if "types" not in answer:
         return {}
-    return {"classic": answer["classic"], "types": [_native(name) for name in answer["types"]],
-            "fields": {_native(message): [_native(name) for name in names] for message, names in answer["fields"].items()}}
-
-
-def _readable(name):
-    """A name as JSON takes it."""
-    return name.decode("utf-8", "replace") if isinstance(name, bytes) else name
-
-
-def _native(text):
-    """Text or UTF-8 as str, which on Python 2 is the latter."""
-    if isinstance(text, str):
-        return text
-    return text.decode("utf-8", "replace") if isinstance(text, bytes) else text.encode("utf-8")
+    fields = {to_str(message): [to_str(name) for name in names] for message, names in answer["fields"].items()}
+    return {"classic": answer["classic"], "types": [to_str(name) for name in answer["types"]], "fields": fields}

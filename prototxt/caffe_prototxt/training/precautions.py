@@ -49,7 +49,8 @@ def _target(layer):
 def named_path(path):
     """Return a PYTHONPATH without the entries that mean the current folder, wherever that is.
 
-    An empty entry is what PYTHONPATH=folder:$PYTHONPATH leaves where there was none: nobody asked for the current folder.
+    An empty entry is what PYTHONPATH=folder:$PYTHONPATH leaves where there was none: nobody asked for the current
+    folder.
     The current folder named in full stays: somebody wrote it, and `caffe train` imports from there, too.
     """
     return os.pathsep.join(entry for entry in path.split(os.pathsep) if os.path.normpath(entry or ".") != ".")

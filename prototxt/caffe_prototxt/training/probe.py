@@ -1,20 +1,22 @@
-"""The program that makes nets in Caffe, each in a process of its own: what Caffe stops at ends only that.
+"""The program that answers requests in Caffe, each in a forked process: what Caffe stops at ends only that.
 
-`caffe_run` starts it as `python probe.py` and writes a request in a line of JSON:
-"folder", to run in, one character a byte; "net", a file; "phase"; "python", [number, module,
-class] of its Python layers; "log" and "answer", files to write. It prints "pid N", and when
-that process has ended "status N".
-(Where there is no fork it ends itself after one request, and prints nothing more.) The
-answer, in JSON, has one of
+`caffe_process` starts it as `python probe.py` and writes each request in a line of JSON: "folder", to run in, one
+character a byte; "log" and "answer", files to write; and either
 
-    no_caffe: why this Python has none.
-    imports: {number: why that Python layer's class is not to be had}.
+    net: a file, with its "phase" and "python", [index, module, class] of its Python layers. The net is made.
+    tally: the settings of net_tally.write_tally, with "roots", the folders of the packages. The net is run.
+
+It prints "pid N" of the fork, "batches N" after each batch of the tally's N, and when the fork has ended "status N".
+(Where there is no fork it ends itself after one request, and prints neither pid nor status.) The answer, in JSON, has
+one of
+
+    no_caffe: the reason why this Python has no Caffe.
+    imports: {index: the reason why that Python layer's class cannot be imported}.
     raised: [the exception's class, its message, whether it is one of files].
     made: true.
 
-or none of them if Caffe has ended the process; the log says why, and how the net was made.
-And, if there is a Caffe, types: the layer types it has; fields: {message: its fields}, of
-caffe.proto; classic: whether its InfogainLoss is that of before April 2017.
+or none of them if Caffe has ended the process; the log then has the reason. And, if there is a Caffe, types: its layer
+types; fields: {message: its fields}, of caffe.proto; classic: whether its InfogainLoss is that of before April 2017.
 """
 from __future__ import division, print_function
 
@@ -23,7 +25,7 @@ import json
 import os
 import sys
 
-MARK = "-- the net"  # what the log says of it stands after this line
+MARK = "-- the net"  # the line of the log before those of the net
 
 
 def main():
@@ -49,13 +51,13 @@ def main():
         request = json.loads(line)
         os.dup2(os.open(request["log"], os.O_WRONLY | os.O_CREAT, 0o600), 2)
         os.chdir(request["folder"].encode("latin-1"))
-        _make(caffe, known, request)
+        _answer(caffe, known, request, lambda n_batches: say("batches %d" % n_batches))
         sys.stderr.flush()
         os._exit(0)  # at once: what Caffe reads ahead is not waited for
 
 
 def _import_caffe():
-    """(caffe or None, what it knows or why there is none)."""
+    """Return (caffe or None, the part of every answer that is about this Caffe)."""
     try:
         import caffe
         from caffe.proto import caffe_pb2
@@ -68,7 +70,7 @@ def _import_caffe():
         return None, {"no_caffe": u"%s: %s" % (type(error).__name__, _text(error))}
 
 
-def _make(caffe, known, request):
+def _answer(caffe, known, request, on_batch):
     def answer(**more):
         with open(request["answer"], "w") as file:
             json.dump(dict(known, **more), file)
@@ -76,19 +78,28 @@ def _make(caffe, known, request):
     if caffe is None:
         return answer()
     answer()  # now, as a module may end the process, or take for ever
-    reasons = ((number, class_fault(caffe, module, name)) for number, module, name in request["python"])
-    failed = {number: reason for number, reason in reasons if reason}
+    faults = [(index, class_fault(caffe, module, name)) for index, module, name in request.get("python", [])]
+    failed = {index: fault for index, fault in faults if fault}
     if failed:
         return answer(imports=failed)
     sys.stderr.write("\n%s\n" % MARK)
     sys.stderr.flush()
-    path = request["net"]
     try:
-        net = caffe.Net(path if isinstance(path, str) else path.encode("utf-8"), getattr(caffe, request["phase"]))
+        net = _run(caffe, request, on_batch)
     except BaseException as error:
         return answer(raised=[type(error).__name__, _text(error), isinstance(error, EnvironmentError)])
     answer(made=True)
-    del net
+    del net  # not before, as Caffe may crash at it
+
+
+def _run(caffe, request, on_batch):
+    """Make the net of a request, or run it on its test data. Returns the net made."""
+    if "tally" in request:
+        sys.path[:0] = request["roots"]
+        from caffe_prototxt.training import net_tally
+        return net_tally.write_tally(request["tally"], on_batch)
+    path = request["net"]
+    return caffe.Net(path if isinstance(path, str) else path.encode("utf-8"), getattr(caffe, request["phase"]))
 
 
 def class_fault(caffe, module, name):
@@ -99,7 +110,8 @@ def class_fault(caffe, module, name):
     try:
         found = importlib.import_module(module)
     except BaseException as error:
-        return u"its module %s cannot be imported: %s: %s%s" % (module, type(error).__name__, _text(error), _remedy(module))
+        return u"its module %s cannot be imported: %s: %s%s" % (
+            module, type(error).__name__, _text(error), _remedy(module))
     try:
         layer = getattr(found, name)
     except BaseException:
@@ -119,10 +131,10 @@ def _remedy(module):
 
 def _text(error):
     try:
-        said = str(error)
+        text = str(error)
     except UnicodeError:
-        said = repr(error)
-    return said if isinstance(said, type(u"")) else said.decode("utf-8", "replace")
+        text = repr(error)
+    return text if isinstance(text, type(u"")) else text.decode("utf-8", "replace")
 
 
 if __name__ == "__main__":

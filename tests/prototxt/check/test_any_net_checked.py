@@ -8,7 +8,7 @@ from hypothesis import strategies as st  # noqa: E402
 
 from caffe_prototxt.check import check, solvers  # noqa: E402
 from caffe_prototxt.rewrite import deploy  # noqa: E402
-from caffe_prototxt.training import caffe_process as caffe_run  # noqa: E402
+from caffe_prototxt.training import caffe_process  # noqa: E402
 from caffe_prototxt.net.graph import usual_states  # noqa: E402
 from caffe_prototxt.net.nets import Net  # noqa: E402
 from caffe_prototxt.net.states import State  # noqa: E402
@@ -74,7 +74,7 @@ def test_deployed(text):
 @pytest.fixture(scope="module")
 def caffe():
     pytest.importorskip("caffe")
-    with caffe_run.Caffe(60) as process:
+    with caffe_process.Caffe(60) as process:
         yield process
 
 

@@ -14,7 +14,7 @@ pytest.importorskip("caffe")
 from caffe_losses.compat import from_bytes  # noqa: E402
 from caffe_losses.formats.matrix_files import write_matrix  # noqa: E402
 from caffe_prototxt.check import check as check_net  # noqa: E402
-from caffe_prototxt.training import caffe_process as caffe_run  # noqa: E402
+from caffe_prototxt.training import caffe_process  # noqa: E402
 from caffe_prototxt.net.graph import usual_states  # noqa: E402
 from caffe_prototxt.net.nets import Net  # noqa: E402
 from caffe_prototxt.net.states import State  # noqa: E402
@@ -59,7 +59,7 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def caffe():
     """One Caffe for all nets."""
-    with caffe_run.Caffe() as caffe:
+    with caffe_process.Caffe() as caffe:
         yield caffe
 
 
@@ -312,7 +312,7 @@ def test_time(folder, caffe):
     path = os.environ["PYTHONPATH"]
     os.environ["PYTHONPATH"] = os.pathsep.join([os.getcwd(), path])
     try:
-        with caffe_run.Caffe() as impatient:
+        with caffe_process.Caffe() as impatient:
             check_net.check(Net(DATA), [State("TRAIN")], impatient)  # so that Caffe is there
             impatient.seconds = 2
             report = check_net.check(Net(net), [State("TRAIN")], impatient)
@@ -333,7 +333,7 @@ def test_data_of_python_that_is_not_there(folder, nothing, caffe):
     path = os.environ["PYTHONPATH"]
     os.environ["PYTHONPATH"] = os.pathsep.join([os.getcwd(), path])
     try:
-        with caffe_run.Caffe() as other:
+        with caffe_process.Caffe() as other:
             report = check_net.check(Net(net), [State("TRAIN")], other)
     finally:
         os.environ["PYTHONPATH"] = path

@@ -9,16 +9,16 @@ matplotlib = pytest.importorskip("matplotlib")
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from caffe_tools.report import matrix_plot as plots
+from caffe_tools.report import matrix_plot
 
 
 def drawn(matrix, names=None):
     """The axes of a heat map, as large as matrix_picture makes it, and its renderer."""
-    side = plots._side(len(matrix))
-    figure = Figure(figsize=(side, side), dpi=plots.DPI)
+    side = matrix_plot.side_inches(len(matrix))
+    figure = Figure(figsize=(side, side), dpi=matrix_plot.DPI)
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes([0, 0, 1, 1])
-    image = plots.draw_matrix(axes, matrix, names)
+    image = matrix_plot.draw_matrix(axes, matrix, names)
     canvas.draw()
     return axes, image, canvas.get_renderer()
 
@@ -70,5 +70,5 @@ def test_scale():
 @pytest.mark.parametrize("kind, start", [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
 def test_formats(kind, start):
     file = io.BytesIO()
-    plots.matrix_picture("H." + kind, gain(3), ["$1 shirt", u"b\u00f6ot", "x" * 40])(file)
+    matrix_plot.matrix_picture("H." + kind, gain(3), ["$1 shirt", u"b\u00f6ot", "x" * 40])(file)
     assert file.getvalue().startswith(start)

@@ -1,4 +1,4 @@
-"""Pictures of trainings and of what came out of them, by matplotlib, as bytes of a PNG.
+"""Charts of trainings and their evaluations, by matplotlib, as bytes of a PNG.
 
 Every picture is one narrow chart, so that it can be read on a telephone. Methods are told apart by the dashes of
 their lines, too, and not by colour alone: they often lie on one another.
@@ -11,8 +11,8 @@ import warnings
 
 import numpy as np
 
-from caffe_tools.report import matrix_plot as plots
 from caffe_losses.evaluation.intervals import mean_interval
+from caffe_tools.report.matrix_plot import draw_matrix, is_logarithmic, short_label, side_inches
 
 WIDTH, HEIGHT = 4.1, 2.7  # inches, of the chart without what is written around it
 DPI = 200
@@ -32,9 +32,10 @@ Curve = collections.namedtuple("Curve", "name runs")
 
 
 def curves(list_of_curves, ylabel):
-    """Lines by iteration: the mean over the seeds, in a band that is its interval from MOST_THIN + 1 seeds on;
-    of fewer, and of seeds that were not measured at the same iterations, a thin line each. A cross marks the last
-    value before a NaN.
+    """Draw a line for each method: the mean over its seeds, in a band that is its interval.
+
+    Up to MOST_THIN seeds have no band and a thin line each, as have seeds that were not measured at the same
+    iterations. A cross marks the last value before a NaN.
 
     list_of_curves: Curves, one for each method; one without runs keeps its colour free.
     """
@@ -66,7 +67,7 @@ def _limit(axes, drawn):
 
 def _draw_curve(axes, name, runs, style):
     same = len(runs) > 1 and all(np.array_equal(x, runs[0][0]) for x, _ in runs)
-    label = plots._label(name, 60)
+    label = short_label(name, 60)
     if same:
         x, table = runs[0][0], np.array([y for _, y in runs])
         intervals = [mean_interval(column) for column in table.T]
@@ -99,9 +100,10 @@ def _finite(drawn):
 
 
 def recalls(names, counts, methods):
-    """A row for each class: bars of the methods with their intervals, or dots where there are many methods.
+    """Draw a row for each class: bars of the methods with their intervals, or dots where there are many methods.
 
-    names: list of class names. counts: how many test samples each has. methods: list of (name, list of Interval, one for each class; None where no sample).
+    names: list of class names. counts: list of int, their numbers of test samples.
+    methods: list of (name, list of Interval, one for each class, whose mean is None where there is no sample).
     """
     n_methods = len(methods)
     as_bars = n_methods <= MOST_BARS
@@ -113,7 +115,7 @@ def recalls(names, counts, methods):
                                   for end in ("mean", "low", "high")]
             spread = np.nan_to_num([means - lows, highs - means])
             at = np.arange(len(names)) + (i - (n_methods - 1) / 2) * .8 / n_methods
-            label, colour = plots._label(name, 60), COLOURS[i % len(COLOURS)]
+            label, colour = short_label(name, 60), COLOURS[i % len(COLOURS)]
             if as_bars:
                 axes.barh(at, np.nan_to_num(means), height=.8 / n_methods, xerr=spread, color=colour, label=label,
                           error_kw=dict(ecolor=INK, elinewidth=.8))
@@ -121,7 +123,7 @@ def recalls(names, counts, methods):
                 axes.errorbar(means, at, xerr=spread, color=colour, label=label, linestyle="", elinewidth=.8,
                               marker="os^Dv"[i // len(COLOURS) % 5], markersize=4)
         axes.set_yticks(np.arange(len(names)))
-        axes.set_yticklabels(["%s (%d)" % (plots._label(name, 20), count) for name, count in zip(names, counts)])
+        axes.set_yticklabels(["%s (%d)" % (short_label(name, 20), count) for name, count in zip(names, counts)])
         axes.set_ylim(len(names) - .5, -.5)
         axes.set_xlim(0, 1)
         axes.set_xlabel("recall: the fraction of the class that is decided for it")
@@ -130,7 +132,7 @@ def recalls(names, counts, methods):
 
 
 def reliability(methods):
-    """How often decisions of some confidence are right; on the diagonal confidence is right.
+    """Draw the fraction of right decisions by their confidence; on the diagonal the two are equal.
 
     methods: list of (name, bins as metrics.confidence_bins gives them).
     """
@@ -139,7 +141,7 @@ def reliability(methods):
         for i, (name, bins) in enumerate(methods):
             count, right, confidence = np.asarray(bins, float)[np.asarray(bins)[:, 0] > 0].T
             axes.plot(confidence / count, right / count, marker="o", markersize=4, linewidth=1.4,
-                      label=plots._label(name, 60), color=COLOURS[i % len(COLOURS)],
+                      label=short_label(name, 60), color=COLOURS[i % len(COLOURS)],
                       linestyle=DASHES[i % len(DASHES)])
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
@@ -150,19 +152,19 @@ def reliability(methods):
 
 
 def matrix(entries, names, unit):
-    """A heat map, [true, predicted]. unit: str, what the entries are."""
-    side = max(3.2, plots._side(len(entries)))
+    """Draw a heat map of a matrix, [true, predicted]. unit: str, of its entries."""
+    side = max(3.2, side_inches(len(entries)))
 
     def draw(axes):
-        image = plots.draw_matrix(axes, entries, names)
+        image = draw_matrix(axes, entries, names)
         bar = axes.figure.colorbar(image, ax=axes, fraction=.046, pad=.02)
-        bar.set_label(unit + (", log scale; grey: 0" if plots._logarithmic(entries) else ""))
+        bar.set_label(unit + (", log scale; grey: 0" if is_logarithmic(entries) else ""))
         bar.outline.set_visible(False)
     return _picture(draw, side, side + 1, grid=False)
 
 
 def _legend(axes):
-    """A legend below the chart and its label."""
+    """Add a legend below the chart and its label."""
     from matplotlib.transforms import ScaledTranslation
     _, labels = axes.get_legend_handles_labels()
     if not labels:

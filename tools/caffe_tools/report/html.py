@@ -1,16 +1,17 @@
-"""A report as one HTML page that needs nothing else: the pictures are inside, and there are no scripts."""
+"""A report as one HTML page: its pictures are inside, it loads nothing, and it has no scripts."""
 from __future__ import division, print_function
 from __future__ import unicode_literals
 
 import base64
 import struct
+from xml.sax.saxutils import escape
 
 import numpy as np
 
-from caffe_tools.report import charts
 from caffe_losses.evaluation.comparison import INTERVALS, NOISE, verdict_of
 from caffe_losses.evaluation.intervals import LEVEL, PERCENT, Interval
 from caffe_losses.evaluation.tally import CHEAPEST, DECISIONS, PROBABLE, metric_list
+from caffe_tools.report import charts
 
 MOST_COSTLY = 10  # confusions listed
 WIDEST = 620  # pixels; a wider picture scrolls, as its names could not be read if it shrank
@@ -60,15 +61,18 @@ PAGE = """<!DOCTYPE html>
 
 
 def page(report):
-    """The HTML of a report, a str.
+    """Return the HTML of a report, a str.
 
-    report: what --json prints: runs, methods, differences, classes, D, top, spatial (see tools/report.py).
+    report: the dict that report.py --json prints: runs, methods, differences, classes, D, top, spatial.
     """
     evaluated = [method for method in report["methods"] if method["evaluation"]]
     sections = [_runs(report), _curves(report)]
     if evaluated:
-        sections += [_scores(report, evaluated), _differences(report), _recalls(report, evaluated),
-                     _confusions(report, evaluated), _calibration(evaluated), _meanings(report)]
+        metrics = metric_list(report["top"], report["D"] is not None, report["spatial"])
+        names = report["classes"] or [str(label) for label in range(report["n_classes"])]
+        sections += [_scores(report, evaluated, metrics), _differences(report, metrics),
+                     _recalls(report, evaluated, names), _confusions(report, evaluated, names),
+                     _calibration(evaluated), _meanings(report, metrics)]
     else:
         sections.append(_section("Decisions on the test data", _paragraph(
             "No run was evaluated; where that was tried, the notes above say why not. What the log does not lead to "
@@ -84,10 +88,10 @@ def _runs(report):
              _Cell("evaluated", "text")] + [_Cell("notes", "text")] * noted]
     for run in report["runs"]:
         losses = run["curves"].get("training loss", {"values": []})["values"]
-        rows.append([run["name"], run["seed"], None if run["iterations"] is None else run["iterations"][1],
+        bad = run["status"].startswith(("diverged", "failed", "cut off"))
+        rows.append([run["name"], run["seed"], run["iterations"] and run["iterations"][1],
                      _number("%.4g", losses[-1]) if losses else None,
-                     _Cell(run["status"], "wrap bad" if run["status"].startswith(("diverged", "failed", "cut off"))
-                           else "text"),
+                     _Cell(run["status"], "wrap bad" if bad else "text"),
                      _Cell(run["snapshot"] and run["snapshot"].replace("\\", "/").split("/")[-1], "text")]
                     + [_Cell("; ".join(run["notes"]), "wrap")] * noted)
     return _table(rows, "the runs")
@@ -97,19 +101,7 @@ def _curves(report):
     names = []
     for run in report["runs"]:
         names += [name for name in run["curves"] if name not in names]
-    figures = []
-    for name in names:
-        methods = []
-        for method in report["methods"]:
-            series = [run["curves"][name] for run in report["runs"]
-                      if run["name"] == method["name"] and name in run["curves"]]
-            methods.append(charts.Curve(method["name"], [(one["iterations"], _floats(one["values"]))
-                                                         for one in series]))
-        figures.append(_figure(charts.curves(methods, name), name, "%s by iteration, %s: %s" % (
-            name, "a line for each run" if len(methods) > 1 else "a line",
-            "; ".join("%s ends at %s" % (curve.name, _list([_number("%.4g", y[-1]) for _, y in curve.runs if len(y)]))
-                      for curve in methods if curve.runs))))
-    if not figures:
+    if not names:
         return None
     text = ""
     if any(len(method["seeds"]) > 1 for method in report["methods"]):
@@ -117,33 +109,46 @@ def _curves(report):
                  "seeds were not measured at the same iterations, each has a thin line. " % PERCENT)
     if any("diverged" in run["status"] for run in report["runs"]):
         text += "A cross marks the last value before NaN or infinity."
-    return _section("Training", _paragraph(text) if text else None, _figures(figures))
+    return _section("Training", _paragraph(text) if text else None,
+                    _figures([_curves_of(report, name) for name in names]))
+
+
+def _curves_of(report, name):
+    curves = []
+    for method in report["methods"]:
+        series = [run["curves"][name] for run in report["runs"]
+                  if run["name"] == method["name"] and name in run["curves"]]
+        curves.append(charts.Curve(method["name"], [
+            (one["iterations"], [np.nan if value is None else value for value in one["values"]]) for one in series]))
+    ends = ["%s ends at %s" % (curve.name, ", ".join(_number("%.4g", y[-1]) for _, y in curve.runs if len(y)))
+            for curve in curves if curve.runs]
+    return _figure(charts.curves(curves, name), name, "%s by iteration, %s: %s" % (
+        name, "a line for each run" if len(curves) > 1 else "a line", "; ".join(ends)))
 
 
 # The decisions
 
-def _scores(report, methods):
-    metrics = _metrics(report)
-    rows = [["method"] + ([] if report["D"] is None else [_Cell("decision", "text")]) + [metric.title for metric in metrics]]
+def _scores(report, methods, metrics):
+    costs = report["D"] is not None
+    rows = [["method"] + [_Cell("decision", "text")] * costs + [metric.title for metric in metrics]]
     for method in methods:
         for decision in _decisions(method):
             scores = method["evaluation"][decision]["scores"]
-            row = [method["name"]] + ([] if report["D"] is None else [_Cell(DECISIONS[decision], "text")])
-            rows.append(row + [_interval_cell(metric, scores[metric.key]) for metric in metrics])
-    text = "On %s. " % _list(sorted(set(run["source"] for run in report["runs"] if run["evaluation"])))
+            rows.append([method["name"]] + [_Cell(DECISIONS[decision], "text")] * costs
+                        + [_interval_cell(metric, scores[metric.key]) for metric in metrics])
+    text = "On %s. " % ", ".join(sorted(set(run["source"] for run in report["runs"] if run["evaluation"])))
     if any(len(method["seeds"]) > 1 for method in methods):
         text += "Mean over the seeds, and below it the interval: %s. " % INTERVALS
     else:
         text += "One run of a method says nothing of the spread between seeds: name several of the same name. "
-    if report["D"] is None:
+    if not costs:
         text += "With --distances or --tree, which say how bad each mistake is, there are costs here too."
     return _section("Decisions on the test data", _paragraph(text), _table(rows, "scores of each method"))
 
 
-def _differences(report):
+def _differences(report, metrics):
     if not report["differences"]:
         return None
-    metrics = _metrics(report)
     rows = [["what, against what", "pairs"] + [metric.title for metric in metrics]]
     for difference in report["differences"]:
         (of, decision), (start, start_decision) = difference["of"], difference["from"]
@@ -158,38 +163,35 @@ def _differences(report):
         _table(rows, "paired differences"))
 
 
-def _recalls(report, methods):
-    names = _names(report)
-    decisions = _decisions(methods[0])
+def _recalls(report, methods, names):
+    first = methods[0]["evaluation"][PROBABLE]
+    n_runs = sum(1 for run in report["runs"] if run["name"] == methods[0]["name"] and run["evaluation"])
+    counts = np.sum(first["confusion"], axis=1) // n_runs
     shown = np.arange(len(names))
-    counts = np.sum(methods[0]["evaluation"][PROBABLE]["confusion"], axis=1) // _n_evaluated(report, methods[0])
     text = ("With the %d %% interval over the seeds, where there are several; in brackets how many test samples. "
             % PERCENT)
     if len(names) > charts.MOST_CLASSES:
-        worst = [np.inf if recall["mean"] is None else recall["mean"]
-                 for recall in methods[0]["evaluation"][PROBABLE]["recalls"]]
-        shown = np.argsort(worst, kind="mergesort")[:charts.MOST_CLASSES]
+        means = [np.inf if recall["mean"] is None else recall["mean"] for recall in first["recalls"]]
+        shown = np.argsort(means, kind="mergesort")[:charts.MOST_CLASSES]
         text += "The %d classes of %d with the lowest recall by %s; --json has all. " % (
             len(shown), len(names), methods[0]["name"])
     figures = []
-    for decision in decisions:
-        rows = [(method["name"], [_Interval(method["evaluation"][decision]["recalls"][i]) for i in shown])
+    for decision in _decisions(methods[0]):
+        rows = [(method["name"], [Interval(**method["evaluation"][decision]["recalls"][label]) for label in shown])
                 for method in methods]
         described = "; ".join("%s: %s" % (name, ", ".join(
-            "%s %s" % (names[i], _number("%.2f", recall.mean)) for i, recall in zip(shown, intervals)))
-            for name, intervals in rows[:3])
-        figures.append(_figure(charts.recalls([names[i] for i in shown], counts[shown], rows),
+            "%s %s" % (names[label], _number("%.2f", recall.mean)) for label, recall in zip(shown, recalls)))
+            for name, recalls in rows[:3])
+        figures.append(_figure(charts.recalls([names[label] for label in shown], counts[shown], rows),
                                "Deciding for the " + DECISIONS[decision], "recall of each class. " + described))
     return _section("Recall of each class", _paragraph(text), _figures(figures))
 
 
-def _confusions(report, methods):
-    names = _names(report)
-    figures = []
+def _confusions(report, methods, names):
+    figures, tables = [], []
     if report["D"] is not None:
         figures.append(_figure(charts.matrix(report["D"], report["classes"], "cost D"), "What each mistake costs",
                                "heat map of the costs D, true class by predicted class"))
-    tables = []
     for method in methods:
         for decision in _decisions(method):
             confusion = np.array(method["evaluation"][decision]["confusion"])
@@ -206,85 +208,56 @@ def _confusions(report, methods):
 
 
 def _costliest(report, method, names):
-    confusion = np.array(method["evaluation"][PROBABLE]["confusion"])
-    D = 1 - np.eye(len(confusion)) if report["D"] is None else np.array(report["D"])
+    confusion, costs = np.array(method["evaluation"][PROBABLE]["confusion"]), report["D"] is not None
+    D = np.array(report["D"]) if costs else np.ones(confusion.shape)
     paid = confusion * D
     np.fill_diagonal(paid, 0)
-    order = [i for i in np.argsort(-paid, axis=None, kind="mergesort")[:MOST_COSTLY] if paid.flat[i]]
+    order = [cell for cell in np.argsort(-paid, axis=None, kind="mergesort")[:MOST_COSTLY] if paid.flat[cell]]
     if not order:
         return _paragraph("None: every decision is right.")
     rows = [["true class", _Cell("taken for", "text"), "samples", "of the class"]
-            + ([] if report["D"] is None else ["cost of each", "share of all costs"])]
-    for i in order:
-        true, decided = np.unravel_index(i, paid.shape)
-        row = [names[true], _Cell(names[decided], "text"), int(confusion[true, decided]),
-               "%.1f %%" % (100 * confusion[true, decided] / confusion[true].sum())]
-        if report["D"] is not None:
-            row += ["%.4g" % D[true, decided], "%.1f %%" % (100 * paid[true, decided] / paid.sum())]
-        rows.append(row)
+            + ["cost of each", "share of all costs"] * costs]
+    for cell in order:
+        true, decided = np.unravel_index(cell, paid.shape)
+        rows.append([names[true], _Cell(names[decided], "text"), int(confusion[true, decided]),
+                     "%.1f %%" % (100 * confusion[true, decided] / confusion[true].sum())]
+                    + ["%.4g" % D[true, decided], "%.1f %%" % (100 * paid[true, decided] / paid.sum())] * costs)
     return _table(rows, "costliest confusions of " + method["name"])
 
 
 def _calibration(methods):
-    picture = charts.reliability([(method["name"], method["evaluation"][PROBABLE]["bins"]) for method in methods])
+    evaluations = [(method["name"], method["evaluation"][PROBABLE]) for method in methods]
+    picture = charts.reliability([(name, evaluation["bins"]) for name, evaluation in evaluations])
+    errors = ["%s %s" % (name, _number("%.3f", evaluation["scores"]["calibration"]["mean"]))
+              for name, evaluation in evaluations]
     return _section("Confidence", _paragraph(
         "Deciding for the most probable class: above the dotted line the net is right more often than it is sure, "
         "below it the net is too sure. A net trained with gains or weights is not meant to be calibrated."),
         _figures([_figure(picture, "Reliability", "fraction of right decisions by confidence; expected calibration "
-                          "error " + "; ".join("%s %s" % (
-                              method["name"],
-                              _number("%.3f", method["evaluation"][PROBABLE]["scores"]["calibration"]["mean"]))
-                              for method in methods))]))
+                          "error " + "; ".join(errors))]))
 
 
-def _meanings(report):
+def _meanings(report, metrics):
     meanings = "".join("<dt>%s</dt><dd>%s.</dd>" % (_escaped(metric.title), _escaped(metric.explanation))
-                       for metric in _metrics(report))
+                       for metric in metrics)
     if report["D"] is not None:
         meanings += ("<dt>%s</dt><dd>decides for the class k of smallest sum_j p_j D[j, k], p the net's "
                      "probabilities: what is gained by costs at test time alone.</dd>" % DECISIONS[CHEAPEST])
     return _section("What the figures mean", "<dl>%s</dl>" % meanings)
 
 
-# What the report says, in the forms that are wanted here
-
-class _Interval(object):
-    def __init__(self, interval):
-        self.mean, self.low, self.high = interval["mean"], interval["low"], interval["high"]
-
-
-def _metrics(report):
-    return metric_list(report["top"], report["D"] is not None, report["spatial"])
-
-
 def _decisions(method):
     return [decision for decision in (PROBABLE, CHEAPEST) if decision in method["evaluation"]]
-
-
-def _n_evaluated(report, method):
-    return sum(1 for run in report["runs"] if run["name"] == method["name"] and run["evaluation"])
-
-
-def _names(report):
-    return report["classes"] or [str(label) for label in range(report["n_classes"])]
-
-
-def _floats(values):
-    return [np.nan if value is None else value for value in values]
 
 
 def _number(form, value):
     return "NaN" if value is None else form % value
 
 
-def _list(words):
-    return ", ".join(words)
-
-
 # HTML
 
 class _Cell(object):
-    """A cell with a class of its own. detail: a second line."""
+    """A cell of a table. kind: str, its CSS classes. detail: str, a second line, or None."""
 
     def __init__(self, text, kind="", detail=None):
         self.text, self.kind, self.detail = text, kind, detail
@@ -300,12 +273,11 @@ def _interval_cell(metric, interval):
 def _difference_cell(metric, interval):
     if interval["low"] is None:
         return None
-    signed = metric.form.replace("%", "%+")
+    mean, low, high = [metric.form.replace("%", "%+") % interval[end] for end in ("mean", "low", "high")]
     verdict = ""
     if metric.smaller is not None:
         verdict = verdict_of(Interval(**interval), metric.smaller).replace(NOISE, "")
-    return _Cell(signed % interval["mean"] + (" " + verdict if verdict else ""), verdict,
-                 "%s to %s" % (signed % interval["low"], signed % interval["high"]))
+    return _Cell((mean + " " + verdict).strip(), verdict, "%s to %s" % (low, high))
 
 
 def _section(heading, *parts):
@@ -317,18 +289,20 @@ def _paragraph(text):
 
 
 def _table(rows, label):
-    """A table; the first row is its head."""
-    def cell(content, tag):
-        content = content if isinstance(content, _Cell) else _Cell(content)
-        text = _escaped("\u2013" if content.text in (None, "") else "%s" % content.text)
-        if content.detail:
-            text += "<small>%s</small>" % _escaped(content.detail)
-        kind = ' class="%s"' % content.kind if content.kind else ""
-        return "<%s%s%s>%s</%s>" % (tag, ' scope="col"' if tag == "th" else "", kind, text, tag)
-    lines = ["<tr>%s</tr>" % "".join(cell(content, "th" if not i else "td") for content in row)
+    """Return a table whose first row is its head. rows: lists of _Cell, str, number or None."""
+    lines = ["<tr>%s</tr>" % "".join(_cell(content, "td" if i else "th") for content in row)
              for i, row in enumerate(rows)]
     return _scrolling("<table>\n<thead>%s</thead>\n<tbody>\n%s\n</tbody></table>"
                       % (lines[0], "\n".join(lines[1:])), label)
+
+
+def _cell(content, tag):
+    content = content if isinstance(content, _Cell) else _Cell(content)
+    text = _escaped("\u2013" if content.text in (None, "") else "%s" % content.text)
+    if content.detail:
+        text += "<small>%s</small>" % _escaped(content.detail)
+    kind = ' class="%s"' % content.kind if content.kind else ""
+    return "<%s%s%s>%s</%s>" % (tag, ' scope="col"' if tag == "th" else "", kind, text, tag)
 
 
 def _figures(figures):
@@ -336,19 +310,18 @@ def _figures(figures):
 
 
 def _figure(png, caption, description):
-    width, height = struct.unpack(str(">II"), png[16:24])  # of the PNG's header
+    width, height = [pixels // 2 for pixels in struct.unpack(str(">II"), png[16:24])]  # of the PNG's header
     image = '<img alt="%s" width="%d" height="%d" src="data:image/png;base64,%s">' % (
-        _escaped(description), width // 2, height // 2, base64.b64encode(png).decode("ascii"))
-    if width // 2 > WIDEST:
+        _escaped(description), width, height, base64.b64encode(png).decode("ascii"))
+    if width > WIDEST:
         image = _scrolling(image, caption)
     return "<figure><figcaption>%s</figcaption>%s</figure>" % (_escaped(caption), image)
 
 
 def _scrolling(content, label):
-    """What scrolls in itself where the page is narrower."""
+    """Return HTML that scrolls in itself where the page is narrower."""
     return '<div class="scroll" role="region" tabindex="0" aria-label="%s">%s</div>' % (_escaped(label), content)
 
 
 def _escaped(text):
-    return (text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
-            .replace("'", "&#39;"))
+    return escape(text, {'"': "&quot;", "'": "&#39;"})

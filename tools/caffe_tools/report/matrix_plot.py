@@ -1,4 +1,4 @@
-"""Pictures of matrices, by matplotlib."""
+"""Heat maps of matrices, by matplotlib."""
 from __future__ import division, print_function
 
 import os
@@ -6,23 +6,34 @@ import warnings
 
 import numpy as np
 
+from caffe_losses.compat import to_unicode
+
 DPI = 150
 MOST_NAMED = 100  # classes; of more, only some are named
 MOST_WRITTEN = 12  # classes whose entries are written into their cells
 MOST_CELLS = 1600  # a side; below two dots a cell nothing could be told apart
 
 
+def require_matplotlib(path):
+    """Raise ImportError where matplotlib is missing. path: str, the file that needs it."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise ImportError("%s: expected the package matplotlib for pictures, got none; pip install matplotlib" % path)
+
+
 def matrix_picture(path, matrix, names=None, title="gain H"):
-    """A function that writes a heat map of a matrix to an open file.
+    """Draw a heat map of a matrix, and return the function that writes it to an open file.
 
     path: str; its ending is the format (.png, .pdf, .svg ...).
     matrix: C x C, [true, predicted]. names: C class names; None: their numbers.
     title: str, what the matrix is.
-    Raises ValueError for a format that matplotlib cannot write.
+    Raises ValueError for a format that matplotlib cannot write, and ImportError without matplotlib.
     """
+    require_matplotlib(path)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    side = _side(len(matrix))
+    side = side_inches(len(matrix))
     figure = Figure(figsize=(side + 1.5, side + .5))
     kinds = FigureCanvasAgg(figure).get_supported_filetypes()
     kind = os.path.splitext(path)[1][1:].lower()
@@ -31,7 +42,7 @@ def matrix_picture(path, matrix, names=None, title="gain H"):
     axes = figure.add_subplot(1, 1, 1)
     image = draw_matrix(axes, matrix, names)
     figure.colorbar(image, ax=axes, fraction=.046, pad=.02)
-    if _logarithmic(matrix):
+    if is_logarithmic(matrix):
         title += " (log scale%s)" % ("" if np.all(matrix) else "; grey: 0")
     axes.set_title(title)
 
@@ -42,14 +53,14 @@ def matrix_picture(path, matrix, names=None, title="gain H"):
     return write
 
 
-def _side(n_classes):
-    """The side of the heat map in inches: room for an entry, or at least for a name, in each cell."""
+def side_inches(n_classes):
+    """Return the side of a heat map in inches: each cell has room for its entry, or at least for a name."""
     cell = .45 if n_classes <= MOST_WRITTEN else .34 if n_classes <= 40 else .17
     return min(16, max(3, cell * n_classes))
 
 
 def draw_matrix(axes, matrix, names=None):
-    """Draw a heat map of a C x C matrix into matplotlib axes; returns the image.
+    """Draw a heat map of a C x C matrix into matplotlib axes, and return the image.
 
     Entries are written into the cells of a small matrix; of up to 100 classes each
     is named, of more every second, every third ... Colours are on a logarithmic
@@ -61,7 +72,7 @@ def draw_matrix(axes, matrix, names=None):
     n_classes = len(matrix)
     norm = None
     cells = _largest_in_blocks(matrix, -(-n_classes // MOST_CELLS))
-    if _logarithmic(matrix):
+    if is_logarithmic(matrix):
         positive = matrix[matrix > 0]
         norm = LogNorm(vmin=max(positive.min(), positive.max() * 1e-6), vmax=positive.max())
         cells = np.ma.masked_equal(cells, 0)
@@ -74,13 +85,14 @@ def draw_matrix(axes, matrix, names=None):
     return image
 
 
-def _logarithmic(matrix):
+def is_logarithmic(matrix):
+    """Return whether the heat map of a matrix has a logarithmic scale."""
     matrix = np.asarray(matrix)
     return bool((matrix >= 0).all() and ((matrix > 0) & (matrix < matrix.max() / 100)).any())
 
 
 def _largest_in_blocks(matrix, size):
-    """The largest entry of each block of size x size, so that a small picture lacks none."""
+    """Return the largest entry of each block of size x size, so that a small picture lacks none."""
     starts = np.arange(0, len(matrix), size)
     if size == 1:
         return matrix
@@ -90,7 +102,7 @@ def _largest_in_blocks(matrix, size):
 def _name_classes(axes, n_classes, names):
     every = -(-n_classes // MOST_NAMED)
     shown = np.arange(0, n_classes, every)
-    text = [str(i) if names is None else _label(names[i]) for i in shown]
+    text = [str(i) if names is None else short_label(names[i]) for i in shown]
     size = 8 if n_classes <= 40 else 7
     axes.set_xticks(shown)
     axes.set_yticks(shown)
@@ -101,10 +113,9 @@ def _name_classes(axes, n_classes, names):
     axes.set_ylabel("true class" + ending)
 
 
-def _label(name, longest=24):
-    """A class name as matplotlib shows it: no formula, and not too long."""
-    if isinstance(name, bytes):  # Python 2
-        name = name.decode("utf-8")
+def short_label(name, longest=24):
+    """Return a name for matplotlib: shortened, and with its dollar signs escaped, as they would begin a formula."""
+    name = to_unicode(name)
     if len(name) > longest:
         name = name[:longest - 1] + u"\u2026"
     return name.replace(u"$", u"\\$")
