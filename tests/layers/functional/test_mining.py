@@ -101,7 +101,7 @@ def test_more_than_the_limit_is_an_error():
 @pytest.mark.parametrize("scale", [1e-30, 1, 1e18])
 @pytest.mark.parametrize("shift", [0, 1])
 def test_the_choice_at_any_scale(scale, shift):
-    """What all embeddings share, and their scale, leave the choice as it is."""
+    """The choice does not change with what all embeddings share, nor with their scale."""
     x, labels = rows(40, 8), np.arange(40) % 4
     moved = ((x + shift) * np.float32(scale)).astype(np.float32)
     for strategy in ("hardest", "semi_hard"):
