@@ -34,3 +34,9 @@ if not os.environ.get("NO_CAFFE"):
             import leveldb  # noqa: F401
     except ImportError as error:
         raise ImportError("%s; NO_CAFFE=1 skips the tests that need Caffe and what comes with it" % error)
+
+
+def pytest_configure(config):
+    """Make numpy's warnings of NaN and overflow errors, but not those of how a library was built."""
+    config.addinivalue_line("filterwarnings", "error::RuntimeWarning")
+    config.addinivalue_line("filterwarnings", "ignore:.* size changed, may indicate binary incompatibility:RuntimeWarning")

@@ -75,7 +75,7 @@ class Outcomes(object):
 
     def _path(self, task):
         """Where a task's outcome is kept. The name says of which data, H, net and solver it is."""
-        texts = [task.data] + [text_format.MessageToString(message) for message in (task.net("H"), task.solver("", ""))]
+        texts = [task.data] + [text_format.MessageToString(message) for message in (task.net("H.binaryproto"), task.solver("", ""))]
         described = "\n".join(texts).replace(self.folder.path, "").encode("utf-8")
         H = [] if task.H is None else [np.asarray(task.H, np.float32)]
         return self.folder("outcomes", "%s-%s.npz" % (task.name, data.digest(np.frombuffer(described, np.uint8), *H)))
