@@ -19,7 +19,7 @@ _caffes = {}  # by PYTHONPATH; one at most
 
 
 def run_main(name, *arguments, **options):
-    """Run the main function of a command. Returns (exit status, standard output, standard error), as real_nets.tool does.
+    """Run the main function of a command. Returns (exit status, standard output, standard error).
 
     name: str, the command's file. options: cwd: str, the folder to run in; env: dict, the whole environment.
     """

@@ -27,6 +27,7 @@ import sys
 from caffe_tools import cli  # first, as it puts the checkout's packages on the path
 
 from caffe_losses.compat import to_display
+from caffe_losses.errors import naming
 from caffe_prototxt.check import check, solvers
 from caffe_prototxt.check.faults import ERROR, UNCHECKED, WARNING
 from caffe_prototxt.net.graph import usual_states
@@ -40,13 +41,11 @@ def main():
     args = parser.parse_args()
     precautions.drop_current_folder()
     content = cli.read_net(args.net)
-    try:
+    with naming(args.net):
         is_solver = solvers.is_solver(content)
         if is_solver and (args.phase or args.level is not None or args.stage):
             parser.error("expected --phase, --level and --stage with a net only, as a solver's file says them")
         nets, faults = solvers.read_solver(content) if is_solver else ([(args.net, None)], [])
-    except ValueError as error:
-        raise ValueError("%s: %s" % (args.net, error))
     reports = collections.OrderedDict()
     if faults:
         reports[args.net] = check.Report([(fault, []) for fault in faults], {})
@@ -66,14 +65,15 @@ def _parser():
     parser.add_argument("net", metavar="NET", help="the prototxt of a net or of a solver")
     parser.add_argument("--phase", choices=PHASES, help="(default: both)")
     parser.add_argument("--level", type=int, metavar="N", help="as caffe train --level (default: the net's, 0)")
-    parser.add_argument("--stage", metavar="S,S,...", help="as caffe train --stage (default: without, and with each that "
-                        "the net's rules name)")
-    parser.add_argument("--gpu", metavar="N,N,...|all", help="as caffe train --gpu, to check whether the net runs on several")
+    parser.add_argument("--stage", metavar="S,S,...", help="as caffe train --stage (default: without, and with "
+                        "each that the net's rules name)")
+    parser.add_argument("--gpu", metavar="N,N,...|all",
+                        help="as caffe train --gpu, to check whether the net runs on several")
     parser.add_argument("--shape", action="append", default=[], type=cli.shape, metavar="TOP=N,C,H,W",
                         help="shape of a data layer's top, for one whose data is not there (repeatable)")
     parser.add_argument("--no-caffe", action="store_true", help="check only what the text tells")
-    parser.add_argument("--no-python", action="store_true", help="leave Python layers out of the net, and what depends on "
-                        "them")
+    parser.add_argument("--no-python", action="store_true",
+                        help="leave Python layers out of the net, and what depends on them")
     parser.add_argument("--timeout", type=float, default=120, metavar="SECONDS",
                         help="for each time that the net is made (default: %(default)g)")
     parser.add_argument("--label-seconds", type=float, default=10, metavar="SECONDS",

@@ -159,8 +159,8 @@ def diff(args):
         print("%s and %s: equal, %d x %d" % (args.a, args.b, len(A), len(A)))
     else:
         row, column = difference["at"]
-        print("%s and %s: %d of %d entries differ%s" % (
-            args.a, args.b, difference["different"], A.size, ", none by more than %g" % args.tolerance if equal else ""))
+        small = ", none by more than %g" % args.tolerance if equal else ""
+        print("%s and %s: %d of %d entries differ%s" % (args.a, args.b, difference["different"], A.size, small))
         print("by the most, %.4g, at (%s, %s): %.9g and %.9g"
               % (difference["largest"], names[row], names[column], difference["a"], difference["b"]))
         print("by the most in sum, %.4g, in row %s" % (difference["row_difference"], names[difference["row"]]))

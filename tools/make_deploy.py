@@ -37,8 +37,8 @@ def main():
     content = cli.read_net(args.net)
     state = None if args.stage is None else State("TEST", 0, cli.stages(args.stage))
     try:
-        made = deploy.make_deploy(content, state, dict(args.shape), args.batch, [from_display(name) for name in args.loss],
-                                  [from_display(blob) for blob in args.output_blob])
+        made = deploy.make_deploy(content, state, dict(args.shape), args.batch, list(map(from_display, args.loss)),
+                                  list(map(from_display, args.output_blob)))
         notes = _verify(made.text, not args.no_python)
     except ValueError as error:
         raise ValueError("%s: %s" % (args.net, error))
@@ -49,9 +49,9 @@ def main():
         return
     with atomic_write(args.output) as file:
         file.write(to_bytes(made.text))
-    cli.say("%s: takes %s; gives %s" % (
-        args.output, ", ".join("%s%s" % (to_display(top), shape and " " + shape_text(shape) or "") for top, shape in made.inputs),
-        ", ".join("%s (%s)" % (to_display(top), what) for top, what in made.outputs)))
+    inputs = ", ".join(to_display(top) + (" " + shape_text(shape) if shape else "") for top, shape in made.inputs)
+    outputs = ", ".join("%s (%s)" % (to_display(top), meaning) for top, meaning in made.outputs)
+    cli.say("%s: takes %s; gives %s" % (args.output, inputs, outputs))
     for top, transform in made.transforms.items():
         cli.say("%s went through %s in training: do the same" % (to_display(top), to_display(transform)))
     cli.say("next: caffe.Net(%r, 'your.caffemodel', caffe.TEST)" % args.output)
@@ -60,7 +60,8 @@ def main():
 def _parser():
     parser = cli.Parser(description=__doc__)
     parser.add_argument("net", metavar="NET", help="the prototxt that is trained")
-    parser.add_argument("-o", "--out", dest="output", metavar="FILE", help="where the net goes (default: it is printed)")
+    parser.add_argument("-o", "--out", dest="output", metavar="FILE",
+                        help="where the net goes (default: it is printed)")
     parser.add_argument("--shape", action="append", default=[], type=cli.shape, metavar="TOP=N,C,H,W",
                         help="shape of an input (repeatable)")
     parser.add_argument("--batch", type=int, metavar="N", help="the first number of the inputs' shapes (default: 1)")

@@ -48,8 +48,11 @@ import numpy as np
 
 from caffe_tools import cli  # first, as it puts the checkout's packages on the path
 
+from caffe_losses.errors import naming
 from caffe_losses.formats import matrix_files
 from caffe_losses.matrices import class_weights, costs, gains, summary
+from caffe_prototxt.data.labels import count_source, per_class
+from caffe_prototxt.data.net_source import net_source
 from caffe_prototxt.rewrite.fragment import h_fragment
 from caffe_tools import class_files
 from caffe_tools.compute_options import check_beta
@@ -99,10 +102,10 @@ def _parser():
     group.add_argument("--linear", action="store_true", default=None, help="1 - D / max D, rows then divided by their "
                        "sums: the farthest classes get 0")
     group = parser.add_argument_group("class weights")
-    group.add_argument("--class-weights", type=class_files.numbers, metavar="W", help="a weight for each class, taken as "
-                       "they are: 1,2,10 or a file of numbers (.npy, text)")
-    group.add_argument("--counts", type=class_files.numbers, metavar="N", help="samples of each class: 90,9,1 or a file of "
-                       "numbers")
+    group.add_argument("--class-weights", type=class_files.numbers, metavar="W", help="a weight for each class, taken "
+                       "as they are: 1,2,10 or a file of numbers (.npy, text)")
+    group.add_argument("--counts", type=class_files.numbers, metavar="N", help="samples of each class: 90,9,1 or a "
+                       "file of numbers")
     group.add_argument("--labels", metavar="SOURCE", help="labels to count: an LMDB or LevelDB of Datum, an HDF5 file "
                        "or list, a text file with the label last on each line (ImageData's list), a .npy")
     group.add_argument("--net", metavar="PROTOTXT", help="a train_val.prototxt: count what its TRAIN data layer reads; "
@@ -114,12 +117,13 @@ def _parser():
     group.add_argument("--dataset", metavar="NAME", help="of --labels: that of the labels in HDF5 (default: label)")
     group.add_argument("--root-folder", metavar="DIR", help="of --labels: what the names of listed images begin with")
     group.add_argument("--ignore-label", type=int, metavar="L", help="label that is not counted")
-    group.add_argument("--weights", choices=class_weights.KINDS, help="class weights from the counts (default: balanced)")
+    group.add_argument("--weights", choices=class_weights.KINDS,
+                       help="class weights from the counts (default: balanced)")
     group.add_argument("--beta", type=float, help="of effective_number, in [0, 1), for instance 0.999")
     group.add_argument("--power", type=float, help="softens the weights; 0.5: square root")
-    group.add_argument("--scale", choices=class_weights.SCALES, help="of the weights; sample: the average sample weighs 1, "
-                       "so the learning rate keeps its meaning (default); sum: they sum to 1; classes: to the number "
-                       "of classes; none: as they are")
+    group.add_argument("--scale", choices=class_weights.SCALES, help="of the weights; sample: the average sample "
+                       "weighs 1, so the learning rate keeps its meaning (default); sum: they sum to 1; classes: to the "
+                       "number of classes; none: as they are")
     group = parser.add_argument_group("classes and files")
     group.add_argument("--n-classes", type=int, metavar="C", help="number of classes, if nothing else tells")
     group.add_argument("--names", metavar="FILE", help="class names, one a line, in the order of the labels")
@@ -182,13 +186,11 @@ def _distances(args, names):
     if path is None:
         return None, names
     matrix = matrix_files.read_matrix(path)
-    try:
+    with naming(path):
         if args.confusion is not None:
             return costs.costs_from_confusion(matrix), names
         if args.embeddings is not None:
             return costs.costs_from_embeddings(matrix, args.metric or "cosine"), names
-    except ValueError as error:
-        raise ValueError("%s: %s" % (path, error))
     return gains.check_cost(matrix, path), names
 
 
@@ -228,13 +230,11 @@ def _weights(args, gain, names):
 
 def _count(args, gain, names):
     """Count the labels in the data. Returns (counts, present) of the classes."""
-    from caffe_prototxt.data.labels import count_source, per_class
     n_classes = _n_classes(args, names) or (None if gain is None else len(gain))
     ignore_label = args.ignore_label
     if args.net is None:
         tally = count_source(args.labels, args.dataset or "label", bool(args.pixels), args.root_folder or "")
     else:
-        from caffe_prototxt.data.net_source import net_source
         data = net_source(args.net, args.label_blob, tuple(args.stages.split(",")) if args.stages else ())
         if None not in (n_classes, data.n_classes) and n_classes != data.n_classes:
             raise ValueError("%s: expected scores of %d classes, as --n-classes, --names or the gain say, got %d"
@@ -305,7 +305,7 @@ def _report(args, H, names):
 
 
 def _layer(path, n_classes):
-    """Return the text of the layer of Caffe's own that reads a file with H, None where it has none for such a file."""
+    """Return the text of Caffe's own layer that reads a file with H, or None where there is none for such a file."""
     if matrix_files.layer_type(path):
         return h_fragment(path, n_classes)
     return None

@@ -70,9 +70,10 @@ def main():
 
 def _loss_text(args, compute):
     matrix = matrix_source(args.source, args.h_file, compute)
+    label, name, h_name = map(from_display, (args.label, args.name, args.h_name))
     text = to_display(loss_fragment(
-        args.loss, matrix, [from_display(score) for score in args.score], from_display(args.label), from_display(args.name),
-        from_display(args.h_name), args.loss_weight or [None], args.axis, args.ignore_label, args.normalization))
+        args.loss, matrix, list(map(from_display, args.score)), label, name, h_name, args.loss_weight or [None],
+        args.axis, args.ignore_label, args.normalization))
     for source in (args.source, args.h_file, args.gain):
         if source and not os.path.exists(source):
             cli.note("%s is not there yet; caffe reads it from where it runs" % source)
@@ -130,17 +131,19 @@ def _parser():
     parser.add_argument("--axis", type=int, help="class axis of the scores (default: 1)")
     parser.add_argument("--ignore-label", type=int, help="label whose positions do not count")
     parser.add_argument("--normalization", choices=NORMALIZATIONS, help="(default: VALID)")
-    parser.add_argument("--loss-weight", type=float, action="append", help="(default: 1); several times: of each --score")
+    parser.add_argument("--loss-weight", type=float, action="append",
+                        help="(default: 1); several times: of each --score")
     group = parser.add_argument_group("the triplet loss")
     group.add_argument("--native", action="store_true", help="out of Caffe's own layers")
     for part in ("anchor", "positive", "negative"):
         group.add_argument("--" + part, metavar="BLOB", help="name of the blob")
-    group.add_argument("--embedding", metavar="BLOB", help="blob of a row for each sample, of which triplets are chosen")
+    group.add_argument("--embedding", metavar="BLOB",
+                       help="blob of a row for each sample, of which triplets are chosen")
     group.add_argument("--select", choices=("all", "hardest", "semi_hard", "random"), help="how they are chosen")
     group.add_argument("--seed", type=int, help="of --select random")
     group.add_argument("--norm", choices=("l2", "squared_l2"), help="of the difference (default: l2)")
-    group.add_argument("--form", choices=("mse", "log"), help="mse: the paper's, (d+)^2 (default); log: log(1 + e^(a - b)), "
-                       "which keeps its gradient on the hardest triplets")
+    group.add_argument("--form", choices=("mse", "log"), help="mse: the paper's, (d+)^2 (default); log: "
+                       "log(1 + e^(a - b)), which keeps its gradient on the hardest triplets")
     parser.add_argument("-o", "--output", metavar="FILE", help="where the text goes (default: it is printed)")
     return parser
 

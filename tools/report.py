@@ -34,11 +34,11 @@ from caffe_losses.evaluation.tally import DECISIONS, PROBABLE, metric_list
 from caffe_losses.formats import matrix_files
 from caffe_losses.formats.atomic import atomic_write
 from caffe_losses.matrices.gains import check_cost
+from caffe_losses.optional_packages import optional
 from caffe_prototxt.training import caffe_process, precautions
 from caffe_tools import class_files
 from caffe_tools.report.evaluate import evaluate
 from caffe_tools.report.html import page
-from caffe_tools.report.matrix_plot import require_matplotlib
 from caffe_tools.report.runs import find_runs
 
 
@@ -46,7 +46,7 @@ def main():
     args = _parser().parse_args()
     precautions.drop_current_folder()
     if args.output is not None:  # said now, and not after all nets have run
-        require_matplotlib(args.output)
+        optional("matplotlib", "the pictures of " + args.output)
         if not os.path.isdir(os.path.dirname(os.path.abspath(args.output))):
             raise IOError("%s: cannot be written: No such folder" % args.output)
     D, names = _classes(args)
@@ -82,8 +82,8 @@ def _parser():
                        "(default: 5)")
     group = parser.add_argument_group("evaluation")
     group.add_argument("--no-evaluation", action="store_true", help="logs only: run no net")
-    group.add_argument("--no-python", action="store_true", help="leave Python layers out of the nets; one whose scores or "
-                       "labels need them is not evaluated")
+    group.add_argument("--no-python", action="store_true", help="leave Python layers out of the nets; one whose "
+                       "scores or labels need them is not evaluated")
     group.add_argument("--iterations", type=int, metavar="N", help="test batches to run (default: all samples of the "
                        "test data once, or the solver's test_iter where they cannot be counted)")
     group.add_argument("--score", metavar="BLOB", help="the scores (default: first bottom of the net's last loss)")

@@ -61,14 +61,14 @@ def main():
     before = cli.read_net(args.net)
     try:
         net = Net(before, classic=args.infogain == "classic")
-        found = losses.find_losses(net)
-        chosen = _choose(net, found, args)
+        layers = losses.find_losses(net)
+        chosen = _choose(net, layers, args)
         if request.kind is None and request.matrix is None:
-            _list(net, found, args.net)
+            _list(layers, args.net)
             return
         if chosen is None:
-            _list(net, found, args.net)
-            raise ValueError("expected --layer NAME or --all, as there are %d losses" % len(found))
+            _list(layers, args.net)
+            raise ValueError("expected --layer NAME or --all, as there are %d losses" % len(layers))
         planned = plan.plan(net, [losses.read_loss(layer) for layer in chosen], request)
         _check_matrices(net, planned, args)
         after = plan.write(before, planned)
@@ -95,15 +95,16 @@ def _parser():
     parser.add_argument("--loss", choices=sorted(losses.KINDS), metavar="TYPE", help="one of those above")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--source", metavar="FILE", help="file with the matrix, that the loss reads")
-    source.add_argument("--h-file", metavar="FILE", help="file with the matrix, that a layer reads; its ending says which")
+    source.add_argument("--h-file", metavar="FILE",
+                        help="file with the matrix, that a layer reads; its ending says which")
     source.add_argument("--h-blob", metavar="BLOB", help="blob with the matrix, that the net makes")
     compute_options.add_options(parser, source)
     parser.add_argument("--h-name", default="H", help="of the layer of H and its top (default: %(default)s)")
     parser.add_argument("--layer", action="append", default=[], metavar="NAME", help="name of the loss (repeatable)")
     parser.add_argument("--all", action="store_true", help="all losses")
     parser.add_argument("--infogain", choices=("scores", "classic"), default="scores",
-                        help="what Caffe's own InfogainLoss takes: scores, or (classic) probabilities, as before April 2017 "
-                        "and in some forks; then a Softmax layer goes before it")
+                        help="what Caffe's own InfogainLoss takes: scores, or (classic) probabilities, as before April "
+                        "2017 and in some forks; then a Softmax layer goes before it")
     parser.add_argument("-o", "--output", metavar="FILE", help="where the net goes (default: it is changed in place)")
     parser.add_argument("--diff", action="store_true", help="show the changes, write nothing")
     parser.add_argument("--dry-run", action="store_true", help="say what would change, write nothing")
@@ -122,25 +123,25 @@ def _request(parser, args):
     return plan.Request(losses.KINDS.get(args.loss), matrix, from_display(args.h_name))
 
 
-def _choose(net, found, args):
-    if not found:
+def _choose(net, layers, args):
+    if not layers:
         others = ", ".join("%s is %s" % (layer, to_display(layer.type)) for layer in losses.other_losses(net)[:3])
         raise ValueError("expected a loss that can be changed (%s), found %s%s"
                          % (", ".join(losses.KINDS), others or "no loss", "" if net.layers else " and no layer"))
-    return losses.select(found, [from_display(name) for name in args.layer], args.all)
+    return losses.select(layers, list(map(from_display, args.layer)), args.all)
 
 
-def _list(net, found, name):
-    for layer in found:
+def _list(layers, path):
+    for layer in layers:
         try:
             n_classes = _n_classes(losses.read_loss(layer))
-            what = "%s classes" % (n_classes or "unknown number of")
+            classes = "%s classes" % (n_classes or "unknown number of")
         except ValueError as error:
-            what = str(error)
+            classes = str(error)
         phases = "" if len(layer.phases) != 1 else ", %s only" % to_display("".join(layer.phases))
         weights = "".join(", loss_weight %s" % weight for weight in layer.values("loss_weight"))
-        say("%s:%d: %s: %s, %s%s%s" % (name, layer.line, to_display(layer.name) or "(no name)", losses.kind_of(layer).name, what,
-                                         weights, phases))
+        say("%s:%d: %s: %s, %s%s%s" % (path, layer.line, to_display(layer.name) or "(no name)",
+                                       losses.kind_of(layer).name, classes, weights, phases))
 
 
 def _check_matrices(net, planned, args):

@@ -27,20 +27,35 @@ def progress(steps, total=None, unit="it", size=lambda step: 1):
 
     total: int, the sum of all sizes; None if it is not known. size: function of a step, how many of `unit` it is.
     """
-    bar = _bar(total, unit)
-    for step in steps:
-        yield step
-        if bar is not None:
+    with progress_bar(total, unit, unit_scale=True) as bar:
+        for step in steps:
+            yield step
             bar.update(size(step))
-    if bar is not None:
-        bar.close()
 
 
-def _bar(total, unit):
+def progress_bar(total, unit, **options):
+    """Return a bar of tqdm's on standard error; without a terminal or tqdm, one that shows nothing.
+
+    total: int, or None if it is not known. options: more arguments for tqdm.
+    The bar is a context manager with `update(count)` and `total`.
+    """
     if not (sys.stderr and sys.stderr.isatty()):
-        return None
+        return _NoBar()
     try:
         import tqdm
     except ImportError:
-        return None
-    return tqdm.tqdm(total=total, unit=unit, unit_scale=True, leave=False)
+        return _NoBar()
+    return tqdm.tqdm(total=total, unit=unit, leave=False, **options)
+
+
+class _NoBar(object):
+    """A progress bar that shows nothing."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def update(self, count=1):
+        """Do nothing."""

@@ -1,3 +1,4 @@
+"""inspect_h.py: its tables, its pictures and its differences, and errors of one line."""
 from __future__ import division, print_function
 
 import json

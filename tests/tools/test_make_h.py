@@ -1,3 +1,4 @@
+"""make_h.py: every way to make H, every format, and errors that write nothing."""
 from __future__ import division, print_function
 
 import io

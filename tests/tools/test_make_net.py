@@ -1,3 +1,4 @@
+"""make_net.py: its layers in the real Caffe have the loss and the gradient of plain loops."""
 from __future__ import division, print_function
 
 import os

@@ -275,16 +275,16 @@ def test_without_evaluation_no_caffe_is_needed(folder):
     assert "No run was evaluated" in Page("report.html").text
 
 
-@pytest.mark.parametrize("tool, arguments, picture", [
-    ("report.py", ["caffe.log", "-o", "report.html"], "report.html"),
-    ("inspect_h.py", ["plot", "H.npy", "-o", "H.png"], "H.png"),
-    ("make_h.py", ["H.npy", "-o", "H.csv", "--plot", "H.png"], "H.png")])
-def test_without_matplotlib(folder, monkeypatch, tool, arguments, picture):
+@pytest.mark.parametrize("tool, arguments, purpose", [
+    ("report.py", ["caffe.log", "-o", "report.html"], "pictures of report.html"),
+    ("inspect_h.py", ["plot", "H.npy", "-o", "H.png"], "picture H.png"),
+    ("make_h.py", ["H.npy", "-o", "H.csv", "--plot", "H.png"], "picture H.png")])
+def test_without_matplotlib(folder, monkeypatch, tool, arguments, purpose):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     status, out, err = run_main(tool, *arguments)
     assert status == 2 and not out
-    assert err == "%s: error: %s: expected the package matplotlib for pictures, got none; pip install matplotlib\n" % (
-        tool, picture)
+    assert err == "%s: error: expected the Python package matplotlib, for the %s, got none: pip install matplotlib\n" % (
+        tool, purpose)
 
 
 # The page

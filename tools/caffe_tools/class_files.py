@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 
+from caffe_losses.errors import naming
 from caffe_losses.matrices import class_trees
 from caffe_tools.cli import one_line, read_text
 
@@ -28,10 +29,8 @@ def read_tree_costs(path, names=None):
     Raises IOError or ValueError, naming the file.
     """
     text = read_text(path)
-    try:
+    with naming(path):
         return class_trees.tree_costs(class_trees.parse_tree(text, edges=path.lower().endswith(".csv")), names)
-    except ValueError as error:
-        raise ValueError("%s: %s" % (path, error))
 
 
 def numbers(argument):

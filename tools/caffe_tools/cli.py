@@ -1,4 +1,4 @@
-"""The command line: how every command parses arguments, reads a user's text, prints, and ends with an error in one line.
+"""The command line: arguments, users' text, output, and errors in one line with exit status 2.
 
 A command imports this module first: it puts the packages of a checkout on the path.
 """
@@ -20,6 +20,7 @@ CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__fil
 sys.path[:0] = [os.path.join(CHECKOUT, root) for root in ("layers", "prototxt")]
 
 from caffe_losses.compat import from_bytes, from_display, to_str, to_unicode
+from caffe_losses.errors import naming
 
 
 class Parser(argparse.ArgumentParser):
@@ -83,11 +84,8 @@ def read_text(path):
 
 
 def _read(path):
-    try:
-        with io.open(path, "rb") as file:
-            return file.read()
-    except EnvironmentError as error:
-        raise IOError("%s: cannot be read: %s" % (path, error.strerror))
+    with naming(path, "cannot be read: "), io.open(path, "rb") as file:
+        return file.read()
 
 
 def shape(argument):

@@ -88,7 +88,7 @@ class CaffeCheck(object):
                 self._fault(ERROR, "python", self.graph.nodes[index], message)
             self._leave_out([self.graph.nodes[index] for index in end.imports])
             return False
-        node, line = None if end.place is None else self.graph.nodes[end.place], None
+        node, line = None if end.stopped_at is None else self.graph.nodes[end.stopped_at], None
         if end.late:
             self._fault(UNCHECKED, "time", node, "Caffe: %s" % end.message)
             return True
@@ -180,9 +180,9 @@ class CaffeCheck(object):
             self.shapes = {}
             inputs, waiting = self._inputs()
             end, _ = self._run(inputs, self.out | self.graph.after(waiting))
-            if end.made or end.place is not None and end.place > node.index:
+            if end.made or end.stopped_at is not None and end.stopped_at > node.index:
                 return None, None, None
-            same = same and end.place == node.index and end.message == message
+            same = same and end.stopped_at == node.index and end.message == message
         self.tried, self.shapes, self.faults = before, shapes, faults
         if same:  # whatever the shape
             return ERROR, "caffe", stop

@@ -15,7 +15,6 @@ import threading
 import numpy as np
 
 import caffe_losses
-import caffe_prototxt
 from caffe_losses.compat import to_bytes, to_str, to_unicode
 from caffe_prototxt.training import precautions, probe
 
@@ -29,14 +28,14 @@ _TRACE = "*** Check failure stack trace: ***"
 # The end of a request.
 #   made: bool, whether the net was made, or run. message: str, the reason in one line, or None if it was.
 #   no_caffe: the reason why there is no Caffe, or None.
-#   place: index of the layer at which it ended, or None.
+#   stopped_at: index of the layer at which it ended, or None.
 #   raised: the class of the Python exception that ended it, or None; is_file: whether that is one of files.
 #   imports: {index of a Python layer: the reason why its class cannot be imported}.
 #   syntax: (line, column) at which protobuf's parser stopped, or None.
 #   shapes: {index of a layer: shapes of its tops}. backward: the indices of the layers that are asked for gradients.
 #   known: the types, fields and syntax of this Caffe, as probe has them; empty without one. late: whether time was up.
-End = collections.namedtuple("End", "made message no_caffe place raised is_file imports syntax shapes backward known "
-                             "late")
+End = collections.namedtuple("End", "made message no_caffe stopped_at raised is_file imports syntax shapes backward "
+                             "known late")
 
 
 class Caffe(object):
@@ -65,9 +64,7 @@ class Caffe(object):
         python: (index, module, class) of its Python layers.
         Returns End.
         """
-        net = os.path.join(self.folder, "net.prototxt")
-        with open(net, "wb") as file:
-            file.write(to_bytes(text))
+        net = self._write("net.prototxt", to_bytes(text))
         return self._end(_path_text(os.getcwd()), {
             "net": net, "phase": phase,
             "python": [(index, to_unicode(module), to_unicode(name)) for index, module, name in python]})
@@ -86,8 +83,8 @@ class Caffe(object):
             np.save(costs, D)
             paths["costs"] = costs
         settings = dict(options, **{key: _path_text(path) for key, path in paths.items()})
-        roots = [os.path.dirname(os.path.dirname(os.path.abspath(package.__file__)))
-                 for package in (caffe_losses, caffe_prototxt)]
+        packages = os.path.dirname(caffe_losses.__file__), os.path.dirname(os.path.dirname(__file__))
+        roots = [os.path.dirname(os.path.abspath(package)) for package in packages]
         end = self._end(_path_text(folder), {"tally": settings, "roots": roots}, on_batch)
         if not end.made:
             raise ValueError(end.no_caffe or end.message)
@@ -95,16 +92,20 @@ class Caffe(object):
             return dict(arrays)
 
     def _end(self, folder, request, on_batch=None):
-        log, answer = [os.path.join(self.folder, name) for name in ("log", "answer")]
-        for path, content in ((log, b""), (answer, b"{}")):
-            with open(path, "wb") as file:
-                file.write(content)
+        log, answer = self._write("log", b""), self._write("answer", b"{}")
         status, late = self._request(dict(request, folder=folder, log=log, answer=answer), on_batch)
         ended = "it took longer than %g s" % self.seconds if late else "it ended with status %d" % status
         with open(answer) as file:
             answered = json.loads(file.read() or "{}")
         with open(log, "rb") as file:
             return _read_end((to_str(line) for line in file), answered, ended, late)
+
+    def _write(self, name, content):
+        """Write bytes to a file in the folder. Returns its path."""
+        path = os.path.join(self.folder, name)
+        with open(path, "wb") as file:
+            file.write(content)
+        return path
 
     def _request(self, request, on_batch):
         """Have a request answered. Returns (exit status of the process that did it, whether it took too long)."""
@@ -179,7 +180,7 @@ def _path_text(path):
 
 def _read_end(log, answer, ended, late):
     """Return the End that a log and an answer state. ended: str, the message if they state none."""
-    place, message, syntax, last = None, None, None, ""
+    stopped_at, message, syntax, last = None, None, None, ""
     shapes, backward = collections.OrderedDict(), set()
     fatal, began = None, False
     for line in log:
@@ -189,9 +190,9 @@ def _read_end(log, answer, ended, late):
             continue
         layer, shape, asked, parser = [pattern.search(line) for pattern in (_LAYER, _SHAPE, _BACKWARD, _PARSER)]
         if layer:
-            place = int(layer.group(1))
-        elif shape and place is not None:
-            shapes.setdefault(place, []).append(tuple(int(size) for size in shape.group(1).split()))
+            stopped_at = int(layer.group(1))
+        elif shape and stopped_at is not None:
+            shapes.setdefault(stopped_at, []).append(tuple(int(size) for size in shape.group(1).split()))
         elif asked:
             backward.add(int(asked.group(1)))
         elif parser:
@@ -213,7 +214,7 @@ def _read_end(log, answer, ended, late):
         message = ended + (", and said last: " + last if last and not late else "")
     imports = {int(index): " ".join(to_str(reason).split()) for index, reason in answer.get("imports", {}).items()}
     no_caffe = to_str(answer.get("no_caffe", "")) or (None if "types" in answer else ended)
-    return End(bool(answer.get("made")), None if message is None else " ".join(message.split()), no_caffe, place,
+    return End(bool(answer.get("made")), None if message is None else " ".join(message.split()), no_caffe, stopped_at,
                raised, is_file, imports, syntax, shapes, backward, _known(answer), late)
 
 

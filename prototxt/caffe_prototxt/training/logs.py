@@ -1,4 +1,4 @@
-"""What `caffe train` prints, read back: losses, accuracies, snapshots, and the solver and nets it shows.
+"""Read the log of `caffe train`: losses, accuracies, snapshots, the solver and the test nets.
 
 Any log that has the solver's lines is read: glog's files (caffe.INFO), standard error redirected, with or without
 glog's prefixes, of Caffe 1.0, of older ones and of forks that kept the lines:
@@ -10,8 +10,8 @@ glog's prefixes, of Caffe 1.0, of older ones and of forks that kept the lines:
         Test net output #0: accuracy = 0.9                      Test score #0: 0.9 in 2013
     Snapshotting to binary proto file NAME                      Snapshotting to NAME in 2013
 
-A log is read as a stream of bytes, so that its size does not matter, and what is no such line is skipped. Source:
-Caffe, solver.cpp and sgd_solver.cpp.
+A log is read as a stream of bytes, so that its size does not matter; other lines are skipped. Source: Caffe, solver.cpp
+and sgd_solver.cpp.
 """
 from __future__ import division, print_function
 
@@ -23,8 +23,11 @@ import math
 import os
 import re
 
+from caffe_losses.compat import to_unicode
+from caffe_losses.errors import naming
+
 BLOCK = 2 ** 20
-LONGEST_LINE = 2 ** 20  # bytes; no line of Caffe's is longer
+LONGEST_LINE = 2 ** 20  # bytes; none of Caffe's is longer
 MOST_LINES = 2 ** 20  # of a net's text
 GLOG_CUTS_AT = 30000 - 100  # characters: glog's longest message, less its prefix; a net printed in full is shorter
 
@@ -44,7 +47,7 @@ _WINDOWS = {b"1.#QNAN": b"nan", b"-1.#IND": b"nan", b"1.#INF": b"inf", b"-1.#INF
 
 
 class Series(object):
-    """A figure by iteration: `iterations` and `values`, arrays of floats."""
+    """A figure by iteration, in the arrays `iterations` and `values`."""
 
     def __init__(self):
         self.iterations, self.values = array.array("d"), array.array("d")
@@ -57,7 +60,7 @@ class Series(object):
         self.values.append(value)
 
     def followed_by(self, other, start):
-        """This series before iteration `start`, and then the other."""
+        """Return this series before iteration `start`, continued by another."""
         joined = Series()
         end = bisect.bisect_left(self.iterations, start)
         joined.iterations = self.iterations[:end] + other.iterations
@@ -65,29 +68,29 @@ class Series(object):
         return joined
 
     def first_not_finite(self):
-        """The iteration of the first value that is NaN or infinite, or None."""
+        """Return the iteration of the first value that is NaN or infinite, or None."""
         return next((int(self.iterations[i]) for i, value in enumerate(self.values)
                      if math.isnan(value) or math.isinf(value)), None)
 
 
-# A test net. text: its prototxt as printed, None if it was not, or not in full. file: the name of its file, or None.
+# A test net. text: its prototxt, None if it was not printed in full. file: the name of its file, or None.
 TestNet = collections.namedtuple("TestNet", "text file")
 
 
 class Log(object):
-    """What one training printed.
+    """The figures and the nets of one training.
 
     solver: {field: list of str}, the fields of one line in the solver's text.
     loss, rate: Series, the smoothed training loss and the learning rate.
     train: {output: Series}. test: {number of the test net: {output: Series}}. An output of several numbers is
         several outputs: name[0], name[1] ...
-    losses: list of Series, those that are losses.
-    test_nets: {number: TestNet}. snapshots: list of names of files, in the order of their writing; first one
-        that may not be whole, as the log does not go on after it.
-    resumed: str, the solver state that it went on from, or None.
+    losses: list of the Series that are losses.
+    test_nets: {number: TestNet}. snapshots: list of file names, in the order of their writing; but first one after
+        which the log ends, as it may not be whole.
+    resumed: str, the solver state from which the training went on, or None.
     ended: "done", "stopped" (by a signal), or None: the log ends before the training.
-    failed: str, the error it ended with, or None.
-    notes: list of str, what else there is to say of the log.
+    failed: str, the error that ended it, or None.
+    notes: list of str, for people.
     """
 
     def __init__(self):
@@ -100,26 +103,26 @@ class Log(object):
         self.first_line = self.last_line = 0
 
     def series(self):
-        """All series of figures, the learning rate left out."""
+        """Yield every Series but the learning rate."""
         yield self.loss
         for outputs in [self.train] + list(self.test.values()):
             for series in outputs.values():
                 yield series
 
     def iterations(self):
-        """(first, last) iteration that there is a figure of, or None."""
+        """Return the (first, last) iteration with a figure, or None."""
         ends = [series.iterations[i] for series in self.series() if len(series) for i in (0, -1)]
         return (int(min(ends)), int(max(ends))) if ends else None
 
     def diverged(self):
-        """The first iteration with a loss that is NaN or infinite, or None."""
-        found = [series.first_not_finite() for series in self.losses]
-        return min([iteration for iteration in found if iteration is not None] or [None])
+        """Return the first iteration with a loss that is NaN or infinite, or None."""
+        iterations = [series.first_not_finite() for series in self.losses]
+        return min([iteration for iteration in iterations if iteration is not None] or [None])
 
     def underflowed(self):
-        """The iteration from which on the training loss is 87.3365 to the end, or None.
+        """Return the iteration from which on the training loss is 87.3365 to the end, or None.
 
-        There the true class has probability 0 in float32, for every sample: the training has diverged, and
+        There the true class of every sample has probability 0 in float32: the training has diverged, and
         SoftmaxWithLoss hides it.
         """
         count = 0
@@ -130,7 +133,7 @@ class Log(object):
         return int(self.loss.iterations[-count]) if count else None
 
     def status(self):
-        """In words, how it ended."""
+        """Return in words how the training ended."""
         if self.diverged() is not None:
             return "diverged: NaN or infinity from iteration %d on" % self.diverged()
         if self.underflowed() is not None:
@@ -146,35 +149,32 @@ class Log(object):
 def read_log(paths, on_read=lambda n_bytes: None):
     """Read the log of one training, in one file or several.
 
-    paths: list of names of files, in the order of their writing; each further one goes on from a snapshot, as a
-        log appended to another does. Of several trainings from the start the last one counts.
-    on_read: called with the number of bytes after every block that is read.
-    Returns a Log. Raises IOError or ValueError, naming the file: it cannot be read, is empty, or holds no line of
-    a solver.
+    paths: list of file names, in the order of their writing; each further one goes on from a snapshot, as a log
+        appended to another does. Of several trainings from the start the last one counts.
+    on_read: called with the number of bytes of every block that is read.
+    Returns a Log. Raises IOError or ValueError, naming the file: it cannot be read, is empty, or has no line of a
+    solver.
     """
     logs = []
     for path in paths:
-        found = _read_file(path, on_read)
-        if not any(log.iterations() or log.solver or log.failed for log in found):
+        in_file = _read_file(path, on_read)
+        if not any(log.iterations() or log.solver or log.failed for log in in_file):
             raise ValueError("%s: expected the log of a training, got %s" % (
                 path, "one without a line of Caffe's solver" if os.path.getsize(path) else "an empty file"))
-        logs += found
+        logs += in_file
     return _joined(logs)
 
 
 def _read_file(path, on_read):
     reader = _Reader()
-    try:
-        with open(path, "rb") as file:
-            for line, ends in _lines(file, on_read):
-                reader.read(line, ends)
-    except EnvironmentError as error:
-        raise IOError("%s: cannot be read: %s" % (path, error.strerror or error))
+    with naming(path, "cannot be read: "), open(path, "rb") as file:
+        for line, is_whole in _lines(file, on_read):
+            reader.read(line, is_whole)
     return reader.finish()
 
 
 def _lines(file, on_read):
-    """(line without its end, whether it had one) of a file, as bytes; of UTF-16, what it is in UTF-8."""
+    """Yield (line without its end, whether it had one) of a file, in bytes; UTF-16 becomes UTF-8."""
     decoder = None
     rest = b""
     while True:
@@ -195,9 +195,9 @@ def _lines(file, on_read):
 
 
 class _Reader(object):
-    """The lines of a log one by one; every training that it holds becomes a Log.
+    """Read the lines of a log one by one; every training in it becomes a Log.
 
-    Ranks or threads that print into one file are told apart by the thread's number in glog's prefix.
+    The thread's number in glog's prefix distinguishes ranks and threads that print into one file.
     """
 
     def __init__(self):
@@ -211,23 +211,21 @@ class _Reader(object):
                         b"Restoring": _resuming, b"Resuming": _resuming, b"terminate": _terminate,
                         b"Check": _fatal}
 
-    def read(self, line, ends):
+    def read(self, line, is_whole):
         self.n_lines += 1
         if self.collecting:
             if _FIELD_LINE.match(line) and len(self.text) < MOST_LINES:
                 self.text.append(line.rstrip(b"\r"))
                 return
             self._end_text()
-        # glog's prefix and NVIDIA's [0.0] end in "] "
-        at = line.rfind(b"] ")
-        message = line[at + 2:].strip() if at >= 0 else line.strip()
+        message = line.rpartition(b"] ")[2].strip()  # without glog's prefix and NVIDIA's [0.0]
         word = message.partition(b" ")[0]
         reader = self.readers.get(word)
         if reader is None:
             if line[:1] != b"F" or not _PREFIX.match(line):
                 return
             reader = _fatal
-        if not ends and not message.endswith(b")") and (b" = " in message or b" score #" in message):
+        if not is_whole and not message.endswith(b")") and (b" = " in message or b" score #" in message):
             return  # cut off, maybe inside the number
         prefix = _PREFIX.search(line)
         thread = prefix and prefix.group(2)
@@ -238,7 +236,7 @@ class _Reader(object):
         reader(log, message)
 
     def _log(self, log, thread, message):
-        """The training that a line of a thread belongs to. log: what the thread's last line belonged to, or None."""
+        """Return the training that a line of a thread belongs to. log: that of the thread's last line, or None."""
         starts = message.startswith(b"Initializing solver from")
         iteration = _AT.match(message)
         if log is None and self.logs and not (starts or iteration and thread):
@@ -291,15 +289,15 @@ class _Log(Log):
         for line in text.splitlines():
             field = _SOLVER_FIELD.match(line)
             if field:
-                self.solver.setdefault(_text(field.group(1)), []).append(_unquoted(field.group(2).strip()))
+                self.solver.setdefault(to_unicode(field.group(1)), []).append(_unquoted(field.group(2).strip()))
 
     def take_net(self, text):
         if self.creating is not None and self.creating not in self.net_text:
             whole = text.count(b"{") == text.count(b"}") and len(text) < GLOG_CUTS_AT
-            self.net_text[self.creating] = _text(text) + "\n" if whole else None
+            self.net_text[self.creating] = to_unicode(text) + "\n" if whole else None
 
     def finish(self):
-        """This as a plain Log."""
+        """Return the Log, without what only its reading needs."""
         log = Log()
         for field in ("solver", "loss", "rate", "losses", "resumed", "ended", "failed", "first_line", "last_line"):
             setattr(log, field, getattr(self, field))
@@ -317,45 +315,44 @@ class _Log(Log):
 
 
 def _iteration(log, message):
-    found = _ITERATION.match(message)
-    if not found:
+    match = _ITERATION.match(message)
+    if not match:
         return
-    iteration, net, what, value = found.groups()
-    if what is None:
+    iteration, net, figure, value = match.groups()
+    if figure is None:
         log.iteration, log.testing = int(iteration), int(net or 0)
         return
     value = _number(value)
     if value is not None:
         log.iteration = int(iteration)
-        (log.loss if what == b"loss" else log.rate).append(int(iteration), value)
+        (log.loss if figure == b"loss" else log.rate).append(int(iteration), value)
 
 
 def _output(log, message):
-    found = _OUTPUT.match(message)
-    if found:
-        which, number, name, value, weighted = found.groups()
-        if which == b"Train" or log.testing is not None:
-            log.add(None if which == b"Train" else log.testing, _text(name), int(number), value, bool(weighted))
-        return
-    found = _OLD_SCORE.match(message)
-    if found and log.testing is not None:
-        log.add(log.testing, "score #%d" % int(found.group(1)), int(found.group(1)), found.group(2))
+    output, old_score = _OUTPUT.match(message), _OLD_SCORE.match(message)
+    if output:
+        phase, number, name, value, weighted = output.groups()
+        if phase == b"Train" or log.testing is not None:
+            log.add(None if phase == b"Train" else log.testing, to_unicode(name), int(number), value, bool(weighted))
+    elif old_score and log.testing is not None:
+        number, value = old_score.groups()
+        log.add(log.testing, "score #%d" % int(number), int(number), value)
 
 
 def _snapshot(log, message):
-    found = _SNAPSHOT.match(message)
+    snapshot = _SNAPSHOT.match(message)
     if message.startswith(b"Snapshotting solver state"):
         log.n_written = len(log.snapshots)
-    elif found:
-        log.snapshots.append(_text(found.group(1)))
+    elif snapshot:
+        log.snapshots.append(to_unicode(snapshot.group(1)))
 
 
 def _creating(log, message):
-    found = _TEST_NET.match(message)
-    if found:
-        log.creating = int(found.group(1))
-        if found.group(2):
-            log.net_file[log.creating] = _text(found.group(2))
+    test_net = _TEST_NET.match(message)
+    if test_net:
+        log.creating = int(test_net.group(1))
+        if test_net.group(2):
+            log.net_file[log.creating] = to_unicode(test_net.group(2))
     elif message.startswith(b"Creating training net"):
         log.creating = None
         log.net_text.clear()
@@ -370,15 +367,15 @@ def _optimization(log, message):
 
 def _resuming(log, message):
     if b" from " in message:
-        log.resumed = _text(message.partition(b" from ")[2])
+        log.resumed = to_unicode(message.partition(b" from ")[2])
 
 
 def _terminate(log, message):
-    log.failed = log.failed or _text(message)
+    log.failed = log.failed or to_unicode(message)
 
 
 def _fatal(log, message):
-    log.failed = _text(message[:500])
+    log.failed = to_unicode(message[:500])
 
 
 def _number(text):
@@ -388,43 +385,39 @@ def _number(text):
         return None  # two lines in one another
 
 
-def _text(content):
-    return content.decode("utf-8", "replace")
-
-
 def _unquoted(value):
-    """A value of the text format as text."""
+    """Return a value of the text format as text."""
     if value[:1] == b'"' == value[-1:] and len(value) > 1:
         try:
-            return _text(value[1:-1].decode("unicode_escape").encode("latin-1"))
+            return to_unicode(value[1:-1].decode("unicode_escape").encode("latin-1"))
         except ValueError:
             pass
-    return _text(value)
+    return to_unicode(value)
 
 
 # Several trainings in one log
 
 def _joined(logs):
-    """The Logs of one training as one."""
+    """Return the Logs of one training as one."""
     logs = _without_echoes(logs)
-    told = [log for log in logs if log.iterations()] or logs[-1:]
-    joined, passed_over = told[0], 0
-    for log in told[1:]:
+    with_figures = [log for log in logs if log.iterations()] or logs[-1:]
+    joined, n_earlier = with_figures[0], 0
+    for log in with_figures[1:]:
         start = log.iterations()[0]
         if log.resumed or start > 0:
             joined = _followed_by(joined, log, start)
         else:
             log.solver, log.test_nets = log.solver or joined.solver, log.test_nets or joined.test_nets
-            joined, passed_over = log, passed_over + 1
-    if passed_over:
-        joined.notes.append("the log holds %d trainings from the start: the last one is shown" % (passed_over + 1))
-    if logs[-1] is not told[-1] and logs[-1].failed:
+            joined, n_earlier = log, n_earlier + 1
+    if n_earlier:
+        joined.notes.append("the log holds %d trainings from the start: the last one is shown" % (n_earlier + 1))
+    if logs[-1] is not with_figures[-1] and logs[-1].failed:
         joined.notes.append("a later start failed: %s" % logs[-1].failed)
     return joined
 
 
 def _without_echoes(logs):
-    """Of trainings whose lines stand between one another's, ranks of one, the first."""
+    """Return the first Log of each group whose lines stand between one another's, as ranks of one training print."""
     kept = []
     for log in logs:
         if kept and log.first_line < kept[-1].last_line and log.first_line > kept[-1].first_line:

@@ -14,7 +14,8 @@ pytest.importorskip("caffe")
 pytest.importorskip("h5py")
 from caffe_prototxt.training.caffe_process import Caffe  # noqa: E402
 
-OPTIONS = dict(iterations=None, default_iterations=None, score=None, label=None, python=True, gpu=None, n_names=None, top=5)
+OPTIONS = dict(iterations=None, default_iterations=None, score=None, label=None, python=True, gpu=None, n_names=None,
+               top=5)
 # A layer in Python that runs a line of code in its forward pass.
 LAYER = """import caffe, os, time
 class Odd(caffe.Layer):
@@ -106,7 +107,8 @@ def test_nothing_is_left_after_an_interrupt(folder):
     start = time.time()
     with pytest.raises(KeyboardInterrupt):
         with Caffe(seconds=None) as caffe:
-            tally(caffe, interrupt, definition=odd_net("slow", "time.sleep(60 * hasattr(self, 'late')); self.late = True"))
+            tally(caffe, interrupt,
+                  definition=odd_net("slow", "time.sleep(60 * hasattr(self, 'late')); self.late = True"))
     assert len(pids) == 2 and not any(map(is_running, pids)) and not os.path.exists(caffe.folder)
     assert time.time() - start < 60
 

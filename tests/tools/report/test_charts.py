@@ -1,3 +1,4 @@
+"""Charts: every text can be read, and lines and bars show what they are given."""
 from __future__ import division, print_function
 
 import numpy as np

@@ -1,3 +1,4 @@
+"""Heat maps: names and entries can be read at every size."""
 from __future__ import division, print_function
 
 import io

@@ -7,19 +7,12 @@ import warnings
 import numpy as np
 
 from caffe_losses.compat import to_unicode
+from caffe_losses.optional_packages import optional
 
 DPI = 150
 MOST_NAMED = 100  # classes; of more, only some are named
 MOST_WRITTEN = 12  # classes whose entries are written into their cells
 MOST_CELLS = 1600  # a side; below two dots a cell nothing could be told apart
-
-
-def require_matplotlib(path):
-    """Raise ImportError where matplotlib is missing. path: str, the file that needs it."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise ImportError("%s: expected the package matplotlib for pictures, got none; pip install matplotlib" % path)
 
 
 def matrix_picture(path, matrix, names=None, title="gain H"):
@@ -30,7 +23,7 @@ def matrix_picture(path, matrix, names=None, title="gain H"):
     title: str, what the matrix is.
     Raises ValueError for a format that matplotlib cannot write, and ImportError without matplotlib.
     """
-    require_matplotlib(path)
+    optional("matplotlib", "the picture " + path)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     side = side_inches(len(matrix))
