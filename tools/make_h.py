@@ -50,6 +50,8 @@ from caffe_tools import cli  # first, as it puts the checkout's packages on the 
 
 from caffe_losses.formats import matrix_files
 from caffe_losses.matrices import class_weights, costs, gains, summary
+from caffe_prototxt.data.labels import count_source, per_class
+from caffe_prototxt.data.net_source import net_source
 from caffe_prototxt.rewrite.fragment import h_fragment
 from caffe_tools import class_files
 from caffe_tools.compute_options import check_beta
@@ -228,13 +230,11 @@ def _weights(args, gain, names):
 
 def _count(args, gain, names):
     """Count the labels in the data. Returns (counts, present) of the classes."""
-    from caffe_prototxt.data.labels import count_source, per_class
     n_classes = _n_classes(args, names) or (None if gain is None else len(gain))
     ignore_label = args.ignore_label
     if args.net is None:
         tally = count_source(args.labels, args.dataset or "label", bool(args.pixels), args.root_folder or "")
     else:
-        from caffe_prototxt.data.net_source import net_source
         data = net_source(args.net, args.label_blob, tuple(args.stages.split(",")) if args.stages else ())
         if None not in (n_classes, data.n_classes) and n_classes != data.n_classes:
             raise ValueError("%s: expected scores of %d classes, as --n-classes, --names or the gain say, got %d"

@@ -1,4 +1,4 @@
-"""What `caffe train` prints, read back: losses, accuracies, snapshots, and the solver and nets it shows.
+"""The log of `caffe train`, read: losses, accuracies, snapshots, and the solver and nets it shows.
 
 Any log that has the solver's lines is read: glog's files (caffe.INFO), standard error redirected, with or without
 glog's prefixes, of Caffe 1.0, of older ones and of forks that kept the lines:
@@ -75,7 +75,7 @@ TestNet = collections.namedtuple("TestNet", "text file")
 
 
 class Log(object):
-    """What one training printed.
+    """The figures that one training printed.
 
     solver: {field: list of str}, the fields of one line in the solver's text.
     loss, rate: Series, the smoothed training loss and the learning rate.
@@ -424,7 +424,7 @@ def _joined(logs):
 
 
 def _without_echoes(logs):
-    """Of trainings whose lines stand between one another's, ranks of one, the first."""
+    """Return the first of trainings whose lines stand between one another's, ranks of one."""
     kept = []
     for log in logs:
         if kept and log.first_line < kept[-1].last_line and log.first_line > kept[-1].first_line:
