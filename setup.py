@@ -16,6 +16,6 @@ setup(
     scripts=["tools/check_net.py", "tools/inspect_h.py", "tools/make_deploy.py", "tools/make_h.py", "tools/make_net.py",
              "tools/report.py", "tools/use_loss.py"],
     python_requires=">=2.7, !=3.0.*, !=3.1.*, !=3.2.*, !=3.3.*, !=3.4.*, !=3.5.*",
-    # No requirements: numpy and protobuf are those that the user's Caffe was built with,
-    # and a second one of either breaks it.
+    # No requirements: numpy, scipy and protobuf are those that the user's Caffe was built with,
+    # and a second one of any breaks it.
 )

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import commands
 import jobs
 import real_nets
 
@@ -97,12 +98,12 @@ def run_here(script, *arguments):
 
 
 class JobsHere(object):
-    """In the place of the module `jobs` where all jobs are commands in Python: they run in this process."""
+    """In the place of the module `jobs` where all jobs are commands of tools/: they run in this process."""
 
     Job = jobs.Job
 
     @staticmethod
     def run(listed, at_once):
         for job in listed:
-            status, _, err = run_here(*job.command[1:])
+            status, _, err = commands.run_main(os.path.basename(job.command[1]), *job.command[2:])
             assert status == 0, (job, err)

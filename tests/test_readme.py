@@ -12,6 +12,7 @@ import sys
 import numpy as np
 import pytest
 
+import commands
 import real_nets
 import training
 import user_files
@@ -20,9 +21,6 @@ from caffe_losses.formats.matrix_files import write_matrix
 caffe = pytest.importorskip("caffe")
 
 COMMON = os.path.join(real_nets.CHECKOUT, "examples", "common")
-sys.path.insert(0, COMMON)
-import example_runs  # noqa: E402
-
 EXAMPLE = os.path.join(real_nets.CHECKOUT, "examples", "fashion_mnist")
 
 
@@ -58,19 +56,19 @@ def checkout(tmp_path):
 
 def test_every_command(checkout, monkeypatch):
     monkeypatch.chdir(checkout)
-    commands = [command for command in COMMANDS if command not in MAKE + DOCKER + SEVERAL_GPUS]
-    assert len(commands) > 8
+    listed = [command for command in COMMANDS if command not in MAKE + DOCKER + SEVERAL_GPUS]
+    assert len(listed) > 8
     bin_folder = os.path.join(checkout, "bin")
     os.mkdir(bin_folder)
     os.symlink(sys.executable, os.path.join(bin_folder, "python"))  # "python" is the one that has Caffe
     environment = dict(os.environ, PATH=bin_folder + os.pathsep + os.environ["PATH"])
-    for command in commands:
+    for command in listed:
         if command == "tools/report.py caffe.log":  # of a net for which classes.txt and D.csv are
             assert os.path.exists(os.path.join(checkout, "s_iter_3.caffemodel"))
             assert training.train(checkout) == 0
         if command.startswith("tools/"):
             words = shlex.split(command)
-            status, _, err = example_runs.run_here(os.path.join(real_nets.CHECKOUT, words[0]), *words[1:])
+            status, _, err = commands.run_main(os.path.basename(words[0]), *words[1:])
         else:
             status, _, err = real_nets.run(["sh", "-c", command], env=environment)
         assert status == 0, (command, err[-2000:])
@@ -122,8 +120,7 @@ def test_the_commands_for_several_gpus_name_nets_of_the_example(monkeypatch):
         name, seed = re.search(r"fashion_mnist/output/nets/tree_(\w+)_seed(\d+)\.solver\.prototxt$", command).groups()
         (method,) = [method for method in experiments.TREE if method.name == name]
         assert int(seed) in experiments.class_tree(2).seeds
-        status, out, err = example_runs.run_here(os.path.join(real_nets.CHECKOUT, "tools", "make_net.py"),
-                                                 *method.loss.format(H="H.binaryproto").split())
+        status, out, err = commands.run_main("make_net.py", *method.loss.format(H="H.binaryproto").split())
         assert status == 0, err
         python_layers[command.split()[0]] = '"Python"' in out
     assert python_layers == {"caffe": False, "python": True}
