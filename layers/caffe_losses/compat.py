@@ -1,12 +1,10 @@
-"""Text on Python 2 and 3, and progress bars with and without tqdm.
+"""Text on Python 2 and 3.
 
 A str is bytes on Python 2, where text is unicode, and text on Python 3. The names of a net's layers and files may be in
 any encoding, so a net's text is held as a str of one character a byte (`from_bytes`), and shown as the UTF-8 that it
 most likely is (`to_display`).
 """
 from __future__ import division, print_function
-
-import sys
 
 unicode_type = type(u"")
 
@@ -41,32 +39,3 @@ def to_str(text):
 def to_unicode(text):
     """Return text, or UTF-8 in bytes, as text on every Python."""
     return text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-
-
-class _NoBar(object):
-    """A progress bar that shows nothing."""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def update(self, count=1):
-        """Do nothing with a count."""
-
-
-def progress_bar(total, unit, file=None, **options):
-    """Return a tqdm bar over `total` units; where the file is no terminal, or tqdm missing, one that shows nothing.
-
-    file: where it is drawn (default: standard error). options: more arguments for tqdm. The bar is a context manager
-    with `update(count)`.
-    """
-    file = file or sys.stderr
-    if not (file and file.isatty()):
-        return _NoBar()
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return _NoBar()
-    return tqdm(total=total, unit=unit, file=file, leave=False, **options)

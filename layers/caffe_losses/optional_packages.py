@@ -1,6 +1,7 @@
-"""Import packages that need not be installed."""
+"""Import packages that need not be installed, and show progress with and without tqdm."""
 from __future__ import division, print_function
 
+import contextlib
 import importlib
 import sys
 
@@ -23,24 +24,37 @@ def optional(name, purpose, *others):
 
 
 def progress(steps, total=None, unit="it", size=lambda step: 1):
-    """Yield the steps; a bar on the terminal shows how many are done, if there are a terminal and tqdm.
+    """Yield the steps; a `progress_bar` shows how many are done.
 
     total: int, the sum of all sizes; None if it is not known. size: function of a step, how many of `unit` it is.
     """
-    bar = _bar(total, unit)
-    for step in steps:
-        yield step
-        if bar is not None:
+    with progress_bar(total, unit, unit_scale=True) as bar:
+        for step in steps:
+            yield step
             bar.update(size(step))
-    if bar is not None:
-        bar.close()
 
 
-def _bar(total, unit):
-    if not (sys.stderr and sys.stderr.isatty()):
-        return None
-    try:
-        import tqdm
-    except ImportError:
-        return None
-    return tqdm.tqdm(total=total, unit=unit, unit_scale=True, leave=False)
+class _NoBar(object):
+    """A bar that shows nothing."""
+
+    def update(self, count=1):
+        pass
+
+
+@contextlib.contextmanager
+def progress_bar(total, unit, **options):
+    """Show a tqdm bar over `total` units on standard error, if that is a terminal and tqdm is installed.
+
+    options: more arguments for tqdm. The bar has `update(count)`.
+    """
+    tqdm = None
+    if sys.stderr and sys.stderr.isatty():
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            pass
+    if tqdm is None:
+        yield _NoBar()
+    else:
+        with tqdm(total=total, unit=unit, leave=False, **options) as bar:
+            yield bar

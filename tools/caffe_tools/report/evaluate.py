@@ -3,9 +3,10 @@ from __future__ import division, print_function
 
 import os
 
-from caffe_losses.compat import progress_bar, to_str, to_unicode
+from caffe_losses.compat import to_str, to_unicode
 from caffe_losses.evaluation import comparison
 from caffe_losses.evaluation.tally import Tally
+from caffe_losses.optional_packages import progress_bar
 from caffe_tools.report.runs import SNAPSHOTS
 
 

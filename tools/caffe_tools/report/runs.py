@@ -7,7 +7,8 @@ import re
 
 import numpy as np
 
-from caffe_losses.compat import progress_bar, to_unicode
+from caffe_losses.compat import to_unicode
+from caffe_losses.optional_packages import progress_bar
 from caffe_prototxt.training import logs
 
 MOST_POINTS = 1000  # of a curve in page and JSON; of more, means of neighbours
