@@ -1,7 +1,6 @@
 """Loss layers for Caffe that know how bad a mistake is.
 
-A net names a layer of this package through python_param, with the folder that
-holds the package on PYTHONPATH:
+A net names a layer of this package through python_param, with the folder that holds the package on PYTHONPATH:
 
     layer {
       name: "loss"  type: "Python"  bottom: "score"  bottom: "label"  top: "loss"
@@ -12,12 +11,10 @@ holds the package on PYTHONPATH:
       loss_weight: 1    # without it Caffe takes no Python layer for a loss
     }
 
-Layers: SoftmaxWithInfogainLoss, InfogainLoss, CostScaledSoftmaxLoss and
-ExpectedCostLoss; ComputeH, InfogainMatrix and LabelCheck; TripletSoftmaxLoss,
-L2Distance and TripletSelect.
+Layers: SoftmaxWithInfogainLoss, InfogainLoss, CostScaledSoftmaxLoss and ExpectedCostLoss; ComputeH, InfogainMatrix and
+LabelCheck; TripletSoftmaxLoss, L2Distance and TripletSelect.
 
-Modules, each in its folder and by its own name too (`from caffe_losses import
-metrics`). Only `layers` imports caffe:
+Modules, each in its folder and by its own name too (`from caffe_losses import metrics`). Only `layers` imports caffe:
 
     functional   losses, blocks, triplets, mining: arrays in, arrays out
     matrices     H and D: gains, costs, class_weights, class_trees, summary
@@ -27,17 +24,15 @@ metrics`). Only `layers` imports caffe:
 
 Conventions, everywhere in this package:
 
-- scores x: N x C x spatial. Labels: N x spatial, whole numbers 0..C-1 held in a
-  float blob. `axis` is the class axis of the scores.
-- H is C x C, H[true label, predicted label]: a gain (similarity); a bigger entry
-  attracts probability to that class. D is C x C, D[true label, predicted label]:
-  a cost (distance), 0 on the diagonal. A name says which of the two it is.
+- scores x: N x C x spatial. Labels: N x spatial, whole numbers 0..C-1 held in a float blob. `axis` is the class axis
+  of the scores.
+- H is C x C, H[true label, predicted label]: a gain (similarity); a bigger entry attracts probability to that class. D
+  is C x C, D[true label, predicted label]: a cost (distance), 0 on the diagonal. A name says which of the two it is.
 - Blobs are float32; sums over a batch are float64.
-- Gradients are multiplied by the loss weight (top[0].diff), written to the
-  bottom's diff, never added to it, and only where propagate_down asks.
-- Normalisation is Caffe's: FULL divides by all positions, VALID by those not
-  ignored (the default), BATCH_SIZE by the outer size, NONE by 1; never by less
-  than 1. The old `normalize` true / false means VALID / BATCH_SIZE;
+- Gradients are multiplied by the loss weight (top[0].diff), written to the bottom's diff, never added to it, and only
+  where propagate_down asks.
+- Normalisation is Caffe's: FULL divides by all positions, VALID by those not ignored (the default), BATCH_SIZE by the
+  outer size, NONE by 1; never by less than 1. The old `normalize` true / false means VALID / BATCH_SIZE;
   `normalization` wins over it.
 - `param_str` is a JSON object; a Python literal ({'n_classes': 7}) is read too.
 - An error names the layer, the bottom or key, what was expected and what came.
@@ -48,10 +43,10 @@ import importlib
 import sys
 import types
 
-LAYERS = {"SoftmaxWithInfogainLoss": "loss_layers", "InfogainLoss": "loss_layers",
-          "CostScaledSoftmaxLoss": "loss_layers", "ExpectedCostLoss": "loss_layers",
-          "ComputeH": "matrix_layers", "InfogainMatrix": "matrix_layers", "LabelCheck": "matrix_layers",
-          "TripletSoftmaxLoss": "triplet_layers", "L2Distance": "triplet_layers", "TripletSelect": "triplet_layers"}
+LAYERS = {name: module for module, names in (
+    ("loss_layers", ("SoftmaxWithInfogainLoss", "InfogainLoss", "CostScaledSoftmaxLoss", "ExpectedCostLoss")),
+    ("matrix_layers", ("ComputeH", "InfogainMatrix", "LabelCheck")),
+    ("triplet_layers", ("TripletSoftmaxLoss", "L2Distance", "TripletSelect"))) for name in names}
 MODULES = {name: folder for folder, names in (
     ("functional", ("losses", "blocks", "triplets", "mining")),
     ("matrices", ("gains", "costs", "class_weights", "class_trees", "summary")),
@@ -62,8 +57,8 @@ MODULES = {name: folder for folder, names in (
 class _Package(types.ModuleType):
     """This package, which imports a module when a name of it is asked for.
 
-    A command that only makes a matrix must not wait for caffe, nor `--help` for
-    numpy. Python 2.7 has no module __getattr__, hence the class.
+    A command that only makes a matrix must not wait for caffe, nor `--help` for numpy. Python 2.7 has no module
+    __getattr__, hence the class.
     """
 
     def __getattr__(self, name):

@@ -1,6 +1,7 @@
-"""Import packages that need not be installed."""
+"""Import packages that need not be installed, and show progress with and without tqdm."""
 from __future__ import division, print_function
 
+import contextlib
 import importlib
 import sys
 
@@ -23,7 +24,7 @@ def optional(name, purpose, *others):
 
 
 def progress(steps, total=None, unit="it", size=lambda step: 1):
-    """Yield the steps; a bar on the terminal shows how many are done, if there are a terminal and tqdm.
+    """Yield the steps; a `progress_bar` shows how many are done.
 
     total: int, the sum of all sizes; None if it is not known. size: function of a step, how many of `unit` it is.
     """
@@ -33,29 +34,27 @@ def progress(steps, total=None, unit="it", size=lambda step: 1):
             bar.update(size(step))
 
 
-def progress_bar(total, unit, **options):
-    """Return a bar of tqdm's on standard error; without a terminal or tqdm, one that shows nothing.
-
-    total: int, or None if it is not known. options: more arguments for tqdm.
-    The bar is a context manager with `update(count)` and `total`.
-    """
-    if not (sys.stderr and sys.stderr.isatty()):
-        return _NoBar()
-    try:
-        import tqdm
-    except ImportError:
-        return _NoBar()
-    return tqdm.tqdm(total=total, unit=unit, leave=False, **options)
-
-
 class _NoBar(object):
-    """A progress bar that shows nothing."""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
+    """A bar that shows nothing."""
 
     def update(self, count=1):
-        """Do nothing."""
+        pass
+
+
+@contextlib.contextmanager
+def progress_bar(total, unit, **options):
+    """Show a tqdm bar over `total` units on standard error, if that is a terminal and tqdm is installed.
+
+    options: more arguments for tqdm. The bar has `update(count)`.
+    """
+    tqdm = None
+    if sys.stderr and sys.stderr.isatty():
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            pass
+    if tqdm is None:
+        yield _NoBar()
+    else:
+        with tqdm(total=total, unit=unit, leave=False, **options) as bar:
+            yield bar

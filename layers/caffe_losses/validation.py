@@ -60,9 +60,8 @@ def count_labels(labels, n_classes, ignore_label=None, name="label"):
 def label_index(labels, n_classes, ignore_label=None, name="label"):
     """Turn labels held as floats into integers that index the classes.
 
-    Returns (index, valid): index has the shape of labels, with 0 in place of
-    ignore_label; valid is a boolean mask of the same shape, or None if no label
-    is ignored.
+    Returns (index, valid): index has the shape of labels, with 0 in place of ignore_label; valid is a boolean mask of
+    the same shape, or None if no label is ignored.
     Raises ValueError, naming the first bad label and its position.
     """
     valid = None

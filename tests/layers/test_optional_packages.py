@@ -1,27 +1,22 @@
 """Packages that are missing: an error that says how to install them, or no bar of progress."""
 from __future__ import division, print_function
 
+import io
 import sys
 
 import pytest
 
-from caffe_losses.optional_packages import optional, progress
+from caffe_losses.optional_packages import optional, progress, progress_bar
 
 
-class Terminal(object):
-    """A standard error that is a terminal."""
-
-    def __init__(self):
-        self.text = ""
+class Terminal(io.StringIO):
+    """A standard error that is a terminal, and takes str on Python 2 too."""
 
     def isatty(self):
         return True
 
     def write(self, text):
-        self.text += text
-
-    def flush(self):
-        pass
+        return super(Terminal, self).write(u"%s" % text)
 
 
 def test_a_missing_package_is_named_with_how_to_install_it(monkeypatch):
@@ -36,15 +31,26 @@ def test_a_missing_package_is_named_with_how_to_install_it(monkeypatch):
         assert str(error.value) == message
 
 
-@pytest.mark.parametrize("installed", [True, False])
-def test_progress(monkeypatch, installed):
-    if installed:
-        pytest.importorskip("tqdm")
-    else:
-        monkeypatch.setitem(sys.modules, "tqdm", None)
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
+def drawn(monkeypatch, stderr):
+    """Return what is drawn on a standard error by a bar and by a loop."""
+    monkeypatch.setattr(sys, "stderr", stderr)
+    with progress_bar(7, " nets", desc="made") as bar:
+        bar.update(7)
     assert list(progress(iter(["a", "bc"]), 3, " letters", len)) == ["a", "bc"]
-    assert ("letters" in terminal.text) == installed
-    monkeypatch.setattr(sys, "stderr", None)
-    assert list(progress([1, 2])) == [1, 2]
+    return stderr and stderr.getvalue()
+
+
+def test_a_bar_on_a_terminal_only(monkeypatch):
+    pytest.importorskip("tqdm")
+    text = drawn(monkeypatch, Terminal())
+    assert "made:   0%" in text and "letters" in text
+    assert drawn(monkeypatch, io.StringIO()) == ""
+
+
+def test_no_bar_without_tqdm(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    assert drawn(monkeypatch, Terminal()) == ""
+
+
+def test_no_standard_error(monkeypatch):
+    assert drawn(monkeypatch, None) is None

@@ -1,20 +1,16 @@
 """Metrics of a classifier's mistakes.
 
-Probabilities become a ranking of the classes, by probability or by expected cost;
-the first column of a ranking is the decision; rankings and decisions are compared
-with the labels:
+Probabilities become a ranking of the classes, by probability or by expected cost; the first column of a ranking is the
+decision; rankings and decisions are compared with the labels:
 
     ranking = rank_by_expected_cost(probabilities, D)
-    decided = ranking[:, 0]
-    mean_cost(labels, decided, D)
+    mean_cost(labels, ranking[:, 0], D)
 
-Arguments: probabilities N x C, labels N and decided N (whole numbers 0..C-1),
-ranking N x C (every class once a row, best first), D C x C: costs, D[true,
-predicted], 0 on the diagonal, n_classes C.
+Arguments: probabilities N x C, labels N and decided N (whole numbers 0..C-1), ranking N x C (every class once a row,
+best first), D C x C: costs, D[true, predicted], 0 on the diagonal, n_classes C.
 
-Every function raises ValueError for a wrong shape, no sample at all, a label out of
-range, NaN or infinity, rows of probabilities that do not sum to 1, and costs that are
-not 0 on the diagonal (a gain matrix taken for a cost matrix).
+Every function raises ValueError for a wrong shape, no sample at all, a label out of range, NaN or infinity, rows of
+probabilities that do not sum to 1, and costs that are not 0 on the diagonal (a gain matrix taken for a cost matrix).
 """
 from __future__ import division, print_function
 
@@ -36,8 +32,7 @@ def rank_by_expected_cost(probabilities, D):
 
         expected cost of deciding for k = sum_j p_j D[j, k]
 
-    The first column is the minimum-expected-cost (Bayes) decision for D, given
-    that the probabilities are right.
+    The first column is the minimum-expected-cost (Bayes) decision for D, given that the probabilities are right.
     Returns N x C integers. Of classes that cost the same the lower one is first.
     Source: Elkan 2001, The foundations of cost-sensitive learning.
     """
@@ -76,8 +71,8 @@ def severity(labels, decided, D):
 def count_costlier(labels, decided, D, limit):
     """Count the decisions that cost more than `limit`.
 
-    With D the distances of a class tree and `limit` the largest distance inside
-    a group, these are the mistakes across groups.
+    With D the distances of a class tree and `limit` the largest distance inside a group, these are the mistakes across
+    groups.
     """
     return int(np.count_nonzero(_costs_paid(labels, decided, D) > limit))
 
@@ -102,15 +97,14 @@ def mean_cost_of_top(k, labels, ranking, D):
 def calibration_error(labels, decided, probabilities, n_bins=15):
     """Return how far confidence and accuracy are apart (expected calibration error, ECE).
 
-    The confidence of a sample is the probability of the class decided for. With
-    B_m the samples whose confidence is in ((m-1)/M, m/M]:
+    The confidence of a sample is the probability of the class decided for. With B_m the samples whose confidence is in
+    ((m-1)/M, m/M]:
 
         sum_m |B_m|/N |accuracy of B_m - mean confidence of B_m|
 
     n_bins: int, M.
     Returns a float in [0, 1].
-    Source: Guo et al. 2017, On calibration of modern neural networks,
-    arXiv 1706.04599.
+    Source: Guo et al. 2017, On calibration of modern neural networks, arXiv 1706.04599.
     """
     p = _checked_probabilities(probabilities)
     labels, decided = _checked_pair(labels, decided, *p.shape)

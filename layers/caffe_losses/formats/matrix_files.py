@@ -90,10 +90,10 @@ def read_matrix(path):
     """Return the matrix in a file.
 
     path: str; its ending says what the file holds (see the module's docstring).
-    Returns an array of two axes, of the file's own type: float32 where Caffe
-    wrote it (float64 if that was double_data), float64 from text.
-    Raises IOError for a missing file, ValueError if it holds no matrix; both
-    name the file. ImportError if the package for HDF5 or LMDB is missing.
+    Returns an array of two axes, of the file's own type: float32 where Caffe wrote it (float64 if that was
+    double_data), float64 from text.
+    Raises IOError for a missing file, ValueError if it holds no matrix; both name the file. ImportError if the package
+    for HDF5 or LMDB is missing.
     """
     file_format = _format(path)
     with naming(path, "cannot be read: "):
@@ -127,9 +127,8 @@ def matrix_writer(path, matrix):
 def write_files(writers):
     """Write several files, all or none (see write_all).
 
-    writers: pairs of a path and a function of the open file, as matrix_writer
-    makes them. Where the path ends as an LMDB's folder does, the file is that
-    folder's data file. Beside an .h5 its list for HDF5Data is written, too.
+    writers: pairs of a path and a function of the open file, as matrix_writer makes them. Where the path ends as an
+    LMDB's folder does, the file is that folder's data file. Beside an .h5 its list for HDF5Data is written, too.
     """
     triples = []
     for path, write in writers:

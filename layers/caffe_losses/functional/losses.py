@@ -1,9 +1,8 @@
 """Losses and their gradients, as functions on blocks of positions.
 
-A loss takes scores x (outer x C, or outer x C x inner), class labels l (outer, or
-outer x inner) and a Matrix. It returns the loss of every position, and writes the
-gradient of their sum, and the probabilities, into arrays it is given. A bad score
-makes its loss NaN; `check_scores` names it. `blocks.batch_loss` does both to a batch.
+A loss takes scores x (outer x C, or outer x C x inner), class labels l (outer, or outer x inner) and a Matrix. It
+returns the loss of every position, and writes the gradient of their sum, and the probabilities, into arrays it is
+given. A bad score makes its loss NaN; `check_scores` names it. `blocks.batch_loss` does both to a batch.
 """
 from __future__ import division, print_function
 
@@ -54,9 +53,8 @@ def softmax_with_infogain(x, l, H, gradient=None, p=None, masked=False):
 
         dx_k = p_k sum_j H[l, j] - H[l, k]
 
-    x: scores. l: labels. H: Matrix of gains. gradient, p: arrays of the shape of
-    x to write into, or None. masked: whether a score may be -Inf; such a class with
-    a gain of 0 adds nothing. Returns an array of the shape of l.
+    x: scores. l: labels. H: Matrix of gains. gradient, p: arrays of the shape of x to write into, or None. masked:
+    whether a score may be -Inf; such a class with a gain of 0 adds nothing. Returns an array of the shape of l.
     Source: Caffe, infogain_loss_layer.cpp, which takes log(max(p, 1e-20)).
     """
     z, e, s = softmax_parts(x, out=gradient)
@@ -75,8 +73,7 @@ def infogain(x, l, H, gradient=None, p=None, masked=False):
 
         dx_j = -H[l, j] / q_j
 
-    Parameters as of softmax_with_infogain; p is not written. A number
-    outside 0..1 makes all losses of the block NaN.
+    Parameters as of softmax_with_infogain; p is not written. A number outside 0..1 makes all losses of the block NaN.
     Source: Caffe before April 2017, infogain_loss_layer.cpp.
     """
     if x.size and not (x.min() >= -PROBABILITY_SLACK and x.max() <= 1 + PROBABILITY_SLACK):

@@ -1,7 +1,7 @@
 """Distances of rows, the softmax ratio loss of triplets, and their gradients.
 
-Samples are rows: N x C arrays, float32 as blobs are. Differences are taken and
-squared in float64, where neither 1e-45 underflows nor 3e38 overflows.
+Samples are rows: N x C arrays, float32 as blobs are. Differences are taken and squared in float64, where neither 1e-45
+underflows nor 3e38 overflows.
 """
 from __future__ import division, print_function
 
@@ -83,12 +83,10 @@ def softmax_ratio(a, b, form="mse"):
         dloss/db = -dloss/da
 
     a, b: N distances each, of the anchor from the positive and from the negative.
-    form: "mse" is the paper's (half of its ||(d+, d- - 1)||^2); its gradient is
-        largest, 8/27, at d+ = 2/3 and vanishes on the hardest triplets, where
-        "log" keeps its own.
+    form: "mse" is the paper's (half of its ||(d+, d- - 1)||^2); its gradient is largest, 8/27, at d+ = 2/3 and
+        vanishes on the hardest triplets, where "log" keeps its own.
     Returns a Ratio of N float64 each.
-    Source: Hoffer and Ailon, Deep metric learning using triplet network, 2015,
-    arXiv 1412.6622, section 3.
+    Source: Hoffer and Ailon, Deep metric learning using triplet network, 2015, arXiv 1412.6622, section 3.
     """
     u = a - b
     small = np.exp(-np.abs(u))
@@ -104,8 +102,7 @@ def triplet_gradient(anchor, positive, negative, to_positive, to_negative, outs)
     """Write the gradient of the sum over triplets of a loss of their two distances.
 
     anchor, positive, negative: N x C.
-    to_positive, to_negative: N numbers each, the derivative with respect to the
-        distance times its slope.
+    to_positive, to_negative: N numbers each, the derivative with respect to the distance times its slope.
     outs: three arrays N x C to write into, None for each that is not wanted.
     """
     to_anchor, to_its_positive, to_its_negative = outs

@@ -9,11 +9,16 @@ import numpy as np
 
 from caffe_losses.formats.matrix_files import read_matrix
 
-TRAIN = 0  # caffe.TRAIN, as a layer's `phase` has it
+
+def reported(layer):
+    """Print the errors of a layer's methods to standard error, as the caffe program ends without saying which."""
+    for name in ("setup", "reshape", "forward", "backward"):
+        if name in vars(layer):
+            setattr(layer, name, _reporting(vars(layer)[name]))
+    return layer
 
 
-def reported(method):
-    """Print a method's error to standard error before it is raised, as the caffe program ends without saying which."""
+def _reporting(method):
     @functools.wraps(method)
     def reporting(self, *args):
         try:
@@ -47,7 +52,7 @@ def warn_untrained(layer, top):
 
 
 def in_training(layer):
-    return getattr(layer, "phase", TRAIN) == TRAIN
+    return getattr(layer, "phase", 0) == 0  # caffe.TRAIN; old Caffes give a layer no phase
 
 
 def check_blobs(bottom, top, n_bottoms, n_tops):

@@ -11,8 +11,9 @@ from caffe_losses.layers.base import (array_shape, check_blobs, check_size, decl
 from caffe_losses.matrices import gains
 
 
+@reported
 class _Loss(caffe.Layer):
-    """The base of all losses of scores, labels and a matrix; a subclass sets the four attributes after KEYS."""
+    """The base of all losses of scores, labels and a matrix; a subclass sets the three attributes after KEYS."""
 
     KEYS = {
         "source": param_str.path(None),
@@ -23,10 +24,8 @@ class _Loss(caffe.Layer):
     }
     loss = None  # a function of `losses`, as a staticmethod
     matrix_name = None  # "H" or "D"
-    check_matrix = None  # of `gains`, as a staticmethod
     n_tops = (1, 2)
 
-    @reported
     def setup(self, bottom, top):
         check_blobs(bottom, top, (2, 3), self.n_tops)
         self.params = param_str.parse(self.param_str, self.KEYS)
@@ -41,14 +40,11 @@ class _Loss(caffe.Layer):
         self.bottoms = range(len(bottom))
         self.shapes = None
         self.shape_of = declared_shape
-        self.warned = False
-        self.started = False
-        self.matrix = None
-        if source is not None:
-            self.matrix = self._checked(read_float32(source), source)
+        self.warned = self.started = False
+        self.matrix = None if source is None else self._checked(read_float32(source), source)
 
     def _checked(self, matrix, name):
-        matrix = losses.Matrix(self.check_matrix(matrix, name))
+        matrix = losses.Matrix((gains.check_gain if self.matrix_name == "H" else gains.check_cost)(matrix, name))
         if not self.warned:
             warning = gains.negative_entries(matrix.rows)
             if warning:
@@ -56,7 +52,6 @@ class _Loss(caffe.Layer):
                 self.warned = True
         return matrix
 
-    @reported
     def reshape(self, bottom, top):
         shapes = [self.shape_of(bottom[i]) for i in self.bottoms]  # Caffe's vector has no iterator
         if shapes == self.shapes:
@@ -84,7 +79,6 @@ class _Loss(caffe.Layer):
         self.gradient = None
         self.shapes = shapes
 
-    @reported
     def forward(self, bottom, top):
         if not self.started:
             self.started = True
@@ -92,8 +86,7 @@ class _Loss(caffe.Layer):
         if self.empty:
             top[0].data[...] = 0
             return
-        self.labels = blocks.read_labels(bottom[1].data, self.shape, self.params["ignore_label"],
-                                         self.bottom_names[1])
+        self.labels = blocks.read_labels(bottom[1].data, self.shape, self.params["ignore_label"], self.bottom_names[1])
         if self.params["source"] is None:
             self._read_bottom_matrix(bottom[2].data)
         self.z = blocks.normalizer(self.normalization, self.labels)
@@ -117,7 +110,6 @@ class _Loss(caffe.Layer):
         else:
             self.matrix = self._checked(matrix, self.bottom_names[2])
 
-    @reported
     def backward(self, top, propagate_down, bottom):
         refuse_gradient(propagate_down, self.bottom_names)
         if self.empty or not propagate_down[0]:
@@ -133,31 +125,27 @@ class SoftmaxWithInfogainLoss(_Loss):
         loss = w/Z sum over positions of -sum_j H[l, j] log p_j,  p = softmax(x)
         dx_k = w/Z (p_k sum_j H[l, j] - H[l, k])
 
-    Caffe's native InfogainLoss (since April 2017) on the same blobs gives the same;
-    there log p is clipped at log(1e-20), here it is exact for any scores.
+    Caffe's native InfogainLoss (since April 2017) on the same blobs gives the same; there log p is clipped at
+    log(1e-20), here it is exact for any scores.
 
     param_str:
-        source: file with H (.binaryproto, .npy or .csv); required without a third
-            bottom, not allowed with one.
+        source: file with H (.binaryproto, .npy or .csv); required without a third bottom, not allowed with one.
         axis: int, the class axis; default 1; negative counts from the end.
         ignore_label: int; its positions have loss and gradient 0; default: none.
         normalization: "VALID" (default), "FULL", "BATCH_SIZE" or "NONE".
         normalize: true (VALID) or false (BATCH_SIZE), if there is no normalization.
 
-    bottom[0]: scores, N x C x spatial (C at `axis`). bottom[1]: labels, one for each
-    position (N x spatial, or N x 1 x spatial). bottom[2],
-    optional: H, 1 x 1 x C x C. top[0]: the loss, a scalar. top[1], optional: p.
+    bottom[0]: scores, N x C x spatial (C at `axis`). bottom[1]: labels, one for each position (N x spatial, or N x 1 x
+    spatial). bottom[2], optional: H, 1 x 1 x C x C. top[0]: the loss, a scalar. top[1], optional: p.
     The net's layer needs loss_weight: 1, or Caffe does not train on it.
-    Errors: ValueError for a label outside 0..C-1 and not ignore_label, a score that
-    is NaN or +Inf, an H of another size than C or without a positive entry, and a
-    gradient with respect to labels or H. A bad score is an error at an ignored
-    position, too.
+    Errors: ValueError for a label outside 0..C-1 and not ignore_label, a score that is NaN or +Inf, an H of another
+    size than C or without a positive entry, and a gradient with respect to labels or H. A bad score is an error at an
+    ignored position, too.
     Source: Caffe, infogain_loss_layer.cpp.
     """
 
     loss = staticmethod(losses.softmax_with_infogain)
     matrix_name = "H"
-    check_matrix = staticmethod(gains.check_gain)
 
 
 class InfogainLoss(_Loss):
@@ -166,18 +154,15 @@ class InfogainLoss(_Loss):
         loss = w/Z sum over positions of -sum_j H[l, j] log q_j,  q = max(p, 1e-20)
         dp_j = -w/Z H[l, j] / q_j
 
-    For nets that have their Softmax before the loss, and for the forks whose native
-    InfogainLoss is still the old one. Where there is a choice, take
-    SoftmaxWithInfogainLoss: it is exact, and faster than the two layers.
-
-    param_str, bottoms and errors as of SoftmaxWithInfogainLoss, but bottom[0] holds
-    probabilities; one outside 0..1 is an error. top[0]: the loss, a scalar.
+    For nets that have their Softmax before the loss, and for the forks whose native InfogainLoss is still the old one.
+    Where there is a choice, take SoftmaxWithInfogainLoss: it is exact, and faster than the two layers.
+    param_str, bottoms and errors as of SoftmaxWithInfogainLoss, but bottom[0] holds probabilities; one outside 0..1 is
+    an error. top[0]: the loss, a scalar.
     Source: Caffe before April 2017, infogain_loss_layer.cpp.
     """
 
     loss = staticmethod(losses.infogain)
     matrix_name = "H"
-    check_matrix = staticmethod(gains.check_gain)
     n_tops = (1,)
 
 
@@ -187,16 +172,13 @@ class CostScaledSoftmaxLoss(_Loss):
         loss = w/Z sum over positions of -D[l, argmax x] log p_l,  p = softmax(x)
         dx_k = w/Z D[l, argmax x] (p_k - [k = l])
 
-    A right decision costs 0 and is not trained on further, so this serves a net that
-    has been trained before, or as one of several losses.
-
-    param_str, bottoms, tops and errors as of SoftmaxWithInfogainLoss, with D, a
-    cost matrix (0 on the diagonal, nothing negative), in the place of H.
+    A right decision costs 0 and is not trained on further, so this serves a net that has been trained before, or as
+    one of several losses.
+    param_str, bottoms, tops and errors as of SoftmaxWithInfogainLoss, with a cost matrix D in place of H.
     """
 
     loss = staticmethod(losses.cost_scaled_softmax)
     matrix_name = "D"
-    check_matrix = staticmethod(gains.check_cost)
 
 
 class ExpectedCostLoss(_Loss):
@@ -205,13 +187,11 @@ class ExpectedCostLoss(_Loss):
         loss = w/Z sum over positions of sum_j D[l, j] p_j,  p = softmax(x)
         dx_k = w/Z p_k (D[l, k] - sum_j D[l, j] p_j)
 
-    param_str, bottoms, tops and errors as of SoftmaxWithInfogainLoss, with D, a
-    cost matrix (0 on the diagonal, nothing negative), in the place of H.
+    param_str, bottoms, tops and errors as of SoftmaxWithInfogainLoss, with a cost matrix D in place of H.
     """
 
     loss = staticmethod(losses.expected_cost)
     matrix_name = "D"
-    check_matrix = staticmethod(gains.check_cost)
 
 
 def _flat_shape(shape, axis):

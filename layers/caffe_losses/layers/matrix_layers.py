@@ -15,35 +15,41 @@ MAX_CLASSES = 46340
 LABELS = "bottom[0] (labels)"
 
 
+def _read_gain(source):
+    return gains.check_gain(read_float32(source), source)
+
+
+def _refuse_gradient(layer, top, propagate_down, bottom):
+    refuse_gradient(propagate_down, (LABELS,), first=0)
+
+
+@reported
 class ComputeH(caffe.Layer):
     """H from the labels of a batch: a diagonal of class weights.
 
         H = diag(w) S,  w from the counts of the classes (class_weights.class_weights)
 
-    With no further keys the published layer's numbers: for the classes that are
-    present max count / count, divided by their sum.
+    With no further keys the published layer's numbers: for the classes that are present max count / count, divided by
+    their sum.
 
     param_str:
         n_classes: int, L; required.
-        weights: "max_over_count" (default), "balanced", "inverse", "effective_number"
-            (with beta) or "median_frequency".
+        weights: "max_over_count" (default), "balanced", "inverse", "effective_number" (with beta) or
+            "median_frequency".
         beta: float in [0, 1), for effective_number.
         power: float >= 0, default 1; 0.5 softens the weights to their square root.
-        scale: "sum" (default; the weights sum to 1), "sample" (the average sample
-            weighs 1, and so the learning rate keeps its meaning), "classes" (they
-            sum to L) or "none".
+        scale: "sum" (default; the weights sum to 1), "sample" (the average sample weighs 1, and so the learning rate
+            keeps its meaning), "classes" (they sum to L) or "none".
         missing: "zero" (default; an absent class weighs 0) or "error".
         ignore_label: int, not counted; default: none.
         gain: file with an L x L gain matrix S; default: the identity.
-        running: float in (0, 1), the decay of counts kept over batches:
-            counts = running * counts + counts of the batch. They are kept in the
-            layer's blob, so a snapshot saves and a resume restores them; in the
-            TEST phase they are used and left as they are. Such a layer needs
-            param { lr_mult: 0 decay_mult: 0 }. Default: each batch by itself.
+        running: float in (0, 1), the decay of counts kept over batches: counts = running * counts + counts of the
+            batch. They are kept in the layer's blob, so a snapshot saves and a resume restores them; in the TEST phase
+            they are used and left as they are. Such a layer needs param { lr_mult: 0 decay_mult: 0 }. Default: each
+            batch by itself.
 
     bottom[0]: labels, any shape. top[0]: H, 1 x 1 x L x L.
-    Errors: ValueError for a label outside 0..L-1 and not ignore_label, and for a
-    gradient with respect to the labels.
+    Errors: ValueError for a label outside 0..L-1 and not ignore_label, and for a gradient with respect to the labels.
     """
 
     KEYS = {
@@ -58,14 +64,12 @@ class ComputeH(caffe.Layer):
         "running": param_str.number(None, lambda r: 0 < r < 1, "a number between 0 and 1"),
     }
 
-    @reported
     def setup(self, bottom, top):
         check_blobs(bottom, top, (1,), (1,))
         self.params = param_str.parse(self.param_str, self.KEYS)
         self.n_classes = self.params["n_classes"]
         if (self.params["beta"] is None) == (self.params["weights"] == "effective_number"):
-            raise ValueError('key "beta" in param_str: expected with "weights": "effective_number", '
-                             "and only with it")
+            raise ValueError('key "beta" in param_str: expected with "weights": "effective_number", and only with it')
         self.gain = None
         if self.params["gain"] is not None:
             self.gain = _read_gain(self.params["gain"])
@@ -74,11 +78,9 @@ class ComputeH(caffe.Layer):
             self.blobs.add_blob(self.n_classes)
             self.blobs[0].data[...] = 0
 
-    @reported
     def reshape(self, bottom, top):
         top[0].reshape(1, 1, self.n_classes, self.n_classes)
 
-    @reported
     def forward(self, bottom, top):
         counts = self._count(bottom[0])
         if self.params["running"] is not None:
@@ -102,11 +104,10 @@ class ComputeH(caffe.Layer):
             return counts  # nothing was trained yet
         return kept.astype(np.float64)
 
-    @reported
-    def backward(self, top, propagate_down, bottom):
-        refuse_gradient(propagate_down, (LABELS,), first=0)
+    backward = _refuse_gradient
 
 
+@reported
 class InfogainMatrix(caffe.Layer):
     """H from a file, as a blob for the third bottom of an infogain loss.
 
@@ -114,13 +115,11 @@ class InfogainMatrix(caffe.Layer):
         source: file with H (.binaryproto, .npy or .csv); required. Read once.
 
     No bottoms. top[0]: H, 1 x 1 x L x L.
-    Errors: IOError for a file that cannot be read, ValueError for one that holds
-    no gain matrix.
+    Errors: IOError for a file that cannot be read, ValueError for one that holds no gain matrix.
     """
 
     KEYS = {"source": param_str.path(param_str.REQUIRED)}
 
-    @reported
     def setup(self, bottom, top):
         check_blobs(bottom, top, (0,), (1,))
         source = param_str.parse(self.param_str, self.KEYS)["source"]
@@ -129,11 +128,9 @@ class InfogainMatrix(caffe.Layer):
         if warning:
             warn(self, "%s: %s" % (source, warning))
 
-    @reported
     def reshape(self, bottom, top):
         top[0].reshape(1, 1, *self.H.shape)
 
-    @reported
     def forward(self, bottom, top):
         # Every time: a layer that works in place may have changed the blob.
         top[0].data[0, 0] = self.H
@@ -142,43 +139,35 @@ class InfogainMatrix(caffe.Layer):
         pass
 
 
+@reported
 class LabelCheck(caffe.Layer):
     """Labels passed on unchanged, and an error at the first that is out of range.
 
-    The guard to put before a native loss: Caffe's InfogainLoss reads past the end of
-    H on a label out of range, and goes on.
+    The guard to put before a native loss: Caffe's InfogainLoss reads past the end of H on a label out of range, and
+    goes on.
 
     param_str:
         n_classes: int, C; required.
         ignore_label: int, let through as well; default: none.
 
     bottom[0]: labels, any shape. top[0]: the same (it may be the same blob).
-    Errors: ValueError for a label outside 0..C-1 and not ignore_label, naming its
-    position, and for a gradient with respect to the labels.
+    Errors: ValueError for a label outside 0..C-1 and not ignore_label, naming its position, and for a gradient with
+    respect to the labels.
     """
 
     KEYS = {"n_classes": param_str.integer(param_str.REQUIRED, 1), "ignore_label": param_str.integer(None)}
 
-    @reported
     def setup(self, bottom, top):
         check_blobs(bottom, top, (1,), (1,))
         self.params = param_str.parse(self.param_str, self.KEYS)
 
-    @reported
     def reshape(self, bottom, top):
         top[0].reshape(*bottom[0].shape)
 
-    @reported
     def forward(self, bottom, top):
         if bottom[0].count:
             labels = bottom[0].data
             label_index(labels, self.params["n_classes"], self.params["ignore_label"], LABELS)
             top[0].data[...] = labels
 
-    @reported
-    def backward(self, top, propagate_down, bottom):
-        refuse_gradient(propagate_down, (LABELS,), first=0)
-
-
-def _read_gain(source):
-    return gains.check_gain(read_float32(source), source)
+    backward = _refuse_gradient

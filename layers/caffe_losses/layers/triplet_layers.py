@@ -35,8 +35,7 @@ class _OfRows(caffe.Layer):
             if _rows(shape, name) != (n, width):
                 raise ValueError("%s: expected as many rows and numbers as %s, of shape %s, got %s"
                                  % (name, self.bottom_names[0], shape_text(shapes[0]), shape_text(shape)))
-        self.shapes = shapes
-        self.shape = (n, width)
+        self.shapes, self.shape = shapes, (n, width)
         return True
 
     def rows(self, bottom):
@@ -47,6 +46,7 @@ class _OfRows(caffe.Layer):
         return [bottom[i].diff.reshape(self.shape) if propagate_down[i] else None for i in range(len(bottom))]
 
 
+@reported
 class TripletSoftmaxLoss(_OfRows):
     """Hoffer and Ailon's triplet loss: the softmax ratio of the distances.
 
@@ -55,23 +55,20 @@ class TripletSoftmaxLoss(_OfRows):
         da = w/Z 2 (d+)^2 (1 - d+), db = -da;  da/dx = (x - x+)/a, and 0 where a = 0
 
     param_str:
-        norm: "l2" (default, the paper's) or "squared_l2", as it often is written:
-            a = ||x - x+||^2. Its gradient grows with the distance.
-        form: "mse" (default, the paper's) or "log": log(1 + e^(a - b)), which keeps
-            its gradient on the hardest triplets, where that of "mse" vanishes.
-        normalization: "VALID" (default), "FULL" and "BATCH_SIZE" divide by the N
-            triplets, as there is none to ignore; "NONE" by 1. Z is at least 1.
+        norm: "l2" (default, the paper's) or "squared_l2", a = ||x - x+||^2. Its gradient grows with the distance.
+        form: "mse" (default, the paper's) or "log": log(1 + e^(a - b)), which keeps its gradient on the hardest
+            triplets, where that of "mse" vanishes.
+        normalization: "VALID" (default), "FULL" and "BATCH_SIZE" divide by the N triplets, as there is none to ignore;
+            "NONE" by 1. Z is at least 1.
 
-    bottom[0], [1], [2]: anchors, positives and negatives, N x C each; further axes
-    belong to the row. top[0]: the loss, a scalar. top[1], optional: d+ of each
-    triplet, N; no gradient comes back from it. Let a layer take it, Reduction for a
-    mean in the log or Silence: Caffe prints N lines of a top that none takes, and
-    its TEST phase corrupts memory if N grows from batch to batch.
+    bottom[0], [1], [2]: anchors, positives and negatives, N x C each; further axes belong to the row. top[0]: the
+    loss, a scalar. top[1], optional: d+ of each triplet, N; no gradient comes back from it. Let a layer take it,
+    Reduction for a mean in the log or Silence: Caffe prints N lines of a top that none takes, and its TEST phase
+    corrupts memory if N grows from batch to batch.
     The net's layer needs loss_weight: 1, or Caffe does not train on it.
     Errors: ValueError for a number that is NaN or Inf, and bottoms of other shapes.
-    Source: Hoffer and Ailon, Deep metric learning using triplet network, 2015,
-    arXiv 1412.6622, section 3; (d+)^2 is half of its ||(d+, d- - 1)||^2, and what
-    Caffe's EuclideanLoss makes of (d+, d-) and (0, 1).
+    Source: Hoffer and Ailon, Deep metric learning using triplet network, 2015, arXiv 1412.6622, section 3; (d+)^2 is
+    half of its ||(d+, d- - 1)||^2, and what Caffe's EuclideanLoss makes of (d+, d-) and (0, 1).
     """
 
     KEYS = {
@@ -81,13 +78,11 @@ class TripletSoftmaxLoss(_OfRows):
     }
     bottom_names = ("bottom[0] (anchor)", "bottom[1] (positive)", "bottom[2] (negative)")
 
-    @reported
     def setup(self, bottom, top):
         check_blobs(bottom, top, (3,), (1, 2))
         self.params = param_str.parse(self.param_str, self.KEYS)
         self.started = False
 
-    @reported
     def reshape(self, bottom, top):
         if self.check_shapes(bottom):
             top[0].reshape()
@@ -95,7 +90,6 @@ class TripletSoftmaxLoss(_OfRows):
                 _reshape(top[1], self.shape[0])
             self.z = max(1, self.shape[0]) if self.params["normalization"] != "NONE" else 1
 
-    @reported
     def forward(self, bottom, top):
         if not self.started:
             self.started = True
@@ -114,7 +108,6 @@ class TripletSoftmaxLoss(_OfRows):
         if len(top) == 2:
             top[1].data[...] = ratio.d_plus
 
-    @reported
     def backward(self, top, propagate_down, bottom):
         if not self.shape[0]:
             return
@@ -124,6 +117,7 @@ class TripletSoftmaxLoss(_OfRows):
                                   self.wanted_diffs(propagate_down, bottom))
 
 
+@reported
 class L2Distance(_OfRows):
     """The distance of each row of one blob from the same row of another.
 
@@ -132,32 +126,28 @@ class L2Distance(_OfRows):
     param_str:
         norm: "l2" (default) or "squared_l2": a = ||x1 - x2||^2, da/dx1 = 2 (x1 - x2).
 
-    bottom[0], bottom[1]: N x C; further axes belong to the row. top[0]: N distances.
-    Let a layer take them: Caffe prints N lines of a top that none takes.
+    bottom[0], bottom[1]: N x C; further axes belong to the row. top[0]: N distances. Let a layer take them: Caffe
+    prints N lines of a top that none takes.
     Errors: ValueError for a number that is NaN or Inf, and bottoms of other shapes.
     """
 
     KEYS = {"norm": param_str.choice("l2", triplets.NORMS)}
     bottom_names = ("bottom[0] (x1)", "bottom[1] (x2)")
 
-    @reported
     def setup(self, bottom, top):
         check_blobs(bottom, top, (2,), (1,))
         self.norm = param_str.parse(self.param_str, self.KEYS)["norm"]
 
-    @reported
     def reshape(self, bottom, top):
         if self.check_shapes(bottom):
             _reshape(top[0], self.shape[0])
 
-    @reported
     def forward(self, bottom, top):
         if self.shape[0]:
             x1, x2 = self.rows(bottom)
             self.distances = triplets.distances(x1, x2, self.norm, self.bottom_names)
             top[0].data[...] = self.distances
 
-    @reported
     def backward(self, top, propagate_down, bottom):
         if self.shape[0]:
             x1, x2 = self.rows(bottom)
@@ -165,6 +155,7 @@ class L2Distance(_OfRows):
                                        *self.wanted_diffs(propagate_down, bottom))
 
 
+@reported
 class TripletSelect(caffe.Layer):
     """Triplets from a batch of labelled embeddings: two samples of a class, one of another.
 
@@ -174,35 +165,29 @@ class TripletSelect(caffe.Layer):
                    farther than the positive; no triplet where no negative is
         random     for each anchor a positive and a negative, drawn at random
 
-    Begin with semi_hard: a net that has learned nothing yet, hardest draws to a point, and
-    the loss stays at 0.25 (0.693 with form "log"); examples/triplets compares them.
-    Distances are those of the embeddings; of samples equally far the first is taken.
-    The gradient of a sample is the sum over the triplets that use it.
+    Begin with semi_hard: a net that has learned nothing yet, hardest draws to a point, and the loss stays at 0.25
+    (0.693 with form "log"); examples/triplets compares them. Distances are those of the embeddings; of samples equally
+    far the first is taken. The gradient of a sample is the sum over the triplets that use it.
 
     param_str:
         strategy: one of the four; required.
         seed: int from 0, default 0, of the random numbers for "random" and max_triplets.
-            Every forward draws more of them, in TEST too. A net that is made anew begins
-            again at the seed, so also one that resumes from a snapshot.
-        max_triplets: int from 1; of more, so many are taken at random. Default: all
-            are taken. T triplets take 6 T C floats in the tops; "all" has about
-            B^3 / L of a batch of B samples of L classes: 179,000 for 128 of 10.
-        ignore_label: int; its samples are in no triplet and get gradient 0; default:
-            none.
+            Every forward draws more of them, in TEST too. A net that is made anew begins again at the seed, so also
+            one that resumes from a snapshot.
+        max_triplets: int from 1; of more, so many are taken at random. Default: all are taken. T triplets take 6 T C
+            floats in the tops; "all" has about B^3 / L of a batch of B samples of L classes: 179,000 for 128 of 10.
+        ignore_label: int; its samples are in no triplet and get gradient 0; default: none.
 
-    bottom[0]: embeddings, B x C; further axes are kept. bottom[1]: labels, one for
-    each, any whole numbers. top[0], [1], [2]: anchors, positives and negatives, T x C
-    each, sorted by anchor; T changes from batch to batch. Let a layer take all three.
-    top[3], optional: T, a scalar, as a line in the log.
-    A batch without a triplet (one class only, no class twice, no sample) gives T = 1
-    with anchor and positive at 0 and the negative at distance 1000: in any loss of the
-    ratio or with a margin, native ones too, that is loss 0 and gradient 0. top[3] is 0
-    then, and a warning on standard error counts such batches, at 1, 10, 100 and so on.
-    Errors: ValueError for a label that is no whole number, an embedding that is NaN or
-    Inf, more triplets than a blob holds, and a gradient with respect to the labels.
-    Source: hardest: Hermans, Beyer and Leibe, In defense of the triplet loss, 2017,
-    arXiv 1703.07737; semi_hard: Schroff, Kalenichenko and Philbin, FaceNet, 2015,
-    arXiv 1503.03832.
+    bottom[0]: embeddings, B x C; further axes are kept. bottom[1]: labels, one for each, any whole numbers. top[0],
+    [1], [2]: anchors, positives and negatives, T x C each, sorted by anchor; T changes from batch to batch. Let a
+    layer take all three. top[3], optional: T, a scalar, as a line in the log.
+    A batch without a triplet (one class only, no class twice, no sample) gives T = 1 with anchor and positive at 0 and
+    the negative at distance 1000: in any loss of the ratio or with a margin, native ones too, that is loss 0 and
+    gradient 0. top[3] is 0 then, and a warning on standard error counts such batches, at 1, 10, 100 and so on.
+    Errors: ValueError for a label that is no whole number, an embedding that is NaN or Inf, more triplets than a blob
+    holds, and a gradient with respect to the labels.
+    Source: hardest: Hermans, Beyer and Leibe, In defense of the triplet loss, 2017, arXiv 1703.07737; semi_hard:
+    Schroff, Kalenichenko and Philbin, FaceNet, 2015, arXiv 1503.03832.
     """
 
     KEYS = {
@@ -213,7 +198,6 @@ class TripletSelect(caffe.Layer):
     }
     bottom_names = ("bottom[0] (embedding)", "bottom[1] (labels)")
 
-    @reported
     def setup(self, bottom, top):
         check_blobs(bottom, top, (2,), (3, 4))
         self.params = param_str.parse(self.param_str, self.KEYS)
@@ -221,7 +205,6 @@ class TripletSelect(caffe.Layer):
         self.shapes = None
         self.batches = self.without = 0
 
-    @reported
     def reshape(self, bottom, top):
         shapes = [declared_shape(bottom[0]), declared_shape(bottom[1])]
         if shapes == self.shapes:
@@ -232,32 +215,28 @@ class TripletSelect(caffe.Layer):
             raise ValueError("%s: expected one label for each of the %d samples, got %s"
                              % (self.bottom_names[1], self.shape[0], shape_text(labels)))
         if self.shapes is None or embedding[1:] != self.shapes[0][1:]:
-            self._shape_tops(top, 1, embedding[1:])  # until forward counts the triplets
+            for i in range(3):
+                top[i].reshape(1, *embedding[1:])  # until forward counts the triplets
         if len(top) == 4:
             top[3].reshape()
         self.shapes = shapes
 
-    def _shape_tops(self, top, n, rest):
-        for i in range(3):
-            top[i].reshape(n, *rest)
-
-    @reported
     def forward(self, bottom, top):
         self.triplets = self._select(bottom)
         n = len(self.triplets.anchor)
-        # The layers after this one take on its shape: Caffe has each reshape before its forward.
-        self._shape_tops(top, max(1, n), self.shapes[0][1:])
-        if n:
-            x = bottom[0].data
-            for i in range(3):
-                top[i].data[...] = x[self.triplets[i]]
-        else:
-            for i in range(3):
-                top[i].data[...] = 0
-            top[2].data.reshape(-1)[0] = FAR
-        self._count(n)
+        for i in range(3):
+            # The layers after this one take on its shape: Caffe has each reshape before its forward.
+            top[i].reshape(max(1, n), *self.shapes[0][1:])
+            top[i].data[...] = bottom[0].data[self.triplets[i]] if n else 0
         if len(top) == 4:
             top[3].data[...] = n
+        self.batches += 1
+        if not n:
+            top[2].data.reshape(-1)[0] = FAR
+            self.without += 1
+            if self.without == 10 ** (len(str(self.without)) - 1):
+                warn(self, "no triplet in %d of %d batches: expected two samples of one class and one of another in "
+                     "a batch; loss and gradient are 0 without" % (self.without, self.batches))
 
     def _select(self, bottom):
         n, width = self.shape
@@ -266,19 +245,10 @@ class TripletSelect(caffe.Layer):
         x = bottom[0].data.reshape(self.shape)
         check_finite(x, self.bottom_names[0])
         labels, valid = mining.read_labels(bottom[1].data.reshape(-1), self.params["ignore_label"],
-                                             self.bottom_names[1])
-        return mining.select(x, labels, self.params["strategy"], valid, self.random,
-                               self.params["max_triplets"], MAX_COUNT // width)
+                                           self.bottom_names[1])
+        return mining.select(x, labels, self.params["strategy"], valid, self.random, self.params["max_triplets"],
+                             MAX_COUNT // width)
 
-    def _count(self, n):
-        self.batches += 1
-        if not n:
-            self.without += 1
-            if self.without == 10 ** (len(str(self.without)) - 1):
-                warn(self, "no triplet in %d of %d batches: expected two samples of one class and one of another in "
-                     "a batch; loss and gradient are 0 without" % (self.without, self.batches))
-
-    @reported
     def backward(self, top, propagate_down, bottom):
         refuse_gradient(propagate_down, self.bottom_names)
         if propagate_down[0] and self.shape[0]:

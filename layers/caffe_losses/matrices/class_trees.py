@@ -47,14 +47,13 @@ def tree_costs(root, names=None):
 
         D[i, j] = height of the smallest group that holds both i and j; D[i, i] = 0
 
-    A class has height 0; a group the height stated for it, else the highest of its
-    members' heights plus the length of the branch to them (1 where none is stated).
+    A class has height 0; a group the height stated for it, else the highest of its members' heights plus the length of
+    the branch to them (1 where none is stated).
 
     root: Node, as parse_tree returns it.
     names: the classes in the order of their labels; None: the order of the text.
     Returns (D, names): C x C float64, and the list of C names.
-    Raises ValueError if the names are not those of the tree, or if a group is
-    not higher than one inside it.
+    Raises ValueError if the names are not those of the tree, or if a group is not higher than one inside it.
     """
     names = list(names) if names is not None else [leaf.name for leaf in root.leaves()]
     label = {name: i for i, name in enumerate(names)}

@@ -9,9 +9,9 @@ from caffe_losses.matrices.gains import looks_like_cost, negative_entries
 def summarise(H):
     """Return the figures of a gain matrix, as a dict that JSON can hold.
 
-    H: C x C gains. Returns n_classes, smallest and largest (entry), row_sums [lowest,
-    highest], least_loss [lowest, mean, highest] over the classes (None where there is
-    no least one), symmetric, diagonal (whether H is class weights alone).
+    H: C x C gains. Returns n_classes, smallest and largest (entry), row_sums [lowest, highest], least_loss [lowest,
+    mean, highest] over the classes (None where there is no least one), symmetric, diagonal (whether H is class weights
+    alone).
     """
     H = np.asarray(H)
     sums, least = row_sums(H), least_losses(H)
@@ -46,8 +46,7 @@ def least_losses(H):
         r = sum_j H[l, j], at p = H[l] / r
 
     H: C x C gains.
-    Returns C float64: 0 for a row with one entry or none, -inf for a row with a
-    negative one, which has no least loss.
+    Returns C float64: 0 for a row with one entry or none, -inf for a row with a negative one, which has no least loss.
     """
     H = np.asarray(H)
     least = _x_log_x(row_sums(H))
@@ -66,8 +65,7 @@ def attracted_to(H, label, n_most=3):
     """Return the other classes that samples of a class are most attracted to.
 
     H: C x C gains. label: int, the class. n_most: int.
-    Returns at most n_most labels with a positive gain, the greatest gain first; of
-    equal ones the lower label first.
+    Returns at most n_most labels with a positive gain, the greatest gain first; of equal ones the lower label first.
     """
     order = np.argsort(-np.asarray(H)[label], kind="mergesort")[:n_most + 1]
     return [int(k) for k in order if k != label and H[label][k] > 0][:n_most]
@@ -76,9 +74,8 @@ def attracted_to(H, label, n_most=3):
 def compare(A, B):
     """Compare two matrices of one shape, as a dict that JSON can hold.
 
-    A, B: C x C. Returns different (entries), largest (absolute difference), at [row,
-    column], a and b (the entries there), row (of which the entries' differences sum
-    to the most), row_difference (that sum).
+    A, B: C x C. Returns different (entries), largest (absolute difference), at [row, column], a and b (the entries
+    there), row (of which the entries' differences sum to the most), row_difference (that sum).
     Raises ValueError if the shapes differ.
     """
     if A.shape != B.shape:
