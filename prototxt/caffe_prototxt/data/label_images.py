@@ -17,8 +17,7 @@ def read_image(file, palette=True):
 
     file: str or file object. An image with a palette (PASCAL VOC's) is read as its indices.
     palette: bool, if one with a palette is accepted.
-    Raises ValueError for what is no image, has several channels, or is a JPEG, which does
-    not keep values as they are.
+    Raises ValueError for what is no image, has several channels, or is a JPEG, which does not keep values as they are.
     """
     optional("PIL", "images")
     from PIL import Image

@@ -18,9 +18,8 @@ class LabelCounts(collections.namedtuple("LabelCounts", "values counts present u
     """The number of times that each label occurs in a data set, ignored ones too.
 
     values: int64, the different labels, ascending. counts: int64, how often each occurs.
-    present: int64, for labels of pixels: for each value the number of pixels of all images
-        that have it anywhere, pixels that a loss ignores among them, as SegNet's published
-        class weights were made; else None.
+    present: int64, for labels of pixels: for each value the number of pixels of all images that have it anywhere,
+        pixels that a loss ignores among them, as SegNet's published class weights were made; else None.
     unit: "record" or "pixel". first: list of str, where each value occurs first.
     source: str. complete: bool, if all of it was counted.
     """
@@ -32,27 +31,24 @@ LabelCounts.__new__.__defaults__ = (True,)
 def count_source(source, dataset="label", pixels=False, root_folder="", seconds=None):
     """Count the labels of a data set.
 
-    Neither all labels nor a whole data set are ever held in memory, and of a record in a
-    database only the label is copied.
+    Neither all labels nor a whole data set are ever held in memory, and of a record in a database only the label is
+    copied.
 
-    source: str; one of
-        an LMDB or a LevelDB of Datum (the folder a Data layer names),
-        an HDF5 file, or the text file with a list of them that HDF5Data names,
-        a text file with the label as the last word of each line (ImageData's list, or one
+    source: str; one of an LMDB or a LevelDB of Datum (the folder a Data layer names), an HDF5 file, or the text file
+        with a list of them that HDF5Data names, a text file with the label as the last word of each line (ImageData's
+        list, or one
             label a line),
         a .npy file, N or N x 1.
     dataset: str, the name of the labels inside HDF5; N or N x 1 x ... of them.
-    pixels: bool, if each record is an image whose values are labels. Then the source is
-        an LMDB or a LevelDB of Datums of one channel,
-        HDF5, N x H x W or N x 1 x H x W,
-        an image (one with a palette by its indices), or a folder of images,
-        a text file with an image as the last word of each line (a number after it, as in
+    pixels: bool, if each record is an image whose values are labels. Then the source is an LMDB or a LevelDB of Datums
+        of one channel, HDF5, N x H x W or N x 1 x H x W, an image (one with a palette by its indices), or a folder of
+        images, a text file with an image as the last word of each line (a number after it, as in
             ImageData's list, is left out).
     root_folder: str, what the names in a text file of images begin with, as ImageData's.
     seconds: float, after which it stops, with what has been counted by then; None: never.
     Returns LabelCounts.
-    Raises IOError if there is no such data, ValueError if it holds no labels or they are not
-    whole numbers; both name the source.
+    Raises IOError if there is no such data, ValueError if it holds no labels or they are not whole numbers; both name
+    the source.
     """
     tally = Tally()
     with naming(source):
@@ -82,8 +78,8 @@ def _run(steps, seconds):
 def per_class(labels, n_classes=None, ignore_label=None):
     """Return how often each class occurs.
 
-    labels: LabelCounts. n_classes: int, C; None: the highest label + 1, if most classes up to it
-    occur. ignore_label: int, a label that does not count; None: there is none.
+    labels: LabelCounts. n_classes: int, C; None: the highest label + 1, if most classes up to it occur. ignore_label:
+    int, a label that does not count; None: there is none.
     Returns (counts, present), each C integers; present is None unless the labels are pixels'.
     Raises ValueError, naming the first label out of range and where it is.
     """

@@ -1,16 +1,12 @@
 """The layers of a loss, for people who write nets with caffe.net_spec.
 
-    from caffe import layers as L, NetSpec
-    from caffe_prototxt.netspec.loss_layers import compute_h, infogain_loss
+    from caffe import layers as L, NetSpec from caffe_prototxt.netspec.loss_layers import compute_h, infogain_loss
 
-    n = NetSpec()
-    n.data, n.label = L.Data(...)
-    n.score = L.InnerProduct(n.data, num_output=7)
-    n.H = compute_h(n.label, n_classes=7, weights="balanced", scale="sample")
-    n.loss = infogain_loss(n.score, n.label, H=n.H)
+    n = NetSpec() n.data, n.label = L.Data(...) n.score = L.InnerProduct(n.data, num_output=7) n.H = compute_h(n.label,
+    n_classes=7, weights="balanced", scale="sample") n.loss = infogain_loss(n.score, n.label, H=n.H)
 
-Every layer made here has exclude { stage: "deploy" }: a net loaded with
-stages=["deploy"] has no loss and needs no labels.
+Every layer made here has exclude { stage: "deploy" }: a net loaded with stages=["deploy"] has no loss and needs no
+labels.
 """
 from __future__ import division, print_function
 
@@ -28,8 +24,8 @@ EXCLUDE = {"stage": "deploy"}
 def compute_h(label, **param):
     """Compute H from the labels of the batch, by caffe_losses.ComputeH.
 
-    label: Top. param: the layer's param_str keys (n_classes, weights, ...); those
-    that are None are left out. Returns the Top H, 1 x 1 x L x L.
+    label: Top. param: the layer's param_str keys (n_classes, weights, ...); those that are None are left out. Returns
+    the Top H, 1 x 1 x L x L.
     """
     options = {}
     if param.get("running") is not None:
@@ -87,8 +83,8 @@ def infogain_loss(score, label, H=None, source=None, python=False, loss_weight=N
     """Add the infogain loss of the softmax of the scores.
 
     score, label: Tops. Either H: Top, 1 x 1 x C x C, or source: str, its file.
-    python: False for Caffe's InfogainLoss (of after April 2017, which applies the
-        softmax itself), True for caffe_losses.SoftmaxWithInfogainLoss.
+    python: False for Caffe's InfogainLoss (of after April 2017, which applies the softmax itself), True for
+        caffe_losses.SoftmaxWithInfogainLoss.
     loss_weight: float, 1 unless given. axis, ignore_label: int.
     normalization: "FULL", "VALID", "BATCH_SIZE" or "NONE"; VALID unless given.
     Returns the Top of the loss.
@@ -112,10 +108,10 @@ def python_loss(layer, score, label, matrix=None, source=None, loss_weight=None,
                 normalization=None):
     """Add a loss of caffe_losses.
 
-    layer: "SoftmaxWithInfogainLoss", "CostScaledSoftmaxLoss", "ExpectedCostLoss", or
-        "InfogainLoss", whose scores are probabilities: L.Softmax(score).
-    matrix: Top, 1 x 1 x C x C, or None with source: str, its file: gains H for the
-        infogain losses, costs D for the others.
+    layer: "SoftmaxWithInfogainLoss", "CostScaledSoftmaxLoss", "ExpectedCostLoss", or "InfogainLoss", whose scores are
+        probabilities: L.Softmax(score).
+    matrix: Top, 1 x 1 x C x C, or None with source: str, its file: gains H for the infogain losses, costs D for the
+        others.
     The rest as of infogain_loss. Returns the Top of the loss.
     """
     param = {"source": source, "axis": axis, "ignore_label": ignore_label, "normalization": normalization}

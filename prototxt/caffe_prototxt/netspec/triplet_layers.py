@@ -1,21 +1,17 @@
 """Write triplets for caffe.net_spec: their choice, distances and loss, by our layers or by Caffe's own.
 
-    from caffe import layers as L, NetSpec
-    from caffe_prototxt.netspec.triplet_layers import triplet_select, triplet_softmax_loss
+    from caffe import layers as L, NetSpec from caffe_prototxt.netspec.triplet_layers import triplet_select,
+    triplet_softmax_loss
 
-    n = NetSpec()
-    n.data, n.label = L.Data(...)
-    n.embedding = L.InnerProduct(n.data, num_output=64)
-    n.anchor, n.positive, n.negative = triplet_select(n.embedding, n.label, "semi_hard")
-    n.loss = triplet_softmax_loss(n.anchor, n.positive, n.negative)
+    n = NetSpec() n.data, n.label = L.Data(...) n.embedding = L.InnerProduct(n.data, num_output=64) n.anchor,
+    n.positive, n.negative = triplet_select(n.embedding, n.label, "semi_hard") n.loss = triplet_softmax_loss(n.anchor,
+    n.positive, n.negative)
 
-Which of the two to take: python=True, caffe_losses's layers, where the net runs on
-the CPU. They are exact at any distance, check their numbers, and allocate up to 1 MB
-where the composition keeps 6.5 blobs of the anchor's size; a step takes under 0.1 ms more
-than the composition's for 64 triplets, and less from about 1,000 on (1.2 to 1.7
-times as fast). python=False, the composition, where the net runs on a GPU, which
-Python layers leave, and where Python layers are not to be had (caffe train on
-several GPUs). tests/bench/bench_triplets.py measures both.
+Which of the two to take: python=True, caffe_losses's layers, where the net runs on the CPU. They are exact at any
+distance, check their numbers, and allocate up to 1 MB where the composition keeps 6.5 blobs of the anchor's size; a
+step takes under 0.1 ms more than the composition's for 64 triplets, and less from about 1,000 on (1.2 to 1.7 times as
+fast). python=False, the composition, where the net runs on a GPU, which Python layers leave, and where Python layers
+are not to be had (caffe train on several GPUs). tests/bench/bench_triplets.py measures both.
 """
 from __future__ import division, print_function
 
@@ -43,8 +39,7 @@ def triplet_select(embedding, label, strategy, count=False, **param):
     embedding: Top, B x C. label: Top, B.
     strategy: "all", "hardest", "semi_hard" or "random".
     count: whether there is a fourth Top, the number of triplets.
-    param: more of the layer's param_str keys (seed, max_triplets, ignore_label);
-    those that are None are left out.
+    param: more of the layer's param_str keys (seed, max_triplets, ignore_label); those that are None are left out.
     Returns the Tops anchor, positive and negative, T x C, and count.
     """
     return L.Python(embedding, label, ntop=4 if count else 3, module=MODULE, layer="TripletSelect",
@@ -54,8 +49,8 @@ def triplet_select(embedding, label, strategy, count=False, **param):
 def shared_trunk(data, trunk, channels=1):
     """Apply a trunk to the three parts of triplets, with its weights named once.
 
-    data: Top, N x 3K x H x W (any axes after the second): a triplet is one item, the
-        K channels of the anchor first, then the positive's, then the negative's.
+    data: Top, N x 3K x H x W (any axes after the second): a triplet is one item, the K channels of the anchor first,
+        then the positive's, then the negative's.
     trunk: a function from a Top, 3N x K x H x W, to a Top, 3N x C: the layers.
     channels: int, K.
     Returns the Tops anchor, positive and negative, N x 1 x C each.
@@ -72,9 +67,8 @@ def l2_distance(x1, x2, python=True, norm="l2", shift=SHIFT):
 
     x1, x2: Tops, N x C; further axes belong to the row.
     python: True for caffe_losses.L2Distance, False for Eltwise, Reduction and Power.
-    shift: float > 0, of python=False: sqrt(||x1 - x2||^2 + shift). The squared norm
-        is a float32 there: a norm below 1e-6 is lost in the shift, one above 1e19
-        overflows.
+    shift: float > 0, of python=False: sqrt(||x1 - x2||^2 + shift). The squared norm is a float32 there: a norm below
+        1e-6 is lost in the shift, one above 1e19 overflows.
     Returns the Top, N distances.
     Raises ValueError.
     """
@@ -93,10 +87,9 @@ def triplet_softmax_loss(anchor, positive, negative, python=True, norm="l2", for
     anchor, positive, negative: Tops, N x C each; further axes belong to the row.
     python: True for caffe_losses.TripletSoftmaxLoss, False for Caffe's own layers:
         Eltwise, Reduction, Power, Softmax, EuclideanLoss of (d+, d-) and (0, 1).
-    norm: "l2" or "squared_l2". form: "mse", the loss above, or "log", log(1 + e^(a - b)),
-        which with python=False is a SoftmaxWithLoss and stops at 87.
-    normalization: "VALID", "FULL", "BATCH_SIZE" (all divide by N) or "NONE"; with
-        python=False always N.
+    norm: "l2" or "squared_l2". form: "mse", the loss above, or "log", log(1 + e^(a - b)), which with python=False is a
+        SoftmaxWithLoss and stops at 87.
+    normalization: "VALID", "FULL", "BATCH_SIZE" (all divide by N) or "NONE"; with python=False always N.
     loss_weight: float, 1 unless given.
     shift: float > 0, of l2_distance, with python=False and norm "l2".
     Returns the Top of the loss.
@@ -121,8 +114,8 @@ def triplet_fragment(parts=PARTS, name="loss", embedding=None, label=None, selec
 
     parts: three str, the names of the blobs anchor, positive and negative.
     name: str, of the loss layer and its top; layers in between are named after it.
-    select: dict, the parameters of triplet_select without its Tops, or None: the
-        parts are in the net already. embedding, label: str, the blobs it chooses from.
+    select: dict, the parameters of triplet_select without its Tops, or None: the parts are in the net already.
+        embedding, label: str, the blobs it chooses from.
     options: of triplet_softmax_loss.
     Returns str. Raises ValueError.
     """

@@ -4,7 +4,7 @@ from __future__ import division, print_function
 import itertools
 
 from caffe_prototxt.textformat import scanner as T
-from caffe_prototxt.textformat.messages import Message, Name, on_lines, on_one_line, pairs, read, same, written
+from caffe_prototxt.textformat.messages import Message, Name, laid_out, on_lines, on_one_line, pairs, read, same, written
 
 _BLANK = " \t\r\v\f"
 
@@ -36,7 +36,7 @@ class Edits(object):
         """Give the fields of a message the values that are wanted.
 
         wanted: dict from the name of a field to its value (as messages.pairs has it); None takes the field out. A
-        message in it names those of its own fields that are to change. A field that has its value stays as it is written.
+        message in it names those of its own fields that are to change. A field with its value stays as it is written.
         """
         removed, added = [], []
         for name, value in wanted.items():
@@ -61,22 +61,19 @@ class Edits(object):
 
     def add_before(self, layer, new):
         """Add a layer before another, above the comment on that. new: dict, the fields of the new one."""
-        text, start = self.text, layer.begin
         block, between = self._block(layer, new)
-        line = _line_start(text, start)
-        indent = text[line:start]
-        if indent.strip(_BLANK):
-            self._edits.append((start, start, block + between))
-            return
-        while line > 0 and text[_line_start(text, line - 1):line].lstrip(_BLANK).startswith("#"):
-            line = _line_start(text, line - 1)
-        self._edits.append((line, line, indent + block + between))
+        start, indent = layer.begin, _before(self.text, layer.begin)
+        if not indent.strip(_BLANK):
+            start -= len(indent)
+            while start > 0 and self.text[_line_start(self.text, start - 1):start].lstrip(_BLANK).startswith("#"):
+                start = _line_start(self.text, start - 1)
+            block = indent + block
+        self._edits.append((start, start, block + between))
 
     def replace_layer(self, layer, new, comment=None):
         """Replace a layer by another. new: dict, its fields; comment: a line to put above it."""
         block, _ = self._block(layer, new)
-        line = _line_start(self.text, layer.begin)
-        indent = self.text[line:layer.begin]
+        indent = _before(self.text, layer.begin)
         if comment and not indent.strip(_BLANK):
             block = "# %s%s%s%s" % (comment, _newline(self.text, layer.begin), indent, block)
         self._edits.append((layer.begin, layer.stop, block))
@@ -89,11 +86,9 @@ class Edits(object):
     def _block(self, layer, new):
         """Return (a layer as text, laid out as another is, what goes between the two)."""
         _check_single(layer)
-        text, start = self.text, layer.begin
-        indent = text[_line_start(text, start):start]
-        newline = _newline(text, start)
+        indent, newline = _before(self.text, layer.begin), _newline(self.text, layer.begin)
         alone = not indent.strip(_BLANK)
-        if "\n" not in text[start:layer.end]:
+        if "\n" not in self.text[layer.begin:layer.end]:
             return on_one_line(layer.field_name, new), newline if alone else " "
         return on_lines(layer.field_name, new, indent if alone else "", _step(layer), newline), newline
 
@@ -141,8 +136,8 @@ class Edits(object):
             if self.text[last.field.value] == "[":
                 self._edits.append((last.end, last.end, "".join(", " + written(value) for value in more)))
             else:
-                first_on_line = not self.text[_line_start(self.text, last.field.start):last.field.start].strip(_BLANK)
-                self._add_after(last.field, [(last.field.name, value) for value in more], first_on_line)
+                self._add_after(last.field, [(last.field.name, value) for value in more],
+                                own_lines=not _before(self.text, last.field.start).strip(_BLANK))
         removed = []
         for field, group in itertools.groupby(items[len(values):], key=lambda item: item.field):
             group = list(group)
@@ -154,12 +149,12 @@ class Edits(object):
     def _remove(self, ranges, keep_comments=True):
         for start, end in _joined(self.text, ranges):
             kept = T.comments(self.text, start, end) if keep_comments else []
-            line, line_end = _line_start(self.text, start), _line_end(self.text, end)
-            before, after = self.text[line:start], self.text[end:line_end]
+            before, line_end = _before(self.text, start), _line_end(self.text, end)
+            after = self.text[end:line_end]
             newline = _newline(self.text, start)
             if not before.strip(_BLANK) and not after.strip(_BLANK):
                 # all of its lines
-                start, end = line, min(line_end + 1, len(self.text))
+                start, end = start - len(before), min(line_end + 1, len(self.text))
                 new = "".join(before + comment + newline for comment in kept)
             elif not before.strip(_BLANK):
                 # the first on its line
@@ -167,8 +162,7 @@ class Edits(object):
                 new = "".join(comment + newline + before for comment in kept)
             else:
                 start -= len(before) - len(before.rstrip(_BLANK))
-                indent = before[:len(before) - len(before.lstrip(_BLANK))]
-                new = "".join(" " + comment + newline + indent for comment in kept)
+                new = "".join(" " + comment + newline + _indent(before) for comment in kept)
                 if not new and self.text[start - 1] not in " \t\n{<;," and self.text[end:end + 1] not in " \t\r\n}>];,#":
                     new = " "
             self._edits.append((start, end, new))
@@ -192,27 +186,20 @@ class Edits(object):
         for start, end in _joined(text, removed):
             if start >= after and not text[after:start].strip(_BLANK):
                 after = end
-        line, line_end = _line_start(text, field.start), _line_end(text, after)
+        line_end = _line_end(text, after)
         rest = text[after:line_end].strip(_BLANK)
         if not own_lines or rest and not rest.startswith("#"):
             self._edits.append((field.stop, field.stop, "".join(" " + on_one_line(*pair) for pair in fields)))
             return
-        before = text[line:field.start]
-        indent, newline = before[:len(before) - len(before.lstrip(_BLANK))], _newline(text, field.start)
-        new = "".join(indent + _laid_out(name, value, indent, newline) + newline for name, value in fields)
+        indent, newline = _indent(_before(text, field.start)), _newline(text, field.start)
+        step = "\t" if "\t" in indent else "  "
+        new = "".join(indent + laid_out(name, value, indent, step, newline) + newline for name, value in fields)
         self._edits.append((line_end + 1, line_end + 1, new))
 
 
 def _check_single(layer):
     if layer.listed:
         raise T.error(layer.text, layer.begin, "a field for each layer, not one list of several")
-
-
-def _laid_out(name, value, indent, newline):
-    line = on_one_line(name, value)
-    if not isinstance(value, dict) or len(line) <= 60:
-        return line
-    return on_lines(name, value, indent, "\t" if "\t" in indent else "  ", newline)
 
 
 def _joined(text, ranges):
@@ -228,13 +215,21 @@ def _joined(text, ranges):
 
 def _step(layer):
     """Return the indentation of the fields of a layer, relative to the layer."""
-    text = layer.text
-    outer = text[_line_start(text, layer.begin):layer.begin]
+    outer = _before(layer.text, layer.begin)
     for field in layer.fields:
-        inner = text[_line_start(text, field.start):field.start]
+        inner = _before(layer.text, field.start)
         if not inner.strip(_BLANK) and inner != outer and inner.startswith(outer):
             return inner[len(outer):]
     return "  "
+
+
+def _before(text, at):
+    """Return what a line has before an offset."""
+    return text[_line_start(text, at):at]
+
+
+def _indent(line):
+    return line[:len(line) - len(line.lstrip(_BLANK))]
 
 
 def _line_start(text, at):

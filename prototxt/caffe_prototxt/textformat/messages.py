@@ -120,10 +120,11 @@ def on_one_line(name, value):
 
 def on_lines(name, value, indent, step, newline):
     """Return a field as on_one_line does, with each field of its message on a line; short messages in it stay on one."""
-    lines = []
-    for pair in pairs(value):
-        line = on_one_line(*pair)
-        if isinstance(pair[1], dict) and len(line) > 60:
-            line = on_lines(pair[0], pair[1], indent + step, step, newline)
-        lines.append(indent + step + line + newline)
+    lines = [indent + step + laid_out(own, item, indent + step, step, newline) + newline for own, item in pairs(value)]
     return "%s {%s%s%s}" % (name, newline, "".join(lines), indent)
+
+
+def laid_out(name, value, indent, step, newline):
+    """Return a field on one line, or, if it is a long message, as on_lines does."""
+    line = on_one_line(name, value)
+    return on_lines(name, value, indent, step, newline) if isinstance(value, dict) and len(line) > 60 else line

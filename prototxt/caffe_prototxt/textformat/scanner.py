@@ -1,11 +1,9 @@
 """Scan protobuf's text format: its fields, and their byte offsets in the text.
 
-A text is held one character a byte (compat.from_bytes and to_bytes), so that what is not
-changed keeps every byte, whatever its encoding. The syntax is that of
-protobuf's C++ parser, with which Caffe reads a prototxt: # comments, "..." and '...'
-with adjacent strings joined, { } and < > messages, [ ] lists, names in [ ], an
-optional ; or , after a field. It needs no schema and no recursion: a text of any
-depth is read in time linear in its length.
+A text is held one character a byte (compat.from_bytes and to_bytes), so that what is not changed keeps every byte,
+whatever its encoding. The syntax is that of protobuf's C++ parser, with which Caffe reads a prototxt: # comments,
+"..." and '...' with adjacent strings joined, { } and < > messages, [ ] lists, names in [ ], an optional ; or , after a
+field. It needs no schema and no recursion: a text of any depth is read in time linear in its length.
 """
 from __future__ import division, print_function
 
@@ -15,9 +13,9 @@ import re
 
 from caffe_losses.compat import from_bytes, to_display
 
-# A field, as offsets in the text: its name from `start` on, its value from `value` to
-# `end`, and `stop` after the ; or , that may follow. inner: if it holds a message (and
-# no [ ] of several) and is itself in none but the one that was asked for, its Fields.
+# A field, as offsets in the text: its name from `start` on, its value from `value` to `end`, and `stop` after the ; or ,
+# that may follow. inner: if it holds a message (and no [ ] of several) and is itself in none but the one that was asked
+# for, its Fields.
 Field = collections.namedtuple("Field", "name start value end stop inner")
 
 CLOSERS = {"{": "}", "<": ">", "[": "]"}
@@ -32,16 +30,8 @@ _STRING = r'''(?:"[^"\\\n\0]*(?:{0}[^"\\\n\0]*)*"|'[^'\\\n\0]*(?:{0}[^'\\\n\0]*)
     r'''\\[abfnrtv?\\'"0-7xXuU]''')
 _COMMENT = r"#[^\n\0]*"
 
-# A whole field of one value, or a field up to the {, < or [ of what it holds, with comments
-# before and after: nearly all of a net. What this does not match is read bit by bit. Each
-# part ends where the next cannot begin, so that trying takes linear time.
-_SIMPLE = re.compile(
-    r'''{s}(?:{comment}\n{s})*({name}){s}(?::{s}(?:(-?{number}|{name})|("[^"\\\n\0]*"|'[^'\\\n\0]*')(?!{s}["']))'''
-    r'''(?:{s}[;,]|(?!{s}#)|(?={s}{comment}\n{s}[A-Za-z_}}>]))|(?::{s})?([{{<\[]))'''
-    .format(s=_SPACE, name=_NAME, number=_NUMBER, comment=_COMMENT))
 # A pattern that always matches, so that it never goes back to try its comments another way.
 _SKIP = re.compile(_SPACE + "(?:" + _COMMENT + _SPACE + ")*")
-_NEXT_IN_LIST = re.compile("{s},{s}-?{number}(?!{s}#)".format(s=_SPACE, number=_NUMBER))
 _FIELD_NAME = re.compile(_NAME)
 _BRACKETED = re.compile(r"\[{s}{name}(?:{s}[./]{s}{name})*{s}\]".format(s=_SPACE, name=_NAME))
 _PLAIN = re.compile(_NUMBER + "|" + _NAME)
@@ -157,39 +147,21 @@ def _fields(text, at, closer):
     begun = [None, None]  # name, start and value of the field, and of the one in it, that is being read
     inner = []
     while True:
-        simple = _SIMPLE.match(text, at)
-        depth = len(inside)
-        if simple:
-            at, group = simple.end(), simple.lastindex
-            if group != 4:
-                if depth < 2:
-                    field = Field(simple.group(1), simple.start(1), simple.start(group), simple.end(group), at, ())
-                    if depth:
-                        inner.append(field)
-                    else:
-                        yield field
-                continue
-            if depth < 2:
-                begun[depth] = simple.group(1), simple.start(1), at - 1
-            if text[at - 1] != "[":
-                inside.append(CLOSERS[text[at - 1]])
-                continue
-            at, complete = _read(text, at - 1, inside)
+        at = skip(text, at)
+        expected = inside[-1] if inside else closer
+        if text[at:at + 1] == expected:
+            if not inside:
+                return
+            inside.pop()
+            at, complete = _read(text, at + 1, inside, True)
         else:
-            at = skip(text, at)
-            expected = inside[-1] if inside else closer
-            if text[at:at + 1] == expected:
-                if not inside:
-                    return
-                inside.pop()
-                at, complete = _after_value(text, at + 1, inside)
-            else:
-                start, (name_end, at) = at, _to_value(text, at, expected)
-                if depth < 2:
-                    begun[depth] = text[start:name_end], start, at
-                at, complete = _read(text, at, inside)
+            start, (name_end, at) = at, _to_value(text, at, expected)
+            if len(inside) < 2:
+                begun[len(inside)] = text[start:name_end], start, at
+            at, complete = _read(text, at, inside)
         if complete:
-            end, at = at, _after_separator(text, at)
+            end, separator = at, skip(text, at)
+            at = separator + 1 if text[separator:separator + 1] in (";", ",") else at
             if not inside:
                 yield Field(*begun[0] + (end, at, inner))
                 inner = []
@@ -210,55 +182,38 @@ def _to_value(text, at, closer):
     return match.end(), at
 
 
-def _read(text, at, inside):
-    """Return (the offset after the value at `at`, True), or (the first in a message that it opens, False)."""
-    char = text[at:at + 1]
-    if char == "[":
+def _read(text, at, inside, after_message=False):
+    """Read the value at `at`, or go on with that in which a message ended there.
+
+    Returns (the offset after the value, True), or (the offset of the first field in a message that it opens, False).
+    """
+    if not after_message and text.startswith("[", at):
         inside.append("]")
         at = skip(text, at + 1)
-        char = text[at:at + 1]
-        if char == "]":
+        if text.startswith("]", at):
             inside.pop()
             return at + 1, True
-    if char in ("{", "<"):
-        inside.append(CLOSERS[char])
-        return at + 1, False
-    return _after_value(text, _value(text, at), inside)
-
-
-def _after_value(text, at, inside):
-    """Read on from the end of a value, as _read: in a list, to the next message or to the end of the list."""
-    if not inside or inside[-1] != "]":
-        return at, True
     while True:
-        number = _NEXT_IN_LIST.match(text, at)
-        while number:
-            at = number.end()
-            number = _NEXT_IN_LIST.match(text, at)
+        if not after_message:
+            if text[at:at + 1] in ("{", "<"):
+                inside.append(CLOSERS[text[at]])
+                return at + 1, False
+            at = _value(text, at)
+        after_message = False
+        if not inside or inside[-1] != "]":
+            return at, True
         at = skip(text, at)
-        char = text[at:at + 1]
-        if char == "]":
+        if text.startswith("]", at):
             inside.pop()
             return at + 1, True
-        if char != ",":
+        if not text.startswith(",", at):
             raise error(text, at, '"," or "]"')
         at = skip(text, at + 1)
-        char = text[at:at + 1]
-        if char in ("{", "<"):
-            inside.append(CLOSERS[char])
-            return at + 1, False
-        at = _value(text, at)
-
-
-def _after_separator(text, at):
-    separator = skip(text, at)
-    return separator + 1 if text[separator:separator + 1] in (";", ",") else at
 
 
 def _value(text, at):
     """Return the end of the number, word or string at `at`."""
-    negative = text.startswith("-", at)
-    if negative:
+    if text.startswith("-", at):
         match = _NEGATED.match(text, skip(text, at + 1))
     else:
         match = _PLAIN.match(text, at) or _QUOTED.match(text, at)
