@@ -48,8 +48,7 @@ def count_labels(labels, n_classes, ignore_label=None, name="label"):
     labels: array of any shape, whole numbers 0..n_classes-1 (or ignore_label).
     n_classes: int, L.
     ignore_label: int, a label that is not counted; None: there is none.
-    name: str, what an error calls the labels.
-    Returns counts, L integers (int64).
+    name: str, what an error calls the labels. Returns counts, L integers (int64).
     Raises ValueError, naming the first bad label and its position.
     """
     index, valid = label_index(np.asarray(labels), n_classes, ignore_label, name)

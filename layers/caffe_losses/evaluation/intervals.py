@@ -19,8 +19,7 @@ def mean_interval(values):
 
         mean +- t s / sqrt(n), t the (1 + LEVEL) / 2 quantile for n - 1 degrees of freedom
 
-    values: numbers, one for each seed; NaN and None are left out.
-    Source: Student 1908, The probable error of a mean.
+    values: numbers, one for each seed; NaN and None are left out. Source: Student 1908, The probable error of a mean.
     """
     values = np.asarray([value for value in values if value is not None], np.float64)
     values = values[np.isfinite(values)]

@@ -82,9 +82,7 @@ def mean_cost_of_top(k, labels, ranking, D):
 
         1/N sum_i 1/k sum_{m <= k} D[label_i, ranking_im]
 
-    k: int in 1..C.
-    Returns a float.
-    Source: Bertinetto et al. 2020 (hierarchical distance of top-k).
+    k: int in 1..C. Returns a float. Source: Bertinetto et al. 2020 (hierarchical distance of top-k).
     """
     ranking = np.asarray(ranking)
     if ranking.ndim != 2:
@@ -102,8 +100,7 @@ def calibration_error(labels, decided, probabilities, n_bins=15):
 
         sum_m |B_m|/N |accuracy of B_m - mean confidence of B_m|
 
-    n_bins: int, M.
-    Returns a float in [0, 1].
+    n_bins: int, M. Returns a float in [0, 1].
     Source: Guo et al. 2017, On calibration of modern neural networks, arXiv 1706.04599.
     """
     p = _checked_probabilities(probabilities)

@@ -1,18 +1,11 @@
 """Read and write a matrix in Caffe's protobuf messages: BlobProto, NetParameter, Datum.
 
-From Caffe's caffe.proto, each field with its number:
-
-    BlobProto       num 1, channels 2, height 3, width 4 (the old form of a shape),
-                    data 5 (packed floats), shape 7, double_data 8
-    BlobShape       dim 1
-    NetParameter    layer 100
-    LayerParameter  name 1, type 2, top 4, blobs 7
-    Datum           channels 1, height 2, width 3, data 4, float_data 6, encoded 7
-
-Packed floats are copied as they are, 30 times faster than by caffe.io, which takes them
-one by one; and making H needs no Caffe.
+Packed floats are copied as they are, 30 times faster than by caffe.io, which takes them one by one; and making H needs
+no Caffe.
 """
 from __future__ import division, print_function
+
+import functools
 
 import numpy as np
 
@@ -22,15 +15,17 @@ from caffe_losses.formats.blobs import float32_blocks, matrix_shape, plain_size
 MAX_BYTES = 2 ** 31 - 1
 MAX_AXES = 32  # of a blob in Caffe
 
-LAYER = "H"  # the layer of a .caffemodel whose blob is the matrix
-
 VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
 _WIDTHS = {_FIXED64: 8, _FIXED32: 4}
-_LEGACY_DIMS = (1, 2, 3, 4)
-_DATA, _SHAPE, _DOUBLE_DATA = 5, 7, 8
+
+# The numbers of the fields in Caffe's caffe.proto.
+_LEGACY_DIMS, _DATA, _SHAPE, _DOUBLE_DATA = (1, 2, 3, 4), 5, 7, 8  # BlobProto; the dims are num to width
+_SHAPE_DIM = 1
 _NET_LAYER = 100
 _LAYER_NAME, _LAYER_TYPE, _LAYER_TOP, _LAYER_BLOBS = 1, 2, 4, 7
 _DATUM_DIMS, _DATUM_DATA, _DATUM_FLOATS, _DATUM_ENCODED = (1, 2, 3), 4, 6, 7
+
+LAYER = b"H"  # the name of the layer of a .caffemodel whose blob is the matrix
 
 
 # writing: a message is a head, and behind it the numbers
@@ -38,13 +33,12 @@ _DATUM_DIMS, _DATUM_DATA, _DATUM_FLOATS, _DATUM_ENCODED = (1, 2, 3), 4, 6, 7
 def blob_head(shape):
     """Return the bytes before the numbers in a BlobProto, 1 x 1 x rows x columns."""
     dims = b"".join(_varint(n) for n in (1, 1) + shape)
-    return _field(_SHAPE, _field(1, dims)) + _tag(_DATA, _BYTES) + _varint(_size(shape))
+    return _field(_SHAPE, _field(_SHAPE_DIM, dims)) + _tag(_DATA, _BYTES) + _varint(_size(shape))
 
 
 def caffemodel_head(shape):
     """Return the bytes before the numbers in a NetParameter with a Parameter layer that holds them."""
-    name = LAYER.encode("ascii")
-    layer = _field(_LAYER_NAME, name) + _field(_LAYER_TYPE, b"Parameter") + _field(_LAYER_TOP, name)
+    layer = _field(_LAYER_NAME, LAYER) + _field(_LAYER_TYPE, b"Parameter") + _field(_LAYER_TOP, LAYER)
     layer += _field(_LAYER_BLOBS, blob_head(shape), _size(shape))
     return _field(_NET_LAYER, layer, _size(shape))
 
@@ -62,20 +56,15 @@ def check_size(shape):
                          "got %d x %d" % shape)
 
 
-def write_binaryproto(file, matrix):
-    """Write a BlobProto to an open file."""
-    _write(file, blob_head(matrix.shape), matrix)
-
-
-def write_caffemodel(file, matrix):
-    """Write a NetParameter with a Parameter layer to an open file."""
-    _write(file, caffemodel_head(matrix.shape), matrix)
-
-
-def _write(file, head, matrix):
-    file.write(head)
+def _write(head, file, matrix):
+    """Write a message to an open file. head: function of the shape."""
+    file.write(head(matrix.shape))
     for block in float32_blocks(matrix):
         file.write(block.data)
+
+
+write_binaryproto = functools.partial(_write, blob_head)
+write_caffemodel = functools.partial(_write, caffemodel_head)
 
 
 def _size(shape):
@@ -109,15 +98,13 @@ def read_binaryproto(path):
 
 def read_caffemodel(path):
     """Return the blob of the layer "H", or else of the only layer that has any."""
-    layers = list(_parts(_mapped(path), _NET_LAYER))
-    named = [layer for layer in layers if _name(layer) == LAYER.encode("ascii")]
-    if len(named) > 1:
-        raise ValueError("expected one layer %s, got two" % LAYER)
-    candidates = named or [layer for layer in layers if any(True for _ in _parts(layer, _LAYER_BLOBS))]
+    layers = _parts(_mapped(path), _NET_LAYER)
+    named = [layer for layer in layers if [name.tobytes() for name in _parts(layer, _LAYER_NAME)[-1:]] == [LAYER]]
+    candidates = named or [layer for layer in layers if _parts(layer, _LAYER_BLOBS)]
     if len(candidates) != 1:
-        raise ValueError("expected a layer %s, or one layer with a blob, got %d (is this a .caffemodel?)"
-                         % (LAYER, len(candidates)))
-    blobs = list(_parts(candidates[0], _LAYER_BLOBS))
+        raise ValueError("expected a layer H, or one layer with a blob, got %d (is this a .caffemodel?)"
+                         % len(candidates))
+    blobs = _parts(candidates[0], _LAYER_BLOBS)
     if len(blobs) != 1:
         raise ValueError("expected one blob in the layer of H, got %d" % len(blobs))
     return _read_blob(blobs[0])
@@ -128,9 +115,6 @@ def _mapped(path):
     return np.asarray(np.memmap(path, np.uint8, "r")) if size else np.empty(0, np.uint8)
 
 
-def _name(layer):
-    names = list(_parts(layer, _LAYER_NAME))
-    return names[-1][:len(LAYER) + 1].tobytes() if names else None
 
 
 def _read_blob(message):
@@ -141,8 +125,6 @@ def _read_blob(message):
             legacy[number] = value
         elif number == _SHAPE and kind == _BYTES:
             dims += _dims(value)  # protobuf merges repeated messages
-            if len(dims) > MAX_AXES:
-                raise ValueError("expected a blob of at most %d axes, got more" % MAX_AXES)
     if legacy:  # Caffe lets the old form win, with 0 for a missing dim
         dims = [legacy.get(number, 0) for number in _LEGACY_DIMS]
     values = _numbers(message, _DOUBLE_DATA, "<f8")  # Caffe takes double_data first, too
@@ -173,9 +155,9 @@ def _dims(shape):
         raise ValueError("expected a blob of at most %d axes, got more" % MAX_AXES)
     dims = []
     for number, kind, value in fields(shape):
-        if number == 1 and kind == VARINT:
+        if (number, kind) == (_SHAPE_DIM, VARINT):
             dims.append(value)
-        elif number == 1 and kind == _BYTES:
+        elif (number, kind) == (_SHAPE_DIM, _BYTES):
             at = 0
             while at < value.size:
                 dim, at = _read_varint(value, at)
@@ -196,8 +178,8 @@ def _numbers(message, number, dtype):
 
 
 def _parts(message, number):
-    """Yield the content of the fields `number` of a message that are bytes."""
-    return (value for field, kind, value in fields(message) if field == number and kind == _BYTES)
+    """Return the content of each field `number` of a message that holds bytes."""
+    return [value for field, kind, value in fields(message) if field == number and kind == _BYTES]
 
 
 def fields(message):

@@ -6,7 +6,6 @@ import stat
 
 import numpy as np
 
-_AT_ONCE = 2 ** 18  # bytes that stay in the processor's cache while they are converted
 
 
 def plain_size(path):
@@ -17,9 +16,10 @@ def plain_size(path):
         return os.fstat(file.fileno()).st_size
 
 
-def float32_blocks(matrix, size=_AT_ONCE):
-    """Yield a matrix as contiguous float32 blocks of some of its rows, of about `size` bytes.
+def float32_blocks(matrix, size=2 ** 18):
+    """Yield a matrix as contiguous float32 blocks of some of its rows.
 
+    size: int, about the bytes of a block; so many stay in the processor's cache while they are converted.
     Raises ValueError for an entry that float32 cannot hold.
     """
     rows = max(1, size // (4 * matrix.shape[1]))

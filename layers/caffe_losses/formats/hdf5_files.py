@@ -12,7 +12,6 @@ from caffe_losses.optional_packages import optional
 DATASET = "H"  # HDF5Data reads the dataset that has its top's name
 LIST_ENDING = ".txt"  # HDF5Data's source is a text file that lists HDF5 files
 
-_AT_ONCE = 2 ** 20  # bytes
 
 # A compressed file may hold this many times its size, or this many bytes if that is more.
 _MAX_RATIO, _MAX_SMALL = 3, 2 ** 26
@@ -25,7 +24,7 @@ def write_hdf5(file, matrix):
         with h5py.File(file.name, "w") as content:
             dataset = content.create_dataset(DATASET, (1, 1) + matrix.shape, np.float32)
             first = 0
-            for block in float32_blocks(matrix, _AT_ONCE):
+            for block in float32_blocks(matrix, 2 ** 20):
                 dataset[0, 0, first:first + len(block)] = block
                 first += len(block)
     except (RuntimeError, EnvironmentError) as error:  # a full disk

@@ -2,8 +2,7 @@
 
     .binaryproto    a BlobProto, what infogain_loss_param { source: } reads
     .caffemodel     the blob of a Parameter layer named H, for -weights
-    .h5, .hdf5      a dataset H for an HDF5Data layer, whose source is the list
-                    that is written beside it (H.h5.txt)
+    .h5, .hdf5      a dataset H for an HDF5Data layer, whose source is the list that is written beside it (H.h5.txt)
     .lmdb, _lmdb    a folder, an LMDB of one Datum for a Data layer
     .npy            numpy's; keeps the matrix's own type
     .csv, .json     text, in which float64 reads back the same
@@ -26,10 +25,7 @@ MAX_BYTES = binaryproto.MAX_BYTES
 
 
 def map_npy(path):
-    """Map an array of numbers in a .npy file into memory.
-
-    Raises IOError for what is no plain file, ValueError for what is no whole .npy file of numbers.
-    """
+    """Map a .npy file of numbers into memory. Raises IOError for no plain file, ValueError for a damaged one."""
     size = plain_size(path)
     try:
         with np.errstate(over="ignore"):  # of a size that lies
@@ -50,34 +46,32 @@ def _read_npy(path):
     return np.array(array)
 
 
-def _write_npy(file, matrix):
-    np.save(file, matrix, allow_pickle=False)
-
-
-# check: function of a matrix's shape, which raises ValueError before anything is written.
+# check: function of a matrix's shape, which raises ValueError before anything is written; or None.
+# layer: the type of Caffe's layer that reads such a file; None: there is none.
 # open: function of a path, which opens the file that `write` gets.
-_Format = collections.namedtuple("_Format", "read write check open")
-_Format.__new__.__defaults__ = (None, atomic_write)
-_HDF5 = _Format(hdf5_files.read_hdf5, hdf5_files.write_hdf5)
-_LMDB = _Format(lmdb_files.read_lmdb, lmdb_files.write_lmdb, binaryproto.check_size, lmdb_files.atomic_lmdb)
+_Format = collections.namedtuple("_Format", "read write check layer open")
+_Format.__new__.__defaults__ = (None, None, atomic_write)
+_HDF5 = _Format(hdf5_files.read_hdf5, hdf5_files.write_hdf5, None, "HDF5Data")
+_LMDB = _Format(lmdb_files.read_lmdb, lmdb_files.write_lmdb, binaryproto.check_size, "Data", lmdb_files.atomic_lmdb)
 _FORMATS = {
     ".binaryproto": _Format(binaryproto.read_binaryproto, binaryproto.write_binaryproto, binaryproto.check_size),
-    ".caffemodel": _Format(binaryproto.read_caffemodel, binaryproto.write_caffemodel, binaryproto.check_size),
+    ".caffemodel": _Format(binaryproto.read_caffemodel, binaryproto.write_caffemodel, binaryproto.check_size,
+                           "Parameter"),
     ".h5": _HDF5,
     ".hdf5": _HDF5,
     ".lmdb": _LMDB,
     "_lmdb": _LMDB,
-    ".npy": _Format(_read_npy, _write_npy),
+    ".npy": _Format(_read_npy, np.save),
     ".csv": _Format(text_files.read_csv, text_files.write_csv),
     ".json": _Format(text_files.read_json, text_files.write_json),
 }
 ENDINGS = tuple(sorted(_FORMATS))
-_LAYER_TYPES = {".h5": "HDF5Data", ".hdf5": "HDF5Data", ".lmdb": "Data", "_lmdb": "Data", ".caffemodel": "Parameter"}
 
 
 def layer_type(path):
     """Return the type of the layer of Caffe's own that reads such a file, or None where none does."""
-    return _LAYER_TYPES.get(_ending(path))
+    file_format = _FORMATS.get(_ending(path))
+    return file_format and file_format.layer
 
 
 def check_path(path):
@@ -91,9 +85,8 @@ def read_matrix(path):
 
     path: str; its ending says what the file holds (see the module's docstring).
     Returns an array of two axes, of the file's own type: float32 where Caffe wrote it (float64 if that was
-    double_data), float64 from text.
-    Raises IOError for a missing file, ValueError if it holds no matrix; both name the file. ImportError if the package
-    for HDF5 or LMDB is missing.
+    double_data), float64 from text. Raises IOError for a missing file, ValueError if it holds no matrix, both with the
+    file's name, and ImportError if the package for HDF5 or LMDB is missing.
     """
     file_format = _format(path)
     with naming(path, "cannot be read: "):
@@ -135,13 +128,9 @@ def write_files(writers):
         file_format = _FORMATS.get(_ending(path))  # None for a picture
         triples.append((path, file_format.open if file_format else atomic_write, write))
         if file_format is _HDF5:
-            triples.append((path + hdf5_files.LIST_ENDING, atomic_write, _list_writer(path)))
+            line = getattr(os, "fsencode", str)(path) + b"\n"
+            triples.append((path + hdf5_files.LIST_ENDING, atomic_write, lambda file, line=line: file.write(line)))
     write_all(triples)
-
-
-def _list_writer(path):
-    name = getattr(os, "fsencode", str)(path)
-    return lambda file: file.write(name + b"\n")
 
 
 def _ending(path):

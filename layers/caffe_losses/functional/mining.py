@@ -37,8 +37,7 @@ def select(x, labels, strategy, valid=None, random=None, max_triplets=None, limi
     valid: N booleans, the rows that take part; None: all.
     random: numpy.random.RandomState, for random and max_triplets.
     max_triplets: int; of more, so many are taken at random. None: all are taken.
-    limit: int, more are an error. None: there is no limit.
-    Returns Triplets, sorted by anchor; empty if there is none.
+    limit: int, more are an error. None: there is no limit. Returns Triplets, sorted by anchor; empty if there is none.
     Raises ValueError.
     """
     rows = np.arange(len(labels)) if valid is None else np.flatnonzero(valid)

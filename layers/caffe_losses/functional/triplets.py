@@ -23,8 +23,7 @@ def distances(x1, x2, norm="l2", names=("x1", "x2")):
 
         a = ||x1 - x2||, or its square with norm "squared_l2"
 
-    x1, x2: N x C. names: two str, for an error.
-    Raises ValueError, naming the first number that is not finite.
+    x1, x2: N x C. names: two str, for an error. Raises ValueError, naming the first number that is not finite.
     """
     squares = np.empty(len(x1))
     with np.errstate(invalid="ignore"):  # of Inf - Inf

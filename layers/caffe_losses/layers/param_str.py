@@ -55,8 +55,7 @@ def parse(param_str, keys):
     """Return the parameters in `param_str`, checked, with defaults for the missing ones.
 
     param_str: a JSON object or a Python dict literal; empty means {}.
-    keys: dict from name to Key.
-    Returns a dict with a value for every name in `keys`.
+    keys: dict from name to Key. Returns a dict with a value for every name in `keys`.
     Raises ValueError, naming the key and the known keys.
     """
     stated = read_object(param_str)

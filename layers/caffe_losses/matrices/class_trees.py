@@ -104,8 +104,7 @@ def _check_same_classes(root, names, label):
 def parse_tree(text, edges=False):
     """Parse a class tree and return its root, a Node; several roots are joined under a new one.
 
-    text: str. edges: bool, whether the text is a .csv of edges, not indented text.
-    Raises ValueError, naming the line.
+    text: str. edges: bool, whether the text is a .csv of edges, not indented text. Raises ValueError, naming the line.
     """
     roots = _parse_edges(text) if edges else _parse_indented(text)
     if not roots:

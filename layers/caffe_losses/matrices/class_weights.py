@@ -32,8 +32,7 @@ def class_weights(counts, kind="max_over_count", beta=None, power=1.0, scale="su
     missing: for a class with count 0: "zero" (weight 0) or "error".
     present: L numbers m_c, for median_frequency of labels in images: all pixels, also ignored ones, of the images that
         hold class c. None: the same for all classes, as where every sample has one label.
-    Returns L weights, float64; all 0 if all counts are 0.
-    Raises ValueError.
+    Returns L weights, float64; all 0 if all counts are 0. Raises ValueError.
     Source: scikit-learn (balanced); Cui et al. 2019, arXiv 1901.05555 (effective_number); Eigen and Fergus 2015, arXiv
     1411.4734, section 6.3.2, and SegNet, arXiv 1511.00561 (median_frequency).
     """

@@ -17,8 +17,7 @@ def costs_from_confusion(counts):
     So D is symmetric, 1 for classes that are never confused, 0 for classes that are
     confused as often as they are told apart, whatever the numbers of samples.
 
-    counts: C x C, [true, predicted], not negative: samples, or shares of them.
-    Returns D, C x C float64.
+    counts: C x C, [true, predicted], not negative: samples, or shares of them. Returns D, C x C float64.
     Raises ValueError, naming the first bad entry, or a class without samples.
     """
     P = check_square(counts, "confusion").astype(np.float64)
@@ -43,8 +42,7 @@ def costs_from_embeddings(embeddings, metric="cosine"):
         euclidean  D[l, k] = |e_l - e_k|
 
     embeddings: C x M, a row for each class in the order of the labels.
-    metric: "cosine" or "euclidean".
-    Returns D, C x C float64, symmetric.
+    metric: "cosine" or "euclidean". Returns D, C x C float64, symmetric.
     Raises ValueError, naming the first bad entry, or, for cosine, a row of zeros.
     """
     if metric not in METRICS:

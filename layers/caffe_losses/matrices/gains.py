@@ -76,9 +76,7 @@ def gain_from_costs(D, tau=None, beta=None, linear=False):
     D: C x C costs (see check_cost).
     tau: float > 0, in the unit of D; small: close to the identity.
     beta: float >= 0; large: close to the identity, 0: uniform.
-    linear: bool. Exactly one of tau, beta and linear is given.
-    Returns H, C x C float64.
-    Raises ValueError.
+    linear: bool. Exactly one of tau, beta and linear is given. Returns H, C x C float64. Raises ValueError.
     Source: Bertinetto et al. 2020, arXiv 1912.09393 (soft labels, beta).
     """
     H = check_cost(D).astype(np.float64)  # a copy, changed in place below: it may be large
@@ -104,8 +102,7 @@ def smoothed_identity(n_classes, epsilon):
     """Make H of uniform label smoothing: (1 - epsilon) I + epsilon / C.
 
     n_classes: int, C. epsilon: float in [0, 1], the mass spread over all classes.
-    Returns H, C x C float64; every row sums to 1.
-    Raises ValueError.
+    Returns H, C x C float64; every row sums to 1. Raises ValueError.
     Source: Szegedy et al. 2016, arXiv 1512.00567, section 7.
     """
     if not 0 <= epsilon <= 1:
@@ -116,9 +113,7 @@ def smoothed_identity(n_classes, epsilon):
 def weighted_gain(weights, gain=None):
     """Return diag(w) S: the rows of a gain, each multiplied by the weight of its class.
 
-    weights: L numbers. gain: L x L, S; None: the identity.
-    Returns H, L x L.
-    Raises ValueError if the sizes differ.
+    weights: L numbers. gain: L x L, S; None: the identity. Returns H, L x L. Raises ValueError if the sizes differ.
     """
     if gain is None:
         return np.diag(weights)

@@ -17,9 +17,8 @@ MOST_STATES = 10
 class Node(object):
     """A layer that Caffe keeps.
 
-    layer: nets.Layer. index: its position among the nodes.
-    makers: for each bottom the Node that writes it last before, INPUT, or None.
-    users: (Node, number of its bottom) for each bottom that a top goes to.
+    layer: nets.Layer. index: its position among the nodes. makers: for each bottom the Node that writes it last before,
+    INPUT, or None. users: (Node, number of its bottom) for each bottom that a top goes to.
     """
 
     def __init__(self, layer, index, makers):
@@ -50,20 +49,18 @@ class Graph(object):
         self.nodes, self.duplicate_tops = [], []
         last = {name: INPUT for name in net.inputs}
         for layer in net.layers:
-            if layer.is_kept(state):
-                self._connect(layer, last)
-
-    def _connect(self, layer, last):
-        node = Node(layer, len(self.nodes), [last.get(bottom) for bottom in layer.bottoms])
-        self.nodes.append(node)
-        for number, maker in enumerate(node.makers):
-            if isinstance(maker, Node):
-                maker.users.append((node, number))
-        for number, top in enumerate(layer.tops):
-            in_place = layer.bottoms[number:number + 1] == [top]
-            if top in last and not in_place:
-                self.duplicate_tops.append((node, top))
-            last[top] = node
+            if not layer.is_kept(state):
+                continue
+            node = Node(layer, len(self.nodes), [last.get(bottom) for bottom in layer.bottoms])
+            self.nodes.append(node)
+            for number, maker in enumerate(node.makers):
+                if isinstance(maker, Node):
+                    maker.users.append((node, number))
+            for number, top in enumerate(layer.tops):
+                in_place = layer.bottoms[number:number + 1] == [top]
+                if top in last and not in_place:
+                    self.duplicate_tops.append((node, top))
+                last[top] = node
 
     def is_whole(self):
         """Return whether every bottom has a maker, and every blob one."""

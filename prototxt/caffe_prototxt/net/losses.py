@@ -36,7 +36,6 @@ AXIS_PARAM = {"SoftmaxWithLoss": "softmax_param", "InfogainLoss": "infogain_loss
 
 # What a layer says; None where it says nothing. param_str: the keys in that of one of our losses.
 Params = collections.namedtuple("Params", "axis ignore_label normalization source param_str")
-NO_PARAMS = Params(None, None, None, None, {})
 
 # scores: the blob they come in, None if only their probabilities are known. bottom: the blob of the first bottom.
 # matrix: FileMatrix, BlobMatrix or None. softmaxes: the Softmax layers that make the probabilities. params: Params.
@@ -60,9 +59,8 @@ def kind_of(layer):
 def python_class(layer):
     """Return (module, class) of a Python layer, as its python_param names them."""
     param = layer.message("python_param")
-    return ("", "") if param is None else tuple(
-        value if isinstance(value, str) and not isinstance(value, Name) else ""
-        for value in (param.value("module"), param.value("layer")))
+    values = (param.value("module"), param.value("layer")) if param else ("", "")
+    return tuple(value if isinstance(value, str) and not isinstance(value, Name) else "" for value in values)
 
 
 def is_loss_type(name):
@@ -82,15 +80,9 @@ def is_on_labels(layer):
 
 def loss_weights(layer):
     """Return the loss weight of each top; of as many as the layer names, where Caffe stops at their number."""
-    weights = [weight if _is_number(weight) else 0 for weight in layer.values("loss_weight")]
     n_tops = max(len(layer.tops), is_loss_type(layer.type))
-    if not weights and is_loss_type(layer.type):
-        weights = [1]
-    return (weights + [0] * n_tops)[:n_tops]
-
-
-def _is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    weights = [weight if isinstance(weight, (int, float)) else 0 for weight in layer.values("loss_weight")]
+    return ((weights or [1] * is_loss_type(layer.type)) + [0] * n_tops)[:n_tops]
 
 
 def find_losses(net):
@@ -115,21 +107,18 @@ def select(layers, names, every):
     """Return those losses that are meant, or None if that is not clear.
 
     layers: as find_losses gives them. names: of layers; every: whether all are meant. Without both: the only one, or
-    those of one name that are never in the net together, as one for TRAIN and one for TEST.
-    Raises ValueError for a name that no loss has.
+    those of one name that are never in the net together. Raises ValueError for a name that no loss has.
     """
     if every:
         return layers
     known = sorted(set(to_display(layer.name) for layer in layers))
-    for name in names:
-        if to_display(name) not in known:
-            raise ValueError("--layer: expected the name of a loss (%s), got %s" % (", ".join(known), to_display(name)))
+    for name in map(to_display, names):
+        if name not in known:
+            raise ValueError("--layer: expected the name of a loss (%s), got %s" % (", ".join(known), name))
     if names:
         return [layer for layer in layers if layer.name in names]
     phases = [phase for layer in layers for phase in layer.phases]
-    if len(layers) == 1 or len(known) == 1 and known[0] and len(phases) == len(set(phases)):
-        return layers
-    return None
+    return layers if len(layers) == 1 or len(known) == 1 and known[0] and len(phases) == len(set(phases)) else None
 
 
 # What they say
@@ -147,14 +136,13 @@ def read_loss(layer):
     matrix = None if params.source is None else FileMatrix(params.source)
     if len(layer.bottoms) == 3:
         matrix = BlobMatrix(layer.bottoms[2])
-    bottom, label = layer.bottoms[:2]
+    bottom = scores = layer.bottoms[0]
     makers = layer.net.makers(layer, bottom)
     softmaxes = [maker for maker in makers if maker.type == "Softmax"]
-    scores = bottom
     if kind.probabilities:
         blobs = set(maker.bottoms[0] if maker in softmaxes and len(maker.bottoms) == 1 else None for maker in makers)
         scores = blobs.pop() if len(blobs) == 1 else None
-    return Loss(layer, kind, bottom, scores, label, matrix, softmaxes, params)
+    return Loss(layer, kind, bottom, scores, layer.bottoms[1], matrix, softmaxes, params)
 
 
 def read_params(layer):
@@ -165,10 +153,8 @@ def read_params(layer):
     ignored = _typed(layer, "accuracy_param" if layer.type == "Accuracy" else "loss_param", "ignore_label", int)
     source = _typed(layer, "infogain_loss_param", "source", str) if layer.type == INFOGAIN.type else None
     loss_param = layer.message("loss_param")
-    normalization = normalize = None
-    if loss_param is not None:
-        normalization = loss_param.value("normalization")
-        normalize = is_true(loss_param.value("normalize")) if loss_param.items("normalize") else None
+    normalization, normalize = [loss_param and loss_param.value(name) for name in ("normalization", "normalize")]
+    normalize = None if normalize is None else is_true(normalize)
     return Params(axis, ignored, _normalization(layer, normalization, normalize), source, {})
 
 
@@ -176,16 +162,16 @@ def _python_params(layer):
     """Return the Params in a param_str; of a class that is not ours its ignore_label alone."""
     param = layer.message("python_param")
     text = to_display(param.value("param_str", "")) if param else ""
-    if kind_of(layer) is None:
-        try:
-            ignored = param_str.read_object(text).get("ignore_label")
-        except ValueError:
-            return NO_PARAMS
-        return NO_PARAMS._replace(ignore_label=ignored if isinstance(ignored, int) else None)
+    is_ours = kind_of(layer) is not None
     try:
-        says = param_str.parse(text, KEYS)
+        says = param_str.parse(text, KEYS) if is_ours else param_str.read_object(text)
     except ValueError as error:
-        raise ValueError("%s: %s" % (layer, error))
+        if is_ours:
+            raise ValueError("%s: %s" % (layer, error))
+        says = {}
+    if not is_ours:
+        ignored = says.get("ignore_label")
+        return Params(None, ignored if isinstance(ignored, int) else None, None, None, {})
     source = None if says["source"] is None else from_display(says["source"])
     return Params(says["axis"], says["ignore_label"], _normalization(layer, says["normalization"], says["normalize"]),
                   source, {key: value for key, value in says.items() if value is not None})

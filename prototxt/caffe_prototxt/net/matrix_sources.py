@@ -21,8 +21,6 @@ class _Source(object):
     def __ne__(self, other):
         return not self == other
 
-    __hash__ = None
-
 
 class FileMatrix(_Source):
     """A file that the loss itself reads. path: str, one character a byte."""

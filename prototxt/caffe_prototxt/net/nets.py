@@ -20,9 +20,9 @@ MAKE_CLASSES = {"InnerProduct": "inner_product_param", "Convolution": "convoluti
 
 # Types of the old syntax that are not just spelt in another way, as INNER_PRODUCT is (Caffe's upgrade_proto.cpp).
 # A type may be its number in caffe.proto, too; the one that matters is that of the layer that writes files.
-_OLD_TYPES = {"10": "HDF5Output", "ABSVAL": "AbsVal", "ARGMAX": "ArgMax", "BNLL": "BNLL", "HDF5_DATA": "HDF5Data",
-              "HDF5_OUTPUT": "HDF5Output", "LRN": "LRN", "MVN": "MVN", "RELU": "ReLU",
-              SOFTMAX.old_type: SOFTMAX.type, "TANH": "TanH"}
+_OLD_TYPES = {
+    "10": "HDF5Output", "ABSVAL": "AbsVal", "ARGMAX": "ArgMax", "BNLL": "BNLL", "HDF5_DATA": "HDF5Data", "LRN": "LRN",
+    "HDF5_OUTPUT": "HDF5Output", "MVN": "MVN", "RELU": "ReLU", SOFTMAX.old_type: SOFTMAX.type, "TANH": "TanH"}
 
 
 def present_type(old):
@@ -39,13 +39,10 @@ class Layer(Message):
     """
 
     def __init__(self, net, item, index):
-        several = net.text[item.field.value] == "["
-        super(Layer, self).__init__(net.text, item.start, *(() if several else (item.field.inner, item.end)))
-        self.net = net
-        self.field_name = item.field.name
-        self.index = index
-        self.begin, self.stop = item.field.start, item.field.stop
-        self.listed = several
+        self.listed = net.text[item.field.value] == "["
+        super(Layer, self).__init__(net.text, item.start, *(() if self.listed else (item.field.inner, item.end)))
+        self.net, self.index = net, index
+        self.field_name, self.begin, self.stop = item.field.name, item.field.start, item.field.stop
         self.old = self.field_name == "layers"
         kind = str(self.value("type", ""))
         self.type = present_type(kind) if self.old else kind
@@ -53,15 +50,8 @@ class Layer(Message):
         self.bottoms = [str(bottom) for bottom in self.values("bottom")]
         self.tops = [str(top) for top in self.values("top")]
         self.rules = {name: self.values(name) for name in ("include", "exclude") if self.items(name)}
+        self.include, self.exclude = [states.read_rules(self.rules.get(name, ())) for name in ("include", "exclude")]
         self.phases = states.possible_phases(self.include, self.exclude)
-
-    @property
-    def include(self):
-        return states.read_rules(self.rules.get("include", ()))
-
-    @property
-    def exclude(self):
-        return states.read_rules(self.rules.get("exclude", ()))
 
     @property
     def line(self):
@@ -86,23 +76,18 @@ class Layer(Message):
 class Net(object):
     """The layers of a net's text.
 
-    text: str, one character a byte. classic: whether the InfogainLoss of the Caffe that the net is for takes
-        probabilities, as it did before April 2017 and does in some forks.
+    text: str, one character a byte. classic: whether its Caffe's InfogainLoss is losses.CLASSIC.
     layers: of Layer. inputs: names of the blobs of `input`. force_backward: its line where it is true, else None.
     state: the values of the net's own `state`.
     Raises ValueError, with line and column, for what is no net.
     """
 
     def __init__(self, text, classic=False):
-        self.text = text
-        self.classic = classic
-        self.layers = []
-        self.inputs = []
-        self.force_backward = None
-        self.state = {}
+        self.text, self.classic = text, classic
+        self.layers, self.inputs = [], []
+        self.force_backward, self.state = None, {}
         self._lines = T.Lines(text)
-        self._made = self._used = None
-        syntax = None
+        self._made = self._used = syntax = None
         for field in T.fields(text):
             if field.name in ("layer", "layers"):
                 if syntax not in (None, field.name):
@@ -173,11 +158,9 @@ def _by_blob(layers, bottoms_or_tops):
 
 
 def _keeps_classes(layer):
-    if layer.type not in KEEP_CLASSES or not layer.bottoms:
-        return False
     param = layer.message("crop_param")
-    axis = 2 if param is None else param.value("axis", 2)
-    return axis not in (0, 1)
+    crops_classes = param is not None and param.value("axis", 2) in (0, 1)
+    return layer.type in KEEP_CLASSES and bool(layer.bottoms) and not crops_classes
 
 
 def _n_output(layer, axis):

@@ -58,8 +58,5 @@ def possible_phases(include, exclude):
     """Return the phases in which a layer with these Rules can be kept, at some level and with some stages."""
     if include:
         return frozenset().union(*(PHASES if rule.phase is None else (rule.phase,) for rule in include))
-    return frozenset(PHASES) - frozenset(rule.phase for rule in exclude if rule == _phase_alone(rule.phase))
-
-
-def _phase_alone(phase):
-    return Rule(phase, None, None, frozenset(), frozenset())
+    phases_alone = [Rule(phase, None, None, frozenset(), frozenset()) for phase in PHASES]
+    return frozenset(rule.phase for rule in phases_alone if rule not in exclude)

@@ -5,8 +5,7 @@
     n = NetSpec() n.data, n.label = L.Data(...) n.score = L.InnerProduct(n.data, num_output=7) n.H = compute_h(n.label,
     n_classes=7, weights="balanced", scale="sample") n.loss = infogain_loss(n.score, n.label, H=n.H)
 
-Every layer made here has exclude { stage: "deploy" }: a net loaded with stages=["deploy"] has no loss and needs no
-labels.
+Every layer has exclude { stage: "deploy" }: a net loaded with stages=["deploy"] has no loss and needs no labels.
 """
 from __future__ import division, print_function
 
@@ -16,7 +15,7 @@ from caffe import layers as L, params as P
 from caffe.proto import caffe_pb2
 
 from caffe_losses.formats.matrix_files import layer_type
-from caffe_prototxt.net.matrix_sources import MODULE
+from caffe_prototxt.net.matrix_sources import MODULE, NOT_TRAINED
 
 EXCLUDE = {"stage": "deploy"}
 
@@ -24,25 +23,19 @@ EXCLUDE = {"stage": "deploy"}
 def compute_h(label, **param):
     """Compute H from the labels of the batch, by caffe_losses.ComputeH.
 
-    label: Top. param: the layer's param_str keys (n_classes, weights, ...); those that are None are left out. Returns
-    the Top H, 1 x 1 x L x L.
+    label: Top. param: the layer's param_str keys (n_classes, weights, ...). Returns the Top H, 1 x 1 x L x L.
     """
     options = {}
     if param.get("running") is not None:
         # The counts are kept in a blob of the layer, and a solver must not train it:
         # with a learning rate Caffe would also ask for a gradient with respect to H.
-        options["param"] = {"lr_mult": 0, "decay_mult": 0}
-    return L.Python(label, module=MODULE, layer="ComputeH", param_str=param_text(param),
-                    exclude=EXCLUDE, **options)
+        options["param"] = NOT_TRAINED
+    return L.Python(label, module=MODULE, layer="ComputeH", param_str=param_text(param), exclude=EXCLUDE, **options)
 
 
 def infogain_matrix(source):
-    """Read H from a file, by caffe_losses.InfogainMatrix.
-
-    source: str, the file. Returns the Top H, 1 x 1 x L x L.
-    """
-    return L.Python(module=MODULE, layer="InfogainMatrix", param_str=param_text({"source": source}),
-                    exclude=EXCLUDE)
+    """Read H from a file, by caffe_losses.InfogainMatrix. Returns the Top H, 1 x 1 x L x L."""
+    return L.Python(module=MODULE, layer="InfogainMatrix", param_str=param_text({"source": source}), exclude=EXCLUDE)
 
 
 def h_from_file(path, n_classes=None):
@@ -50,12 +43,11 @@ def h_from_file(path, n_classes=None):
 
         .h5, .hdf5      HDF5Data, from the list beside the file (path + ".txt")
         .lmdb, _lmdb    Data
-        .caffemodel     Parameter, not trained: Caffe fills it from -weights (or Net.copy_from), and without them it is 0
+        .caffemodel     Parameter, not trained: Caffe fills it from -weights (or Net.copy_from), else it is 0
         any other       caffe_losses.InfogainMatrix
 
     path: str, as Caffe is to find it. n_classes: int, needed for a .caffemodel.
-    Returns the Top H, 1 x 1 x L x L. HDF5Data and Parameter look for its name in the file, which has to be H (n.H = ...).
-    Raises ValueError.
+    Returns the Top H, 1 x 1 x L x L. HDF5Data and Parameter look for its name in the file, which is H (n.H = ...).
     """
     kind = layer_type(path)
     if kind == "HDF5Data":
@@ -65,8 +57,7 @@ def h_from_file(path, n_classes=None):
     if kind == "Parameter":
         if n_classes is None:
             raise ValueError("n_classes: expected the number of classes, for a Parameter layer, got none")
-        return L.Parameter(shape={"dim": [1, 1, n_classes, n_classes]}, param={"lr_mult": 0, "decay_mult": 0},
-                           exclude=EXCLUDE)
+        return L.Parameter(shape={"dim": [1, 1, n_classes, n_classes]}, param=NOT_TRAINED, exclude=EXCLUDE)
     return infogain_matrix(path)
 
 
@@ -78,8 +69,8 @@ def softmax_loss(score, label, loss_weight=None, axis=None, ignore_label=None, n
     return L.SoftmaxWithLoss(score, label, **options)
 
 
-def infogain_loss(score, label, H=None, source=None, python=False, loss_weight=None, axis=None,
-                  ignore_label=None, normalization=None):
+def infogain_loss(score, label, H=None, source=None, python=False, loss_weight=None, axis=None, ignore_label=None,
+                  normalization=None):
     """Add the infogain loss of the softmax of the scores.
 
     score, label: Tops. Either H: Top, 1 x 1 x C x C, or source: str, its file.
@@ -87,8 +78,7 @@ def infogain_loss(score, label, H=None, source=None, python=False, loss_weight=N
         caffe_losses.SoftmaxWithInfogainLoss.
     loss_weight: float, 1 unless given. axis, ignore_label: int.
     normalization: "FULL", "VALID", "BATCH_SIZE" or "NONE"; VALID unless given.
-    Returns the Top of the loss.
-    Raises ValueError without H and source, and with both.
+    Returns the Top of the loss. Raises ValueError without H and source, and with both.
     """
     if (H is None) == (source is None):
         raise ValueError("H: expected either H (a Top) or source (a file), got %s"
@@ -110,8 +100,7 @@ def python_loss(layer, score, label, matrix=None, source=None, loss_weight=None,
 
     layer: "SoftmaxWithInfogainLoss", "CostScaledSoftmaxLoss", "ExpectedCostLoss", or "InfogainLoss", whose scores are
         probabilities: L.Softmax(score).
-    matrix: Top, 1 x 1 x C x C, or None with source: str, its file: gains H for the infogain losses, costs D for the
-        others.
+    matrix: Top, 1 x 1 x C x C, or None with source: str, its file: gains H for infogain losses, else costs D.
     The rest as of infogain_loss. Returns the Top of the loss.
     """
     param = {"source": source, "axis": axis, "ignore_label": ignore_label, "normalization": normalization}
@@ -121,15 +110,10 @@ def python_loss(layer, score, label, matrix=None, source=None, loss_weight=None,
 
 
 def _native_options(loss_weight, ignore_label, normalization):
-    loss_param = without_none(ignore_label=ignore_label)
     if normalization is not None:
-        loss_param["normalization"] = caffe_pb2.LossParameter.NormalizationMode.Value(normalization)
-    options = {"exclude": EXCLUDE}
-    if loss_param:
-        options["loss_param"] = loss_param
-    if loss_weight is not None:
-        options["loss_weight"] = loss_weight
-    return options
+        normalization = caffe_pb2.LossParameter.NormalizationMode.Value(normalization)
+    loss_param = without_none(ignore_label=ignore_label, normalization=normalization)
+    return without_none(exclude=EXCLUDE, loss_param=loss_param or None, loss_weight=loss_weight)
 
 
 def without_none(**options):

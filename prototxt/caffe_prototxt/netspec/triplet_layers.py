@@ -19,7 +19,6 @@ from google.protobuf import text_format
 
 import caffe
 from caffe import layers as L, params as P
-from caffe.proto import caffe_pb2
 
 from caffe_prototxt.net.matrix_sources import MODULE
 from caffe_prototxt.netspec.loss_layers import EXCLUDE, param_text, without_none
@@ -28,18 +27,17 @@ NORMS = ("l2", "squared_l2")
 FORMS = ("mse", "log")
 PARTS = ("anchor", "positive", "negative")
 
-# Added to a squared norm before its root: without it the gradient of a distance of 0 is
-# infinite, and Caffe multiplies it by 0. A norm of 0 counts as 1e-6 with it.
+# Added to a squared norm before its root: without it the gradient of a distance of 0 is infinite, and Caffe multiplies
+# it by 0. A norm of 0 counts as 1e-6 with it.
 SHIFT = 1e-12
 
 
 def triplet_select(embedding, label, strategy, count=False, **param):
     """Choose triplets from a batch of labelled embeddings, by caffe_losses.TripletSelect.
 
-    embedding: Top, B x C. label: Top, B.
-    strategy: "all", "hardest", "semi_hard" or "random".
+    embedding: Top, B x C. label: Top, B. strategy: "all", "hardest", "semi_hard" or "random".
     count: whether there is a fourth Top, the number of triplets.
-    param: more of the layer's param_str keys (seed, max_triplets, ignore_label); those that are None are left out.
+    param: more of the layer's param_str keys (seed, max_triplets, ignore_label).
     Returns the Tops anchor, positive and negative, T x C, and count.
     """
     return L.Python(embedding, label, ntop=4 if count else 3, module=MODULE, layer="TripletSelect",
@@ -49,10 +47,9 @@ def triplet_select(embedding, label, strategy, count=False, **param):
 def shared_trunk(data, trunk, channels=1):
     """Apply a trunk to the three parts of triplets, with its weights named once.
 
-    data: Top, N x 3K x H x W (any axes after the second): a triplet is one item, the K channels of the anchor first,
-        then the positive's, then the negative's.
-    trunk: a function from a Top, 3N x K x H x W, to a Top, 3N x C: the layers.
-    channels: int, K.
+    data: Top, N x 3K x H x W (any axes after the second): a triplet is one item, the K channels of the anchor first, then
+        the positive's, then the negative's.
+    trunk: a function from a Top, 3N x K x H x W, to a Top, 3N x C: the layers. channels: int, K.
     Returns the Tops anchor, positive and negative, N x 1 x C each.
     """
     apart = L.Reshape(data, reshape_param={"shape": {"dim": [-1, channels]}, "num_axes": 2})
@@ -67,10 +64,9 @@ def l2_distance(x1, x2, python=True, norm="l2", shift=SHIFT):
 
     x1, x2: Tops, N x C; further axes belong to the row.
     python: True for caffe_losses.L2Distance, False for Eltwise, Reduction and Power.
-    shift: float > 0, of python=False: sqrt(||x1 - x2||^2 + shift). The squared norm is a float32 there: a norm below
-        1e-6 is lost in the shift, one above 1e19 overflows.
-    Returns the Top, N distances.
-    Raises ValueError.
+    shift: float > 0, of python=False: sqrt(||x1 - x2||^2 + shift). The squared norm is a float32 there: a norm below 1e-6
+        is lost in the shift, one above 1e19 overflows.
+    Returns the Top, N distances. Raises ValueError.
     """
     _check_choice("norm", norm, NORMS)
     if python:
@@ -85,24 +81,20 @@ def triplet_softmax_loss(anchor, positive, negative, python=True, norm="l2", for
         a = ||x - x+||, b = ||x - x-||, d+ = e^a / (e^a + e^b), loss = mean of (d+)^2
 
     anchor, positive, negative: Tops, N x C each; further axes belong to the row.
-    python: True for caffe_losses.TripletSoftmaxLoss, False for Caffe's own layers:
-        Eltwise, Reduction, Power, Softmax, EuclideanLoss of (d+, d-) and (0, 1).
+    python: True for caffe_losses.TripletSoftmaxLoss, False for Caffe's own layers: Eltwise, Reduction, Power, Softmax,
+        EuclideanLoss of (d+, d-) and (0, 1).
     norm: "l2" or "squared_l2". form: "mse", the loss above, or "log", log(1 + e^(a - b)), which with python=False is a
         SoftmaxWithLoss and stops at 87.
     normalization: "VALID", "FULL", "BATCH_SIZE" (all divide by N) or "NONE"; with python=False always N.
-    loss_weight: float, 1 unless given.
-    shift: float > 0, of l2_distance, with python=False and norm "l2".
-    Returns the Top of the loss.
-    Raises ValueError.
-    Source: arXiv 1412.6622, section 3.
+    loss_weight: float, 1 unless given. shift: of l2_distance, with python=False and norm "l2".
+    Returns the Top of the loss. Raises ValueError. Source: arXiv 1412.6622, section 3.
     """
     _check_choice("norm", norm, NORMS)
     _check_choice("form", form, FORMS)
     if python:
-        param = {"norm": norm, "form": form, "normalization": normalization}
-        return L.Python(anchor, positive, negative, module=MODULE, layer="TripletSoftmaxLoss",
-                        param_str=param_text(param), exclude=EXCLUDE,
-                        loss_weight=1 if loss_weight is None else loss_weight)
+        param_str = param_text({"norm": norm, "form": form, "normalization": normalization})
+        return L.Python(anchor, positive, negative, module=MODULE, layer="TripletSoftmaxLoss", param_str=param_str,
+                        exclude=EXCLUDE, loss_weight=1 if loss_weight is None else loss_weight)
     if normalization == "NONE":
         raise ValueError("normalization: expected VALID, FULL or BATCH_SIZE with Caffe's own layers, which divide "
                          "by the number of triplets, got NONE")
@@ -115,9 +107,7 @@ def triplet_fragment(parts=PARTS, name="loss", embedding=None, label=None, selec
     parts: three str, the names of the blobs anchor, positive and negative.
     name: str, of the loss layer and its top; layers in between are named after it.
     select: dict, the parameters of triplet_select without its Tops, or None: the parts are in the net already.
-        embedding, label: str, the blobs it chooses from.
-    options: of triplet_softmax_loss.
-    Returns str. Raises ValueError.
+    embedding, label: str, the blobs it chooses from. options: of triplet_softmax_loss.
     """
     net = caffe.NetSpec()
     given = parts if select is None else (embedding, label)
@@ -129,17 +119,15 @@ def triplet_fragment(parts=PARTS, name="loss", embedding=None, label=None, selec
             net[part] = top
     net[name] = triplet_softmax_loss(*[net[part] for part in parts], **options)
     known = set(given) | set(parts) | {name, name + "_triplets"}
-    return _text_without_inputs(_prefixed(net.to_proto(), name, known))
+    proto = net.to_proto()
+    inputs = [layer for layer in proto.layer if layer.type == "Input"]  # these stand for the rest of the net
+    for layer in inputs:
+        proto.layer.remove(layer)
+    _add_prefix(proto, name, known)
+    return text_format.MessageToString(proto)
 
 
-def _text_without_inputs(net):
-    """Return the text of a NetParameter without its Input layers, which stand for the rest of the net."""
-    kept = caffe_pb2.NetParameter()
-    kept.layer.extend(layer for layer in net.layer if layer.type != "Input")
-    return text_format.MessageToString(kept)
-
-
-def _prefixed(net, prefix, known):
+def _add_prefix(net, prefix, known):
     """Rename what net_spec has named by itself in a NetParameter after `prefix`."""
     def named(blob):
         return blob if blob in known else "%s_%s" % (prefix, blob)
@@ -148,7 +136,6 @@ def _prefixed(net, prefix, known):
         layer.name = named(layer.name)
         layer.bottom[:] = [named(blob) for blob in layer.bottom]
         layer.top[:] = [named(blob) for blob in layer.top]
-    return net
 
 
 def _check_choice(name, value, choices):

@@ -39,8 +39,11 @@ def make_deploy(text, state=None, shapes=None, batch=None, names=(), outputs=())
         raise ValueError("expected a net (a train_val.prototxt), got no layers")
     if any(layer.listed for layer in net.layers):
         net = Net(_one_by_one(net))
+    for name in names:
+        if name not in [layer.name for layer in net.layers]:
+            raise ValueError("expected the name of a loss, got %s, which no layer has" % to_display(name))
     graph = Graph(net, state or next(state for state in usual_states(net) if state.phase == "TEST"))
-    heads = [_blob_head(graph, blob) for blob in outputs] or _heads(graph, _checked_names(net, names))
+    heads = [_blob_head(graph, blob) for blob in outputs] or _heads(graph, names)
     kept = graph.before(head.maker for head in heads if isinstance(head.maker, Node))
     kept.update(node for node in (_same_output(graph, head) for head in heads) if node)
     made = _Made(graph, kept, shapes or {}, batch)
@@ -58,13 +61,6 @@ def _one_by_one(net):
             at = layer.stop
         parts.append("%s %s%s" % (layer.field_name, net.text[layer.start:layer.end], "\n" * layer.listed))
     return "".join(parts) + net.text[at:]
-
-
-def _checked_names(net, names):
-    for name in names:
-        if name not in [layer.name for layer in net.layers]:
-            raise ValueError("expected the name of a loss, got %s, which no layer has" % to_display(name))
-    return set(names)
 
 
 def _blob_head(graph, blob):
@@ -251,17 +247,17 @@ class _Made(object):
 
 def _own_shape(layer, number):
     """Return the shape of a top of a layer whose text has it, or None."""
+    name = {"Input": "input_param", "DummyData": "dummy_data_param", "MemoryData": "memory_data_param"}.get(layer.type)
+    param = name and layer.message(name)
+    if not param:
+        return None
     if layer.type == "MemoryData":
-        param = layer.message("memory_data_param")
-        sizes = [data_layers.positive(param.value(name)) if param else None
-                 for name in ("batch_size", "channels", "height", "width")]
-        return None if None in sizes else tuple(sizes) if number == 0 else tuple(sizes[:1])
-    param = layer.message({"Input": "input_param", "DummyData": "dummy_data_param"}.get(layer.type, "no_param"))
-    shapes = param.values("shape") if param else []
-    if shapes:
-        shape = shapes[number if len(shapes) > 1 else 0] if number < len(shapes) or len(shapes) == 1 else {}
-        sizes = [data_layers.positive(size) for size in (shape.get("dim", ()) if isinstance(shape, dict) else ())]
+        sizes = [param.value(name) for name in ("batch_size", "channels", "height", "width")][:1 if number else 4]
+    elif param.items("shape"):
+        shapes = param.values("shape")
+        shape = shapes[number if len(shapes) > 1 else 0] if number < len(shapes) or len(shapes) == 1 else None
+        sizes = shape.get("dim", ()) if isinstance(shape, dict) else ()
     else:  # as DummyData has it from of old
-        sizes = [data_layers.positive((param.values(name) * (number + 1))[number]) if param and param.values(name) else None
+        sizes = [(param.values(name) * (number + 1) or [None] * (number + 1))[number]
                  for name in ("num", "channels", "height", "width")]
-    return tuple(sizes) if sizes and None not in sizes else None
+    return tuple(sizes) if sizes and all(map(data_layers.positive, sizes)) else None

@@ -21,24 +21,22 @@ def verify(net, after, plan):
     """Raise ValueError unless `after` is the text of `net` with the plan carried out, and nothing else.
 
     net: nets.Net. after: str, one character a byte. plan: plan.Plan for the net.
-    Layers that do not change must keep every byte. Caffe's own parser must read the text, and apart from the layers that
-    are added or removed and the fields that the plan names, it must read the same in both.
+    Layers that do not change must keep every byte, and Caffe's own parser must read the same in both texts, apart from
+    the layers that are added or removed and the fields that the plan names.
     Returns None if Caffe has read all, else a str that says what it has not.
     """
     pairs, added, removed = _aligned(net, after, plan)
-    reason = "larger than %d MB" % (MAX_BYTES // 1000000)
-    if len(net.text) <= MAX_BYTES:
-        try:
-            _compare(_read(net.text), _read(after), pairs, added, removed)
-            return None
-        except Unreadable as error:
-            reason = str(error)
-    changed = [pair for pair in pairs if pair.changed]
-    name = net.layers[0].field_name if net.layers else "layer"
-    before, after = ["\n".join("%s %s" % (name, text) for text in texts) for texts in (
-        [pair.before for pair in changed], [pair.after for pair in changed])]
     try:
-        _compare(_read(before), _read(after), changed, [], [])
+        if len(net.text) > MAX_BYTES:
+            raise Unreadable("larger than %d MB" % (MAX_BYTES // 1000000))
+        return _compare(net.text, after, pairs, added, removed)
+    except Unreadable as error:
+        reason = error
+    changed = [pair for pair in pairs if pair.changed]
+    field = net.layers[0].field_name if net.layers else "layer"
+    before, after = ["\n".join("%s %s" % (field, pair[side]) for pair in changed) for side in (0, 1)]
+    try:
+        _compare(before, after, changed, [], [])
         return "only the layers that change could be checked with Caffe: %s" % reason
     except Unreadable:
         return "could not check with Caffe: %s" % reason
@@ -70,20 +68,19 @@ def _aligned(net, after, plan):
 
 
 def _compare(before, after, pairs, added, removed):
-    """Raise ValueError unless two NetParameters are the same but for what was planned."""
-    layers = []
-    for net, gone in ((before, removed), (after, added)):
-        own = net.layers if len(net.layers) else net.layer
-        layers.append([layer for index, layer in enumerate(own) if index not in gone])
+    """Raise ValueError unless the NetParameters of two texts are the same but for what was planned."""
+    nets = _read(before), _read(after)
+    layers = [[layer for index, layer in enumerate(net.layers or net.layer) if index not in gone]
+              for net, gone in zip(nets, (removed, added))]
     for one, other, pair in zip(layers[0], layers[1], pairs):
         for name in pair.changed:
             one.ClearField(name)
             other.ClearField(name)
     same = len(layers[0]) == len(layers[1]) == len(pairs) and layers[0] == layers[1]
-    for net in (before, after):
+    for net in nets:
         net.ClearField("layer")
         net.ClearField("layers")
-    if not same or before != after:
+    if not same or nets[0] != nets[1]:
         raise ValueError("expected the change and nothing else, got another net when Caffe reads it: it is not written")
 
 

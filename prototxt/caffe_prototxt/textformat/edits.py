@@ -4,7 +4,8 @@ from __future__ import division, print_function
 import itertools
 
 from caffe_prototxt.textformat import scanner as T
-from caffe_prototxt.textformat.messages import Message, Name, laid_out, on_lines, on_one_line, pairs, read, same, written
+from caffe_prototxt.textformat.messages import (
+    Message, Name, laid_out, on_lines, on_one_line, pairs, read, same, written)
 
 _BLANK = " \t\r\v\f"
 

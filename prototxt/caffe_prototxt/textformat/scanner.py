@@ -13,9 +13,9 @@ import re
 
 from caffe_losses.compat import from_bytes, to_display
 
-# A field, as offsets in the text: its name from `start` on, its value from `value` to `end`, and `stop` after the ; or ,
-# that may follow. inner: if it holds a message (and no [ ] of several) and is itself in none but the one that was asked
-# for, its Fields.
+# A field, as offsets in the text: its name from `start` on, its value from `value` to `end`, and `stop` after the ; or
+# , that may follow. inner: if it holds a message (and no [ ] of several) and is itself in none but the one that was
+# asked for, its Fields.
 Field = collections.namedtuple("Field", "name start value end stop inner")
 
 CLOSERS = {"{": "}", "<": ">", "[": "]"}

@@ -59,8 +59,9 @@ class Evaluation(object):
         for blob in (self.score, self.label):
             if blob not in self.net.blobs:
                 raise ValueError("blob %s: expected one of the net's, %s" % (blob, ", ".join(self.net.blobs)))
-        params = losses.read_params(loss.layer) if loss else losses.NO_PARAMS
-        self.axis, self.ignore_label = 1 if params.axis is None else params.axis, params.ignore_label
+        params = loss and losses.read_params(loss.layer)
+        self.axis = 1 if params is None or params.axis is None else params.axis
+        self.ignore_label = params and params.ignore_label
         makers = self._makers(self.score)
         self.are_probabilities = bool(makers) and makers[-1].type == "Softmax"
         self._check_shapes()

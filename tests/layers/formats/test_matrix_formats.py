@@ -338,7 +338,7 @@ def test_the_layer_of_a_caffemodel(tmp_path):
             ([ip, ip], "expected a layer H, or one layer with a blob, got 2"),
             ([ip], "expected one blob in the layer of H, got 2"),
             ([ip, ("H", [])], "expected one blob in the layer of H, got 0"),
-            ([("H", [(2, 2)]), ("H", [(2, 2)])], "expected one layer H, got two"),
+            ([("H", [(2, 2)]), ("H", [(2, 2)])], "expected a layer H, or one layer with a blob, got 2"),
             ([("H", [(4,)])], "expected a blob of shape 1 x 1 x L x L, got 4")]:
         with pytest.raises(ValueError, match="H.caffemodel: " + message):
             read_matrix(net_parameter(path, *layers))
