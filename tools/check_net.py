@@ -48,7 +48,7 @@ def main():
         nets, faults = solvers.read_solver(content) if is_solver else ([(args.net, None)], [])
     reports = collections.OrderedDict()
     if faults:
-        reports[args.net] = check.Report([(fault, []) for fault in faults], {})
+        reports[args.net] = check.Report([(fault, []) for fault in faults], {}, {})
     with caffe_process.Caffe(args.timeout) as caffe:
         for path, states in nets:
             reports[path] = _check(path, states, args, None if args.no_caffe else caffe)
@@ -118,6 +118,8 @@ def _print(path, report):
             cli.say("loss in %s: %s" % (_state_text(state), " + ".join(
                 "%g x %s (%s, line %d)" % (part.weight, to_display(part.top), to_display(part.type), part.layer.line)
                 for part in parts)))
+        for line in report.labels.get(state, ()):
+            cli.say("%s in %s" % (line, _state_text(state)))
     levels = [fault.level for fault, _ in report.faults]
     counts = [(levels.count(level), one, more) for level, one, more in (
         (ERROR, "error", "errors"), (WARNING, "warning", "warnings"), (UNCHECKED, UNCHECKED, UNCHECKED))]
@@ -144,6 +146,7 @@ def _as_json(path, report):
     result["loss"] = [dict(state_json(state), parts=[
         {"weight": part.weight, "top": to_display(part.top), "layer": part.layer.display_name, "line": part.layer.line,
          "type": to_display(part.type)} for part in parts]) for state, parts in report.losses.items()]
+    result["labels"] = [dict(state_json(state), counted=lines) for state, lines in report.labels.items()]
     return result
 
 

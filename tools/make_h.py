@@ -53,7 +53,11 @@ from caffe_losses.formats import matrix_files
 from caffe_losses.matrices import class_weights, costs, gains, summary
 from caffe_prototxt.data.labels import count_source, per_class
 from caffe_prototxt.data.net_source import net_source
+from caffe_prototxt.data.records import count_samples
+from caffe_prototxt.net import data_layers
 from caffe_prototxt.rewrite.fragment import h_fragment
+from caffe_prototxt.training import caffe_process
+from caffe_prototxt.training.net_labels import count_in_caffe
 from caffe_tools import class_files
 from caffe_tools.compute_options import check_beta
 from caffe_tools.report.matrix_plot import matrix_picture
@@ -64,6 +68,7 @@ MAX_CLASSES = int((matrix_files.MAX_BYTES / 4) ** .5) - 1
 DISTANCES = ("distances", "tree", "confusion", "embeddings")
 CONVERSIONS = ("tau", "softmax_beta", "linear")
 COUNTS = ("counts", "labels", "net")
+UNCOUNTED_BATCHES = 100  # of data whose samples cannot be counted
 
 
 def main():
@@ -112,6 +117,10 @@ def _parser():
                        "the ignored label and the number of classes come from the net, too")
     group.add_argument("--label-blob", metavar="NAME", help="of --net: the blob of labels, if its losses have several")
     group.add_argument("--stages", metavar="S,S", help="of --net: those of the solver's train_state, if it has any")
+    group.add_argument("--batches", type=int, metavar="N", help="of --net: count N batches as Caffe reads them (default: "
+                       "the whole source where its labels are just those that the net gets, else an epoch in Caffe)")
+    group.add_argument("--no-python", action="store_true", default=None, help="of --net: refuse to run its Python layers, "
+                       "where the labels need one")
     group.add_argument("--pixels", action="store_true", default=None, help="of --labels: each record is an image whose "
                        "values are labels. Then also a folder of images, or a text file that lists them, but no .npy")
     group.add_argument("--dataset", metavar="NAME", help="of --labels: that of the labels in HDF5 (default: label)")
@@ -157,7 +166,9 @@ def _check_together(parser, args):
     only_with(given("weights", "power", "scale"), counted, _either(COUNTS))
     only_with(given("ignore_label"), given("labels", "net"), "--labels or --net")
     only_with(given("pixels", "dataset", "root_folder"), args.labels is not None, "--labels")
-    only_with(given("label_blob", "stages"), args.net is not None, "--net")
+    only_with(given("label_blob", "stages", "batches", "no_python"), args.net is not None, "--net")
+    if args.batches is not None and args.batches < 1:
+        parser.error("--batches: expected at least 1, got %d" % args.batches)
     check_beta(parser, args)
     outputs = [path for path in (args.output, args.distances_out, args.plot) if path is not None]
     if "" in outputs or len(set(map(os.path.realpath, outputs))) < len(outputs):
@@ -241,9 +252,9 @@ def _count(args, gain, names):
                              % (args.net, n_classes, data.n_classes))
         n_classes = n_classes or data.n_classes
         ignore_label = data.ignore_label if ignore_label is None else ignore_label
-        tally = count_source(data.source, data.dataset, data.pixels, data.root_folder)
+        tally = _count_net(data, args.batches, not args.no_python)
         if not args.json:
-            print("%s: labels from %s, of layer %s" % (args.net, data.source, data.layer))
+            print("%s: labels from %s, of layer %s" % (args.net, data.whole.source if data.whole else "Caffe", data.layer))
     counts, present = per_class(tally, n_classes, ignore_label)
     if len(counts) > MAX_CLASSES:
         raise ValueError("%s: expected labels below %d, the most classes a .binaryproto can hold, got %d"
@@ -253,6 +264,17 @@ def _count(args, gain, names):
         print("%s: %d %ss of %d classes%s: %s" % (tally.source, counts.sum(), tally.unit, len(counts), ignored,
                                                   _listed(["%d" % count for count in counts])))
     return counts, present
+
+
+def _count_net(data, batches, python):
+    """Count the labels that a net is trained with: its whole source, or some batches in Caffe. data: NetSource."""
+    if data.whole and batches is None:
+        return count_source(*data.whole)
+    if batches is None:  # an epoch
+        layers = [node.layer for node in data.graph.before(data.loss.makers_in_net()[1:2]) if data_layers.is_data(node)]
+        batches = max([-(-(count_samples(layer) or 0) // data_layers.batch_size(layer)) for layer in layers] or [0])
+    with caffe_process.Caffe(None) as caffe:
+        return count_in_caffe(caffe, data.graph, data.loss, batches or UNCOUNTED_BATCHES, float(2 ** 31), python)
 
 
 def _check_result(H, args, names):

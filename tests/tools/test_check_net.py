@@ -43,7 +43,7 @@ def test_output(folder):
     status, out, err = run_main("check_net.py", "net.prototxt")
     assert status == 0 and not err
     assert out == '''net.prototxt
-not checked: layer data, line 1: its data nowhere is not there; inputs stand for it, data of 4 x 3 x 224 x 224, label of 4
+not checked: layer data, line 1: its data nowhere is not there; inputs stand for it, data of 4 x 3 x 224 x 224, label of 4; so the labels of loss are not checked
 loss in TRAIN: 0.5 x loss (caffe_losses.SoftmaxWithInfogainLoss, line 9)
 loss in TEST: 0.5 x loss (caffe_losses.SoftmaxWithInfogainLoss, line 9)
 0 errors, 0 warnings, 1 not checked
@@ -54,7 +54,7 @@ loss in TEST: 0.5 x loss (caffe_losses.SoftmaxWithInfogainLoss, line 9)
     assert status == 1 and not err
     assert lines[1].startswith("error: layer loss, line 9 in TRAIN: is a loss in Python without loss_weight: ")
     assert lines[2].startswith("error: layer loss, line 9 in TRAIN: is a Python layer, and caffe train takes none on more")
-    assert lines[3].endswith("data of 4 x 1 x 2 x 2, label of 4") and lines[4] == "2 errors, 0 warnings, 1 not checked"
+    assert lines[3].endswith("data of 4 x 1 x 2 x 2, label of 4; so the labels of loss are not checked") and lines[4] == "2 errors, 0 warnings, 1 not checked"
 
 
 def test_states(folder):
@@ -85,7 +85,7 @@ def test_modules_that_do_not_import(folder):
     for name, module, timeout, level, message in [
             ("odd", "raise RuntimeError('one\\ntwo')", 60, "error", "its module odd cannot be imported: RuntimeError: one two"),
             ("ends", "import os; os._exit(7)", 60, "error", "it ended with status 7"),
-            ("sleeps", "import time; time.sleep(60)", 2, "not checked", "Caffe: it took longer than 2 s")]:
+            ("sleeps", "import time; time.sleep(60)", 2, "not checked", "Caffe took longer than 2 s; --timeout sets more")]:
         write(folder, name + ".py", module)
         write(folder, "net.prototxt", BAD.replace('"caffe_losses"', '"%s"' % name))
         status, out, err = run_main("check_net.py", "net.prototxt", "--phase", "TRAIN", "--timeout", timeout,

@@ -371,14 +371,16 @@ def test_nets_whose_labels_cannot_be_counted(folder):
     write_labels(folder, "lmdb")
     text = user_files.net().replace("train_lmdb", "lmdb")
     staged = text.replace('top: "label"', 'top: "label" include { stage: "all" }', 1)
+    os.mkdir(os.path.join(folder, "masks"))
+    sources.write_lmdb(os.path.join(folder, "masks", "lmdb"), [sources.datum(shape=(1, 2, 2), image=b"\1\1\1\1")])
     masks = text.replace('bottom: "label"', 'bottom: "masks"') + (
-        'layer { name: "masks" type: "Data" top: "masks" data_param { source: "lmdb" backend: LMDB batch_size: 1 }'
+        'layer { name: "masks" type: "Data" top: "masks" data_param { source: "masks/lmdb" backend: LMDB batch_size: 1 }'
         ' transform_param { scale: .5 } }')
     masks = masks[masks.rindex("layer {"):] + masks[:masks.rindex("layer {")]
     old = 'layers { layer { name: "data" type: "data" } top: "data" top: "label" }'
     for content, options, message in [
             (staged, [], "expected a data layer that makes the blob label, got none of phase TRAIN"),
-            (masks, [], "layer masks: expected labels of pixels as they are, got some with scale or mean"),
+            (masks, [], "expected whole numbers as labels, got 0.5 in batch 1"),
             (old, [], "got the first of all; convert the net: upgrade_net_proto_text"),
             (staged, ["--stages", "all"], None)]:
         with open(os.path.join(folder, "net.prototxt"), "w") as file:

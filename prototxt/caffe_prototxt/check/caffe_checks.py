@@ -90,7 +90,7 @@ class CaffeCheck(object):
             return False
         node, line = None if end.stopped_at is None else self.graph.nodes[end.stopped_at], None
         if end.late:
-            self._fault(UNCHECKED, "time", node, "Caffe: %s" % end.message)
+            self._fault(UNCHECKED, "time", node, end.message)
             return True
         if end.syntax:
             node, offset = text.where(*end.syntax)

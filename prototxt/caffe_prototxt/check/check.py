@@ -3,18 +3,25 @@ from __future__ import division, print_function
 
 import collections
 
+import numpy as np
+
 from caffe_losses.compat import to_display
 from caffe_prototxt.check import caffe_checks, text_checks
 from caffe_prototxt.check.faults import ERROR, UNCHECKED, WARNING, Fault, FaultList, fault_of
 from caffe_prototxt.data import labels
+from caffe_prototxt.data.net_source import whole_source
 from caffe_prototxt.net import data_layers, losses
 from caffe_prototxt.net.graph import Graph, origin
+from caffe_prototxt.training.net_labels import count_in_caffe
 
 # Faults with which Caffe does not make a net, so that it is not tried with them.
 PREVENT = frozenset(("rules", "blob", "loss_weight", "propagate_down", "normalize", "text"))
 
+MOST_BATCHES = 1000  # in which labels are counted, if there is time
+
 # faults: pairs of a Fault and the States in which it is. losses: {State: list of text_checks.Part}.
-Report = collections.namedtuple("Report", "faults losses")
+# labels: {State: list of str}, the labels that were counted.
+Report = collections.namedtuple("Report", "faults losses labels")
 
 
 def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10, python=True):
@@ -47,7 +54,7 @@ def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10, python
         faults.add(of_state, state)
         parts[state] = text_checks.loss_parts(graph)
     faults.add(_no_loss(net, parts, faults), None)
-    return Report(faults.pairs(), parts)
+    return Report(faults.pairs(), parts, in_caffe.counted if in_caffe else {})
 
 
 class _InCaffe(object):
@@ -56,7 +63,8 @@ class _InCaffe(object):
     def __init__(self, caffe, shapes, label_seconds, python):
         self.caffe, self.shapes, self.python = caffe, shapes, python
         self.known = None
-        self.count = _LabelCounter(label_seconds) if label_seconds else None
+        self.labels = _Labels(caffe, label_seconds, python) if label_seconds else None
+        self.counted = {}  # {State: list of str}
 
     def check(self, graph, of_state, faults):
         """Return all faults in a state. of_state: those of the text; faults: FaultList, of the net. Raises NoCaffe."""
@@ -68,8 +76,8 @@ class _InCaffe(object):
         if made.known.get("classic") and not graph.net.classic:
             graph.net.classic = True
             of_state = text_checks.state_faults(graph)
-        return of_state + made.faults + _asked_gradients(graph, made) + (_label_faults(graph, made, self.count)
-                                                                         if self.count else [])
+        of_labels, self.counted[graph.state] = self.labels.faults(graph, made) if self.labels else ([], [])
+        return of_state + made.faults + _asked_gradients(graph, made) + of_labels
 
 
 def _no_loss(net, parts, faults):
@@ -100,44 +108,58 @@ def _asked_gradients(graph, made):
     return faults
 
 
-def _label_faults(graph, made, count):
-    """Return the Faults of losses that have no class for labels in their data."""
-    faults = []
-    for node in graph.nodes:
-        is_known = losses.kind_of(node.layer) and len(node.bottoms) > 1
-        made_by, scores = origin(node, 1) if is_known else None, made.bottom_shape(node, 0)
-        if made_by is None or scores is None or made_by[0] in made.replaced:
-            continue
-        data, number = made_by
-        source = data_layers.source(data.layer)
-        if source is None or data.type != "HDF5Data" and number != 1:
-            continue
-        try:
-            params = losses.read_loss(node.layer).params
-            axis = 1 if params.axis is None else params.axis
-            counts = count(to_display(source), to_display(data.tops[number]), data.type)
-            if -len(scores) <= axis < len(scores):
-                labels.per_class(counts, scores[axis], params.ignore_label)
-            if not counts.complete:
-                faults.append(fault_of(node.layer, UNCHECKED, "labels", "labels of %s: only the first %d"
-                                       % (to_display(source), counts.counts.sum())))
-        except ValueError as error:
-            faults.append(fault_of(node.layer, ERROR, "labels", "has labels that it has no class for: %s" % error))
-        except (EnvironmentError, ImportError) as error:
-            faults.append(fault_of(node.layer, UNCHECKED, "labels", "labels: %s" % error))
-    return faults
+class _Labels(object):
+    """Counts the labels of the losses of a net, each source once."""
 
-
-class _LabelCounter(object):
-    """Counts the labels of data layers, each source once."""
-
-    def __init__(self, seconds):
-        self.seconds = seconds
+    def __init__(self, caffe, seconds, python):
+        self.caffe, self.seconds, self.python = caffe, seconds, python
         self._counts = {}
 
-    def __call__(self, source, dataset, kind):
-        key = source, dataset if kind == "HDF5Data" else None
+    def faults(self, graph, made):
+        """Return the Faults of losses with labels that they have no class for, or that cannot be counted; and notes."""
+        faults, notes = [], []
+        for node in graph.nodes:
+            scores = made.bottom_shape(node, 0)
+            if not losses.is_on_labels(node.layer) or node in made.out or scores is None:
+                continue
+            absent = [data.layer for data in made.replaced if data in graph.before(node.makers_in_net()[1:2])]
+            if absent:
+                made.faults = [fault._replace(message="%s; so the labels of %s are not checked" % (
+                    fault.message, node.layer.display_name)) if fault.kind == "data" and fault.layer is absent[0] else fault
+                    for fault in made.faults]
+                continue
+            try:
+                counts = self._count(graph, node)
+            except (EnvironmentError, ImportError, ValueError) as error:
+                faults.append(fault_of(node.layer, UNCHECKED, "labels", "labels of %s: %s"
+                                       % (node.layer.display_name, error)))
+                continue
+            try:
+                notes.append(_coverage(node, scores, counts))
+            except ValueError as error:
+                faults.append(fault_of(node.layer, ERROR, "labels", "has labels that it has no class for: %s" % error))
+        return faults, notes
+
+    def _count(self, graph, node):
+        """Return the LabelCounts of a loss: of its whole source where that can be read, else of some batches."""
+        made_by = origin(node, 1)
+        whole = whole_source(*made_by) if made_by else None
+        key = whole or (node.makers[1], node.bottoms[1])
         if key not in self._counts:
-            pixels = kind == "HDF5Data" and labels.is_of_pixels(source, dataset)
-            self._counts[key] = labels.count_source(source, dataset, pixels, seconds=self.seconds)
+            self._counts[key] = labels.count_source(*whole, seconds=self.seconds) if whole else count_in_caffe(
+                self.caffe, graph, node, MOST_BATCHES, self.seconds, self.python)
         return self._counts[key]
+
+
+def _coverage(node, scores, counts):
+    """Return a line on the labels that were counted and the classes without any. Raises ValueError for a bad label."""
+    params = losses.read_params(node.layer)
+    axis = 1 if params.axis is None else params.axis
+    n_classes = scores[axis] if -len(scores) <= axis < len(scores) else None
+    per_class, _ = labels.per_class(counts, n_classes, params.ignore_label)
+    absent = [str(label) for label in np.flatnonzero(per_class == 0)]
+    part = counts.source if counts.unit == "label" else "%s %ss of %s" % (
+        "all" if counts.complete else "the first", counts.unit, counts.source)
+    return "labels of %s: %d counted (%s)%s" % (
+        node.layer.display_name, counts.counts.sum(), part,
+        "; none of class %s" % ", ".join(absent[:10] + ["..."] * (len(absent) > 10)) if absent else "")

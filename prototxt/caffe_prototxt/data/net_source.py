@@ -10,11 +10,10 @@ from caffe_prototxt.net.graph import Graph, origin
 from caffe_prototxt.net.nets import Net
 from caffe_prototxt.net.states import State
 
-READABLE = ("Data", "ImageData", "HDF5Data")
-BACKENDS = ("LEVELDB", "LMDB")  # in the order of Caffe's enum, whose default is the first
+NetSource = collections.namedtuple("NetSource", "graph loss layer whole n_classes ignore_label label_blob")
 
-NetSource = collections.namedtuple("NetSource", "type source backend dataset root_folder pixels layer n_classes "
-                                                "ignore_label label_blob")
+# A source whose labels are just those that a net gets: source, dataset and pixels as `count_source` takes them.
+WholeSource = collections.namedtuple("WholeSource", "source dataset pixels")
 
 
 def net_source(path, label=None, stages=(), level=0):
@@ -24,14 +23,12 @@ def net_source(path, label=None, stages=(), level=0):
     label: str, the blob of labels; None: the one that all losses on classes take.
     stages, level: of the state, whose phase is TRAIN, that layers are included for.
     Returns NetSource:
-        type: "Data", "ImageData" or "HDF5Data"; layer: str, its name; label_blob: str.
-        source, dataset, root_folder, pixels: str, str, str, bool, as `count_source` takes them;
-            source is relative to where caffe runs.
-        backend: "LMDB" or "LEVELDB" of a Data layer, else None.
+        graph: graph.Graph. loss: the Node of the first of the losses. layer: str, that the labels come from.
+        whole: WholeSource, relative to where caffe runs; None: only Caffe can tell which labels the loss gets.
         n_classes: int, by the layer that makes the scores; None where that is unclear.
-        ignore_label: int, of the losses; None: there is none.
-    Raises IOError if the net cannot be read or the source does not exist, ValueError for a net whose labels come from
-    elsewhere, or from several sources; all name the net.
+        ignore_label: int, of the losses; None: there is none. label_blob: str.
+    Raises IOError if the net cannot be read or the source does not exist, ValueError for a net without labels on the
+    disk, or with several blobs of them; all name the net.
     """
     try:
         graph = _training_graph(path, stages, level)
@@ -40,7 +37,7 @@ def net_source(path, label=None, stages=(), level=0):
         if len(ignored) > 1:
             raise ValueError("expected losses that ignore the same label, got %s" % _listed(nodes))
         n_classes = set(_n_classes(node) for node in nodes)
-        return NetSource(n_classes=n_classes.pop() if len(n_classes) == 1 else None, ignore_label=ignored.pop(),
+        return NetSource(graph, nodes[0], n_classes=n_classes.pop() if len(n_classes) == 1 else None, ignore_label=ignored.pop(),
                          label_blob=to_display(nodes[0].bottoms[1]), **_source(nodes[0]))
     except (IOError, OSError) as error:
         raise IOError("%s: %s" % (path, error.strerror or error))
@@ -91,26 +88,29 @@ def _source(node):
     if made_by is None:
         raise ValueError("expected a data layer that makes the blob %s, got none of phase TRAIN (--labels SOURCE counts "
                          "labels without a net)" % label)
-    data, number = made_by
-    layer, name = data.layer, data.layer.display_name
-    if data.type not in READABLE:
-        raise ValueError("expected labels from a Data, ImageData or HDF5Data layer, got %s from layer %s of type %s "
-                         "(--labels SOURCE counts labels without a net)" % (label, name, to_display(data.type)))
-    source = to_display(data_layers.source(layer) or "")
+    layer, name = made_by[0].layer, made_by[0].layer.display_name
+    if layer.type in data_layers.MAKE_THEIR_OWN:
+        raise ValueError("expected labels from a data layer, got %s from layer %s of type %s (--labels SOURCE counts "
+                         "labels without a net)" % (label, name, to_display(layer.type)))
     if not data_layers.source_exists(layer):
-        raise IOError("layer %s: its source '%s' is not there (a path is relative to where caffe runs)" % (name, source))
-    fields = {"type": data.type, "layer": name, "source": source, "backend": None, "dataset": "label", "root_folder": "",
-              "pixels": number == 0}
-    param, transform = data_layers.data_param(layer), layer.message("transform_param")
-    if number == 0 and transform and (transform.names() & {"mean_value", "mean_file"} or transform.value("scale", 1) != 1):
-        raise ValueError("layer %s: expected labels of pixels as they are, got some with scale or mean in transform_param "
-                         "(--labels SOURCE --pixels counts those that it reads)" % name)
-    if data.type == "Data":
-        backend = param.value("backend", 0)
-        fields["backend"] = BACKENDS[backend] if backend in (0, 1) else str(backend)
-    elif data.type == "ImageData":
-        fields["root_folder"] = to_display(param.value("root_folder", ""))
-    else:
-        dataset = to_display(data.tops[number])
-        fields.update(dataset=dataset, pixels=is_of_pixels(source, dataset))
-    return fields
+        raise IOError("layer %s: its source '%s' is not there (a path is relative to where caffe runs)"
+                      % (name, to_display(data_layers.source(layer) or "")))
+    return {"layer": name, "whole": whole_source(*made_by)}
+
+
+def whole_source(node, number):
+    """Return the WholeSource of a top of a data layer, or None where Caffe may read other labels than stand there.
+
+    Images of labels that are transformed or decoded by ImageData (which makes colours of a palette) are such, and the
+    labels of a fork's, a Python and any other layer. Raises IOError or ValueError for HDF5 that cannot be read.
+    """
+    layer = node.layer
+    source = to_display(data_layers.source(layer) or "")
+    if node.type == "HDF5Data":
+        dataset = to_display(node.tops[number])
+        return WholeSource(source, dataset, is_of_pixels(source, dataset))
+    if node.type in ("Data", "ImageData") and number == 1:
+        return WholeSource(source, "label", False)
+    if node.type == "Data" and layer.message("transform_param") is None:
+        return WholeSource(source, "label", True)
+    return None

@@ -1,4 +1,4 @@
-"""Read the shape of a data layer's data from its first record."""
+"""Read the shape of a data layer's data from its first record, and count its samples."""
 from __future__ import division, print_function
 
 import io
@@ -6,6 +6,7 @@ import warnings
 
 from caffe_losses.compat import from_bytes, to_display
 from caffe_losses.errors import naming
+from caffe_losses.formats import lmdb_files
 from caffe_losses.optional_packages import optional
 from caffe_prototxt.data import databases, hdf5
 from caffe_prototxt.net import data_layers
@@ -67,3 +68,26 @@ def _hdf5_shape(source, dataset):
         name = to_display(from_bytes(file.readline()).strip())
     with naming(name), hdf5.open_dataset(name, dataset) as data:
         return tuple(int(size) for size in data.shape[1:])
+
+
+def count_samples(layer):
+    """Return the number of samples in one epoch of a data layer's data; None where that is unknown."""
+    source = to_display(data_layers.source(layer) or "")
+    param = data_layers.data_param(layer)
+    if layer.type == "Data":
+        is_counted = lmdb_files.is_lmdb(source) and not param.value("rand_skip", 0)
+        return lmdb_files.count_records(source) if is_counted else None
+    if layer.type == "ImageData":
+        return len(_lines(source))
+    if layer.type != "HDF5Data":
+        return None
+    total = 0
+    for name in _lines(source):
+        with hdf5.open_dataset(name, to_display(layer.tops[0])) as data:
+            total += len(data)
+    return total
+
+
+def _lines(path):
+    with open(path, "rb") as file:
+        return [to_display(from_bytes(line)).strip() for line in file if line.strip()]

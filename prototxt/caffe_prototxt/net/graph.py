@@ -5,6 +5,7 @@ import collections
 
 from caffe_prototxt.net import losses
 from caffe_prototxt.net.states import PHASES, State
+from caffe_prototxt.textformat.edits import Edits
 
 INPUT = "input"  # the maker of a blob that the net's own `input` fields declare
 
@@ -98,6 +99,17 @@ def origin(node, bottom):
             return maker, maker.tops.index(blob)
         node, bottom = maker, 0
     return None
+
+
+def text_of(graph, nodes):
+    """Return the text of a net of some nodes alone, without rules. Raises ValueError for layers in one [ ]."""
+    edits, kept = Edits(graph.net.text), set(node.layer.index for node in nodes)
+    for layer in graph.net.layers:
+        if layer.index in kept:  # as Caffe keeps it
+            edits.set(layer, dict.fromkeys(layer.rules))
+        else:
+            edits.take_out(layer)
+    return edits.apply()
 
 
 def usual_states(net):

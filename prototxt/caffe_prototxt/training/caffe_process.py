@@ -33,9 +33,10 @@ _TRACE = "*** Check failure stack trace: ***"
 #   imports: {index of a Python layer: the reason why its class cannot be imported}.
 #   syntax: (line, column) at which protobuf's parser stopped, or None.
 #   shapes: {index of a layer: shapes of its tops}. backward: the indices of the layers that are asked for gradients.
+#   counted: with `count`, {"values", "counts", "first", "batches"} as probe gives them.
 #   known: the types, fields and syntax of this Caffe, as probe has them; empty without one. late: whether time was up.
 End = collections.namedtuple("End", "made message no_caffe stopped_at raised is_file imports syntax shapes backward "
-                             "known late")
+                             "counted known late")
 
 
 class Caffe(object):
@@ -57,17 +58,19 @@ class Caffe(object):
         self._end_process()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def run(self, text, phase, python):
-        """Make a net.
+    def run(self, text, phase, python, count=None):
+        """Make a net, and run it where values are to be counted.
 
-        text: str, one character a byte, with layers named @0, @1, ... phase: "TRAIN" or "TEST".
-        python: (index, module, class) of its Python layers.
+        text: str, one character a byte, with layers named @0, @1, ... if the End is to name them.
+        phase: "TRAIN" or "TEST". python: (index, module, class) of its Python layers.
+        count: (blob, one character a byte, the most batches, the most seconds) for End.counted.
         Returns End.
         """
-        net = self._write("net.prototxt", to_bytes(text))
-        return self._end(_path_text(os.getcwd()), {
-            "net": net, "phase": phase,
-            "python": [(index, to_unicode(module), to_unicode(name)) for index, module, name in python]})
+        request = {"net": self._write("net.prototxt", to_bytes(text)), "phase": phase, "python": [
+            (index, to_unicode(module), to_unicode(name)) for index, module, name in python]}
+        if count:
+            request["count"] = (to_bytes(count[0]).decode("latin-1"),) + tuple(count[1:])
+        return self._end(_path_text(os.getcwd()), request)
 
     def tally(self, definition, snapshot, folder, D, on_batch, **options):
         """Run a net on its test data, and add up its decisions.
@@ -94,7 +97,8 @@ class Caffe(object):
     def _end(self, folder, request, on_batch=None):
         log, answer = self._write("log", b""), self._write("answer", b"{}")
         status, late = self._request(dict(request, folder=folder, log=log, answer=answer), on_batch)
-        ended = "it took longer than %g s" % self.seconds if late else "it ended with status %d" % status
+        ended = ("Caffe took longer than %g s; --timeout sets more" % self.seconds if late
+                 else "it ended with status %d" % status)
         with open(answer) as file:
             answered = json.loads(file.read() or "{}")
         with open(log, "rb") as file:
@@ -213,9 +217,10 @@ def _read_end(log, answer, ended, late):
     elif message is None and not set(answer) & {"made", "imports", "no_caffe"}:
         message = ended + (", and said last: " + last if last and not late else "")
     imports = {int(index): " ".join(to_str(reason).split()) for index, reason in answer.get("imports", {}).items()}
-    no_caffe = to_str(answer.get("no_caffe", "")) or (None if "types" in answer else ended)
+    no_caffe = to_str(answer.get("no_caffe", "")) or (None if "types" in answer or late else ended)
     return End(bool(answer.get("made")), None if message is None else " ".join(message.split()), no_caffe, stopped_at,
-               raised, is_file, imports, syntax, shapes, backward, _known(answer), late)
+               raised, is_file, imports, syntax, shapes, backward, answer if "values" in answer else None,
+               _known(answer), late)
 
 
 def _known(answer):

@@ -14,11 +14,11 @@ import tempfile
 import numpy as np
 
 from caffe_losses.compat import from_bytes, from_display, to_bytes, to_display, to_str
+from caffe_prototxt.data.records import count_samples
 from caffe_prototxt.net import data_layers, losses
-from caffe_prototxt.net.graph import Graph
+from caffe_prototxt.net.graph import Graph, text_of
 from caffe_prototxt.net.nets import Net
 from caffe_prototxt.net.states import State
-from caffe_prototxt.textformat.edits import Edits
 from caffe_prototxt.training import precautions, probe
 
 
@@ -69,19 +69,13 @@ class Evaluation(object):
 
     def _made(self, caffe, snapshot, out, folder):
         """Return the net as Caffe makes it of a copy with the layers for TEST, less those that are left out."""
-        kept = [node.layer for node in self.graph.nodes if node not in out]
-        for layer in kept:
-            fault = probe.class_fault(caffe, *losses.python_class(layer)) if layer.type == "Python" else None
+        kept = [node for node in self.graph.nodes if node not in out]
+        for node in kept:
+            fault = probe.class_fault(caffe, *losses.python_class(node.layer)) if node.type == "Python" else None
             if fault:
-                raise ValueError("layer %s: %s" % (layer.display_name, to_str(fault)))
-        edits = Edits(self.graph.net.text)
-        for layer in self.graph.net.layers:
-            if layer in kept:  # Caffe keeps it, too
-                edits.set(layer, dict.fromkeys(layer.rules))
-            else:
-                edits.take_out(layer)
+                raise ValueError("layer %s: %s" % (node.layer.display_name, to_str(fault)))
         with tempfile.NamedTemporaryFile(suffix=".prototxt", dir=folder, delete=False) as file:
-            file.write(to_bytes(edits.apply()))
+            file.write(to_bytes(text_of(self.graph, kept)))
         try:
             return caffe.Net(str(file.name), str(snapshot), caffe.TEST)
         finally:
@@ -185,38 +179,7 @@ def _bottom(node, number):
 def _count_samples(graph):
     """Return (source, number of samples) of the data layer of a graph, or (None, None)."""
     for node in graph.nodes:
-        count = _COUNTERS.get(node.type)
-        source = data_layers.source(node.layer)
-        n_samples = count(to_display(source), node.layer) if count and source else None
+        n_samples = count_samples(node.layer)
         if n_samples:
-            return to_display(source), n_samples
+            return to_display(data_layers.source(node.layer)), n_samples
     return None, None
-
-
-def _in_lmdb(source, layer):
-    param = data_layers.data_param(layer)
-    if param.value("backend", 0) not in ("LMDB", 1) or param.value("rand_skip", 0):
-        return None
-    import lmdb
-    environment = lmdb.open(source, readonly=True, lock=False)
-    try:
-        return environment.stat()["entries"]
-    finally:
-        environment.close()
-
-
-def _in_hdf5(source, layer):
-    import h5py
-    total = 0
-    for name in _lines(source):
-        with h5py.File(name, "r") as file:
-            total += len(file[to_display(layer.tops[0])])
-    return total
-
-
-def _lines(path):
-    with open(path, "rb") as file:
-        return [to_display(from_bytes(line)).strip() for line in file if line.strip()]
-
-
-_COUNTERS = {"Data": _in_lmdb, "HDF5Data": _in_hdf5, "ImageData": lambda source, layer: len(_lines(source))}

@@ -4,6 +4,7 @@
 character a byte; "log" and "answer", files to write; and either
 
     net: a file, with its "phase" and "python", [index, module, class] of its Python layers. The net is made.
+        With "count", [blob, batches, seconds], it is also run, and the values of that blob are counted.
     tally: the settings of net_tally.write_tally, with "roots", the folders of the packages. The net is run.
 
 It prints "pid N" of the fork, "batches N" after each batch of the tally's N, and when the fork has ended "status N".
@@ -13,7 +14,7 @@ one of
     no_caffe: the reason why this Python has no Caffe.
     imports: {index: the reason why that Python layer's class cannot be imported}.
     raised: [the exception's class, its message, whether it is one of files].
-    made: true.
+    made: true; with "count" also values, counts and first (the batch each came in first), and batches.
 
 or none of them if Caffe has ended the process; the log then has the reason. And, if there is a Caffe, types: its layer
 types; fields: {message: its fields}, of caffe.proto; classic: whether its InfogainLoss is that of before April 2017.
@@ -24,7 +25,9 @@ import importlib
 import json
 import os
 import sys
+import time
 
+MOST_VALUES = 10 ** 5  # of a blob; labels of classes have fewer
 MARK = "-- the net"  # the line of the log before those of the net
 
 
@@ -86,9 +89,10 @@ def _answer(caffe, known, request, on_batch):
     sys.stderr.flush()
     try:
         net = _run(caffe, request, on_batch)
+        counted = _count(net, *request["count"]) if "count" in request else {}
     except BaseException as error:
         return answer(raised=[type(error).__name__, _text(error), isinstance(error, EnvironmentError)])
-    answer(made=True)
+    answer(made=True, **counted)
     del net  # not before, as Caffe may crash at it
 
 
@@ -100,6 +104,24 @@ def _run(caffe, request, on_batch):
         return net_tally.write_tally(request["tally"], on_batch)
     path = request["net"]
     return caffe.Net(path if isinstance(path, str) else path.encode("utf-8"), getattr(caffe, request["phase"]))
+
+
+def _count(net, blob, batches, seconds):
+    """Run a net, and count the values of a blob: for a number of batches, and at most for some seconds."""
+    import numpy as np
+    names = [name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape") for name in net.blobs]
+    data = list(net.blobs.values())[names.index(blob.encode("latin-1"))]
+    counts, first, started, batch = {}, {}, time.time(), 0
+    while batch < batches and len(counts) <= MOST_VALUES and (not batch or time.time() - started < seconds):
+        net.forward()
+        values, n = np.unique(data.data, return_counts=True)
+        for value, count in zip(values.tolist(), n.tolist()):
+            counts[value] = counts.get(value, 0) + count
+            first.setdefault(value, batch)
+        batch += 1
+    values = sorted(counts)
+    return {"values": values, "counts": [counts[value] for value in values], "first": [first[value] for value in values],
+            "batches": batch}
 
 
 def class_fault(caffe, module, name):

@@ -319,7 +319,7 @@ def test_time(folder, caffe):
     finally:
         os.environ["PYTHONPATH"] = path
     assert [(fault.kind, fault.layer.name, fault.message) for fault, _ in report.faults if fault.kind == "time"] == [
-        ("time", "slow", "Caffe: it took longer than 2 s")]
+        ("time", "slow", "Caffe took longer than 2 s; --timeout sets more")]
 
 
 def test_data_of_python_that_is_not_there(folder, nothing, caffe):
@@ -339,7 +339,7 @@ def test_data_of_python_that_is_not_there(folder, nothing, caffe):
         os.environ["PYTHONPATH"] = path
     (fault, _), = report.faults
     assert fault.level == "not checked" and "nowhere/train.txt" in fault.message
-    assert fault.message.endswith("data of 1 x 3 x 224 x 224, label of 1 x 1 x 224 x 224")
+    assert fault.message.endswith("data of 1 x 3 x 224 x 224, label of 1 x 1 x 224 x 224; so the labels of loss are not checked")
 
 
 def test_a_shape_that_only_might_be_wrong(folder, check):

@@ -56,8 +56,8 @@ def found(text, **options):
 
 def test_a_net_as_people_write_it(here):
     source = found(DATA + SCORE + LOSS)
-    assert source == ("Data", "train_lmdb", "LMDB", "label", "", False, "train", 7, None, "label")
-    assert count_source(source.source, source.dataset, source.pixels, source.root_folder).counts.tolist() == [4, 3, 3]
+    assert source[2:] == ("train", ("train_lmdb", "label", False), 7, None, "label") and source.loss.layer.name == "loss"
+    assert count_source(*source.whole).counts.tolist() == [4, 3, 3]
     real_nets.net(replaced(DATA, ("test_lmdb", "train_lmdb")) + SCORE + LOSS)  # the real Caffe takes it
 
 
@@ -66,18 +66,18 @@ def test_the_old_syntax(here):
                     ('type: "InnerProduct"', "type: INNER_PRODUCT"), ('type: "ReLU"', "type: RELU"),
                     ('type: "Accuracy"', "type: ACCURACY"), ('type: "SoftmaxWithLoss"', "type: SOFTMAX_LOSS"),
                     ("backend: LMDB", ""), ("train_lmdb", "train_leveldb"))
-    assert found(text) == ("Data", "train_leveldb", "LEVELDB", "label", "", False, "train", 7, None, "label")
+    assert found(text)[2:] == ("train", ("train_leveldb", "label", False), 7, None, "label")
 
 
 def test_image_lists_and_hdf5(here):
-    assert found(IMAGES + SCORE + LOSS)[:7] == ("ImageData", "list.txt", None, "label", "images/", False, "images")
+    assert found(IMAGES + SCORE + LOSS)[2:4] == ("images", ("list.txt", "label", False))
     text = replaced(HDF5 + SCORE + LOSS, ('"label"', '"truth"'))
     sources.write_hdf5("labels.h5", np.arange(4), "truth")
-    assert found(text)[:7] == ("HDF5Data", "list.txt", None, "truth", "", False, "hdf5")
+    assert found(text)[2:4] == ("hdf5", ("list.txt", "truth", False))
     sources.write_hdf5("labels.h5", np.zeros((4, 1, 3, 3)), "truth")
     source = found(text)
-    assert source.pixels
-    assert count_source(source.source, source.dataset, source.pixels).counts.tolist() == [36]
+    assert source.whole.pixels
+    assert count_source(*source.whole).counts.tolist() == [36]
 
 
 def test_labels_of_pixels(here):
@@ -90,7 +90,7 @@ def test_labels_of_pixels(here):
     layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top: "loss" loss_param { ignore_label: 255 } }
     """
     source = found(text)
-    assert (source.layer, source.pixels, source.n_classes, source.ignore_label) == ("masks", True, 21, 255)
+    assert (source.layer, source.whole.pixels, source.n_classes, source.ignore_label) == ("masks", True, 21, 255)
     real_nets.net(text)
 
 
@@ -106,7 +106,7 @@ def test_labels_of_pixels(here):
 ])
 def test_other_losses(here, loss, ignored):
     source = found(DATA + SCORE + 'layer { name: "loss" bottom: "score" bottom: "label" %s }' % loss)
-    assert (source.source, source.n_classes, source.ignore_label) == ("train_lmdb", 7, ignored)
+    assert (source.whole.source, source.n_classes, source.ignore_label) == ("train_lmdb", 7, ignored)
 
 
 def test_labels_looked_up_through_layers_that_pass_them_on(here):
@@ -114,7 +114,7 @@ def test_labels_looked_up_through_layers_that_pass_them_on(here):
                        module: "caffe_losses" layer: "LabelCheck" param_str: '{"n_classes": 7}' } }
                layer { name: "flat" type: "Flatten" bottom: "checked" top: "flat" }"""
     source = found(DATA + SCORE + check + LOSS.replace('"label"', '"flat"'))
-    assert (source.layer, source.label_blob, source.pixels) == ("train", "flat", False)
+    assert (source.layer, source.label_blob, source.whole.pixels) == ("train", "flat", False)
 
 
 RULES = ["include { phase: TRAIN }", "include { phase: TEST }", "exclude { phase: TRAIN }", "exclude { phase: TEST }",
@@ -143,8 +143,8 @@ def test_names_that_are_not_ascii(here):
     text = replaced(DATA + SCORE + LOSS, ('"label"', '"%s"' % label), ('"train"', '"%s"' % layer), ('"train_lmdb"', '"%s"' % folder))
     for chosen in (None, label):
         source = found(text, label=chosen)
-        assert (source.source, source.layer, source.label_blob) == (folder, layer, label)
-        assert "%s %s" % (source.source, source.layer) == "%s %s" % (folder, layer)  # bytes and unicode do not mix
+        assert (source.whole.source, source.layer, source.label_blob) == (folder, layer, label)
+        assert "%s %s" % (source.whole.source, source.layer) == "%s %s" % (folder, layer)  # bytes and unicode do not mix
     other = replaced(LOSS, ('"label"', '"%s"' % label), ('name: "loss"', 'name: "loss2"'), ('"%s"' % label, '"data"'))
     os.rmdir("test_lmdb")
     for broken in (text + other, replaced(text, ("Data", "Input")), replaced(text, (folder, folder + "x"))):
@@ -172,12 +172,8 @@ def test_several_losses(here):
     (DATA + SCORE, "expected a loss that takes labels, got none among the layers of phase TRAIN"),
     (SCORE + LOSS, "expected a data layer that makes the blob label, got none of phase TRAIN .--labels SOURCE"),
     ('layer { name: "in" type: "Input" top: "data" top: "label" }' + SCORE + LOSS,
-     "expected labels from a Data, ImageData or HDF5Data layer, got label from layer in of type Input"),
-    ('layer { name: "mine" type: "Python" top: "label" python_param { module: "m" layer: "L" } }' + SCORE + LOSS,
-     "got label from layer mine of type Python"),
+     "expected labels from a data layer, got label from layer in of type Input"),
     ('layer { name: "m" type: "MemoryData" top: "data" top: "label" }' + SCORE + LOSS, "from layer m of type MemoryData"),
-    (DATA + 'layer { name: "both" type: "Concat" bottom: "label" bottom: "label" top: "label" }' + SCORE + LOSS,
-     "got label from layer both of type Concat"),
     (DATA.replace("train_lmdb", "missing_lmdb") + SCORE + LOSS,
      "layer train: its source 'missing_lmdb' is not there .a path is relative to where caffe runs."),
     (DATA.replace("include { phase: TRAIN }", "include { phase: TRAIN } exclude { phase: TEST }") + SCORE + LOSS,
@@ -187,6 +183,16 @@ def test_nets_whose_labels_are_not_found(here, text, message):
     with pytest.raises((IOError, ValueError)) as raised:
         found(text)
     assert re.match("net.prototxt: .*%s" % message, str(raised.value)), raised.value
+
+
+@pytest.mark.parametrize("text", [
+    'layer { name: "mine" type: "Python" top: "label" python_param { module: "m" layer: "L" } }' + SCORE + LOSS,
+    DATA + 'layer { name: "both" type: "Concat" bottom: "label" bottom: "label" top: "label" }' + SCORE + LOSS,
+    IMAGES.replace('top: "data" top: "label"', 'top: "label" top: "no"') + SCORE + LOSS,
+    DATA.replace('top: "data" top: "label"', 'top: "label"').replace(" include", " transform_param { crop_size: 2 } include") + SCORE + LOSS,
+])
+def test_labels_of_which_only_caffe_knows(here, text):
+    assert found(text).whole is None
 
 
 def test_files_that_are_no_net(here):

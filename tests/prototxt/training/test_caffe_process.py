@@ -94,7 +94,7 @@ def test_time(folder):
         caffe.seconds = 1
         with pytest.raises(ValueError) as error:
             tally(caffe, definition=odd_net("sleeps", "time.sleep(60)"))
-        assert str(error.value) == "it took longer than 1 s"
+        assert str(error.value) == "Caffe took longer than 1 s; --timeout sets more"
 
 
 def test_nothing_is_left_after_an_interrupt(folder):
