@@ -20,13 +20,11 @@ NetSource = collections.namedtuple("NetSource", "type source backend dataset roo
 def net_source(path, label=None, stages=(), level=0):
     """Return the source of the labels that a net is trained with.
 
-    path: str, a net (train_val.prototxt), also one of the old syntax, layers { type: DATA }.
-    label: str, the blob of labels; None: the one that all losses on classes take.
+    path: str, a net (train_val.prototxt). label: str, the blob of labels; None: the one that all losses on classes take.
     stages, level: of the state, whose phase is TRAIN, that layers are included for.
     Returns NetSource:
         type: "Data", "ImageData" or "HDF5Data"; layer: str, its name; label_blob: str.
-        source, dataset, root_folder, pixels: str, str, str, bool, as `count_source` takes them;
-            source is relative to where caffe runs.
+        source, dataset, root_folder, pixels: as `count_source` takes them; source is relative to where caffe runs.
         backend: "LMDB" or "LEVELDB" of a Data layer, else None.
         n_classes: int, by the layer that makes the scores; None where that is unclear.
         ignore_label: int, of the losses; None: there is none.
@@ -50,11 +48,10 @@ def net_source(path, label=None, stages=(), level=0):
 
 def _training_graph(path, stages, level):
     with open(path, "rb") as file:
-        text = from_bytes(file.read())
-    net = Net(text)
+        net = Net(from_bytes(file.read()))
     if not net.layers:
         raise ValueError("expected a net (a train_val.prototxt), got no layers%s"
-                         % (" (this is a solver's file: give its net)" * ("base_lr" in text)))
+                         % (" (this is a solver's file: give its net)" * ("base_lr" in net.text)))
     for layer in net.layers:
         if len(layer.rules) == 2:
             raise ValueError("layer %s: expected rules of one kind, got include and exclude" % layer.display_name)
