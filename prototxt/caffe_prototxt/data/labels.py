@@ -18,8 +18,8 @@ class LabelCounts(collections.namedtuple("LabelCounts", "values counts present u
     """The number of times that each label occurs in a data set, ignored ones too.
 
     values: int64, the different labels, ascending. counts: int64, how often each occurs. present: int64, for labels of
-        pixels: for each value the number of pixels of all images that have it anywhere, pixels that a loss ignores among
-        them, as SegNet's published class weights were made; else None.
+        pixels: for each value the number of pixels of all images that have it anywhere, pixels that a loss ignores
+        among them, as SegNet's published class weights were made; else None.
     unit: "record" or "pixel". first: list of str, where each value occurs first. source: str.
     complete: bool, if all of it was counted.
     """
@@ -31,7 +31,7 @@ LabelCounts.__new__.__defaults__ = (True,)
 def count_source(source, dataset="label", pixels=False, root_folder="", seconds=None):
     """Count the labels of a data set.
 
-    Neither all labels nor a whole data set are ever held in memory, and of a database's record only the label is copied.
+    Neither all labels nor a whole data set are ever held in memory; of a database's record only the label is copied.
 
     source: str; one of
         an LMDB or a LevelDB of Datum (the folder a Data layer names),
@@ -94,7 +94,8 @@ def per_class(labels, n_classes=None, ignore_label=None):
         raise ValueError("%s: expected labels 0..%d%s, got %s" % (
             labels.source, n_classes - 1, "" if ignore_label is None else " or ignore_label %d" % ignore_label,
             ", ".join(_described(labels, i) for i in bad[:3]) + ", ..." * (len(bad) > 3)))
-    return tuple(None if numbers is None else np.bincount(labels.values[kept], numbers[kept], n_classes).astype(np.int64)
+    return tuple(None if numbers is None else
+                 np.bincount(labels.values[kept], numbers[kept], n_classes).astype(np.int64)
                  for numbers in (labels.counts, labels.present))
 
 

@@ -20,7 +20,7 @@ NetSource = collections.namedtuple("NetSource", "type source backend dataset roo
 def net_source(path, label=None, stages=(), level=0):
     """Return the source of the labels that a net is trained with.
 
-    path: str, a net (train_val.prototxt). label: str, the blob of labels; None: the one that all losses on classes take.
+    path: str, a net. label: str, the blob of labels; None: the one that all losses on classes take.
     stages, level: of the state, whose phase is TRAIN, that layers are included for.
     Returns NetSource:
         type: "Data", "ImageData" or "HDF5Data"; layer: str, its name; label_blob: str.
