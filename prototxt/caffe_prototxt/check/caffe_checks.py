@@ -37,7 +37,7 @@ class CaffeCheck(object):
     """A net in a state, made by Caffe.
 
     caffe: caffe_process.Caffe. graph: graph.Graph. broken: Nodes with known faults, which are left out. shapes: {top:
-    shape} that the user gives for data layers. known: End.known of an earlier run. python: whether Python layers may run.
+    shape} that the user gives for data layers. known: End.known of an earlier run. python: whether Python layers run.
 
     After `make`:
     faults: of faults.Fault. shapes: {Node: shapes of its tops} of what was made. backward: set of the Nodes that Caffe
@@ -49,8 +49,7 @@ class CaffeCheck(object):
         self.given = shapes or {}
         self.faults, self.shapes, self.backward, self.known = [], {}, set(), known or {}
         self.replaced = collections.OrderedDict()
-        self.tried = 0
-        self.imported = False
+        self.tried, self.imported = 0, False
         for node in graph.nodes:
             if node not in broken and data_layers.is_data(node) and not data_layers.source_exists(node.layer):
                 source = data_layers.source(node.layer)
@@ -98,14 +97,9 @@ class CaffeCheck(object):
         if node in self.out or node in self.replaced and node not in inputs:
             return False  # this run has shown another reason to leave it out
         level, kind, message = self._judged(end, node)
-        if message is None:
-            return False
-        if node is None:
-            self._fault(level, kind, node, message, line)
-            return True
-        if self._note(node, level, kind, message, line):
+        if message and self._note(node, level, kind, message, line) and node is not None:
             self._leave_out([node])
-        return False
+        return message is not None and node is None
 
     def _run(self, inputs, out):
         """Make the net once. Returns its caffe_process.End and ProbeText."""
@@ -174,9 +168,7 @@ class CaffeCheck(object):
         """Judge a layer as _judged does that may be wrong only because its data has a shape that is tried."""
         same = True
         before, shapes, faults = self.tried, dict(self.shapes), list(self.faults)
-        for self.tried in range(len(TRIED)):
-            if self.tried == before:
-                continue
+        for self.tried in sorted(set(range(len(TRIED))) - {before}):
             self.shapes = {}
             inputs, waiting = self._inputs()
             end, _ = self._run(inputs, self.out | self.graph.after(waiting))
@@ -241,10 +233,9 @@ class CaffeCheck(object):
         if data_layers.is_data(node):
             self.replaced[node] = reason
             return
-        users = [user.layer.display_name for user in self.graph.nodes
-                 if user in self.graph.after([node]) - self.out - {node}]
-        self._fault(UNCHECKED, "left_out", node, reason + (
-            ", with what depends on it: %s" % ", ".join(users) if users else ""))
+        others = self.graph.after([node]) - self.out - {node}
+        users = ", ".join(user.layer.display_name for user in self.graph.nodes if user in others)
+        self._fault(UNCHECKED, "left_out", node, reason + (users and ", with what depends on it: " + users))
         self._leave_out([node])
 
     def _display_name(self, index):
@@ -267,13 +258,10 @@ def _wrong_h(message):
     return "has scores of %d classes, and an H that is %s" % (n_classes, size)
 
 
-def _n_digits(name):
-    return sum(letter.isdigit() for letter in name)
-
-
 def _likeness(name, known, cutoff):
     """Return (ERROR, the name that was meant) for a misspelt name, else (UNCHECKED, that it may be a fork's)."""
     near = [other for other in (name, present_type(name)) if other in known]
     near += [other for other in known if other.lower() == name.lower()]
-    near += difflib.get_close_matches(name, [other for other in known if _n_digits(other) == _n_digits(name)], 1, cutoff)
+    alike = [other for other in known if len(re.findall("[0-9]", other)) == len(re.findall("[0-9]", name))]
+    near += difflib.get_close_matches(name, alike, 1, cutoff)
     return (ERROR, "; is it %s?" % near[0]) if near else (UNCHECKED, "; is it a fork's?")

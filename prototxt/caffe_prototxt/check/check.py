@@ -29,14 +29,11 @@ def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10, python
 
     net: nets.Net; what Caffe says of its InfogainLoss is noted in its `classic`. states: of State, to check it in.
     caffe: caffe_process.Caffe, to make the net in; None: only the text is checked.
-    gpus: int, the number of GPUs that `caffe train` is to run on.
-    shapes: {top: shape}, given for the tops of data layers; a tuple of int each.
+    gpus: int, the number of GPUs that `caffe train` is to run on. shapes: {top: shape}, for the tops of data layers.
     label_seconds: the time for counting the labels of each data layer; 0: they are not counted.
-    python: bool, whether Python layers may run; if not, they are left out.
-    Returns Report.
+    python: bool, whether Python layers may run; if not, they are left out. Returns Report.
     """
-    faults = FaultList()
-    faults.add(text_checks.net_faults(net), None)
+    faults = FaultList(text_checks.net_faults(net))
     parts = collections.OrderedDict()
     in_caffe = _InCaffe(caffe, shapes, label_seconds, python) if caffe else None
     for state in states:
@@ -48,12 +45,12 @@ def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10, python
             except caffe_checks.NoCaffe as error:
                 in_caffe = None
                 faults.add([Fault("no_caffe", UNCHECKED, None, None,
-                                  "what Caffe itself says, as there is none here (%s)" % error)], None)
+                                  "what Caffe itself says, as there is none here (%s)" % error)])
         if gpus > 1:
             of_state = of_state + text_checks.multi_gpu(graph)
         faults.add(of_state, state)
         parts[state] = text_checks.loss_parts(graph)
-    faults.add(_no_loss(net, parts, faults), None)
+    faults.add(_no_loss(net, parts, faults))
     return Report(faults.pairs(), parts, in_caffe.counted if in_caffe else {})
 
 
@@ -83,9 +80,8 @@ class _InCaffe(object):
 def _no_loss(net, parts, faults):
     """Return the Fault of a net with data to train on, but no loss in any of its training states."""
     training = [state for state in parts if state.phase == "TRAIN"]
-    if not training or any(parts[state] for state in training) or faults.has_errors():
-        return []
-    if not any(data_layers.is_data(node) for state in training for node in Graph(net, state).nodes):
+    if any(parts[state] for state in training) or faults.has_errors() or not any(
+            data_layers.is_data(node) for state in training for node in Graph(net, state).nodes):
         return []
     return [Fault("no_loss", WARNING, None, None, "has no loss for TRAIN: Caffe would train nothing")]
 

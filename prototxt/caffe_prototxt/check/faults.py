@@ -18,10 +18,11 @@ def fault_of(layer, level, kind, message):
 class FaultList(object):
     """Faults of a net in several states; those that are the same in some count once."""
 
-    def __init__(self):
+    def __init__(self, faults):
         self._states = collections.OrderedDict()
+        self.add(faults)
 
-    def add(self, faults, state):
+    def add(self, faults, state=None):
         """Add the faults of a State; None: those of the net in any state."""
         for fault in faults:
             # Layers may have the same name, so they are told apart by their index.

@@ -6,14 +6,11 @@ from __future__ import division, print_function
 
 import bisect
 
-LEFT_AWAY = ("name", "include", "exclude")
-
 
 class ProbeText(object):
-    """The text for a run, and where each part of it comes from.
+    """The text for a run (`text`, one character a byte), and where each part of it comes from.
 
     graph: graph.Graph. out: Nodes that are left out. inputs: {Node: shapes of its tops}, replaced by inputs.
-    text: str, one character a byte.
     """
 
     def __init__(self, graph, out, inputs):
@@ -50,7 +47,7 @@ class ProbeText(object):
         layer = node.layer
         self._add('%s { name: "@%d" ' % (layer.field_name, node.index), node, layer.begin)
         for field in layer.fields:
-            if field.name not in LEFT_AWAY:
+            if field.name not in ("name", "include", "exclude"):
                 self._add(text[field.start:field.stop], node, field.start)
                 self._add("\n", node, field.stop)
         self._add("}\n", node, layer.stop)

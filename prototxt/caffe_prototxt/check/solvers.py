@@ -5,10 +5,11 @@ import collections
 import os
 
 from caffe_losses.compat import to_display
-from caffe_prototxt.textformat import scanner as T
 from caffe_prototxt.check.faults import ERROR, UNCHECKED, Fault
-from caffe_prototxt.textformat.messages import Item, read
+from caffe_prototxt.net.data_layers import positive
 from caffe_prototxt.net.states import State, phase_name
+from caffe_prototxt.textformat import scanner as T
+from caffe_prototxt.textformat.messages import Item, read
 
 TRAIN_NETS = ("net", "train_net", "net_param", "train_net_param")
 _SOLVER_ONLY = frozenset(("net", "train_net", "test_net", "base_lr", "lr_policy", "max_iter", "train_net_param", "test_net_param",
@@ -59,15 +60,11 @@ def read_solver(text):
     n_states = len(values.get("test_state", ()))
     if n_states not in (0, n_tests):
         fault("test_state", "has %d test_state for %d test nets: Caffe wants none, or one for each" % (n_states, n_tests))
-    if n_tests and not _positive(values.get("test_interval", [0])[-1]):
+    if n_tests and not positive(values.get("test_interval", [0])[-1]):
         fault("test_interval", "tests, and has no test_interval: Caffe stops")
-    number = len(values.get("test_net_param", ()))  # Caffe's order
-    for file in values.get("test_net", ()):
+    tested = values.get("test_net", []) + values.get("net", [])[-1:] * max(n_tests - len(own), 0)
+    for number, file in enumerate(tested, len(values.get("test_net_param", ()))):  # Caffe's order
         nets.setdefault(_file([file]), []).append(("TEST", _message(values, "test_state", number)))
-        number += 1
-    for number in range(number, n_tests):
-        if "net" in values:
-            nets.setdefault(_file(values["net"]), []).append(("TEST", _message(values, "test_state", number)))
     for file in nets:
         if not os.path.exists(file):
             fault("net", "names the net %s, which is not there; Caffe reads it from where it runs, which is %s"
@@ -98,7 +95,3 @@ def _file(values):
     if not isinstance(name, str) or "\0" in name:
         raise ValueError("expected the name of a file for a net, got %s" % (name,))
     return to_display(name)
-
-
-def _positive(value):
-    return isinstance(value, int) and value > 0

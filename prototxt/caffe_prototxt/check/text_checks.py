@@ -8,6 +8,7 @@ from caffe_prototxt.check.faults import ERROR, WARNING, fault_of
 from caffe_prototxt.net.graph import origin
 from caffe_prototxt.net.losses import CLASSIC, INFOGAIN, is_loss_type, is_python_loss, kind_of, python_class
 from caffe_prototxt.net.matrix_sources import MODULE
+from caffe_prototxt.textformat.messages import is_true
 
 # A top that counts as loss. type: of its layer, or the module and class of a Python layer.
 Part = collections.namedtuple("Part", "weight top layer type")
@@ -67,10 +68,9 @@ def loss_name(layer):
 
 
 def _connections(node):
-    for bottom, maker in zip(node.bottoms, node.makers):
-        if maker is None:
-            yield ERROR, "blob", "takes %s, which no layer before it makes" % to_display(bottom)
-            return
+    if None in node.makers:
+        bottom = node.bottoms[node.makers.index(None)]
+        yield ERROR, "blob", "takes %s, which no layer before it makes" % to_display(bottom)
 
 
 def _numbers(node):
@@ -89,9 +89,8 @@ def _numbers(node):
 def _normalize(node):
     loss_param = node.layer.message("loss_param") if node.type == INFOGAIN.type else None
     if loss_param is not None and loss_param.items("normalize"):
-        is_true = loss_param.values("normalize")[-1] in ("true", "t", "True", 1)
         yield ERROR, "normalize", "has normalize, at which Caffe's InfogainLoss stops: write normalization: %s" % (
-            "VALID" if is_true else "BATCH_SIZE")
+            "VALID" if is_true(loss_param.values("normalize")[-1]) else "BATCH_SIZE")
 
 
 def _softmax_before(node):
@@ -114,12 +113,10 @@ def _softmax_before(node):
 
 def _python_loss_weight(node):
     layer = node.layer
-    if not is_python_loss(layer) or layer.values("loss_weight") or not layer.bottoms:
-        return
-    if any(user.type != "Silence" for user, _ in node.users):
-        return
-    yield ERROR, "no_loss_weight", "is a loss in Python without loss_weight: Caffe does not train on it; write " \
-        "loss_weight: 1" + " loss_weight: 0" * (len(layer.tops) - 1)
+    is_used = any(user.type != "Silence" for user, _ in node.users)
+    if is_python_loss(layer) and not layer.values("loss_weight") and layer.bottoms and not is_used:
+        yield ERROR, "no_loss_weight", "is a loss in Python without loss_weight: Caffe does not train on it; write " \
+            "loss_weight: 1" + " loss_weight: 0" * (len(layer.tops) - 1)
 
 
 def _gradients(node):

@@ -33,9 +33,8 @@ def open_records(folder):
 def _leveldb_records(folder):
     """Yield the values of a LevelDB, by the package plyvel, or leveldb (of Caffe's requirements.txt).
 
-    LevelDB opens a database for one program at a time, and puts its files in order whenever
-    it opens it, as it does for each training. For a damaged one plyvel raises an error;
-    leveldb yields the records before the damage, as Caffe does.
+    LevelDB opens a database for one program at a time, and puts its files in order whenever it opens it, as it does for
+    each training. For a damaged one plyvel raises an error; leveldb, as Caffe, yields the records before the damage.
     """
     module = optional("plyvel", "LevelDB", "leveldb")
     by_plyvel = module.__name__ == "plyvel"

@@ -15,8 +15,7 @@ MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "F")
 def read_image(file, palette=True):
     """Return the labels in an image file, H x W.
 
-    file: str or file object. An image with a palette (PASCAL VOC's) is read as its indices.
-    palette: bool, if one with a palette is accepted.
+    file: str or file object. An image with a palette (PASCAL VOC's) is read as its indices, if `palette` accepts one.
     Raises ValueError for what is no image, has several channels, or is a JPEG, which does not keep values as they are.
     """
     optional("PIL", "images")
@@ -39,10 +38,7 @@ def read_image(file, palette=True):
 
 
 def folder_images(folder):
-    """Return the paths of the images in a folder, sorted.
-
-    Raises ValueError if there are none.
-    """
+    """Return the paths of the images in a folder, sorted. Raises ValueError if there are none."""
     names = sorted(name for name in os.listdir(folder) if name.lower().endswith(ENDINGS) and not name.startswith("."))
     if not names:
         raise ValueError("expected label images (%s), got none in this folder (a text file can list those of others)"

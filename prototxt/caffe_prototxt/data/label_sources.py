@@ -104,8 +104,7 @@ def _datum_image(datum):
 
 
 def _count_images(paths, tally):
-    total = len(paths) if isinstance(paths, list) else None
-    for path in progress(paths, total, " images"):
+    for path in progress(paths, len(paths) if isinstance(paths, list) else None, " images"):
         with naming(path):
             tally.add_image(label_images.read_image(path), lambda: path)
         yield

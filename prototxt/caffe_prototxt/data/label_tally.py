@@ -13,8 +13,8 @@ MAX_VALUES = 10 ** 5
 class Tally(object):
     """The number of times that each label occurred until now.
 
-    counts, present: dicts from a label to its number of records or pixels, and to the number of pixels of all
-        images that have it. first: dict from a label to a str that says where it occurred first.
+    counts, present: dicts from a label to its number of records or pixels, and to the number of pixels of all images
+        that have it. first: dict from a label to a str that says where it occurred first.
     """
 
     def __init__(self):

@@ -17,11 +17,11 @@ from caffe_prototxt.data.label_tally import Tally
 class LabelCounts(collections.namedtuple("LabelCounts", "values counts present unit first source complete")):
     """The number of times that each label occurs in a data set, ignored ones too.
 
-    values: int64, the different labels, ascending. counts: int64, how often each occurs.
-    present: int64, for labels of pixels: for each value the number of pixels of all images that have it anywhere,
-        pixels that a loss ignores among them, as SegNet's published class weights were made; else None.
-    unit: "record" or "pixel". first: list of str, where each value occurs first.
-    source: str. complete: bool, if all of it was counted.
+    values: int64, the different labels, ascending. counts: int64, how often each occurs. present: int64, for labels of
+        pixels: for each value the number of pixels of all images that have it anywhere, pixels that a loss ignores
+        among them, as SegNet's published class weights were made; else None.
+    unit: "record" or "pixel". first: list of str, where each value occurs first. source: str.
+    complete: bool, if all of it was counted.
     """
 
 
@@ -31,24 +31,23 @@ LabelCounts.__new__.__defaults__ = (True,)
 def count_source(source, dataset="label", pixels=False, root_folder="", seconds=None):
     """Count the labels of a data set.
 
-    Neither all labels nor a whole data set are ever held in memory, and of a record in a database only the label is
-    copied.
+    Neither all labels nor a whole data set are ever held in memory; of a database's record only the label is copied.
 
-    source: str; one of an LMDB or a LevelDB of Datum (the folder a Data layer names), an HDF5 file, or the text file
-        with a list of them that HDF5Data names, a text file with the label as the last word of each line (ImageData's
-        list, or one
-            label a line),
+    source: str; one of
+        an LMDB or a LevelDB of Datum (the folder a Data layer names),
+        an HDF5 file, or the text file with a list of them that HDF5Data names,
+        a text file with the label as the last word of each line (ImageData's list, or one label a line),
         a .npy file, N or N x 1.
     dataset: str, the name of the labels inside HDF5; N or N x 1 x ... of them.
-    pixels: bool, if each record is an image whose values are labels. Then the source is an LMDB or a LevelDB of Datums
-        of one channel, HDF5, N x H x W or N x 1 x H x W, an image (one with a palette by its indices), or a folder of
-        images, a text file with an image as the last word of each line (a number after it, as in
-            ImageData's list, is left out).
+    pixels: bool, if each record is an image whose values are labels. Then the source is
+        an LMDB or a LevelDB of Datums of one channel,
+        HDF5, N x H x W or N x 1 x H x W,
+        an image (one with a palette by its indices), or a folder of images,
+        a text file with an image as the last word of each line (before a number, as in ImageData's list).
     root_folder: str, what the names in a text file of images begin with, as ImageData's.
     seconds: float, after which it stops, with what has been counted by then; None: never.
-    Returns LabelCounts.
-    Raises IOError if there is no such data, ValueError if it holds no labels or they are not whole numbers; both name
-    the source.
+    Returns LabelCounts. Raises IOError if there is no such data, ValueError if it holds no labels or they are not whole
+    numbers; both name the source.
     """
     tally = Tally()
     with naming(source):
@@ -58,10 +57,9 @@ def count_source(source, dataset="label", pixels=False, root_folder="", seconds=
         if not tally.counts:
             raise ValueError("expected labels, got none")
     values = sorted(tally.counts)
-    counts, present = (np.array([numbers[value] for value in values], np.int64)
-                       for numbers in (tally.counts, tally.present))
-    return LabelCounts(np.array(values, np.int64), counts, present if pixels else None, "pixel" if pixels else "record",
-                       [tally.first[value] for value in values], source, is_complete)
+    ordered = [np.array([numbers[value] for value in values], np.int64) for numbers in (tally.counts, tally.present)]
+    return LabelCounts(np.array(values, np.int64), ordered[0], ordered[1] if pixels else None,
+                       "pixel" if pixels else "record", [tally.first[value] for value in values], source, is_complete)
 
 
 def _run(steps, seconds):
@@ -78,8 +76,8 @@ def _run(steps, seconds):
 def per_class(labels, n_classes=None, ignore_label=None):
     """Return how often each class occurs.
 
-    labels: LabelCounts. n_classes: int, C; None: the highest label + 1, if most classes up to it occur. ignore_label:
-    int, a label that does not count; None: there is none.
+    labels: LabelCounts. n_classes: int, C; None: the highest label + 1, if most classes up to it occur.
+    ignore_label: int, a label that does not count; None: there is none.
     Returns (counts, present), each C integers; present is None unless the labels are pixels'.
     Raises ValueError, naming the first label out of range and where it is.
     """
@@ -96,19 +94,13 @@ def per_class(labels, n_classes=None, ignore_label=None):
         raise ValueError("%s: expected labels 0..%d%s, got %s" % (
             labels.source, n_classes - 1, "" if ignore_label is None else " or ignore_label %d" % ignore_label,
             ", ".join(_described(labels, i) for i in bad[:3]) + ", ..." * (len(bad) > 3)))
-    arrays = []
-    for numbers in (labels.counts, labels.present):
-        arrays.append(None if numbers is None else np.zeros(n_classes, np.int64))
-        if numbers is not None:
-            arrays[-1][labels.values[kept]] = numbers[kept]
-    return tuple(arrays)
+    return tuple(None if numbers is None else
+                 np.bincount(labels.values[kept], numbers[kept], n_classes).astype(np.int64)
+                 for numbers in (labels.counts, labels.present))
 
 
 def is_of_pixels(source, dataset):
-    """Return if the labels in an HDF5 file, or in the first of a list, are of pixels: more than one for each record.
-
-    Raises as count_source.
-    """
+    """Return if the labels in an HDF5 file, or the first of a list, are of pixels: more than one for each record."""
     with naming(source), hdf5.open_dataset(hdf5.first_file(source), dataset) as labels:
         return labels_per_record(labels) > 1
 

@@ -19,8 +19,7 @@ WholeSource = collections.namedtuple("WholeSource", "source dataset pixels")
 def net_source(path, label=None, stages=(), level=0):
     """Return the source of the labels that a net is trained with.
 
-    path: str, a net (train_val.prototxt), also one of the old syntax, layers { type: DATA }.
-    label: str, the blob of labels; None: the one that all losses on classes take.
+    path: str, a net. label: str, the blob of labels; None: the one that all losses on classes take.
     stages, level: of the state, whose phase is TRAIN, that layers are included for.
     Returns NetSource:
         graph: graph.Graph. loss: the Node of the first of the losses. layer: str, that the labels come from.
@@ -47,11 +46,10 @@ def net_source(path, label=None, stages=(), level=0):
 
 def _training_graph(path, stages, level):
     with open(path, "rb") as file:
-        text = from_bytes(file.read())
-    net = Net(text)
+        net = Net(from_bytes(file.read()))
     if not net.layers:
         raise ValueError("expected a net (a train_val.prototxt), got no layers%s"
-                         % (" (this is a solver's file: give its net)" * ("base_lr" in text)))
+                         % (" (this is a solver's file: give its net)" * ("base_lr" in net.text)))
     for layer in net.layers:
         if len(layer.rules) == 2:
             raise ValueError("layer %s: expected rules of one kind, got include and exclude" % layer.display_name)

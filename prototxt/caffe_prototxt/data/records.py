@@ -15,13 +15,11 @@ from caffe_prototxt.net import data_layers
 def record_shape(layer, top):
     """Return the shape of a data layer's top without its first axis, by its data; None if that is unknown.
 
-    layer: nets.Layer. top: str, the top.
-    Raises IOError or ValueError for data that cannot be read.
+    layer: nets.Layer. top: str. Raises IOError or ValueError for data that cannot be read.
     """
-    source = data_layers.source(layer)
-    if source is None or not data_layers.source_exists(layer):
+    if not data_layers.source_exists(layer):
         return None
-    source = to_display(source)
+    source = to_display(data_layers.source(layer) or "")
     if layer.type == "Data":
         return _datum_shape(source)
     if layer.type == "ImageData":
@@ -42,13 +40,11 @@ def _datum_shape(source):
 
 
 def _image_shape(source, layer):
-    param = layer.message("image_data_param")
-    root = param.value("root_folder", "")
     with open(source, "rb") as file:
         name = from_bytes(file.readline()).rsplit(None, 1)[:1]
     if not name:
         raise ValueError("%s: expected a list of images, got nothing" % source)
-    path = to_display(root + name[0])
+    path = to_display(layer.message("image_data_param").value("root_folder", "") + name[0])
     return _size(path, path, data_layers.channels(layer))
 
 

@@ -46,7 +46,7 @@ def h_from_file(path, n_classes=None):
         .caffemodel     Parameter, not trained: Caffe fills it from -weights (or Net.copy_from), else it is 0
         any other       caffe_losses.InfogainMatrix
 
-    path: str, as Caffe is to find it. n_classes: int, needed for a .caffemodel.
+    path: str, as Caffe is to find it. n_classes: int, without which a .caffemodel is a ValueError.
     Returns the Top H, 1 x 1 x L x L. HDF5Data and Parameter look for its name in the file, which is H (n.H = ...).
     """
     kind = layer_type(path)

@@ -47,8 +47,8 @@ def triplet_select(embedding, label, strategy, count=False, **param):
 def shared_trunk(data, trunk, channels=1):
     """Apply a trunk to the three parts of triplets, with its weights named once.
 
-    data: Top, N x 3K x H x W (any axes after the second): a triplet is one item, the K channels of the anchor first, then
-        the positive's, then the negative's.
+    data: Top, N x 3K x H x W (any axes after the second): a triplet is one item, the K channels of the anchor first,
+        then the positive's, then the negative's.
     trunk: a function from a Top, 3N x K x H x W, to a Top, 3N x C: the layers. channels: int, K.
     Returns the Tops anchor, positive and negative, N x 1 x C each.
     """
@@ -64,8 +64,8 @@ def l2_distance(x1, x2, python=True, norm="l2", shift=SHIFT):
 
     x1, x2: Tops, N x C; further axes belong to the row.
     python: True for caffe_losses.L2Distance, False for Eltwise, Reduction and Power.
-    shift: float > 0, of python=False: sqrt(||x1 - x2||^2 + shift). The squared norm is a float32 there: a norm below 1e-6
-        is lost in the shift, one above 1e19 overflows.
+    shift: float > 0, of python=False: sqrt(||x1 - x2||^2 + shift). The squared norm is a float32 there: a norm below
+        1e-6 is lost in the shift, one above 1e19 overflows.
     Returns the Top, N distances. Raises ValueError.
     """
     _check_choice("norm", norm, NORMS)

@@ -21,22 +21,18 @@ class Additions(object):
         self.added, self.changed = [], []
         self._tops = {}  # of the added layers of H, by all that they say
         self._numbers = collections.defaultdict(lambda: 1)  # the last that a name has got
-        self._taken = {name: frozenset(PHASES) for name in net.inputs}
+        self._taken = collections.defaultdict(frozenset, {name: frozenset(PHASES) for name in net.inputs})
         for layer in net.layers:
-            if layer not in removed:
-                for name in [layer.name] + layer.tops:
-                    self._take(name, layer)
-
-    def _take(self, name, layer):
-        self._taken[name] = self._taken.get(name, frozenset()) | layer.phases
+            for name in [] if layer in removed else [layer.name] + layer.tops:
+                self._taken[name] |= layer.phases
 
     def name(self, name, layer):
         """Return `name`, or one like it, that is free in the phases of `layer`."""
         free = name
-        while self._taken.get(free, frozenset()) & layer.phases:
+        while self._taken[free] & layer.phases:
             self._numbers[name] += 1
             free = "%s_%d" % (name, self._numbers[name])
-        self._take(free, layer)
+        self._taken[free] |= layer.phases
         return free
 
     def softmax(self, loss, tops):
@@ -52,10 +48,7 @@ class Additions(object):
         return top
 
     def matrix(self, loss, matrix, makers):
-        """Add or change the layer that makes H; return its top.
-
-        matrix: LayerMatrix. makers: the layers that make it already, or None.
-        """
+        """Add or change the layer that makes H; return its top. makers: the layers that make it already, or None."""
         fields = matrix.fields(self.h_name, loss.label, loss.layer.rules)
         if makers:
             for maker in makers:

@@ -22,7 +22,6 @@ Deploy = collections.namedtuple("Deploy", "text inputs outputs transforms")
 _Head = collections.namedtuple("_Head", "loss blob maker add axis top")
 
 _EMPTY_LINES = re.compile(r"(\r?\n)(?:[ \t]*\r?\n){2,}")
-_INPUTS = ("Input", "DummyData", "MemoryData")
 
 
 def make_deploy(text, state=None, shapes=None, batch=None, names=(), outputs=()):
@@ -99,18 +98,18 @@ def _head(layer, maker):
         return _Head(layer, layer.bottoms[0], maker, add, None, None)
     loss = losses.read_loss(layer)
     is_softmax = isinstance(maker, Node) and maker.type == "Softmax"
-    return _Head(layer, loss.bottom, maker, None if kind.probabilities or is_softmax else "Softmax", loss.params.axis,
-                 (layer.tops + [None, None])[1])
+    add = None if kind.probabilities or is_softmax else "Softmax"
+    return _Head(layer, loss.bottom, maker, add, loss.params.axis, (layer.tops + [None, None])[1])
 
 
 def _same_output(graph, head):
     """Return the node that makes of a head's blob already what is to be added, or None."""
-    for node in graph.nodes:
-        if head.add and node.type == head.add and node.makers == [head.maker] and node.bottoms == [head.blob]:
-            param = node.layer.message("softmax_param")
-            if (1 if param is None else param.value("axis", 1)) == (1 if head.axis is None else head.axis):
-                return node
-    return None
+    def axis(node):
+        param = node.layer.message("softmax_param")
+        return 1 if param is None else param.value("axis", 1)
+
+    return next((node for node in graph.nodes if head.add and node.type == head.add and node.makers == [head.maker]
+                 and node.bottoms == [head.blob] and axis(node) == (1 if head.axis is None else head.axis)), None)
 
 
 class _Made(object):
@@ -137,8 +136,8 @@ class _Made(object):
 
     def add_inputs(self):
         """Replace each data layer by an Input layer; the old syntax has inputs of the net."""
-        sources = [node for node in self.graph.nodes
-                   if node in self.kept and (data_layers.is_data(node) or node.type in _INPUTS)]
+        sources = [node for node in self.graph.nodes if node in self.kept
+                   and (data_layers.is_data(node) or node.type in ("Input", "DummyData", "MemoryData"))]
         sources = [node for node in sources if node.type != "DummyData"] or sources
         for node in sources:
             self._add_input(node)
@@ -232,9 +231,8 @@ class _Made(object):
                                          for field in param.fields if field.name not in ("crop_size", "mirror")]
         if not done:
             return None
-        said = ", ".join("%s %s" % pair for pair in done)
-        self.transforms[tops[0]] = said
-        return "%s went through %s in training: for whoever fills this" % (tops[0], said)
+        self.transforms[tops[0]] = ", ".join("%s %s" % pair for pair in done)
+        return "%s went through %s in training: for whoever fills this" % (tops[0], self.transforms[tops[0]])
 
     def _new_name(self, name):
         free, number = name, 1

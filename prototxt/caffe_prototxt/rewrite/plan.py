@@ -92,14 +92,12 @@ def _target(loss, request):
     kind = request.kind or (loss.kind if loss.kind.matrix else INFOGAIN)
     if kind == INFOGAIN and loss.layer.net.classic:
         kind = CLASSIC
-    matrix = request.matrix
+    matrix = request.matrix or (loss.matrix if kind.matrix == loss.kind.matrix else None)
     if kind.matrix is None and matrix is not None:
         raise ValueError("%s: expected no matrix for %s, got one" % (loss.layer, kind.name))
     if kind.matrix and matrix is None:
-        if loss.kind.matrix != kind.matrix or loss.matrix is None:
-            raise ValueError("%s: expected a file or a layer with the %s matrix of %s (as --source FILE), got none"
-                             % (loss.layer, kind.matrix, kind.name))
-        matrix = loss.matrix
+        raise ValueError("%s: expected a file or a layer with the %s matrix of %s (as --source FILE), got none"
+                         % (loss.layer, kind.matrix, kind.name))
     if isinstance(matrix, LayerMatrix):
         matrix = matrix.for_loss(loss)
     _check_target(loss, kind, matrix)
@@ -181,16 +179,10 @@ def _makers_to_keep(net, target, changing):
 def _unused(net, leaving):
     """Return the layers that nothing uses once each layer has left a blob. leaving: pairs of them."""
     left = set((layer.index, blob) for layer, blob in leaving)
-    unused, seen = {}, set()
-    for layer, blob in leaving:
-        for maker in net.makers(layer, blob):
-            if maker.index in seen:
-                continue
-            seen.add(maker.index)
-            users = [(user, top) for top in maker.tops for user in net.users(top)]
-            if all((user.index, top) in left or user.index <= maker.index or not user.meets(maker) for user, top in users):
-                unused[maker.index] = maker
-    return [unused[index] for index in sorted(unused)]
+    makers = {maker.index: maker for layer, blob in leaving for maker in net.makers(layer, blob)}
+    return [maker for _, maker in sorted(makers.items()) if all(
+        (user.index, top) in left or user.index <= maker.index or not user.meets(maker)
+        for top in maker.tops for user in net.users(top))]
 
 
 # The fields of a loss layer, as they are to be

@@ -109,11 +109,11 @@ class Edits(object):
         return old if comes and old in message.names() and wanted.get(old, old) is None else None
 
     def _replace_field(self, old, name, value):
-        if not isinstance(value, dict):
+        if isinstance(value, dict):
+            self._replace(old.field.start, old.field.start + len(old.field.name), name)
+            self.set(Message(self.text, old.start), value)
+        else:
             self._replace(old.field.start, old.end, on_one_line(name, value))
-            return
-        self._replace(old.field.start, old.field.start + len(old.field.name), name)
-        self.set(Message(self.text, old.start), value)
 
     def _set_value(self, item, value):
         if not same(read(self.text, item), value):

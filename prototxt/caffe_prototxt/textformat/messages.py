@@ -47,11 +47,9 @@ class Message(object):
     def message(self, name):
         """Return the Message in a field, or None."""
         item = self.item(name)
-        if item is None:
-            return None
-        if self.text[item.start] not in "{<":
+        if item is not None and self.text[item.start] not in "{<":
             raise T.error(self.text, item.start, '"{"')
-        return Message(self.text, item.start)
+        return item and Message(self.text, item.start)
 
     def names(self):
         return set(self._named)
