@@ -5,9 +5,10 @@ import collections
 
 from caffe_losses.compat import to_display
 from caffe_prototxt.check.faults import ERROR, WARNING, fault_of
-from caffe_prototxt.net.graph import origin
-from caffe_prototxt.net.losses import CLASSIC, INFOGAIN, is_loss_type, is_python_loss, kind_of, python_class
+from caffe_prototxt.net.graph import HAND_ON, origin
+from caffe_prototxt.net.losses import CLASSIC, INFOGAIN, is_loss_type, is_python_loss, kind_of, python_class, read_params
 from caffe_prototxt.net.matrix_sources import MODULE
+from caffe_prototxt.net.nets import KEEP_CLASSES
 from caffe_prototxt.textformat.messages import is_true
 
 # A top that counts as loss. type: of its layer, or the module and class of a Python layer.
@@ -15,6 +16,8 @@ Part = collections.namedtuple("Part", "weight top layer type")
 
 # Ours, besides the losses, that end Caffe's backward pass if a gradient with respect to labels is asked for.
 PYTHON_LABELS = frozenset(("ComputeH", "LabelCheck"))
+# Layers through which scores stay scores.
+SCORES_STAY = HAND_ON | KEEP_CLASSES - {"Softmax", "Sigmoid", "Exp"}
 MAKES_SCORES = frozenset(("InnerProduct", "Convolution", "Deconvolution"))
 
 # Layers with weights to learn.
@@ -30,7 +33,7 @@ def net_faults(net):
 def state_faults(graph):
     """Return the Faults of a net in a state. graph: graph.Graph."""
     faults = []
-    checks = [_connections, _numbers, _softmax_before] + ([] if graph.net.classic else [_normalize])
+    checks = [_connections, _numbers, _softmax_before, _classic if graph.net.classic else _normalize]
     if graph.state.phase == "TRAIN":
         checks += [_python_loss_weight, _gradients]
     duplicates = dict(graph.duplicate_tops)
@@ -98,17 +101,28 @@ def _softmax_before(node):
     known = kind_of(node.layer)
     wants_scores = not known.probabilities if known else node.type == "SigmoidCrossEntropyLoss"
     wants_probabilities = known.probabilities if known else node.type == "MultinomialLogisticLoss"
-    made = origin(node, 0) if node.bottoms and (wants_scores or wants_probabilities) else None
-    if made is None:
+    made = origin(node, 0, SCORES_STAY if wants_probabilities else HAND_ON) if node.bottoms else None
+    if made is None or not (wants_scores or wants_probabilities):
         return
     maker = made[0]
     if wants_scores and maker.type == ("Softmax" if known else "Sigmoid"):
         yield WARNING, "softmax", "gets the output of a %s, %s, and applies one itself: give it the scores, %s" % (
             maker.type, maker.layer.display_name, to_display((maker.bottoms or [""])[0]))
     if wants_probabilities and maker.type in MAKES_SCORES:
-        yield WARNING, "softmax", "wants probabilities%s, and gets the scores of %s: put a Softmax before it" % (
+        yield ERROR if known == CLASSIC else WARNING, "softmax", "wants probabilities%s, and gets the scores of %s: put a Softmax before it" % (
             ", as this Caffe's InfogainLoss is that of before April 2017" if known == CLASSIC else "",
             maker.layer.display_name)
+
+
+def _classic(node):
+    """Find what a classic InfogainLoss passes over, as it has no loss_param."""
+    params = read_params(node.layer) if kind_of(node.layer) == CLASSIC else None
+    if params and params.ignore_label is not None:
+        yield ERROR, "classic", "has ignore_label, which this Caffe's InfogainLoss, that of before April 2017, passes over: it " \
+            "reads past the end of H; use_loss.py --loss SoftmaxWithInfogainLoss puts in one that ignores it"
+    if params and params.normalization == "NONE":
+        yield ERROR, "classic", "has normalization: NONE, and this Caffe's InfogainLoss, that of before April 2017, divides by " \
+            "the batch all the same; use_loss.py --loss SoftmaxWithInfogainLoss puts in one that does not"
 
 
 def _python_loss_weight(node):

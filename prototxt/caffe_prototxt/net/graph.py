@@ -88,14 +88,14 @@ class Graph(object):
         return reached
 
 
-def origin(node, bottom):
+def origin(node, bottom, through=HAND_ON):
     """Return (Node, number of its top) that makes the values of a bottom, through layers that hand them on, or None."""
     for _ in range(MOST_HANDED_ON):
         blob, maker = node.bottoms[bottom], node.makers[bottom]
         if not isinstance(maker, Node):
             return None
         name = losses.python_class(maker.layer)[1] if maker.type == "Python" else maker.type
-        if name not in HAND_ON or not maker.bottoms:
+        if name not in through or not maker.bottoms:
             return maker, maker.tops.index(blob)
         node, bottom = maker, 0
     return None

@@ -238,8 +238,9 @@ def _native_fields(loss, kind, source):
             "normalization", params.normalization and Name(params.normalization))))
     if kind.name == INFOGAIN.name:
         param = loss.layer.message("infogain_loss_param")
-        infogain = collections.OrderedDict((("source", source), ("axis", params.axis), ("engine", None)))
-        empty = source is None and params.axis is None and not (param and param.names() - {"source"})
+        axis = None if kind == CLASSIC else params.axis  # a field that a classic Caffe does not have
+        infogain = collections.OrderedDict((("source", source), ("axis", axis), ("engine", None)))
+        empty = source is None and axis is None and not (param and param.names() - {"source"})
         fields["infogain_loss_param"] = None if empty else infogain
         if loss.kind.name != INFOGAIN.name:
             fields["softmax_param"] = None
