@@ -55,9 +55,8 @@ def side_inches(n_classes):
 def draw_matrix(axes, matrix, names=None):
     """Draw a heat map of a C x C matrix into matplotlib axes, and return the image.
 
-    Entries are written into the cells of a small matrix; of up to 100 classes each
-    is named, of more every second, every third ... Colours are on a logarithmic
-    scale where the entries differ by more than a factor of 100: else the
+    Entries are written into the cells of a small matrix; of up to 100 classes each is named, of more every second,
+    every third ... Colours are on a logarithmic scale where the entries differ by more than a factor of 100: else the
     diagonal would leave nothing to be seen of the rest.
     """
     from matplotlib.colors import LogNorm
