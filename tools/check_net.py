@@ -84,7 +84,7 @@ def _parser():
 
 def _check(path, states, args, caffe):
     content = cli.read_net(path)
-    try:
+    with naming(path):
         net = Net(content)
         if not net.layers:
             raise ValueError("expected a net (a train_val.prototxt), got no layers")
@@ -97,8 +97,6 @@ def _check(path, states, args, caffe):
             states = usual_states(net)
         return check.check(net, states, caffe, _n_gpus(args.gpu), dict(args.shape), args.label_seconds,
                            not args.no_python)
-    except ValueError as error:
-        raise ValueError("%s: %s" % (path, error))
 
 
 def _n_gpus(argument):

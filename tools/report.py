@@ -32,7 +32,6 @@ from caffe_losses.compat import to_unicode
 from caffe_losses.evaluation import comparison
 from caffe_losses.evaluation.tally import DECISIONS, PROBABLE, metric_list
 from caffe_losses.formats import matrix_files
-from caffe_losses.formats.atomic import atomic_write
 from caffe_losses.matrices.gains import check_cost
 from caffe_losses.optional_packages import optional
 from caffe_prototxt.training import caffe_process, precautions
@@ -58,9 +57,7 @@ def main():
             "%s: %s" % (result["name"], ", ".join([result["status"]] + result["notes"])) for result in results))
     report = _report(results, args, D, names)
     if args.output is not None:
-        html = page(report).encode("utf-8")
-        with atomic_write(args.output) as file:
-            file.write(html)
+        cli.write(page(report).encode("utf-8"), args.output)
     if args.json:
         cli.say_json(report)
     else:

@@ -38,10 +38,9 @@ def _folders(run):
     """Return the folders that names in the log may be relative to, the likeliest first."""
     if run.folder is not None:
         return [os.path.abspath(run.folder)]
-    folders, above = [os.getcwd()], os.path.abspath(run.main_file())
-    while above != os.path.dirname(above):
-        above = os.path.dirname(above)
-        folders.append(above)
+    folders = [os.getcwd(), os.path.dirname(os.path.abspath(run.main_file()))]
+    while folders[-1] != os.path.dirname(folders[-1]):
+        folders.append(os.path.dirname(folders[-1]))
     return folders
 
 

@@ -1,8 +1,8 @@
 """A report as one HTML page: its pictures are inside, it loads nothing, and it has no scripts."""
-from __future__ import division, print_function
-from __future__ import unicode_literals
+from __future__ import division, print_function, unicode_literals
 
 import base64
+import collections
 import struct
 from xml.sax.saxutils import escape
 
@@ -98,9 +98,7 @@ def _runs(report):
 
 
 def _curves(report):
-    names = []
-    for run in report["runs"]:
-        names += [name for name in run["curves"] if name not in names]
+    names = list(collections.OrderedDict.fromkeys(name for run in report["runs"] for name in run["curves"]))
     if not names:
         return None
     text = ""
@@ -114,12 +112,12 @@ def _curves(report):
 
 
 def _curves_of(report, name):
-    curves = []
-    for method in report["methods"]:
+    def runs_of(method):
         series = [run["curves"][name] for run in report["runs"]
                   if run["name"] == method["name"] and name in run["curves"]]
-        curves.append(charts.Curve(method["name"], [
-            (one["iterations"], [np.nan if value is None else value for value in one["values"]]) for one in series]))
+        return [(one["iterations"], np.array(one["values"], float)) for one in series]
+
+    curves = [charts.Curve(method["name"], runs_of(method)) for method in report["methods"]]
     ends = ["%s ends at %s" % (curve.name, ", ".join(_number("%.4g", y[-1]) for _, y in curve.runs if len(y)))
             for curve in curves if curve.runs]
     return _figure(charts.curves(curves, name), name, "%s by iteration, %s: %s" % (
@@ -135,7 +133,7 @@ def _scores(report, methods, metrics):
         for decision in _decisions(method):
             scores = method["evaluation"][decision]["scores"]
             rows.append([method["name"]] + [_Cell(DECISIONS[decision], "text")] * costs
-                        + [_interval_cell(metric, scores[metric.key]) for metric in metrics])
+                        + [_interval_cell(metric.form, scores[metric.key]) for metric in metrics])
     text = "On %s. " % ", ".join(sorted(set(run["source"] for run in report["runs"] if run["evaluation"])))
     if any(len(method["seeds"]) > 1 for method in methods):
         text += "Mean over the seeds, and below it the interval: %s. " % INTERVALS
@@ -226,10 +224,9 @@ def _costliest(report, method, names):
 
 
 def _calibration(methods):
-    evaluations = [(method["name"], method["evaluation"][PROBABLE]) for method in methods]
-    picture = charts.reliability([(name, evaluation["bins"]) for name, evaluation in evaluations])
-    errors = ["%s %s" % (name, _number("%.3f", evaluation["scores"]["calibration"]["mean"]))
-              for name, evaluation in evaluations]
+    picture = charts.reliability([(method["name"], method["evaluation"][PROBABLE]["bins"]) for method in methods])
+    errors = ["%s %s" % (method["name"], _number(
+        "%.3f", method["evaluation"][PROBABLE]["scores"]["calibration"]["mean"])) for method in methods]
     return _section("Confidence", _paragraph(
         "Deciding for the most probable class: above the dotted line the net is right more often than it is sure, "
         "below it the net is too sure. A net trained with gains or weights is not meant to be calibrated."),
@@ -256,28 +253,21 @@ def _number(form, value):
 
 # HTML
 
-class _Cell(object):
-    """A cell of a table. kind: str, its CSS classes. detail: str, a second line, or None."""
-
-    def __init__(self, text, kind="", detail=None):
-        self.text, self.kind, self.detail = text, kind, detail
+# A cell of a table. kind: str, its CSS classes. detail: str, a second line, or None.
+_Cell = collections.namedtuple("_Cell", "text kind detail")
+_Cell.__new__.__defaults__ = ("", None)
 
 
-def _interval_cell(metric, interval):
-    detail = None
-    if interval["low"] is not None:
-        detail = "%s to %s" % (metric.form % interval["low"], metric.form % interval["high"])
-    return _Cell(_number(metric.form, interval["mean"]), detail=detail)
+def _interval_cell(form, interval, verdict=""):
+    ends = [form % interval[end] for end in ("low", "high") if interval[end] is not None]
+    return _Cell((_number(form, interval["mean"]) + " " + verdict).strip(), verdict, " to ".join(ends))
 
 
 def _difference_cell(metric, interval):
     if interval["low"] is None:
         return None
-    mean, low, high = [metric.form.replace("%", "%+") % interval[end] for end in ("mean", "low", "high")]
-    verdict = ""
-    if metric.smaller is not None:
-        verdict = verdict_of(Interval(**interval), metric.smaller).replace(NOISE, "")
-    return _Cell((mean + " " + verdict).strip(), verdict, "%s to %s" % (low, high))
+    verdict = "" if metric.smaller is None else verdict_of(Interval(**interval), metric.smaller).replace(NOISE, "")
+    return _interval_cell(metric.form.replace("%", "%+"), interval, verdict)
 
 
 def _section(heading, *parts):

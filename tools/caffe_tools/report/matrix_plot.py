@@ -61,8 +61,7 @@ def draw_matrix(axes, matrix, names=None):
     """
     from matplotlib.colors import LogNorm
     matrix = np.asarray(matrix, np.float64)
-    n_classes = len(matrix)
-    norm = None
+    n_classes, norm = len(matrix), None
     cells = _largest_in_blocks(matrix, -(-n_classes // MOST_CELLS))
     if is_logarithmic(matrix):
         positive = matrix[matrix > 0]
@@ -123,6 +122,5 @@ def _write_entries(axes, matrix, image):
 def _short(value):
     text = ("%.2g" if abs(value) < 99.5 else "%.0f") % value
     if len(text) > 5 or "e" in text:  # 0.00032: 3e-4
-        text = "%.0e" % value
-        text = text.replace("e-0", "e-").replace("e+0", "e+")
+        text = ("%.0e" % value).replace("e-0", "e-").replace("e+0", "e+")
     return text
