@@ -118,10 +118,9 @@ def _print(path, report):
                 for part in parts)))
         for line in report.labels.get(state, ()):
             cli.say("%s in %s" % (line, _state_text(state)))
-    levels = [fault.level for fault, _ in report.faults]
-    counts = [(levels.count(level), one, more) for level, one, more in (
-        (ERROR, "error", "errors"), (WARNING, "warning", "warnings"), (UNCHECKED, UNCHECKED, UNCHECKED))]
-    cli.say(", ".join("%d %s" % (n, one if n == 1 else more) for n, one, more in counts if n or one != UNCHECKED))
+    counts = collections.Counter(fault.level for fault, _ in report.faults)
+    cli.say(", ".join(["%d %s%s" % (counts[level], level, "s" * (counts[level] != 1)) for level in (ERROR, WARNING)]
+                      + ["%d %s" % (counts[UNCHECKED], UNCHECKED)] * bool(counts[UNCHECKED])))
 
 
 def _state_text(state):

@@ -196,12 +196,10 @@ class _Log(Log):
         value = _number(value)
         if value is None or self.iteration is None:
             return
-        series = self.outputs.get((net, name, number))
-        if series is None:
-            series = self.outputs[net, name, number] = Series()
-            if is_loss:
-                self.losses.append(series)
-        series.append(self.iteration, value)
+        if (net, name, number) not in self.outputs:
+            self.outputs[net, name, number] = Series()
+            self.losses += [self.outputs[net, name, number]] * is_loss
+        self.outputs[net, name, number].append(self.iteration, value)
 
     def take_solver(self, text):
         for line in text.splitlines():
@@ -219,11 +217,10 @@ class _Log(Log):
         if not match:
             return
         iteration, net, figure, value = match.groups()
+        value = figure and _number(value)
         if figure is None:
             self.iteration, self.testing = int(iteration), int(net or 0)
-            return
-        value = _number(value)
-        if value is not None:
+        elif value is not None:
             self.iteration = int(iteration)
             (self.loss if figure == b"loss" else self.rate).append(int(iteration), value)
 
@@ -273,13 +270,13 @@ class _Log(Log):
     def finish(self):
         """Arrange what was read as Log states it. Returns this."""
         self.snapshots = self.snapshots[self.n_written:] + self.snapshots[:self.n_written]
-        names = collections.Counter((net, name) for net, name, _ in self.outputs)
-        seen = collections.Counter()
+        by_name = collections.OrderedDict()
         for (net, name, _), series in self.outputs.items():
+            by_name.setdefault((net, name), []).append(series)
+        for (net, name), several in by_name.items():
             outputs = self.train if net is None else self.test.setdefault(net, collections.OrderedDict())
-            several = names[net, name] > 1
-            outputs["%s[%d]" % (name, seen[net, name]) if several else name] = series
-            seen[net, name] += 1
+            names = [name] if len(several) == 1 else ["%s[%d]" % (name, i) for i in range(len(several))]
+            outputs.update(zip(names, several))
         for net in sorted(set(self.net_text) | set(self.net_file)):
             self.test_nets[net] = TestNet(self.net_text.get(net), self.net_file.get(net))
         return self
@@ -310,13 +307,12 @@ class _Reader(object):
             self._end_text()
         message = line.rpartition(b"] ")[2].strip()  # without glog's prefix and NVIDIA's [0.0]
         word = message.partition(b" ")[0]
-        reader = self.readers.get(word)
-        if reader is None:
-            if line[:1] != b"F" or not _PREFIX.match(line):
-                return
-            reader = _Log.read_fatal
-        if not is_whole and not message.endswith(b")") and (b" = " in message or b" score #" in message):
-            return  # cut off, maybe inside the number
+        is_fatal = line[:1] == b"F" and _PREFIX.match(line)
+        reader = self.readers.get(word, _Log.read_fatal if is_fatal else None)
+        # The last line may be cut off inside a number.
+        is_cut = not is_whole and not message.endswith(b")") and (b" = " in message or b" score #" in message)
+        if reader is None or is_cut:
+            return
         prefix = _PREFIX.search(line)
         thread = prefix and prefix.group(2)
         log = self.by_thread.get(thread)

@@ -8,6 +8,7 @@ Caffe ends the process on most errors (missing data, blobs of another shape): ru
 """
 from __future__ import division, print_function
 
+import itertools
 import os
 import tempfile
 
@@ -53,8 +54,10 @@ class Evaluation(object):
         self.left_out = ["layer %s: %s" % (node.layer.display_name, reason) for node, reason in reasons.items()]
         loss = _last_loss(self.graph) if score is None or label is None else None
         self.score, self.label = score or _bottom(loss, 0), label or _bottom(loss, 1)
-        for blob in (self.score, self.label):
-            self._check_made(blob, reasons)
+        for blob, node in itertools.product((self.score, self.label), reasons):
+            if self.graph.after([node]).intersection(self._makers(blob)):
+                raise ValueError("blob %s: depends on layer %s, which %s"
+                                 % (blob, node.layer.display_name, reasons[node]))
         self.net = self._made(caffe, snapshot, self.graph.after(reasons), folder)
         for blob in (self.score, self.label):
             if blob not in self.net.blobs:
@@ -80,12 +83,6 @@ class Evaluation(object):
             return caffe.Net(str(file.name), str(snapshot), caffe.TEST)
         finally:
             os.remove(file.name)
-
-    def _check_made(self, blob, reasons):
-        """Raise ValueError for a blob that a layer which is left out makes or changes."""
-        for node, reason in reasons.items():
-            if self.graph.after([node]).intersection(self._makers(blob)):
-                raise ValueError("blob %s: depends on layer %s, which %s" % (blob, node.layer.display_name, reason))
 
     def _makers(self, blob):
         """Return the nodes that write a blob, in the net's order."""

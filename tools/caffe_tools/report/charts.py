@@ -88,7 +88,7 @@ def _draw_curve(axes, name, runs, style):
 
 def _ends(intervals):
     """Return (means, lows, highs) of Intervals, NaN for None."""
-    return np.array([interval[:3] for interval in intervals], float).T
+    return np.array([interval[:3] for interval in intervals], float).reshape(-1, 3).T
 
 
 def recalls(names, counts, methods):

@@ -85,8 +85,6 @@ def is_logarithmic(matrix):
 def _largest_in_blocks(matrix, size):
     """Return the largest entry of each block of size x size, so that a small picture lacks none."""
     starts = np.arange(0, len(matrix), size)
-    if size == 1:
-        return matrix
     return np.maximum.reduceat(np.maximum.reduceat(matrix, starts, axis=0), starts, axis=1)
 
 
@@ -100,8 +98,7 @@ def _name_classes(axes, n_classes, names):
     axes.set_xticklabels(text, rotation=90 if names or len(shown) > 20 else 0, fontsize=size)
     axes.set_yticklabels(text, fontsize=size)
     ending = {1: "", 2: " (every 2nd named)", 3: " (every 3rd named)"}.get(every, " (every %dth named)" % every)
-    axes.set_xlabel("predicted class" + ending)
-    axes.set_ylabel("true class" + ending)
+    axes.set(xlabel="predicted class" + ending, ylabel="true class" + ending)
 
 
 def short_label(name, longest=24):
