@@ -144,17 +144,15 @@ def _list(layers, path):
 
 def _check_matrices(net, planned, args):
     """Refuse a matrix that the loss would refuse, or learn nonsense from."""
-    matrix, path = None, args.source or args.h_file or args.gain
-    if path is not None:
-        kinds = set(kind.matrix for _, kind, _ in planned.targets)
-        if os.path.exists(path):
-            with np.errstate(over="ignore"):
-                matrix = matrix_files.read_matrix(path).astype(np.float32)
-            check = gains.check_cost if "cost" in kinds else gains.check_gain
-            matrix = check(matrix, path)
-        else:
-            cli.note("%s is not there yet, and could not be checked; caffe reads it from where it runs" % path)
-    sizes = [("--compute-h", args.compute_h)] + ([(path, len(matrix))] if matrix is not None else [])
+    sizes, path = [("--compute-h", args.compute_h)], args.source or args.h_file or args.gain
+    if path is not None and not os.path.exists(path):
+        cli.note("%s is not there yet, and could not be checked; caffe reads it from where it runs" % path)
+    elif path is not None:
+        with np.errstate(over="ignore"):
+            matrix = matrix_files.read_matrix(path).astype(np.float32)
+        are_costs = any(kind.matrix == "cost" for _, kind, _ in planned.targets)
+        check = gains.check_cost if are_costs else gains.check_gain
+        sizes.append((path, len(check(matrix, path))))
     for loss, _, _ in planned.targets:
         n_classes = _n_classes(loss)
         for what, size in sizes:

@@ -129,11 +129,10 @@ def _curves_of(report, name):
 def _scores(report, methods, metrics):
     costs = report["D"] is not None
     rows = [["method"] + [_Cell("decision", "text")] * costs + [metric.title for metric in metrics]]
-    for method in methods:
-        for decision in _decisions(method):
-            scores = method["evaluation"][decision]["scores"]
-            rows.append([method["name"]] + [_Cell(DECISIONS[decision], "text")] * costs
-                        + [_interval_cell(metric.form, scores[metric.key]) for metric in metrics])
+    for method, decision in _decisions(methods):
+        scores = method["evaluation"][decision]["scores"]
+        rows.append([method["name"]] + [_Cell(DECISIONS[decision], "text")] * costs
+                    + [_interval_cell(metric.form, scores[metric.key]) for metric in metrics])
     text = "On %s. " % ", ".join(sorted(set(run["source"] for run in report["runs"] if run["evaluation"])))
     if any(len(method["seeds"]) > 1 for method in methods):
         text += "Mean over the seeds, and below it the interval: %s. " % INTERVALS
@@ -154,11 +153,10 @@ def _differences(report, metrics):
                 "%s: deciding for the %s, against the %s" % (of, DECISIONS[decision], DECISIONS[start_decision]))
         rows.append([_Cell(what, "wrap"), difference["seeds"]] + [
             _difference_cell(metric, difference["scores"][metric.key]) for metric in metrics])
-    return _section("Differences, seed by seed", _paragraph(
-        "Mean of the paired differences, and below it the %d %% interval; \"better\" or \"worse\" where the interval "
-        "leaves out 0. The first method is what the others are compared with. Of %d such comparisons of things "
-        "that are the same, one is expected to leave out 0." % (PERCENT, round(1 / (1 - LEVEL)))),
-        _table(rows, "paired differences"))
+    text = ('Mean of the paired differences, and below it the %d %% interval; "better" or "worse" where the interval '
+            "leaves out 0. The first method is what the others are compared with. Of %d such comparisons of things that "
+            "are the same, one is expected to leave out 0." % (PERCENT, round(1 / (1 - LEVEL))))
+    return _section("Differences, seed by seed", _paragraph(text), _table(rows, "paired differences"))
 
 
 def _recalls(report, methods, names):
@@ -174,7 +172,7 @@ def _recalls(report, methods, names):
         text += "The %d classes of %d with the lowest recall by %s; --json has all. " % (
             len(shown), len(names), methods[0]["name"])
     figures = []
-    for decision in _decisions(methods[0]):
+    for _, decision in _decisions(methods[:1]):
         rows = [(method["name"], [Interval(**method["evaluation"][decision]["recalls"][label]) for label in shown])
                 for method in methods]
         described = "; ".join("%s: %s" % (name, ", ".join(
@@ -186,19 +184,19 @@ def _recalls(report, methods, names):
 
 
 def _confusions(report, methods, names):
-    figures, tables = [], []
+    figures = []
     if report["D"] is not None:
         figures.append(_figure(charts.matrix(report["D"], report["classes"], "cost D"), "What each mistake costs",
                                "heat map of the costs D, true class by predicted class"))
-    for method in methods:
-        for decision in _decisions(method):
-            confusion = np.array(method["evaluation"][decision]["confusion"])
-            of_class = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-            title = "%s, %s" % (method["name"], DECISIONS[decision])
-            figures.append(_figure(charts.matrix(of_class, report["classes"], "% of the true class"), title,
-                                   "heat map of the confusion matrix of %s, true class by predicted class, in %% of "
-                                   "the true class; the table below lists the costliest confusions" % title))
-        tables.append("<div><h3>%s</h3>%s</div>" % (_escaped(method["name"]), _costliest(report, method, names)))
+    for method, decision in _decisions(methods):
+        confusion = np.array(method["evaluation"][decision]["confusion"])
+        of_class = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+        title = "%s, %s" % (method["name"], DECISIONS[decision])
+        figures.append(_figure(charts.matrix(of_class, report["classes"], "% of the true class"), title,
+                               "heat map of the confusion matrix of %s, true class by predicted class, in %% of the "
+                               "true class; the table below lists the costliest confusions" % title))
+    tables = ["<div><h3>%s</h3>%s</div>" % (_escaped(method["name"]), _costliest(report, method, names))
+              for method in methods]
     return _section("What is taken for what", _paragraph(
         "Rows are true classes, columns what was decided for; the seeds of a method are added up."), _figures(figures),
         _paragraph("The confusions that cost the most in all, deciding for the most probable class:" if report["D"]
@@ -243,8 +241,9 @@ def _meanings(report, metrics):
     return _section("What the figures mean", "<dl>%s</dl>" % meanings)
 
 
-def _decisions(method):
-    return [decision for decision in (PROBABLE, CHEAPEST) if decision in method["evaluation"]]
+def _decisions(methods):
+    return [(method, decision) for method in methods for decision in (PROBABLE, CHEAPEST)
+            if decision in method["evaluation"]]
 
 
 def _number(form, value):
