@@ -95,12 +95,8 @@ def _check(path, states, args, caffe):
                       for phase in ([args.phase] if args.phase else PHASES)]
         else:
             states = usual_states(net)
-        return check.check(net, states, caffe, _n_gpus(args.gpu), dict(args.shape), args.label_seconds,
-                           not args.no_python)
-
-
-def _n_gpus(argument):
-    return 1 if argument is None else 2 if argument == "all" else len(argument.split(","))
+        n_gpus = 1 if args.gpu is None else 2 if args.gpu == "all" else len(args.gpu.split(","))
+        return check.check(net, states, caffe, n_gpus, dict(args.shape), args.label_seconds, not args.no_python)
 
 
 def _print(path, report):

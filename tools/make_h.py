@@ -136,8 +136,8 @@ def _parser():
     group.add_argument("--beta", type=float, help="of effective_number, in [0, 1), for instance 0.999")
     group.add_argument("--power", type=float, help="softens the weights; 0.5: square root")
     group.add_argument("--scale", choices=class_weights.SCALES, help="of the weights; sample: the average sample "
-                       "weighs 1, so the learning rate keeps its meaning (default); sum: they sum to 1; classes: to the "
-                       "number of classes; none: as they are")
+                       "weighs 1, so the learning rate keeps its meaning (default); sum: they sum to 1; classes: to "
+                       "the number of classes; none: as they are")
     group = parser.add_argument_group("classes and files")
     group.add_argument("--n-classes", type=int, metavar="C", help="number of classes, if nothing else tells")
     group.add_argument("--names", metavar="FILE", help="class names, one a line, in the order of the labels")

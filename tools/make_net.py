@@ -64,12 +64,13 @@ def main():
 
 def _loss_text(args, compute):
     matrix = matrix_source(args.source, args.h_file, compute)
+    label, name, h_name = map(from_display, (args.label, args.name, args.h_name))
+    text = loss_fragment(args.loss, matrix, list(map(from_display, args.score)), label, name, h_name,
+                         args.loss_weight or [None], args.axis, args.ignore_label, args.normalization)
     for source in (args.source, args.h_file, args.gain):
         if source and not os.path.exists(source):
             cli.note("%s is not there yet; caffe reads it from where it runs" % source)
-    label, name, h_name = map(from_display, (args.label, args.name, args.h_name))
-    return loss_fragment(args.loss, matrix, list(map(from_display, args.score)), label, name, h_name,
-                         args.loss_weight or [None], args.axis, args.ignore_label, args.normalization)
+    return text
 
 
 def _triplet_text(args):

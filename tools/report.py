@@ -125,15 +125,13 @@ def _result(run, caffe, args, D, names):
 
 def _report(results, args, D, names):
     evaluated = [result for result in results if result["evaluation"]]
-    sizes = sorted(set(result["n_classes"] for result in evaluated))
+    sizes = sorted(set(result["n_classes"] for result in evaluated)) or [None]
     if len(sizes) > 1:
         raise ValueError("expected nets of the same classes, got some of %s" % " and ".join(map(str, sizes)))
-    n_classes = sizes[0] if sizes else None
     return {"title": to_unicode(args.title), "runs": results, "methods": comparison.methods_of(results),
             "differences": comparison.differences_of(results), "intervals": comparison.INTERVALS,
-            "classes": names, "n_classes": n_classes, "D": None if D is None else D.tolist(),
-            "top": min(args.top, n_classes or args.top),
-            "spatial": any(result["spatial"] for result in evaluated)}
+            "classes": names, "n_classes": sizes[0], "D": None if D is None else D.tolist(),
+            "top": min(args.top, sizes[0] or args.top), "spatial": any(result["spatial"] for result in evaluated)}
 
 
 def _print_summary(report, args):

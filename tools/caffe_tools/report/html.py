@@ -164,8 +164,7 @@ def _recalls(report, methods, names):
     n_runs = sum(1 for run in report["runs"] if run["name"] == methods[0]["name"] and run["evaluation"])
     counts = np.sum(first["confusion"], axis=1) // n_runs
     shown = np.arange(len(names))
-    text = ("With the %d %% interval over the seeds, where there are several; in brackets how many test samples. "
-            % PERCENT)
+    text = "With the %d %% interval over several seeds; in brackets how many test samples. " % PERCENT
     if len(names) > charts.MOST_CLASSES:
         means = [np.inf if recall["mean"] is None else recall["mean"] for recall in first["recalls"]]
         shown = np.argsort(means, kind="mergesort")[:charts.MOST_CLASSES]
@@ -279,8 +278,7 @@ def _paragraph(text):
 
 def _table(rows, label):
     """Return a table whose first row is its head. rows: lists of _Cell, str, number or None."""
-    lines = ["<tr>%s</tr>" % "".join(_cell(content, "td" if i else "th") for content in row)
-             for i, row in enumerate(rows)]
+    lines = ["<tr>%s</tr>" % "".join(_cell(cell, "td" if i else "th") for cell in row) for i, row in enumerate(rows)]
     return _scrolling("<table>\n<thead>%s</thead>\n<tbody>\n%s\n</tbody></table>"
                       % (lines[0], "\n".join(lines[1:])), label)
 
