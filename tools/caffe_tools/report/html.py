@@ -154,8 +154,8 @@ def _differences(report, metrics):
         rows.append([_Cell(what, "wrap"), difference["seeds"]] + [
             _difference_cell(metric, difference["scores"][metric.key]) for metric in metrics])
     text = ('Mean of the paired differences, and below it the %d %% interval; "better" or "worse" where the interval '
-            "leaves out 0. The first method is what the others are compared with. Of %d such comparisons of things that "
-            "are the same, one is expected to leave out 0." % (PERCENT, round(1 / (1 - LEVEL))))
+            "leaves out 0. The first method is what the others are compared with. Of %d such comparisons of things "
+            "that are the same, one is expected to leave out 0." % (PERCENT, round(1 / (1 - LEVEL))))
     return _section("Differences, seed by seed", _paragraph(text), _table(rows, "paired differences"))
 
 
