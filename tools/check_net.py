@@ -84,7 +84,7 @@ def _parser():
 
 def _check(path, states, args, caffe):
     content = cli.read_net(path)
-    try:
+    with naming(path):
         net = Net(content)
         if not net.layers:
             raise ValueError("expected a net (a train_val.prototxt), got no layers")
@@ -95,14 +95,8 @@ def _check(path, states, args, caffe):
                       for phase in ([args.phase] if args.phase else PHASES)]
         else:
             states = usual_states(net)
-        return check.check(net, states, caffe, _n_gpus(args.gpu), dict(args.shape), args.label_seconds,
-                           not args.no_python)
-    except ValueError as error:
-        raise ValueError("%s: %s" % (path, error))
-
-
-def _n_gpus(argument):
-    return 1 if argument is None else 2 if argument == "all" else len(argument.split(","))
+        n_gpus = 1 if args.gpu is None else 2 if args.gpu == "all" else len(args.gpu.split(","))
+        return check.check(net, states, caffe, n_gpus, dict(args.shape), args.label_seconds, not args.no_python)
 
 
 def _print(path, report):
@@ -120,10 +114,9 @@ def _print(path, report):
                 for part in parts)))
         for line in report.labels.get(state, ()):
             cli.say("%s in %s" % (line, _state_text(state)))
-    levels = [fault.level for fault, _ in report.faults]
-    counts = [(levels.count(level), one, more) for level, one, more in (
-        (ERROR, "error", "errors"), (WARNING, "warning", "warnings"), (UNCHECKED, UNCHECKED, UNCHECKED))]
-    cli.say(", ".join("%d %s" % (n, one if n == 1 else more) for n, one, more in counts if n or one != UNCHECKED))
+    counts = collections.Counter(fault.level for fault, _ in report.faults)
+    cli.say(", ".join(["%d %s%s" % (counts[level], level, "s" * (counts[level] != 1)) for level in (ERROR, WARNING)]
+                      + ["%d %s" % (counts[UNCHECKED], UNCHECKED)] * bool(counts[UNCHECKED])))
 
 
 def _state_text(state):

@@ -17,7 +17,6 @@ examples:
 """
 from __future__ import division, print_function
 
-import argparse
 import sys
 
 import numpy as np
@@ -45,8 +44,7 @@ def _parser():
     commands.required = True
 
     def add(name, line):
-        sub = commands.add_parser(name, description=line, epilog="example: " + _example(name),
-                                  formatter_class=argparse.RawDescriptionHelpFormatter)
+        sub = commands.add_parser(name, description=line, epilog="example: " + _example(name))
         for file in ("a", "b") if name == "diff" else ("file",):
             sub.add_argument(file, metavar=file.upper(), help="a file with H")
         if name != "plot":
@@ -76,8 +74,7 @@ def _read(path):
 
 def _names(args, n_classes):
     """Return the names of the classes, or their numbers."""
-    return [str(label) for label in range(n_classes)] if args.names is None else class_files.read_names(
-        args.names, n_classes)
+    return [str(l) for l in range(n_classes)] if args.names is None else class_files.read_names(args.names, n_classes)
 
 
 def show(args):
@@ -120,9 +117,8 @@ def _label(text, names):
 
 
 def _print_table(rows, args, n_classes):
-    head = ("class", "row sum", "for itself", "least loss", "attracted to")
-    table = [head] + [_cells(row, args) for row in rows]
-    widths = [max(len(to_unicode(line[i])) for line in table) for i in range(4)]
+    table = [("class", "row sum", "for itself", "least loss", "attracted to")] + [_cells(row, args) for row in rows]
+    widths = [max(len(to_unicode(cell)) for cell in column) for column in zip(*table)]
     for line in table:
         print("  ".join([line[0] + " " * (widths[0] - len(to_unicode(line[0])))]
                         + [cell.rjust(width) for cell, width in zip(line[1:4], widths[1:])] + [line[4]]).rstrip())

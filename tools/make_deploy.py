@@ -18,7 +18,6 @@ from __future__ import division, print_function
 from caffe_tools import cli  # first, as it puts the checkout's packages on the path
 
 from caffe_losses.compat import from_display, to_bytes, to_display
-from caffe_losses.formats.atomic import atomic_write
 from caffe_prototxt.check import check
 from caffe_prototxt.check.caffe_checks import shape_text
 from caffe_prototxt.check.faults import ERROR, UNCHECKED
@@ -44,11 +43,9 @@ def main():
         raise ValueError("%s: %s" % (args.net, error))
     for note in notes:
         cli.note(note)
+    cli.write(to_bytes(made.text), args.output)
     if args.output is None:
-        cli.write(to_bytes(made.text))
         return
-    with atomic_write(args.output) as file:
-        file.write(to_bytes(made.text))
     inputs = ", ".join(to_display(top) + (" " + shape_text(shape) if shape else "") for top, shape in made.inputs)
     outputs = ", ".join("%s (%s)" % (to_display(top), meaning) for top, meaning in made.outputs)
     cli.say("%s: takes %s; gives %s" % (args.output, inputs, outputs))

@@ -81,7 +81,12 @@ def main():
     w = _weights(args, gain, names)
     H = gain if w is None else gains.weighted_gain(w, gain)
     _check_result(H, args, names)
-    matrix_files.write_files(_writers(args, D, H, names))
+    writers = [(args.output, matrix_files.matrix_writer(args.output, H))]
+    if args.distances_out is not None:
+        writers.append((args.distances_out, matrix_files.matrix_writer(args.distances_out, D)))
+    if args.plot is not None:
+        writers.append((args.plot, matrix_picture(args.plot, H, names)))
+    matrix_files.write_files(writers)
     _report(args, H, names)
 
 
@@ -131,8 +136,8 @@ def _parser():
     group.add_argument("--beta", type=float, help="of effective_number, in [0, 1), for instance 0.999")
     group.add_argument("--power", type=float, help="softens the weights; 0.5: square root")
     group.add_argument("--scale", choices=class_weights.SCALES, help="of the weights; sample: the average sample "
-                       "weighs 1, so the learning rate keeps its meaning (default); sum: they sum to 1; classes: to the "
-                       "number of classes; none: as they are")
+                       "weighs 1, so the learning rate keeps its meaning (default); sum: they sum to 1; classes: to "
+                       "the number of classes; none: as they are")
     group = parser.add_argument_group("classes and files")
     group.add_argument("--n-classes", type=int, metavar="C", help="number of classes, if nothing else tells")
     group.add_argument("--names", metavar="FILE", help="class names, one a line, in the order of the labels")
@@ -152,12 +157,12 @@ def _check_together(parser, args):
         if options and not needed:
             parser.error("%s: expected with %s only" % (options[0], needs))
 
-    for group in (("matrix",) + DISTANCES + ("smoothing",), ("class_weights",) + COUNTS, CONVERSIONS):
+    gain_sources, weight_sources = ("matrix",) + DISTANCES + ("smoothing",), ("class_weights",) + COUNTS
+    for group in (gain_sources, weight_sources, CONVERSIONS):
         if len(given(*group)) > 1:
             parser.error("expected one of %s, got %s" % (_either(group), " and ".join(given(*group))))
-    sources = ("matrix",) + DISTANCES + ("smoothing", "class_weights") + COUNTS
-    if not given(*sources):
-        parser.error("expected %s, got none" % _either(sources))
+    if not given(*gain_sources + weight_sources):
+        parser.error("expected %s, got none" % _either(gain_sources + weight_sources))
     has_distances, counted = given(*DISTANCES), given(*COUNTS)
     if has_distances and not given(*CONVERSIONS):
         parser.error("%s: expected %s to make gains of distances, got none" % (has_distances[0], _either(CONVERSIONS)))
@@ -219,8 +224,8 @@ def _gain(args, D, names):
 
 def _n_classes(args, names):
     """Return the number of classes that the options state, or None."""
-    known = [names, args.counts, args.class_weights]
-    n_classes = args.n_classes or next((len(k) for k in known if k is not None), None)
+    known = (names, args.counts, args.class_weights)
+    n_classes = args.n_classes or next((len(of_classes) for of_classes in known if of_classes is not None), None)
     if n_classes is not None and n_classes > MAX_CLASSES:
         raise ValueError("--n-classes: expected at most %d, the most a .binaryproto can hold, got %d"
                          % (MAX_CLASSES, n_classes))
@@ -282,24 +287,13 @@ def _check_result(H, args, names):
         gains.check_gain(np.asarray(H, np.float32))  # what a net reads of it
     for what, size in (("--names", len(names) if names else None), ("--n-classes", args.n_classes)):
         if size not in (None, len(H)):
-            raise ValueError("%s: expected %d classes, as H is %d x %d, got %d"
-                             % (what, len(H), len(H), len(H), size))
-
-
-def _writers(args, D, H, names):
-    """Return (path, function that writes to an open file) for each output."""
-    writers = [(args.output, matrix_files.matrix_writer(args.output, H))]
-    if args.distances_out is not None:
-        writers.append((args.distances_out, matrix_files.matrix_writer(args.distances_out, D)))
-    if args.plot is not None:
-        writers.append((args.plot, matrix_picture(args.plot, H, names)))
-    return writers
+            raise ValueError("%s: expected %d classes, as H is %d x %d, got %d" % (what, len(H), len(H), len(H), size))
 
 
 def _report(args, H, names):
     H = np.asarray(H, np.float32)
     figures, warnings = summary.summarise(H), summary.warnings_about(H)
-    layer = _layer(args.output, len(H))
+    layer = h_fragment(args.output, len(H)) if matrix_files.layer_type(args.output) else None
     if args.json:
         cli.say_json(dict(figures, output=args.output, warnings=warnings, layer=layer))
         return
@@ -324,13 +318,6 @@ def _report(args, H, names):
     if args.ignore_label is not None and args.net is None:
         words.append("--ignore-label=%d" % args.ignore_label)
     print("next: " + cli.command_line(*words))
-
-
-def _layer(path, n_classes):
-    """Return the text of Caffe's own layer that reads a file with H, or None where there is none for such a file."""
-    if matrix_files.layer_type(path):
-        return h_fragment(path, n_classes)
-    return None
 
 
 def _listed(texts, most=12):

@@ -37,13 +37,11 @@ examples:
 from __future__ import division, print_function
 
 import os
-import sys
 
 from caffe_tools import cli  # first, as it puts the checkout's packages on the path
 
 from caffe_losses.formats import matrix_files
-from caffe_losses.compat import from_display, to_display
-from caffe_losses.formats.atomic import atomic_write
+from caffe_losses.compat import from_display, to_bytes
 from caffe_losses.functional.blocks import NORMALIZATIONS
 from caffe_prototxt.net.matrix_sources import matrix_source
 from caffe_prototxt.rewrite.fragment import loss_fragment
@@ -58,22 +56,17 @@ def main():
     compute = compute_options.layer_params(parser, args)
     _check_triplet(parser, args)
     _check_names(parser, args)
-    text = _triplet_text(args) if args.loss == TRIPLET else _loss_text(args, compute)
-    if args.output is None:
-        sys.stdout.write(text)
-        return
-    with atomic_write(args.output) as file:
-        file.write(text.encode("utf-8"))
-    print("%s: %s; next: put it in the place of the loss of your train_val.prototxt"
-          % (args.output, args.loss))
+    text = from_display(_triplet_text(args)) if args.loss == TRIPLET else _loss_text(args, compute)
+    cli.write(to_bytes(text), args.output)
+    if args.output is not None:
+        print("%s: %s; next: put it in the place of the loss of your train_val.prototxt" % (args.output, args.loss))
 
 
 def _loss_text(args, compute):
     matrix = matrix_source(args.source, args.h_file, compute)
     label, name, h_name = map(from_display, (args.label, args.name, args.h_name))
-    text = to_display(loss_fragment(
-        args.loss, matrix, list(map(from_display, args.score)), label, name, h_name, args.loss_weight or [None],
-        args.axis, args.ignore_label, args.normalization))
+    text = loss_fragment(args.loss, matrix, list(map(from_display, args.score)), label, name, h_name,
+                         args.loss_weight or [None], args.axis, args.ignore_label, args.normalization)
     for source in (args.source, args.h_file, args.gain):
         if source and not os.path.exists(source):
             cli.note("%s is not there yet; caffe reads it from where it runs" % source)
@@ -168,8 +161,6 @@ def _check_names(parser, args):
                 option, ", ".join(endings), ", as Caffe's own InfogainLoss reads nothing else" * native, source))
     if args.ignore_label is not None and not -2 ** 31 <= args.ignore_label < 2 ** 31:
         parser.error("--ignore-label: expected a 32-bit number, got %d" % args.ignore_label)
-
-
 
 
 if __name__ == "__main__":

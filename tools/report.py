@@ -32,7 +32,6 @@ from caffe_losses.compat import to_unicode
 from caffe_losses.evaluation import comparison
 from caffe_losses.evaluation.tally import DECISIONS, PROBABLE, metric_list
 from caffe_losses.formats import matrix_files
-from caffe_losses.formats.atomic import atomic_write
 from caffe_losses.matrices.gains import check_cost
 from caffe_losses.optional_packages import optional
 from caffe_prototxt.training import caffe_process, precautions
@@ -58,9 +57,7 @@ def main():
             "%s: %s" % (result["name"], ", ".join([result["status"]] + result["notes"])) for result in results))
     report = _report(results, args, D, names)
     if args.output is not None:
-        html = page(report).encode("utf-8")
-        with atomic_write(args.output) as file:
-            file.write(html)
+        cli.write(page(report).encode("utf-8"), args.output)
     if args.json:
         cli.say_json(report)
     else:
@@ -128,15 +125,13 @@ def _result(run, caffe, args, D, names):
 
 def _report(results, args, D, names):
     evaluated = [result for result in results if result["evaluation"]]
-    sizes = sorted(set(result["n_classes"] for result in evaluated))
+    sizes = sorted(set(result["n_classes"] for result in evaluated)) or [None]
     if len(sizes) > 1:
         raise ValueError("expected nets of the same classes, got some of %s" % " and ".join(map(str, sizes)))
-    n_classes = sizes[0] if sizes else None
     return {"title": to_unicode(args.title), "runs": results, "methods": comparison.methods_of(results),
             "differences": comparison.differences_of(results), "intervals": comparison.INTERVALS,
-            "classes": names, "n_classes": n_classes, "D": None if D is None else D.tolist(),
-            "top": min(args.top, n_classes or args.top),
-            "spatial": any(result["spatial"] for result in evaluated)}
+            "classes": names, "n_classes": sizes[0], "D": None if D is None else D.tolist(),
+            "top": min(args.top, sizes[0] or args.top), "spatial": any(result["spatial"] for result in evaluated)}
 
 
 def _print_summary(report, args):

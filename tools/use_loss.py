@@ -43,7 +43,6 @@ from caffe_tools import cli  # first, as it puts the checkout's packages on the 
 
 from caffe_losses.compat import from_display, to_bytes, to_display
 from caffe_losses.formats import matrix_files
-from caffe_losses.formats.atomic import atomic_write
 from caffe_losses.matrices import gains
 from caffe_prototxt.net import losses
 from caffe_prototxt.net.matrix_sources import matrix_source
@@ -84,8 +83,7 @@ def main():
         return
     output = args.output or args.net
     if not args.dry_run and (after != before or args.output):
-        with atomic_write(output) as file:
-            file.write(to_bytes(after))
+        cli.write(to_bytes(after), output)
     _report(planned, after != before, output, args)
 
 
@@ -146,15 +144,15 @@ def _list(layers, path):
 
 def _check_matrices(net, planned, args):
     """Refuse a matrix that the loss would refuse, or learn nonsense from."""
-    matrix = None
-    path = args.source or args.h_file or args.gain
-    if path is not None:
-        kinds = set(kind.matrix for _, kind, _ in planned.targets)
-        if os.path.exists(path):
-            matrix = _read_matrix(path, kinds)
-        else:
-            cli.note("%s is not there yet, and could not be checked; caffe reads it from where it runs" % path)
-    sizes = [("--compute-h", args.compute_h)] + ([(path, len(matrix))] if matrix is not None else [])
+    sizes, path = [("--compute-h", args.compute_h)], args.source or args.h_file or args.gain
+    if path is not None and not os.path.exists(path):
+        cli.note("%s is not there yet, and could not be checked; caffe reads it from where it runs" % path)
+    elif path is not None:
+        with np.errstate(over="ignore"):
+            matrix = matrix_files.read_matrix(path).astype(np.float32)
+        are_costs = any(kind.matrix == "cost" for _, kind, _ in planned.targets)
+        check = gains.check_cost if are_costs else gains.check_gain
+        sizes.append((path, len(check(matrix, path))))
     for loss, _, _ in planned.targets:
         n_classes = _n_classes(loss)
         for what, size in sizes:
@@ -166,14 +164,6 @@ def _check_matrices(net, planned, args):
 def _n_classes(loss):
     axis = loss.params.axis
     return loss.layer.net.n_classes(loss.layer, loss.bottom, 1 if axis is None else axis)
-
-
-def _read_matrix(path, kinds):
-    with np.errstate(over="ignore"):
-        matrix = matrix_files.read_matrix(path).astype(np.float32)
-    if "cost" in kinds:
-        return gains.check_cost(matrix, path)
-    return gains.check_gain(matrix, path)
 
 
 def _report(planned, changed, output, args):

@@ -21,6 +21,7 @@ sys.path[:0] = [os.path.join(CHECKOUT, root) for root in ("layers", "prototxt")]
 
 from caffe_losses.compat import from_bytes, from_display, to_str, to_unicode
 from caffe_losses.errors import naming
+from caffe_losses.formats.atomic import atomic_write
 
 
 class Parser(argparse.ArgumentParser):
@@ -107,8 +108,12 @@ def stages(argument):
 
 # Output
 
-def write(content):
-    """Write bytes to standard output."""
+def write(content, path=None):
+    """Write bytes to a file, or without a path to standard output."""
+    if path is not None:
+        with atomic_write(path) as file:
+            file.write(content)
+        return
     sys.stdout.flush()
     getattr(sys.stdout, "buffer", sys.stdout).write(content)
 

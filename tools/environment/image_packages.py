@@ -1,8 +1,7 @@
 """Install what the tests and the example need and this Python lacks: python tools/environment/image_packages.py FOLDER
 
-What is missing goes into FOLDER, with all that it needs in versions known to fit; put it on PYTHONPATH. What
-the image has is not touched: numpy and protobuf above all are those that its Caffe was built with, and pip
-would bring others.
+What is missing goes into FOLDER, with all that it needs in versions known to fit; put it on PYTHONPATH. What the image
+has is not touched: numpy and protobuf above all are those that its Caffe was built with, and pip would bring others.
 """
 from __future__ import division, print_function
 

@@ -2,6 +2,7 @@
 from __future__ import division, print_function
 
 import collections
+import itertools
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import threading
 import numpy as np
 
 import caffe_losses
+import caffe_prototxt
 from caffe_losses.compat import to_bytes, to_str, to_unicode
 from caffe_prototxt.training import precautions, probe
 
@@ -80,14 +82,14 @@ class Caffe(object):
         options: the other settings of net_tally.write_tally.
         Returns the arrays that write_tally saves, by name. Raises ValueError: the reason why there are none.
         """
-        output, costs = [os.path.join(self.folder, name) for name in ("tally.npz", "costs.npy")]
+        output = os.path.join(self.folder, "tally.npz")
         paths = {"definition": definition, "snapshot": snapshot, "output": output}
         if D is not None:
-            np.save(costs, D)
-            paths["costs"] = costs
+            paths["costs"] = os.path.join(self.folder, "costs.npy")
+            np.save(paths["costs"], D)
         settings = dict(options, **{key: _path_text(path) for key, path in paths.items()})
-        packages = os.path.dirname(caffe_losses.__file__), os.path.dirname(os.path.dirname(__file__))
-        roots = [os.path.dirname(os.path.abspath(package)) for package in packages]
+        roots = [os.path.dirname(os.path.dirname(os.path.abspath(package.__file__)))
+                 for package in (caffe_losses, caffe_prototxt)]
         end = self._end(_path_text(folder), {"tally": settings, "roots": roots}, on_batch)
         if not end.made:
             raise ValueError(end.no_caffe or end.message)
@@ -105,7 +107,7 @@ class Caffe(object):
             return _read_end((to_str(line) for line in file), answered, ended, late)
 
     def _write(self, name, content):
-        """Write bytes to a file in the folder. Returns its path."""
+        """Write bytes to a file in the folder, and return its path."""
         path = os.path.join(self.folder, name)
         with open(path, "wb") as file:
             file.write(content)
@@ -147,9 +149,9 @@ class Caffe(object):
 
     def _start(self):
         environment = dict(os.environ, GLOG_minloglevel="0", GLOG_logtostderr="1", GLOG_v="0")
-        environment["PYTHONPATH"] = precautions.named_path(environment.get("PYTHONPATH", ""))
-        if not environment["PYTHONPATH"]:  # Python 2 takes an empty one for the current folder
-            del environment["PYTHONPATH"]
+        path = precautions.named_path(environment.pop("PYTHONPATH", ""))
+        if path:  # Python 2 takes an empty one for the current folder
+            environment["PYTHONPATH"] = path
         with open(os.devnull, "wb") as null:
             self._process = subprocess.Popen(
                 [sys.executable, probe.__file__.replace(".pyc", ".py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -184,14 +186,10 @@ def _path_text(path):
 
 def _read_end(log, answer, ended, late):
     """Return the End that a log and an answer state. ended: str, the message if they state none."""
-    stopped_at, message, syntax, last = None, None, None, ""
-    shapes, backward = collections.OrderedDict(), set()
-    fatal, began = None, False
-    for line in log:
-        line = line.rstrip("\r\n")
-        began = began or line == probe.MARK
-        if not began:
-            continue
+    stopped_at = message = syntax = fatal = None
+    shapes, backward, last = collections.OrderedDict(), set(), ""
+    lines = (line.rstrip("\r\n") for line in log)
+    for line in itertools.dropwhile(lambda line: line != probe.MARK, lines):
         layer, shape, asked, parser = [pattern.search(line) for pattern in (_LAYER, _SHAPE, _BACKWARD, _PARSER)]
         if layer:
             stopped_at = int(layer.group(1))
@@ -208,9 +206,8 @@ def _read_end(log, answer, ended, late):
         if line == _TRACE:
             break
         last = line or last
-    raised, is_file = None, False
-    if answer.get("raised"):
-        raised, text, is_file = answer["raised"]
+    raised, text, is_file = answer.get("raised", (None, None, False))
+    if raised:
         message = to_str(text or raised)
     elif message is None and fatal:
         message = " ".join(fatal)
@@ -218,13 +215,8 @@ def _read_end(log, answer, ended, late):
         message = ended + (", and said last: " + last if last and not late else "")
     imports = {int(index): " ".join(to_str(reason).split()) for index, reason in answer.get("imports", {}).items()}
     no_caffe = to_str(answer.get("no_caffe", "")) or (None if "types" in answer or late else ended)
+    known = {} if "types" not in answer else {
+        "classic": answer["classic"], "types": [to_str(name) for name in answer["types"]],
+        "fields": {to_str(kind): [to_str(field) for field in fields] for kind, fields in answer["fields"].items()}}
     return End(bool(answer.get("made")), None if message is None else " ".join(message.split()), no_caffe, stopped_at,
-               raised, is_file, imports, syntax, shapes, backward, answer if "values" in answer else None,
-               _known(answer), late)
-
-
-def _known(answer):
-    if "types" not in answer:
-        return {}
-    fields = {to_str(message): [to_str(name) for name in names] for message, names in answer["fields"].items()}
-    return {"classic": answer["classic"], "types": [to_str(name) for name in answer["types"]], "fields": fields}
+               raised, is_file, imports, syntax, shapes, backward, answer if "values" in answer else None, known, late)

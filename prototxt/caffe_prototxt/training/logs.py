@@ -19,6 +19,7 @@ import array
 import bisect
 import codecs
 import collections
+import itertools
 import math
 import os
 import re
@@ -49,8 +50,8 @@ _WINDOWS = {b"1.#QNAN": b"nan", b"-1.#IND": b"nan", b"1.#INF": b"inf", b"-1.#INF
 class Series(object):
     """A figure by iteration, in the arrays `iterations` and `values`."""
 
-    def __init__(self):
-        self.iterations, self.values = array.array("d"), array.array("d")
+    def __init__(self, iterations=(), values=()):
+        self.iterations, self.values = array.array("d", iterations), array.array("d", values)
 
     def __len__(self):
         return len(self.values)
@@ -61,15 +62,12 @@ class Series(object):
 
     def followed_by(self, other, start):
         """Return this series before iteration `start`, continued by another."""
-        joined = Series()
         end = bisect.bisect_left(self.iterations, start)
-        joined.iterations = self.iterations[:end] + other.iterations
-        joined.values = self.values[:end] + other.values
-        return joined
+        return Series(self.iterations[:end] + other.iterations, self.values[:end] + other.values)
 
     def first_not_finite(self):
         """Return the iteration of the first value that is NaN or infinite, or None."""
-        return next((int(self.iterations[i]) for i, value in enumerate(self.values)
+        return next((int(iteration) for iteration, value in zip(self.iterations, self.values)
                      if math.isnan(value) or math.isinf(value)), None)
 
 
@@ -103,11 +101,9 @@ class Log(object):
         self.first_line = self.last_line = 0
 
     def series(self):
-        """Yield every Series but the learning rate."""
-        yield self.loss
-        for outputs in [self.train] + list(self.test.values()):
-            for series in outputs.values():
-                yield series
+        """Return every Series but the learning rate."""
+        return [self.loss] + [series for outputs in [self.train] + list(self.test.values())
+                              for series in outputs.values()]
 
     def iterations(self):
         """Return the (first, last) iteration with a figure, or None."""
@@ -125,20 +121,16 @@ class Log(object):
         There the true class of every sample has probability 0 in float32: the training has diverged, and
         SoftmaxWithLoss hides it.
         """
-        count = 0
-        for value in reversed(self.loss.values):
-            if abs(value - UNDERFLOW) > 1e-3:
-                break
-            count += 1
+        count = len(list(itertools.takewhile(lambda loss: abs(loss - UNDERFLOW) <= 1e-3, reversed(self.loss.values))))
         return int(self.loss.iterations[-count]) if count else None
 
     def status(self):
         """Return in words how the training ended."""
-        if self.diverged() is not None:
-            return "diverged: NaN or infinity from iteration %d on" % self.diverged()
-        if self.underflowed() is not None:
-            return "diverged: the loss is 87.3365 from iteration %d on (the true class has probability 0)" % (
-                self.underflowed())
+        diverged, underflowed = self.diverged(), self.underflowed()
+        if diverged is not None:
+            return "diverged: NaN or infinity from iteration %d on" % diverged
+        if underflowed is not None:
+            return "diverged: the loss is 87.3365 from iteration %d on (the true class has probability 0)" % underflowed
         if self.failed:
             return "failed: %s" % self.failed
         if self.ended:
@@ -175,15 +167,11 @@ def _read_file(path, on_read):
 
 def _lines(file, on_read):
     """Yield (line without its end, whether it had one) of a file, in bytes; UTF-16 becomes UTF-8."""
-    decoder = None
-    rest = b""
-    while True:
-        block = file.read(BLOCK)
+    decoder, rest = None, b""
+    for block in iter(lambda: file.read(BLOCK), b""):
         on_read(len(block))
         if not rest and block[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):  # PowerShell's redirection
             decoder = codecs.getincrementaldecoder("utf-16")(errors="replace")
-        if not block:
-            break
         if decoder:
             block = decoder.decode(block).encode("utf-8", "replace")
         lines = (rest + block).split(b"\n")
@@ -194,6 +182,106 @@ def _lines(file, on_read):
         yield rest, False
 
 
+class _Log(Log):
+    """A Log while it is read."""
+
+    def __init__(self):
+        super(_Log, self).__init__()
+        self.iteration = self.testing = self.creating = None
+        self.outputs = collections.OrderedDict()  # Series by (test net or None, name, number)
+        self.net_text, self.net_file = {}, {}
+        self.n_written = 0  # of the snapshots
+
+    def add(self, net, name, number, value, is_loss=False):
+        value = _number(value)
+        if value is None or self.iteration is None:
+            return
+        if (net, name, number) not in self.outputs:
+            self.outputs[net, name, number] = Series()
+            self.losses += [self.outputs[net, name, number]] * is_loss
+        self.outputs[net, name, number].append(self.iteration, value)
+
+    def take_solver(self, text):
+        for line in text.splitlines():
+            field = _SOLVER_FIELD.match(line)
+            if field:
+                self.solver.setdefault(to_unicode(field.group(1)), []).append(_unquoted(field.group(2).strip()))
+
+    def take_net(self, text):
+        if self.creating is not None and self.creating not in self.net_text:
+            whole = text.count(b"{") == text.count(b"}") and len(text) < GLOG_CUTS_AT
+            self.net_text[self.creating] = to_unicode(text) + "\n" if whole else None
+
+    def read_iteration(self, message):
+        match = _ITERATION.match(message)
+        if not match:
+            return
+        iteration, net, figure, value = match.groups()
+        value = figure and _number(value)
+        if figure is None:
+            self.iteration, self.testing = int(iteration), int(net or 0)
+        elif value is not None:
+            self.iteration = int(iteration)
+            (self.loss if figure == b"loss" else self.rate).append(int(iteration), value)
+
+    def read_output(self, message):
+        output, old_score = _OUTPUT.match(message), _OLD_SCORE.match(message)
+        if output:
+            phase, number, name, value, weighted = output.groups()
+            net = None if phase == b"Train" else self.testing
+            if phase == b"Train" or net is not None:
+                self.add(net, to_unicode(name), int(number), value, bool(weighted))
+        elif old_score and self.testing is not None:
+            self.add(self.testing, "score #%d" % int(old_score.group(1)), int(old_score.group(1)), old_score.group(2))
+
+    def read_snapshot(self, message):
+        snapshot = _SNAPSHOT.match(message)
+        if message.startswith(b"Snapshotting solver state"):
+            self.n_written = len(self.snapshots)
+        elif snapshot:
+            self.snapshots.append(to_unicode(snapshot.group(1)))
+
+    def read_creating(self, message):
+        test_net = _TEST_NET.match(message)
+        if test_net:
+            self.creating = int(test_net.group(1))
+            if test_net.group(2):
+                self.net_file[self.creating] = to_unicode(test_net.group(2))
+        elif message.startswith(b"Creating training net"):
+            self.creating = None
+            self.net_text.clear()
+
+    def read_optimization(self, message):
+        if message.startswith(b"Optimization Done"):
+            self.ended = self.ended or "done"  # caffe says so after a training that was stopped, too
+        elif message.startswith(b"Optimization stopped early"):
+            self.ended = "stopped"
+
+    def read_resuming(self, message):
+        if b" from " in message:
+            self.resumed = to_unicode(message.partition(b" from ")[2])
+
+    def read_terminate(self, message):
+        self.failed = self.failed or to_unicode(message)
+
+    def read_fatal(self, message):
+        self.failed = to_unicode(message[:500])
+
+    def finish(self):
+        """Arrange what was read as Log states it. Returns this."""
+        self.snapshots = self.snapshots[self.n_written:] + self.snapshots[:self.n_written]
+        by_name = collections.OrderedDict()
+        for (net, name, _), series in self.outputs.items():
+            by_name.setdefault((net, name), []).append(series)
+        for (net, name), several in by_name.items():
+            outputs = self.train if net is None else self.test.setdefault(net, collections.OrderedDict())
+            names = [name] if len(several) == 1 else ["%s[%d]" % (name, i) for i in range(len(several))]
+            outputs.update(zip(names, several))
+        for net in sorted(set(self.net_text) | set(self.net_file)):
+            self.test_nets[net] = TestNet(self.net_text.get(net), self.net_file.get(net))
+        return self
+
+
 class _Reader(object):
     """Read the lines of a log one by one; every training in it becomes a Log.
 
@@ -201,15 +289,14 @@ class _Reader(object):
     """
 
     def __init__(self):
-        self.logs = []
-        self.by_thread = {}
-        self.collecting = None  # function of the text, once it is whole
-        self.text = []
+        self.logs, self.by_thread = [], {}
+        self.collecting, self.text = None, []  # a function of the text, once that is whole
         self.n_lines = 0
-        self.readers = {b"Iteration": _iteration, b"Train": _output, b"Test": _output, b"Snapshotting": _snapshot,
-                        b"Creating": _creating, b"Initializing": self._initializing, b"Optimization": _optimization,
-                        b"Restoring": _resuming, b"Resuming": _resuming, b"terminate": _terminate,
-                        b"Check": _fatal}
+        self.readers = {
+            b"Iteration": _Log.read_iteration, b"Train": _Log.read_output, b"Test": _Log.read_output,
+            b"Snapshotting": _Log.read_snapshot, b"Creating": _Log.read_creating, b"Initializing": self._initializing,
+            b"Optimization": _Log.read_optimization, b"Restoring": _Log.read_resuming,
+            b"Resuming": _Log.read_resuming, b"terminate": _Log.read_terminate, b"Check": _Log.read_fatal}
 
     def read(self, line, is_whole):
         self.n_lines += 1
@@ -220,13 +307,12 @@ class _Reader(object):
             self._end_text()
         message = line.rpartition(b"] ")[2].strip()  # without glog's prefix and NVIDIA's [0.0]
         word = message.partition(b" ")[0]
-        reader = self.readers.get(word)
-        if reader is None:
-            if line[:1] != b"F" or not _PREFIX.match(line):
-                return
-            reader = _fatal
-        if not is_whole and not message.endswith(b")") and (b" = " in message or b" score #" in message):
-            return  # cut off, maybe inside the number
+        is_fatal = line[:1] == b"F" and _PREFIX.match(line)
+        reader = self.readers.get(word, _Log.read_fatal if is_fatal else None)
+        # The last line may be cut off inside a number.
+        is_cut = not is_whole and not message.endswith(b")") and (b" = " in message or b" score #" in message)
+        if reader is None or is_cut:
+            return
         prefix = _PREFIX.search(line)
         thread = prefix and prefix.group(2)
         log = self.by_thread.get(thread)
@@ -262,120 +348,6 @@ class _Reader(object):
         if self.collecting:
             self._end_text()
         return [log.finish() for log in self.logs]
-
-
-class _Log(Log):
-    """A Log while it is read."""
-
-    def __init__(self):
-        super(_Log, self).__init__()
-        self.iteration = self.testing = self.creating = None
-        self.outputs = collections.OrderedDict()  # Series by (test net or None, name, number)
-        self.net_text, self.net_file = {}, {}
-        self.n_written = 0  # of the snapshots
-
-    def add(self, net, name, number, value, is_loss=False):
-        value = _number(value)
-        if value is None or self.iteration is None:
-            return
-        series = self.outputs.get((net, name, number))
-        if series is None:
-            series = self.outputs[net, name, number] = Series()
-            if is_loss:
-                self.losses.append(series)
-        series.append(self.iteration, value)
-
-    def take_solver(self, text):
-        for line in text.splitlines():
-            field = _SOLVER_FIELD.match(line)
-            if field:
-                self.solver.setdefault(to_unicode(field.group(1)), []).append(_unquoted(field.group(2).strip()))
-
-    def take_net(self, text):
-        if self.creating is not None and self.creating not in self.net_text:
-            whole = text.count(b"{") == text.count(b"}") and len(text) < GLOG_CUTS_AT
-            self.net_text[self.creating] = to_unicode(text) + "\n" if whole else None
-
-    def finish(self):
-        """Return the Log, without what only its reading needs."""
-        log = Log()
-        for field in ("solver", "loss", "rate", "losses", "resumed", "ended", "failed", "first_line", "last_line"):
-            setattr(log, field, getattr(self, field))
-        log.snapshots = self.snapshots[self.n_written:] + self.snapshots[:self.n_written]
-        names = collections.Counter((net, name) for net, name, _ in self.outputs)
-        seen = collections.Counter()
-        for (net, name, _), series in self.outputs.items():
-            outputs = log.train if net is None else log.test.setdefault(net, collections.OrderedDict())
-            several = names[net, name] > 1
-            outputs["%s[%d]" % (name, seen[net, name]) if several else name] = series
-            seen[net, name] += 1
-        for net in sorted(set(self.net_text) | set(self.net_file)):
-            log.test_nets[net] = TestNet(self.net_text.get(net), self.net_file.get(net))
-        return log
-
-
-def _iteration(log, message):
-    match = _ITERATION.match(message)
-    if not match:
-        return
-    iteration, net, figure, value = match.groups()
-    if figure is None:
-        log.iteration, log.testing = int(iteration), int(net or 0)
-        return
-    value = _number(value)
-    if value is not None:
-        log.iteration = int(iteration)
-        (log.loss if figure == b"loss" else log.rate).append(int(iteration), value)
-
-
-def _output(log, message):
-    output, old_score = _OUTPUT.match(message), _OLD_SCORE.match(message)
-    if output:
-        phase, number, name, value, weighted = output.groups()
-        if phase == b"Train" or log.testing is not None:
-            log.add(None if phase == b"Train" else log.testing, to_unicode(name), int(number), value, bool(weighted))
-    elif old_score and log.testing is not None:
-        number, value = old_score.groups()
-        log.add(log.testing, "score #%d" % int(number), int(number), value)
-
-
-def _snapshot(log, message):
-    snapshot = _SNAPSHOT.match(message)
-    if message.startswith(b"Snapshotting solver state"):
-        log.n_written = len(log.snapshots)
-    elif snapshot:
-        log.snapshots.append(to_unicode(snapshot.group(1)))
-
-
-def _creating(log, message):
-    test_net = _TEST_NET.match(message)
-    if test_net:
-        log.creating = int(test_net.group(1))
-        if test_net.group(2):
-            log.net_file[log.creating] = to_unicode(test_net.group(2))
-    elif message.startswith(b"Creating training net"):
-        log.creating = None
-        log.net_text.clear()
-
-
-def _optimization(log, message):
-    if message.startswith(b"Optimization Done"):
-        log.ended = log.ended or "done"  # caffe says so after a training that was stopped, too
-    elif message.startswith(b"Optimization stopped early"):
-        log.ended = "stopped"
-
-
-def _resuming(log, message):
-    if b" from " in message:
-        log.resumed = to_unicode(message.partition(b" from ")[2])
-
-
-def _terminate(log, message):
-    log.failed = log.failed or to_unicode(message)
-
-
-def _fatal(log, message):
-    log.failed = to_unicode(message[:500])
 
 
 def _number(text):
@@ -420,28 +392,24 @@ def _without_echoes(logs):
     """Return the first Log of each group whose lines stand between one another's, as ranks of one training print."""
     kept = []
     for log in logs:
-        if kept and log.first_line < kept[-1].last_line and log.first_line > kept[-1].first_line:
-            if log.iterations():
-                note = "several ranks print into the log: the first is shown"
-                kept[-1].notes += [note] if note not in kept[-1].notes else []
-        else:
+        if not kept or not kept[-1].first_line < log.first_line < kept[-1].last_line:
             kept.append(log)
+        elif log.iterations():
+            kept[-1].notes = ["several ranks print into the log: the first is shown"]
     return kept
 
 
 def _followed_by(log, later, start):
-    joined = later
-    joined.losses = log.losses + later.losses
-    joined.loss, joined.rate = log.loss.followed_by(later.loss, start), log.rate.followed_by(later.rate, start)
-    joined.train = _outputs_followed_by(log.train, later.train, start)
-    joined.test = collections.OrderedDict(
+    """Return `later` with the figures of `log` from before iteration `start`, and what only `log` states."""
+    later.losses, later.snapshots = log.losses + later.losses, log.snapshots + later.snapshots
+    later.loss, later.rate = log.loss.followed_by(later.loss, start), log.rate.followed_by(later.rate, start)
+    later.train = _outputs_followed_by(log.train, later.train, start)
+    later.test = collections.OrderedDict(
         (net, _outputs_followed_by(log.test.get(net, {}), later.test.get(net, {}), start))
         for net in sorted(set(log.test) | set(later.test)))
-    joined.solver = later.solver or log.solver
-    joined.test_nets = later.test_nets or log.test_nets
-    joined.snapshots = log.snapshots + later.snapshots
-    joined.notes = log.notes + later.notes + ["resumed at iteration %d" % start]
-    return joined
+    later.solver, later.test_nets = later.solver or log.solver, later.test_nets or log.test_nets
+    later.notes = log.notes + later.notes + ["resumed at iteration %d" % start]
+    return later
 
 
 def _outputs_followed_by(outputs, later, start):

@@ -49,9 +49,8 @@ def _target(layer):
 def named_path(path):
     """Return a PYTHONPATH without the entries that mean the current folder, wherever that is.
 
-    An empty entry is what PYTHONPATH=folder:$PYTHONPATH leaves where there was none: nobody asked for the current
-    folder.
-    The current folder named in full stays: somebody wrote it, and `caffe train` imports from there, too.
+    An empty entry is what PYTHONPATH=folder:$PYTHONPATH leaves where there was none: nobody asked for it. The current
+    folder named in full stays: somebody wrote it, and `caffe train` imports from there, too.
     """
     return os.pathsep.join(entry for entry in path.split(os.pathsep) if os.path.normpath(entry or ".") != ".")
 
@@ -62,7 +61,6 @@ def drop_current_folder():
     Python has made the empty entries of PYTHONPATH absolute by now, so that only PYTHONPATH tells which they were; the
     folder of the command, which Python puts first, goes too where it is the current one.
     """
-    here = os.getcwd()
-    named = named_path(os.environ.get("PYTHONPATH", "")).split(os.pathsep)
-    if here not in [os.path.normpath(entry) for entry in named]:
+    here, named = os.getcwd(), named_path(os.environ.get("PYTHONPATH", "")).split(os.pathsep)
+    if here not in map(os.path.normpath, named):
         sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) != here]

@@ -8,6 +8,7 @@ Caffe ends the process on most errors (missing data, blobs of another shape): ru
 """
 from __future__ import division, print_function
 
+import itertools
 import os
 import tempfile
 
@@ -53,8 +54,10 @@ class Evaluation(object):
         self.left_out = ["layer %s: %s" % (node.layer.display_name, reason) for node, reason in reasons.items()]
         loss = _last_loss(self.graph) if score is None or label is None else None
         self.score, self.label = score or _bottom(loss, 0), label or _bottom(loss, 1)
-        for blob in (self.score, self.label):
-            self._check_made(blob, reasons)
+        for blob, node in itertools.product((self.score, self.label), reasons):
+            if self.graph.after([node]).intersection(self._makers(blob)):
+                raise ValueError("blob %s: depends on layer %s, which %s"
+                                 % (blob, node.layer.display_name, reasons[node]))
         self.net = self._made(caffe, snapshot, self.graph.after(reasons), folder)
         for blob in (self.score, self.label):
             if blob not in self.net.blobs:
@@ -65,7 +68,7 @@ class Evaluation(object):
         makers = self._makers(self.score)
         self.are_probabilities = bool(makers) and makers[-1].type == "Softmax"
         self._check_shapes()
-        self._find_end(iterations, default_iterations)
+        self._count_batches(iterations, default_iterations)
 
     def _made(self, caffe, snapshot, out, folder):
         """Return the net as Caffe makes it of a copy with the layers for TEST, less those that are left out."""
@@ -81,12 +84,6 @@ class Evaluation(object):
         finally:
             os.remove(file.name)
 
-    def _check_made(self, blob, reasons):
-        """Raise ValueError for a blob that a layer which is left out makes or changes."""
-        for node, reason in reasons.items():
-            if self.graph.after([node]).intersection(self._makers(blob)):
-                raise ValueError("blob %s: depends on layer %s, which %s" % (blob, node.layer.display_name, reason))
-
     def _makers(self, blob):
         """Return the nodes that write a blob, in the net's order."""
         return [node for node in self.graph.nodes if from_display(blob) in node.tops]
@@ -94,31 +91,22 @@ class Evaluation(object):
     def _check_shapes(self):
         scores, labels = [self.net.blobs[name].data for name in (self.score, self.label)]
         if not -scores.ndim <= self.axis < scores.ndim:
-            raise ValueError("%s: expected classes along axis %d, got shape %s"
-                             % (self.score, self.axis, scores.shape))
+            raise ValueError("%s: expected classes along axis %d, got shape %s" % (self.score, self.axis, scores.shape))
         self.n_classes = scores.shape[self.axis]
         if labels.size * self.n_classes != scores.size:
             raise ValueError("%s: expected a label for each of %d samples of %d classes, got shape %s"
                              % (self.label, scores.size // self.n_classes, self.n_classes, labels.shape))
         self.spatial = labels.size > len(labels)
 
-    # How much data there is
-
-    def _find_end(self, iterations, default_iterations):
-        self.n_samples = None
-        layer, count = _count_samples(self.graph)
-        batch = self.net.blobs[self.label].data.shape[0]
-        if iterations is None and count:
-            self.n_iterations, self.n_samples = -(-count // batch), count
-            self.source = "all %d samples of %s" % (count, layer)
-            return
-        self.n_iterations = iterations or default_iterations
+    def _count_batches(self, iterations, default_iterations):
+        source, self.n_samples = _count_samples(self.graph) if iterations is None else (None, None)
+        batch = len(self.net.blobs[self.label].data)
+        self.n_iterations = -(-self.n_samples // batch) if self.n_samples else iterations or default_iterations
         if not self.n_iterations:
             raise ValueError("expected a Data (LMDB), ImageData or HDF5Data layer, whose samples can be counted; "
                              "--iterations says how many batches to take")
-        self.source = "%d iterations of %d samples" % (self.n_iterations, batch)
-
-    # Running
+        self.source = ("all %d samples of %s" % (self.n_samples, source) if self.n_samples else
+                       "%d iterations of %d samples" % (self.n_iterations, batch))
 
     def batches(self):
         """Yield (scores N x C, labels N) of each batch, one row for each label that is not ignored.

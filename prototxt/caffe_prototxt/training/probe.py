@@ -8,16 +8,16 @@ character a byte; "log" and "answer", files to write; and either
     tally: the settings of net_tally.write_tally, with "roots", the folders of the packages. The net is run.
 
 It prints "pid N" of the fork, "batches N" after each batch of the tally's N, and when the fork has ended "status N".
-(Where there is no fork it ends itself after one request, and prints neither pid nor status.) The answer, in JSON, has
-one of
+(Where there is no fork it ends itself after one request, and prints neither pid nor status.) The answer is JSON:
 
-    no_caffe: the reason why this Python has no Caffe.
-    imports: {index: the reason why that Python layer's class cannot be imported}.
-    raised: [the exception's class, its message, whether it is one of files].
+    no_caffe: the reason why this Python has no Caffe; with a Caffe
+    types: its layer types. fields: {message: its fields}, of caffe.proto.
+    classic: whether its InfogainLoss is that of before April 2017.
+    imports: {index: the reason why that Python layer's class cannot be imported}, or
+    raised: [the exception's class, its message, whether it is one of files], or
     made: true; with "count" also values, counts and first (the batch each came in first), and batches.
 
-or none of them if Caffe has ended the process; the log then has the reason. And, if there is a Caffe, types: its layer
-types; fields: {message: its fields}, of caffe.proto; classic: whether its InfogainLoss is that of before April 2017.
+Without the last three Caffe has ended the process, and the log has the reason.
 """
 from __future__ import division, print_function
 

@@ -42,27 +42,27 @@ def curves(list_of_curves, ylabel):
     def draw(axes):
         drawn = []
         for i, curve in enumerate(list_of_curves):
-            style = dict(color=COLOURS[i % len(COLOURS)], linestyle=DASHES[i % len(DASHES)])
             runs = [(np.asarray(x, float), np.asarray(y, float)) for x, y in curve.runs]
-            drawn += [y for _, y in runs]
-            _draw_curve(axes, curve.name, runs, style)
-        if _wide(drawn):
-            axes.set_yscale("log")
-        axes.set_xlabel("iteration")
-        axes.set_ylabel(ylabel)
-        _limit(axes, drawn)
+            drawn += [y[np.isfinite(y)] for _, y in runs]
+            _draw_curve(axes, curve.name, runs, _line_style(i))
+        axes.set(xlabel="iteration", ylabel=ylabel)
+        _limit(axes, np.concatenate(drawn or [[]]))
         _legend(axes)
     return _picture(draw)
 
 
-def _limit(axes, drawn):
+def _limit(axes, values):
     """Show all values; the intervals of few seeds may be so wide that nothing else could be told apart."""
-    values = _finite(drawn)
-    margin = .25 * np.ptp(values) if len(values) else 0
-    if axes.get_yscale() == "log":
-        axes.set_ylim(values.min() / 1.5, values.max() * 1.5)
-    elif margin:
-        axes.set_ylim(values.min() - margin, values.max() + margin)
+    low, high = (values.min(), values.max()) if len(values) else (0, 0)
+    if low > 0 and high > 50 * low:
+        axes.set_yscale("log")
+        axes.set_ylim(low / 1.5, high * 1.5)
+    elif high > low:
+        axes.set_ylim(low - .25 * (high - low), high + .25 * (high - low))
+
+
+def _line_style(i):
+    return dict(color=COLOURS[i % len(COLOURS)], linestyle=DASHES[i % len(DASHES)])
 
 
 def _draw_curve(axes, name, runs, style):
@@ -70,9 +70,7 @@ def _draw_curve(axes, name, runs, style):
     label = short_label(name, 60)
     if same:
         x, table = runs[0][0], np.array([y for _, y in runs])
-        intervals = [mean_interval(column) for column in table.T]
-        means, lows, highs = [np.array([getattr(interval, end) for interval in intervals], float)
-                              for end in ("mean", "low", "high")]
+        means, lows, highs = _ends([mean_interval(column) for column in table.T])
         means[~np.isfinite(table).all(axis=0)] = np.nan  # the mean of those that are left would mislead
         if len(runs) > MOST_THIN:
             axes.fill_between(x, lows, highs, where=np.isfinite(means), color=style["color"], alpha=.15, linewidth=0)
@@ -85,18 +83,12 @@ def _draw_curve(axes, name, runs, style):
         finite = np.isfinite(y)
         if not finite.all() and finite.any():
             last = np.flatnonzero(finite[:np.argmin(finite)])[-1:]
-            axes.plot(x[last], y[last], marker="x", markersize=9, markeredgewidth=2, linestyle="",
-                      color=style["color"])
+            axes.plot(x[last], y[last], marker="x", markersize=9, markeredgewidth=2, linestyle="", color=style["color"])
 
 
-def _wide(drawn):
-    values = _finite(drawn)
-    return values.size > 1 and values.min() > 0 and values.max() > 50 * values.min()
-
-
-def _finite(drawn):
-    values = np.concatenate(drawn) if drawn else np.zeros(0)
-    return values[np.isfinite(values)]
+def _ends(intervals):
+    """Return (means, lows, highs) of Intervals, NaN for None."""
+    return np.array([interval[:3] for interval in intervals], float).reshape(-1, 3).T
 
 
 def recalls(names, counts, methods):
@@ -111,8 +103,7 @@ def recalls(names, counts, methods):
 
     def draw(axes):
         for i, (name, intervals) in enumerate(methods):
-            means, lows, highs = [np.array([getattr(interval, end) for interval in intervals], float)
-                                  for end in ("mean", "low", "high")]
+            means, lows, highs = _ends(intervals)
             spread = np.nan_to_num([means - lows, highs - means])
             at = np.arange(len(names)) + (i - (n_methods - 1) / 2) * .8 / n_methods
             label, colour = short_label(name, 60), COLOURS[i % len(COLOURS)]
@@ -125,8 +116,7 @@ def recalls(names, counts, methods):
         axes.set_yticks(np.arange(len(names)))
         axes.set_yticklabels(["%s (%d)" % (short_label(name, 20), count) for name, count in zip(names, counts)])
         axes.set_ylim(len(names) - .5, -.5)
-        axes.set_xlim(0, 1)
-        axes.set_xlabel("recall: the fraction of the class that is decided for it")
+        axes.set(xlim=(0, 1), xlabel="recall: the fraction of the class that is decided for it")
         _legend(axes)
     return _picture(draw, height * len(names) + .2)
 
@@ -141,12 +131,9 @@ def reliability(methods):
         for i, (name, bins) in enumerate(methods):
             count, right, confidence = np.asarray(bins, float)[np.asarray(bins)[:, 0] > 0].T
             axes.plot(confidence / count, right / count, marker="o", markersize=4, linewidth=1.4,
-                      label=short_label(name, 60), color=COLOURS[i % len(COLOURS)],
-                      linestyle=DASHES[i % len(DASHES)])
-        axes.set_xlim(0, 1)
-        axes.set_ylim(0, 1)
-        axes.set_xlabel("confidence: the probability of the class decided for")
-        axes.set_ylabel("fraction right")
+                      label=short_label(name, 60), **_line_style(i))
+        axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="fraction right",
+                 xlabel="confidence: the probability of the class decided for")
         _legend(axes)
     return _picture(draw)
 

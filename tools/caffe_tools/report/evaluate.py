@@ -1,6 +1,7 @@
 """The evaluation of a run: its last snapshot is looked for, and run on the test data in a child process."""
 from __future__ import division, print_function
 
+import itertools
 import os
 
 from caffe_losses.compat import to_str, to_unicode
@@ -38,10 +39,9 @@ def _folders(run):
     """Return the folders that names in the log may be relative to, the likeliest first."""
     if run.folder is not None:
         return [os.path.abspath(run.folder)]
-    folders, above = [os.getcwd()], os.path.abspath(run.main_file())
-    while above != os.path.dirname(above):
-        above = os.path.dirname(above)
-        folders.append(above)
+    folders = [os.getcwd(), os.path.dirname(os.path.abspath(run.main_file()))]
+    while folders[-1] != os.path.dirname(folders[-1]):
+        folders.append(os.path.dirname(folders[-1]))
     return folders
 
 
@@ -51,16 +51,14 @@ def _snapshot(run):
     if run.snapshots:
         return folders[0], os.path.abspath(run.snapshots[0])
     names = [_file_name(to_str(name)) for name in reversed(run.log.snapshots)]
-    for name in names:
-        for folder in folders:
-            if os.path.isfile(os.path.join(folder, name)):
-                return folder, os.path.abspath(os.path.join(folder, name))
+    for name, folder in itertools.product(names, folders):
+        if os.path.isfile(os.path.join(folder, name)):
+            return folder, os.path.abspath(os.path.join(folder, name))
     for name in names:  # log and snapshots were moved together
         beside = os.path.join(os.path.dirname(os.path.abspath(run.main_file())), os.path.basename(name))
         if os.path.isfile(beside):
             return folders[0], beside
-    raise ValueError("no snapshot: %s" % ("the log names %s, which is not there" % names[0] if names
-                                          else "the log names none"))
+    raise ValueError("no snapshot: the log names %s" % (names[0] + ", which is not there" if names else "none"))
 
 
 def _file_name(name):

@@ -1,8 +1,8 @@
 """A report as one HTML page: its pictures are inside, it loads nothing, and it has no scripts."""
-from __future__ import division, print_function
-from __future__ import unicode_literals
+from __future__ import division, print_function, unicode_literals
 
 import base64
+import collections
 import struct
 from xml.sax.saxutils import escape
 
@@ -98,9 +98,7 @@ def _runs(report):
 
 
 def _curves(report):
-    names = []
-    for run in report["runs"]:
-        names += [name for name in run["curves"] if name not in names]
+    names = list(collections.OrderedDict.fromkeys(name for run in report["runs"] for name in run["curves"]))
     if not names:
         return None
     text = ""
@@ -114,12 +112,12 @@ def _curves(report):
 
 
 def _curves_of(report, name):
-    curves = []
-    for method in report["methods"]:
+    def runs_of(method):
         series = [run["curves"][name] for run in report["runs"]
                   if run["name"] == method["name"] and name in run["curves"]]
-        curves.append(charts.Curve(method["name"], [
-            (one["iterations"], [np.nan if value is None else value for value in one["values"]]) for one in series]))
+        return [(one["iterations"], np.array(one["values"], float)) for one in series]
+
+    curves = [charts.Curve(method["name"], runs_of(method)) for method in report["methods"]]
     ends = ["%s ends at %s" % (curve.name, ", ".join(_number("%.4g", y[-1]) for _, y in curve.runs if len(y)))
             for curve in curves if curve.runs]
     return _figure(charts.curves(curves, name), name, "%s by iteration, %s: %s" % (
@@ -131,11 +129,10 @@ def _curves_of(report, name):
 def _scores(report, methods, metrics):
     costs = report["D"] is not None
     rows = [["method"] + [_Cell("decision", "text")] * costs + [metric.title for metric in metrics]]
-    for method in methods:
-        for decision in _decisions(method):
-            scores = method["evaluation"][decision]["scores"]
-            rows.append([method["name"]] + [_Cell(DECISIONS[decision], "text")] * costs
-                        + [_interval_cell(metric, scores[metric.key]) for metric in metrics])
+    for method, decision in _decisions(methods):
+        scores = method["evaluation"][decision]["scores"]
+        rows.append([method["name"]] + [_Cell(DECISIONS[decision], "text")] * costs
+                    + [_interval_cell(metric.form, scores[metric.key]) for metric in metrics])
     text = "On %s. " % ", ".join(sorted(set(run["source"] for run in report["runs"] if run["evaluation"])))
     if any(len(method["seeds"]) > 1 for method in methods):
         text += "Mean over the seeds, and below it the interval: %s. " % INTERVALS
@@ -156,11 +153,10 @@ def _differences(report, metrics):
                 "%s: deciding for the %s, against the %s" % (of, DECISIONS[decision], DECISIONS[start_decision]))
         rows.append([_Cell(what, "wrap"), difference["seeds"]] + [
             _difference_cell(metric, difference["scores"][metric.key]) for metric in metrics])
-    return _section("Differences, seed by seed", _paragraph(
-        "Mean of the paired differences, and below it the %d %% interval; \"better\" or \"worse\" where the interval "
-        "leaves out 0. The first method is what the others are compared with. Of %d such comparisons of things "
-        "that are the same, one is expected to leave out 0." % (PERCENT, round(1 / (1 - LEVEL)))),
-        _table(rows, "paired differences"))
+    text = ('Mean of the paired differences, and below it the %d %% interval; "better" or "worse" where the interval '
+            "leaves out 0. The first method is what the others are compared with. Of %d such comparisons of things "
+            "that are the same, one is expected to leave out 0." % (PERCENT, round(1 / (1 - LEVEL))))
+    return _section("Differences, seed by seed", _paragraph(text), _table(rows, "paired differences"))
 
 
 def _recalls(report, methods, names):
@@ -168,15 +164,14 @@ def _recalls(report, methods, names):
     n_runs = sum(1 for run in report["runs"] if run["name"] == methods[0]["name"] and run["evaluation"])
     counts = np.sum(first["confusion"], axis=1) // n_runs
     shown = np.arange(len(names))
-    text = ("With the %d %% interval over the seeds, where there are several; in brackets how many test samples. "
-            % PERCENT)
+    text = "With the %d %% interval over several seeds; in brackets how many test samples. " % PERCENT
     if len(names) > charts.MOST_CLASSES:
         means = [np.inf if recall["mean"] is None else recall["mean"] for recall in first["recalls"]]
         shown = np.argsort(means, kind="mergesort")[:charts.MOST_CLASSES]
         text += "The %d classes of %d with the lowest recall by %s; --json has all. " % (
             len(shown), len(names), methods[0]["name"])
     figures = []
-    for decision in _decisions(methods[0]):
+    for _, decision in _decisions(methods[:1]):
         rows = [(method["name"], [Interval(**method["evaluation"][decision]["recalls"][label]) for label in shown])
                 for method in methods]
         described = "; ".join("%s: %s" % (name, ", ".join(
@@ -188,19 +183,19 @@ def _recalls(report, methods, names):
 
 
 def _confusions(report, methods, names):
-    figures, tables = [], []
+    figures = []
     if report["D"] is not None:
         figures.append(_figure(charts.matrix(report["D"], report["classes"], "cost D"), "What each mistake costs",
                                "heat map of the costs D, true class by predicted class"))
-    for method in methods:
-        for decision in _decisions(method):
-            confusion = np.array(method["evaluation"][decision]["confusion"])
-            of_class = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-            title = "%s, %s" % (method["name"], DECISIONS[decision])
-            figures.append(_figure(charts.matrix(of_class, report["classes"], "% of the true class"), title,
-                                   "heat map of the confusion matrix of %s, true class by predicted class, in %% of "
-                                   "the true class; the table below lists the costliest confusions" % title))
-        tables.append("<div><h3>%s</h3>%s</div>" % (_escaped(method["name"]), _costliest(report, method, names)))
+    for method, decision in _decisions(methods):
+        confusion = np.array(method["evaluation"][decision]["confusion"])
+        of_class = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+        title = "%s, %s" % (method["name"], DECISIONS[decision])
+        figures.append(_figure(charts.matrix(of_class, report["classes"], "% of the true class"), title,
+                               "heat map of the confusion matrix of %s, true class by predicted class, in %% of the "
+                               "true class; the table below lists the costliest confusions" % title))
+    tables = ["<div><h3>%s</h3>%s</div>" % (_escaped(method["name"]), _costliest(report, method, names))
+              for method in methods]
     return _section("What is taken for what", _paragraph(
         "Rows are true classes, columns what was decided for; the seeds of a method are added up."), _figures(figures),
         _paragraph("The confusions that cost the most in all, deciding for the most probable class:" if report["D"]
@@ -226,10 +221,9 @@ def _costliest(report, method, names):
 
 
 def _calibration(methods):
-    evaluations = [(method["name"], method["evaluation"][PROBABLE]) for method in methods]
-    picture = charts.reliability([(name, evaluation["bins"]) for name, evaluation in evaluations])
-    errors = ["%s %s" % (name, _number("%.3f", evaluation["scores"]["calibration"]["mean"]))
-              for name, evaluation in evaluations]
+    picture = charts.reliability([(method["name"], method["evaluation"][PROBABLE]["bins"]) for method in methods])
+    errors = ["%s %s" % (method["name"], _number(
+        "%.3f", method["evaluation"][PROBABLE]["scores"]["calibration"]["mean"])) for method in methods]
     return _section("Confidence", _paragraph(
         "Deciding for the most probable class: above the dotted line the net is right more often than it is sure, "
         "below it the net is too sure. A net trained with gains or weights is not meant to be calibrated."),
@@ -246,8 +240,9 @@ def _meanings(report, metrics):
     return _section("What the figures mean", "<dl>%s</dl>" % meanings)
 
 
-def _decisions(method):
-    return [decision for decision in (PROBABLE, CHEAPEST) if decision in method["evaluation"]]
+def _decisions(methods):
+    return [(method, decision) for method in methods for decision in (PROBABLE, CHEAPEST)
+            if decision in method["evaluation"]]
 
 
 def _number(form, value):
@@ -256,28 +251,21 @@ def _number(form, value):
 
 # HTML
 
-class _Cell(object):
-    """A cell of a table. kind: str, its CSS classes. detail: str, a second line, or None."""
-
-    def __init__(self, text, kind="", detail=None):
-        self.text, self.kind, self.detail = text, kind, detail
+# A cell of a table. kind: str, its CSS classes. detail: str, a second line, or None.
+_Cell = collections.namedtuple("_Cell", "text kind detail")
+_Cell.__new__.__defaults__ = ("", None)
 
 
-def _interval_cell(metric, interval):
-    detail = None
-    if interval["low"] is not None:
-        detail = "%s to %s" % (metric.form % interval["low"], metric.form % interval["high"])
-    return _Cell(_number(metric.form, interval["mean"]), detail=detail)
+def _interval_cell(form, interval, verdict=""):
+    ends = [form % interval[end] for end in ("low", "high") if interval[end] is not None]
+    return _Cell((_number(form, interval["mean"]) + " " + verdict).strip(), verdict, " to ".join(ends))
 
 
 def _difference_cell(metric, interval):
     if interval["low"] is None:
         return None
-    mean, low, high = [metric.form.replace("%", "%+") % interval[end] for end in ("mean", "low", "high")]
-    verdict = ""
-    if metric.smaller is not None:
-        verdict = verdict_of(Interval(**interval), metric.smaller).replace(NOISE, "")
-    return _Cell((mean + " " + verdict).strip(), verdict, "%s to %s" % (low, high))
+    verdict = "" if metric.smaller is None else verdict_of(Interval(**interval), metric.smaller).replace(NOISE, "")
+    return _interval_cell(metric.form.replace("%", "%+"), interval, verdict)
 
 
 def _section(heading, *parts):
@@ -290,8 +278,7 @@ def _paragraph(text):
 
 def _table(rows, label):
     """Return a table whose first row is its head. rows: lists of _Cell, str, number or None."""
-    lines = ["<tr>%s</tr>" % "".join(_cell(content, "td" if i else "th") for content in row)
-             for i, row in enumerate(rows)]
+    lines = ["<tr>%s</tr>" % "".join(_cell(cell, "td" if i else "th") for cell in row) for i, row in enumerate(rows)]
     return _scrolling("<table>\n<thead>%s</thead>\n<tbody>\n%s\n</tbody></table>"
                       % (lines[0], "\n".join(lines[1:])), label)
 

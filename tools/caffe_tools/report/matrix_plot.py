@@ -55,15 +55,13 @@ def side_inches(n_classes):
 def draw_matrix(axes, matrix, names=None):
     """Draw a heat map of a C x C matrix into matplotlib axes, and return the image.
 
-    Entries are written into the cells of a small matrix; of up to 100 classes each
-    is named, of more every second, every third ... Colours are on a logarithmic
-    scale where the entries differ by more than a factor of 100: else the
+    Entries are written into the cells of a small matrix; of up to 100 classes each is named, of more every second,
+    every third ... Colours are on a logarithmic scale where the entries differ by more than a factor of 100: else the
     diagonal would leave nothing to be seen of the rest.
     """
     from matplotlib.colors import LogNorm
     matrix = np.asarray(matrix, np.float64)
-    n_classes = len(matrix)
-    norm = None
+    n_classes, norm = len(matrix), None
     cells = _largest_in_blocks(matrix, -(-n_classes // MOST_CELLS))
     if is_logarithmic(matrix):
         positive = matrix[matrix > 0]
@@ -87,8 +85,6 @@ def is_logarithmic(matrix):
 def _largest_in_blocks(matrix, size):
     """Return the largest entry of each block of size x size, so that a small picture lacks none."""
     starts = np.arange(0, len(matrix), size)
-    if size == 1:
-        return matrix
     return np.maximum.reduceat(np.maximum.reduceat(matrix, starts, axis=0), starts, axis=1)
 
 
@@ -102,8 +98,7 @@ def _name_classes(axes, n_classes, names):
     axes.set_xticklabels(text, rotation=90 if names or len(shown) > 20 else 0, fontsize=size)
     axes.set_yticklabels(text, fontsize=size)
     ending = {1: "", 2: " (every 2nd named)", 3: " (every 3rd named)"}.get(every, " (every %dth named)" % every)
-    axes.set_xlabel("predicted class" + ending)
-    axes.set_ylabel("true class" + ending)
+    axes.set(xlabel="predicted class" + ending, ylabel="true class" + ending)
 
 
 def short_label(name, longest=24):
@@ -124,6 +119,5 @@ def _write_entries(axes, matrix, image):
 def _short(value):
     text = ("%.2g" if abs(value) < 99.5 else "%.0f") % value
     if len(text) > 5 or "e" in text:  # 0.00032: 3e-4
-        text = "%.0e" % value
-        text = text.replace("e-0", "e-").replace("e+0", "e+")
+        text = ("%.0e" % value).replace("e-0", "e-").replace("e+0", "e+")
     return text

@@ -72,7 +72,10 @@ def find_runs(arguments, folder):
         if paths.count(path) > 1:
             raise ValueError("%s: named twice; a run counts once" % path)
     _name_runs(runs)
-    _read_logs(runs)
+    with progress_bar(sum(map(os.path.getsize, paths)), "B", unit_scale=True, desc="reading logs") as bar:
+        for run in runs:
+            run.log = logs.read_log(run.logs, bar.update) if run.logs else None
+            run.seed = _seed(run)
     return runs
 
 
@@ -87,15 +90,6 @@ def _name_runs(runs):
             run.name = stem if stems.count(stem) == 1 else run.main_file()
     for run in runs:
         run.name = to_unicode(run.name)
-
-
-def _read_logs(runs):
-    total = sum(os.path.getsize(log) for run in runs for log in run.logs)
-    with progress_bar(total, "B", unit_scale=True, desc="reading logs") as bar:
-        for run in runs:
-            if run.logs:
-                run.log = logs.read_log(run.logs, bar.update)
-            run.seed = _seed(run)
 
 
 def _seed(run):
