@@ -4,6 +4,11 @@ from __future__ import division, print_function
 import numpy as np
 
 
+def shape_text(shape):
+    """Return a shape as an error shows it: 3 x 10."""
+    return " x ".join(map(str, shape)) or "()"
+
+
 def position(index):
     """Return an array index as an error shows it: (3, 0, 7)."""
     return "(%s)" % ", ".join(str(int(i)) for i in index)
@@ -34,8 +39,7 @@ def check_square(matrix, name):
     """Return a matrix as an array; raise ValueError unless it is square, not empty, and all finite numbers."""
     matrix = np.asarray(matrix)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
-        shape = " x ".join(map(str, matrix.shape)) or "()"
-        raise ValueError("%s: expected a square matrix, got shape %s" % (name, shape))
+        raise ValueError("%s: expected a square matrix, got shape %s" % (name, shape_text(matrix.shape)))
     if matrix.dtype.kind not in "fiub":
         raise ValueError("%s: expected numbers, got %s" % (name, matrix.dtype))
     check_finite(matrix, name)

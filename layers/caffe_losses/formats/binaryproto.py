@@ -115,8 +115,6 @@ def _mapped(path):
     return np.asarray(np.memmap(path, np.uint8, "r")) if size else np.empty(0, np.uint8)
 
 
-
-
 def _read_blob(message):
     """Return the matrix of a BlobProto: float32, or float64 if it holds double_data."""
     legacy, dims = {}, []
