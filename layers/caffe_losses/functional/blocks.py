@@ -47,19 +47,16 @@ def normalizer(normalization, labels):
 
     Source: Caffe, softmax_loss_layer.cpp, get_normalizer.
     """
-    if normalization == "VALID":
-        return max(1, labels.count)
-    if normalization == "FULL":
-        return max(1, labels.index.size)
-    return max(1, len(labels.index)) if normalization == "BATCH_SIZE" else 1
+    index = labels.index
+    return max(1, {"VALID": labels.count, "FULL": index.size, "BATCH_SIZE": len(index), "NONE": 1}[normalization])
 
 
 def batch_loss(loss, x, labels, matrix, gradient=None, p=None, name="score"):
     """Sum a loss over the positions of a batch that are not ignored.
 
     loss: a function of `losses`. x: scores, outer x C or outer x C x inner.
-    labels: Labels. matrix: Matrix. gradient, p: arrays like x to write into, or
-    None; the gradient is 0 where ignored. name: str, for an error.
+    labels: Labels. matrix: Matrix. gradient, p: arrays like x to write into, or None; the gradient is 0 where ignored.
+    name: str, for an error.
     Returns the sum, a float of float64 precision.
     Raises ValueError for a bad score, naming the first and its position.
     """

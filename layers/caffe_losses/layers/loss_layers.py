@@ -45,11 +45,10 @@ class _Loss(caffe.Layer):
 
     def _checked(self, matrix, name):
         matrix = losses.Matrix((gains.check_gain if self.matrix_name == "H" else gains.check_cost)(matrix, name))
-        if not self.warned:
-            warning = gains.negative_entries(matrix.rows)
-            if warning:
-                warn(self, "%s: %s" % (name, warning))
-                self.warned = True
+        warning = None if self.warned else gains.negative_entries(matrix.rows)
+        if warning:
+            warn(self, "%s: %s" % (name, warning))
+            self.warned = True
         return matrix
 
     def reshape(self, bottom, top):

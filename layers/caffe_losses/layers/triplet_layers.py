@@ -26,8 +26,7 @@ class _OfRows(caffe.Layer):
     def check_shapes(self, bottom):
         """Check and keep the shape; return whether it has changed since the last call."""
         # Caffe gives an empty blob no memory, and ends if its data is looked at.
-        shapes = [declared_shape(blob) if not blob.count else array_shape(blob)
-                  for blob in (bottom[i] for i in range(len(bottom)))]
+        shapes = [(array_shape if bottom[i].count else declared_shape)(bottom[i]) for i in range(len(bottom))]
         if shapes == getattr(self, "shapes", None):
             return False
         n, width = _rows(shapes[0], self.bottom_names[0])
@@ -161,8 +160,8 @@ class TripletSelect(caffe.Layer):
 
         all        every triplet
         hardest    for each anchor its farthest positive and its nearest negative
-        semi_hard  for each anchor and positive the nearest of the negatives that are
-                   farther than the positive; no triplet where no negative is
+        semi_hard  for each anchor and positive the nearest of the negatives that are farther than the positive; no
+                   triplet where no negative is
         random     for each anchor a positive and a negative, drawn at random
 
     Begin with semi_hard: a net that has learned nothing yet, hardest draws to a point, and the loss stays at 0.25
