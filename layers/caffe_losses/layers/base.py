@@ -71,19 +71,6 @@ def refuse_gradient(propagate_down, names, first=1):
                 "layers with blobs before it (a running ComputeH) param { lr_mult: 0 decay_mult: 0 }" % names[i])
 
 
-def declared_shape(blob):
-    """Return the shape of any blob; `array_shape` takes a tenth of the time, but needs one that holds something."""
-    return tuple(blob.shape)
-
-
-def array_shape(blob):
-    return blob.data.shape
-
-
-def shape_text(shape):
-    return " x ".join(map(str, shape)) or "scalar"
-
-
 def read_float32(source):
     """Read a matrix from a file as a blob holds it."""
     with np.errstate(over="ignore"):  # the check that follows refuses Inf
