@@ -46,8 +46,9 @@ def normalizer(normalization, labels):
 
     Source: Caffe, softmax_loss_layer.cpp, get_normalizer.
     """
-    index = labels.index
-    return max(1, {"VALID": labels.count, "FULL": index.size, "BATCH_SIZE": len(index), "NONE": 1}[normalization])
+    if normalization == "VALID":
+        return max(1, labels.count)
+    return max(1, {"FULL": labels.index.size, "BATCH_SIZE": len(labels.index), "NONE": 1}[normalization])
 
 
 def batch_loss(loss, x, labels, matrix, gradient=None, p=None, name="score"):
@@ -93,11 +94,8 @@ def scaled(gradient, scale, out):
         np.multiply(gradient, scale, out.reshape(gradient.shape))
         return
     gradient, out = gradient.reshape(-1), out.reshape(-1)
-
-    def of_block(part):
-        np.multiply(gradient[part], scale, out[part])
-
-    _map(of_block, [slice(i, i + BLOCK) for i in range(0, gradient.size, BLOCK)])
+    _map(lambda part: np.multiply(gradient[part], scale, out[part]),
+         [slice(i, i + BLOCK) for i in range(0, gradient.size, BLOCK)])
 
 
 def _blocks(shape):

@@ -36,11 +36,12 @@ def select(x, labels, strategy, valid=None, random=None, max_triplets=None, limi
     valid: N booleans, the rows that take part; None: all.
     random: numpy.random.RandomState, for random and max_triplets.
     max_triplets: int; of more, so many are taken at random. None: all are taken.
-    limit: int, more are an error. None: there is no limit. Returns Triplets, sorted by anchor; empty if there is none.
-    Raises ValueError.
+    limit: int, more are an error; None: there is no limit.
+    Returns Triplets, sorted by anchor; empty if there is none. Raises ValueError.
     """
     rows = np.arange(len(labels)) if valid is None else np.flatnonzero(valid)
-    classes = _Classes(np.asarray(labels)[rows])
+    labels = np.asarray(labels)[rows]
+    classes = _Classes(labels)
     if not classes.n_triplets:
         return Triplets(*np.zeros((3, 0), np.intp))
     if strategy == "all":
@@ -49,7 +50,8 @@ def select(x, labels, strategy, valid=None, random=None, max_triplets=None, limi
         if strategy == "random":
             selected = _random_triplets(classes, random)
         else:
-            selected = (_hardest if strategy == "hardest" else _semi_hard)(squared_distances(x[rows]), classes.same)
+            choose = _hardest if strategy == "hardest" else _semi_hard
+            selected = choose(squared_distances(x[rows]), labels[:, None] == labels)
         kept = _sample(len(selected.anchor), max_triplets, random, limit)
         selected = Triplets(*[index[kept] for index in selected])
     return Triplets(*[rows[index] for index in selected])
@@ -63,22 +65,16 @@ class _Classes(object):
     """
 
     def __init__(self, labels):
-        self.labels = labels
-        self.n = len(labels)
         _, index, sizes = np.unique(labels, return_inverse=True, return_counts=True)
         starts = np.cumsum(sizes) - sizes
         self.order = np.argsort(index, kind="mergesort")  # stable
         self.start, self.size = starts[index], sizes[index]
-        self.rank = np.empty(self.n, np.intp)
-        self.rank[self.order] = np.arange(self.n)
+        self.rank = np.empty(len(labels), np.intp)
+        self.rank[self.order] = np.arange(len(labels))
         self.rank -= self.start
-        self.n_negatives = self.n - self.size
+        self.n_negatives = len(labels) - self.size
         self.per_anchor = (self.size - 1) * self.n_negatives
         self.n_triplets = int(self.per_anchor.sum())
-
-    @property
-    def same(self):
-        return self.labels[:, None] == self.labels
 
     def triplets(self, anchor, j, k):
         """Return the Triplets of each anchor with its j-th positive and its k-th negative."""
