@@ -4,9 +4,9 @@ from __future__ import division, print_function
 import numpy as np
 
 
-def position(index):
-    """Return an array index as an error shows it: (3, 0, 7)."""
-    return "(%s)" % ", ".join(str(int(i)) for i in index)
+def shape_text(shape):
+    """Return a shape as an error shows it: 3 x 10."""
+    return " x ".join(map(str, shape)) or "()"
 
 
 def first_bad(array, bad, name, expected, axes=""):
@@ -15,7 +15,7 @@ def first_bad(array, bad, name, expected, axes=""):
     axes: str, the names of the axes, where a reader does not know them.
     """
     first = np.unravel_index(np.argmax(bad), bad.shape)
-    where = position(first) if not axes else "(%s) = %s" % (axes, position(first))
+    where = ("(%s) = " % axes if axes else "") + "(%s)" % ", ".join(map(str, first))
     return "%s at %s: expected %s, got %g" % (name, where, expected, array[first])
 
 
@@ -34,8 +34,7 @@ def check_square(matrix, name):
     """Return a matrix as an array; raise ValueError unless it is square, not empty, and all finite numbers."""
     matrix = np.asarray(matrix)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
-        shape = " x ".join(map(str, matrix.shape)) or "()"
-        raise ValueError("%s: expected a square matrix, got shape %s" % (name, shape))
+        raise ValueError("%s: expected a square matrix, got shape %s" % (name, shape_text(matrix.shape)))
     if matrix.dtype.kind not in "fiub":
         raise ValueError("%s: expected numbers, got %s" % (name, matrix.dtype))
     check_finite(matrix, name)
@@ -45,11 +44,8 @@ def check_square(matrix, name):
 def count_labels(labels, n_classes, ignore_label=None, name="label"):
     """Count how often each class occurs in `labels`.
 
-    labels: array of any shape, whole numbers 0..n_classes-1 (or ignore_label).
-    n_classes: int, L.
-    ignore_label: int, a label that is not counted; None: there is none.
-    name: str, what an error calls the labels. Returns counts, L integers (int64).
-    Raises ValueError, naming the first bad label and its position.
+    labels: array of any shape, whole numbers 0..n_classes-1 or ignore_label, which is not counted (None: there is
+    none). name: str, what an error calls the labels. Returns n_classes integers (int64). Raises ValueError.
     """
     index, valid = label_index(np.asarray(labels), n_classes, ignore_label, name)
     index = index.ravel() if valid is None else index[valid]
@@ -60,8 +56,7 @@ def label_index(labels, n_classes, ignore_label=None, name="label"):
     """Turn labels held as floats into integers that index the classes.
 
     Returns (index, valid): index has the shape of labels, with 0 in place of ignore_label; valid is a boolean mask of
-    the same shape, or None if no label is ignored.
-    Raises ValueError, naming the first bad label and its position.
+    the same shape, or None if no label is ignored. Raises ValueError, naming the first bad label and its position.
     """
     valid = None
     if ignore_label is not None:

@@ -24,11 +24,9 @@ def mean_interval(values):
     values = np.asarray([value for value in values if value is not None], np.float64)
     values = values[np.isfinite(values)]
     n = len(values)
-    if not n:
-        return Interval(None, None, None, 0)
-    mean = float(values.mean())
-    if n == 1:
-        return Interval(mean, None, None, 1)
+    mean = float(values.mean()) if n else None
+    if n < 2:
+        return Interval(mean, None, None, n)
     from scipy.special import stdtrit  # pycaffe needs scipy, so it is there; late, as one seed does not
     half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * float(values.std(ddof=1)) / math.sqrt(n)
     return Interval(mean, mean - half, mean + half, n)

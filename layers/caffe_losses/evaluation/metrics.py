@@ -16,6 +16,7 @@ from __future__ import division, print_function
 
 import numpy as np
 
+from caffe_losses.errors import naming
 from caffe_losses.matrices.gains import check_cost
 from caffe_losses.validation import label_index
 
@@ -36,9 +37,10 @@ def rank_by_expected_cost(probabilities, D):
     Returns N x C integers. Of classes that cost the same the lower one is first.
     Source: Elkan 2001, The foundations of cost-sensitive learning.
     """
-    p = _checked_probabilities(probabilities)
-    expected = p.dot(_checked_costs(D, p.shape[1]))
-    return np.argsort(expected, axis=1, kind="mergesort")
+    p, D = _checked_probabilities(probabilities), check_cost(D)
+    if len(D) != p.shape[1]:
+        raise ValueError("D: expected %d x %d, got %d x %d" % ((p.shape[1],) * 2 + D.shape))
+    return np.argsort(p.dot(D), axis=1, kind="mergesort")
 
 
 def accuracy(labels, decided):
@@ -48,10 +50,7 @@ def accuracy(labels, decided):
 
 
 def mean_cost(labels, decided, D):
-    """Return the average cost of a decision, right ones included.
-
-        1/N sum_i D[label_i, decided_i]
-    """
+    """Return the average cost of a decision, right ones included: 1/N sum_i D[label_i, decided_i]."""
     return float(np.mean(_costs_paid(labels, decided, D)))
 
 
@@ -117,8 +116,7 @@ def confidence_bins(confidence, right, n_bins=15):
     confidence: N floats in [0, 1]. right: N bools.
     Returns n_bins x 3 float64: the number of samples, of right ones, the sum of their confidence.
     """
-    inner_edges = np.arange(1, n_bins) / n_bins
-    bins = np.digitize(confidence, inner_edges, right=True)
+    bins = np.digitize(confidence, np.arange(1, n_bins) / n_bins, right=True)
     return np.stack([np.bincount(bins, weights=weights, minlength=n_bins)
                      for weights in (None, right, confidence)], axis=1).astype(np.float64)
 
@@ -164,7 +162,7 @@ def intersections_over_unions(confusion):
 
 
 def _costs_paid(labels, decided, D):
-    D = _checked_costs(D)
+    D = check_cost(D)
     return D[_checked_pair(labels, decided, n_classes=len(D))]
 
 
@@ -179,29 +177,17 @@ def _checked_classes(name, classes, n_samples, n_classes):
         raise ValueError("%s: expected one class per sample, got an array of shape %s" % (name, classes.shape))
     if n_samples is not None and len(classes) != n_samples:
         raise ValueError("%s: expected %d samples, got %d" % (name, n_samples, len(classes)))
-    if n_classes is None:
-        n_classes = np.iinfo(np.int32).max
-    try:
-        return label_index(classes, n_classes)[0]
-    except ValueError as error:
-        raise ValueError("%s: %s" % (name, error))
+    with naming(name):
+        return label_index(classes, np.iinfo(np.int32).max if n_classes is None else n_classes)[0]
 
 
 def _checked_probabilities(probabilities):
     p = np.asarray(probabilities, np.float64)
     if p.ndim != 2 or not p.size:
         raise ValueError("probabilities: expected N x C, got shape %s" % (p.shape,))
-    # Written so that NaN fails too.
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"):  # of NaN, which is bad
         bad = ~((p >= 0).all(axis=1) & (np.abs(p.sum(axis=1) - 1) <= SUM_TOLERANCE))
     if bad.any():
-        raise ValueError("probabilities: expected numbers of at least 0 that sum to 1, "
-                         "got %s in row %d" % (p[bad][0], np.argmax(bad)))
+        raise ValueError("probabilities: expected numbers of at least 0 that sum to 1, got %s in row %d"
+                         % (p[bad][0], np.argmax(bad)))
     return p
-
-
-def _checked_costs(D, n_classes=None):
-    D = check_cost(D)
-    if n_classes is not None and len(D) != n_classes:
-        raise ValueError("D: expected %d x %d, got %d x %d" % (n_classes, n_classes, len(D), len(D)))
-    return D

@@ -37,18 +37,15 @@ def metric_list(top, costs=True, spatial=False):
 class Tally(object):
     """Sums over a net's decisions on a test set.
 
-    Decisions are for the most probable class (PROBABLE) and, where there are costs, for the class of least
-    expected cost (CHEAPEST).
+    Decisions are for the most probable class (PROBABLE) and, where there are costs, for the class of least expected
+    cost (CHEAPEST).
+
+    n_classes: int, C. D: C x C costs, or None. top: int, the classes of a ranking whose cost counts.
     """
 
     N_BINS = 15
 
     def __init__(self, n_classes, D=None, top=5):
-        """Begin with no sample.
-
-        n_classes: int, C. D: C x C costs, D[true, predicted], or None. top: int, the classes of a ranking whose cost
-        counts.
-        """
         if D is not None and len(D) != n_classes:
             raise ValueError("D: expected costs of %d classes, as the net has, got %d" % (n_classes, len(D)))
         self.D, self.top = D, min(top, n_classes)
@@ -61,20 +58,17 @@ class Tally(object):
 
     def add(self, probabilities, labels):
         """Add a batch. probabilities: N x C floats. labels: N integers."""
-        rankings = {PROBABLE: metrics.rank_by_probability(probabilities)}
-        if self.D is not None:
-            rankings[CHEAPEST] = metrics.rank_by_expected_cost(probabilities, self.D)
-        for decision, ranking in rankings.items():
-            self._add(decision, probabilities, np.asarray(labels), ranking)
-
-    def _add(self, decision, p, labels, ranking):
-        decided = ranking[:, 0]
-        confusion, bins, costs = [self.arrays[decision + end] for end in ("_confusion", "_bins", "_costs")]
-        confusion += metrics.confusion_matrix(labels, decided, len(confusion))
-        bins += metrics.confidence_bins(p[np.arange(len(p)), decided], labels == decided, self.N_BINS)
-        if self.D is not None:
-            costs += ((p * self.D.T[decided]).sum(),
-                      metrics.mean_cost_of_top(self.top, labels, ranking, self.D) * len(p))
+        p, labels = probabilities, np.asarray(labels)
+        for decision in self.decisions:
+            ranking = (metrics.rank_by_probability(p) if decision == PROBABLE
+                       else metrics.rank_by_expected_cost(p, self.D))
+            decided = ranking[:, 0]
+            confusion, bins, costs = [self.arrays[decision + end] for end in ("_confusion", "_bins", "_costs")]
+            confusion += metrics.confusion_matrix(labels, decided, len(confusion))
+            bins += metrics.confidence_bins(p[np.arange(len(p)), decided], labels == decided, self.N_BINS)
+            if self.D is not None:
+                costs += ((p * self.D.T[decided]).sum(),
+                          metrics.mean_cost_of_top(self.top, labels, ranking, self.D) * len(p))
 
     def n_samples(self):
         return int(self.confusion(PROBABLE).sum())

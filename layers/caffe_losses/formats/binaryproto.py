@@ -115,18 +115,13 @@ def _mapped(path):
     return np.asarray(np.memmap(path, np.uint8, "r")) if size else np.empty(0, np.uint8)
 
 
-
-
 def _read_blob(message):
     """Return the matrix of a BlobProto: float32, or float64 if it holds double_data."""
-    legacy, dims = {}, []
-    for number, kind, value in fields(message):
-        if number in _LEGACY_DIMS and kind == VARINT:
-            legacy[number] = value
-        elif number == _SHAPE and kind == _BYTES:
-            dims += _dims(value)  # protobuf merges repeated messages
+    legacy = {number: value for number, kind, value in fields(message) if number in _LEGACY_DIMS and kind == VARINT}
     if legacy:  # Caffe lets the old form win, with 0 for a missing dim
         dims = [legacy.get(number, 0) for number in _LEGACY_DIMS]
+    else:  # protobuf merges repeated messages
+        dims = [dim for shape in _parts(message, _SHAPE) for dim in _dims(shape)]
     values = _numbers(message, _DOUBLE_DATA, "<f8")  # Caffe takes double_data first, too
     if not values.size:
         values = _numbers(message, _DATA, "<f4")
@@ -137,16 +132,13 @@ def _read_blob(message):
 
 def read_datum(message):
     """Return the matrix of a Datum with float_data, 1 x rows x columns. message: array of bytes."""
-    dims = [0, 0, 0]
-    for number, kind, value in fields(message):
-        if number in _DATUM_DIMS and kind == VARINT:
-            dims[number - 1] = value
-        elif (number, kind) == (_DATUM_DATA, _BYTES) and value.size or (number, kind) == (_DATUM_ENCODED, VARINT):
-            raise ValueError("expected a Datum with float_data, got one with an image's bytes")
+    integers = {number: value for number, kind, value in fields(message) if kind == VARINT}
+    if _DATUM_ENCODED in integers or any(data.size for data in _parts(message, _DATUM_DATA)):
+        raise ValueError("expected a Datum with float_data, got one with an image's bytes")
     values = _numbers(message, _DATUM_FLOATS, "<f4")
     if not values.size:
         raise ValueError("expected a Datum with float_data, got one without")
-    return values.reshape(matrix_shape(dims, values.size))
+    return values.reshape(matrix_shape([integers.get(number, 0) for number in _DATUM_DIMS], values.size))
 
 
 def _dims(shape):

@@ -7,7 +7,6 @@ import stat
 import numpy as np
 
 
-
 def plain_size(path):
     """Return the size of a plain file in bytes. Raises IOError for a folder, a pipe, a device or no file."""
     if not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):

@@ -12,7 +12,6 @@ from caffe_losses.optional_packages import optional
 DATASET = "H"  # HDF5Data reads the dataset that has its top's name
 LIST_ENDING = ".txt"  # HDF5Data's source is a text file that lists HDF5 files
 
-
 # A compressed file may hold this many times its size, or this many bytes if that is more.
 _MAX_RATIO, _MAX_SMALL = 3, 2 ** 26
 

@@ -70,8 +70,7 @@ ENDINGS = tuple(sorted(_FORMATS))
 
 def layer_type(path):
     """Return the type of the layer of Caffe's own that reads such a file, or None where none does."""
-    file_format = _FORMATS.get(_ending(path))
-    return file_format and file_format.layer
+    return _FORMATS[_ending(path)].layer if _ending(path) in _FORMATS else None
 
 
 def check_path(path):

@@ -26,9 +26,8 @@ Labels = collections.namedtuple("Labels", "index valid count")
 def read_labels(labels, shape, ignore_label=None, name="label"):
     """Check labels held as floats and return them as Labels, of the shape of the scores without C.
 
-    labels: one for each position, in an array of any shape.
-    shape: of the scores, outer x C or outer x C x inner. name: str, for an error.
-    Raises ValueError, naming the first bad label and its position.
+    labels: one for each position, in an array of any shape. shape: of the scores, outer x C or outer x C x inner.
+    name: str, for an error. Raises ValueError, naming the first bad label and its position.
     """
     index, valid = label_index(labels, shape[1], ignore_label, name)
     index = index.reshape(shape[:1] + shape[2:])
@@ -49,19 +48,16 @@ def normalizer(normalization, labels):
     """
     if normalization == "VALID":
         return max(1, labels.count)
-    if normalization == "FULL":
-        return max(1, labels.index.size)
-    return max(1, len(labels.index)) if normalization == "BATCH_SIZE" else 1
+    return max(1, {"FULL": labels.index.size, "BATCH_SIZE": len(labels.index), "NONE": 1}[normalization])
 
 
 def batch_loss(loss, x, labels, matrix, gradient=None, p=None, name="score"):
     """Sum a loss over the positions of a batch that are not ignored.
 
     loss: a function of `losses`. x: scores, outer x C or outer x C x inner.
-    labels: Labels. matrix: Matrix. gradient, p: arrays like x to write into, or
-    None; the gradient is 0 where ignored. name: str, for an error.
-    Returns the sum, a float of float64 precision.
-    Raises ValueError for a bad score, naming the first and its position.
+    labels: Labels. matrix: Matrix. gradient, p: arrays like x to write into, or None; the gradient is 0 where ignored.
+    name: str, for an error.
+    Returns the sum, a float of float64 precision. Raises ValueError for a bad score, naming the first and its position.
     """
     total = _total(loss, x, labels, matrix, gradient, p, False)
     if total != total:  # NaN: of a bad score, or of a gain of 0 for a masked class
@@ -98,11 +94,8 @@ def scaled(gradient, scale, out):
         np.multiply(gradient, scale, out.reshape(gradient.shape))
         return
     gradient, out = gradient.reshape(-1), out.reshape(-1)
-
-    def of_block(part):
-        np.multiply(gradient[part], scale, out[part])
-
-    _map(of_block, [slice(i, i + BLOCK) for i in range(0, gradient.size, BLOCK)])
+    _map(lambda part: np.multiply(gradient[part], scale, out[part]),
+         [slice(i, i + BLOCK) for i in range(0, gradient.size, BLOCK)])
 
 
 def _blocks(shape):

@@ -17,10 +17,9 @@ Triplets = collections.namedtuple("Triplets", "anchor positive negative")
 
 
 def read_labels(labels, ignore_label=None, name="label"):
-    """Check labels held as floats: N whole numbers, of any number of classes.
+    """Check labels held as floats, whole numbers of any number of classes.
 
-    Returns N integers, and N booleans: which are not ignored.
-    Raises ValueError, naming the first bad label and its position.
+    Returns N integers, and N booleans: which are not ignored. Raises ValueError, naming the first bad label.
     """
     valid = np.ones(len(labels), bool) if ignore_label is None else labels != ignore_label
     with np.errstate(invalid="ignore"):
@@ -37,53 +36,45 @@ def select(x, labels, strategy, valid=None, random=None, max_triplets=None, limi
     valid: N booleans, the rows that take part; None: all.
     random: numpy.random.RandomState, for random and max_triplets.
     max_triplets: int; of more, so many are taken at random. None: all are taken.
-    limit: int, more are an error. None: there is no limit. Returns Triplets, sorted by anchor; empty if there is none.
-    Raises ValueError.
+    limit: int, more are an error; None: there is no limit.
+    Returns Triplets, sorted by anchor; empty if there is none. Raises ValueError.
     """
     rows = np.arange(len(labels)) if valid is None else np.flatnonzero(valid)
-    classes = _Classes(np.asarray(labels)[rows])
+    labels = np.asarray(labels)[rows]
+    classes = _Classes(labels)
     if not classes.n_triplets:
         return Triplets(*np.zeros((3, 0), np.intp))
     if strategy == "all":
-        selected = _all_triplets(classes, random, max_triplets, limit)
+        selected = _all_triplets(classes, _sample(classes.n_triplets, max_triplets, random, limit))
     else:
         if strategy == "random":
             selected = _random_triplets(classes, random)
         else:
-            squared = squared_distances(x[rows])
-            selected = (_hardest if strategy == "hardest" else _semi_hard)(squared, classes.same)
-        if max_triplets is not None and len(selected.anchor) > max_triplets:
-            kept = _sample(len(selected.anchor), max_triplets, random)
-            selected = Triplets(*[index[kept] for index in selected])
-        _check_limit(len(selected.anchor), limit)
+            choose = _hardest if strategy == "hardest" else _semi_hard
+            selected = choose(squared_distances(x[rows]), labels[:, None] == labels)
+        kept = _sample(len(selected.anchor), max_triplets, random, limit)
+        selected = Triplets(*[index[kept] for index in selected])
     return Triplets(*[rows[index] for index in selected])
 
 
 class _Classes(object):
     """The samples sorted by class, which makes the j-th positive and the k-th negative of an anchor a look-up.
 
-    order: the samples, sorted by class. For every sample: start, the index in
-    `order` where its class begins; size of its class; rank in its class.
+    order: the samples, sorted by class. For every sample: start, the index in `order` where its class begins; size of
+    its class; rank in its class.
     """
 
     def __init__(self, labels):
-        self.labels = labels
-        self.n = len(labels)
         _, index, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-        index = index.reshape(-1)
         starts = np.cumsum(sizes) - sizes
         self.order = np.argsort(index, kind="mergesort")  # stable
         self.start, self.size = starts[index], sizes[index]
-        self.rank = np.empty(self.n, np.intp)
-        self.rank[self.order] = np.arange(self.n)
+        self.rank = np.empty(len(labels), np.intp)
+        self.rank[self.order] = np.arange(len(labels))
         self.rank -= self.start
-        self.n_negatives = self.n - self.size
+        self.n_negatives = len(labels) - self.size
         self.per_anchor = (self.size - 1) * self.n_negatives
         self.n_triplets = int(self.per_anchor.sum())
-
-    @property
-    def same(self):
-        return self.labels[:, None] == self.labels
 
     def triplets(self, anchor, j, k):
         """Return the Triplets of each anchor with its j-th positive and its k-th negative."""
@@ -92,14 +83,8 @@ class _Classes(object):
         return Triplets(anchor, positive, negative)
 
 
-def _all_triplets(classes, random, max_triplets, limit):
-    n = classes.n_triplets
-    if max_triplets is not None and n > max_triplets:
-        numbers = _sample(n, max_triplets, random)
-        _check_limit(max_triplets, limit)
-    else:
-        _check_limit(n, limit)
-        numbers = np.arange(n)
+def _all_triplets(classes, numbers):
+    """Return those of all triplets, counted anchor by anchor, that have the given numbers."""
     ends = np.cumsum(classes.per_anchor)
     anchor = np.searchsorted(ends, numbers, side="right")
     numbers = numbers - (ends - classes.per_anchor)[anchor]
@@ -146,21 +131,23 @@ def squared_distances(x):
     return np.maximum(squares[:, None] + squares - 2 * products, 0)
 
 
-def _sample(n, size, random):
-    """Draw `size` different numbers below n, sorted; memory grows with `size`, not with n."""
+def _sample(n, size, random, limit):
+    """Draw `size` different numbers below n, sorted; all if there are no more, or `size` is None.
+
+    Memory grows with `size`, not with n. Raises ValueError for more than `limit` numbers.
+    """
+    taken = n if size is None else min(n, size)
+    if limit is not None and taken > limit:
+        raise ValueError('expected at most %d triplets in a batch, got %d: give the key "max_triplets", or a '
+                         "smaller batch" % (limit, taken))
+    if taken == n:
+        return np.arange(n)
     if n <= 2 * size:
         return np.sort(random.permutation(n)[:size])
     drawn = np.zeros(0, np.int64)
     while len(drawn) < size:
-        more = (random.random_sample(size) * n).astype(np.int64)
-        drawn = np.unique(np.concatenate([drawn, more]))
+        drawn = np.union1d(drawn, (random.random_sample(size) * n).astype(np.int64))
     return np.sort(drawn[random.permutation(len(drawn))[:size]])
-
-
-def _check_limit(n, limit):
-    if limit is not None and n > limit:
-        raise ValueError('expected at most %d triplets in a batch, got %d: give the key "max_triplets", or a '
-                         "smaller batch" % (limit, n))
 
 
 def scatter(triplets, gradients, out):

@@ -51,8 +51,7 @@ def slopes(distance, norm="l2"):
 def distance_gradient(x1, x2, factor, out1=None, out2=None):
     """Write factor * (x1 - x2) to out1 and its negative to out2, row by row.
 
-    factor: N numbers, the gradient with respect to each distance times its slope.
-    out1, out2: N x C to write into, or None.
+    factor: N numbers, the gradient with respect to each distance times its slope. out1, out2: N x C, or None.
     """
     for rows in _blocks(x1):
         d = np.subtract(x1[rows], x2[rows], dtype=np.float64)
@@ -104,16 +103,12 @@ def triplet_gradient(anchor, positive, negative, to_positive, to_negative, outs)
     to_positive, to_negative: N numbers each, the derivative with respect to the distance times its slope.
     outs: three arrays N x C to write into, None for each that is not wanted.
     """
-    to_anchor, to_its_positive, to_its_negative = outs
     for rows in _blocks(anchor):
         x = anchor[rows]
         p = np.subtract(x, positive[rows], dtype=np.float64)
         p *= to_positive[rows, None]
         n = np.subtract(x, negative[rows], dtype=np.float64)
         n *= to_negative[rows, None]
-        if to_anchor is not None:
-            to_anchor[rows] = p + n
-        if to_its_positive is not None:
-            to_its_positive[rows] = -p
-        if to_its_negative is not None:
-            to_its_negative[rows] = -n
+        for out, gradient in zip(outs, (p + n, -p, -n)):
+            if out is not None:
+                out[rows] = gradient

@@ -11,7 +11,10 @@ from caffe_losses.formats.matrix_files import read_matrix
 
 
 def reported(layer):
-    """Print the errors of a layer's methods to standard error, as the caffe program ends without saying which."""
+    """Print the errors of a layer's methods to standard error, as the caffe program ends without saying which.
+
+    They are raised on with the layer's name in front: ValueError and IOError as such, others as RuntimeError.
+    """
     for name in ("setup", "reshape", "forward", "backward"):
         if name in vars(layer):
             setattr(layer, name, _reporting(vars(layer)[name]))
@@ -24,19 +27,13 @@ def _reporting(method):
         try:
             return method(self, *args)
         except Exception as error:
-            named = _name_layer(error, type(self).__name__)
+            kind = next((kind for kind in (ValueError, IOError) if isinstance(error, kind)), RuntimeError)
+            text = "%s: %s" % (type(error).__name__, error) if kind is RuntimeError else error
+            named = kind("%s: %s" % (type(self).__name__, text))
             sys.stderr.write("%s\n%s" % (named, traceback.format_exc()))
             sys.stderr.flush()
             raise named
     return reporting
-
-
-def _name_layer(error, layer):
-    """Return an exception of the same kind (RuntimeError for those not ours) whose message begins with the layer."""
-    kind = next((kind for kind in (ValueError, IOError) if isinstance(error, kind)), None)
-    if kind is None:
-        return RuntimeError("%s: %s: %s" % (layer, type(error).__name__, error))
-    return kind("%s: %s" % (layer, error))
 
 
 def warn(layer, text):
@@ -69,19 +66,6 @@ def refuse_gradient(propagate_down, names, first=1):
             raise ValueError(
                 "%s: expected no gradient to be asked for, as there is none; remove force_backward, and give "
                 "layers with blobs before it (a running ComputeH) param { lr_mult: 0 decay_mult: 0 }" % names[i])
-
-
-def declared_shape(blob):
-    """Return the shape of any blob; `array_shape` takes a tenth of the time, but needs one that holds something."""
-    return tuple(blob.shape)
-
-
-def array_shape(blob):
-    return blob.data.shape
-
-
-def shape_text(shape):
-    return " x ".join(map(str, shape)) or "scalar"
 
 
 def read_float32(source):

@@ -82,17 +82,14 @@ class ComputeH(caffe.Layer):
         top[0].reshape(1, 1, self.n_classes, self.n_classes)
 
     def forward(self, bottom, top):
-        counts = self._count(bottom[0])
+        counts = np.zeros(self.n_classes)
+        if bottom[0].count:  # Caffe gives an empty blob no memory, and ends if it is looked at
+            counts = count_labels(bottom[0].data, self.n_classes, self.params["ignore_label"], LABELS)
         if self.params["running"] is not None:
             counts = self._keep(counts)
         options = {key: self.params[key] for key in ("beta", "power", "scale", "missing")}
         w = class_weights.class_weights(counts, self.params["weights"], **options)
         top[0].data[0, 0] = gains.weighted_gain(w, self.gain)
-
-    def _count(self, labels):
-        if not labels.count:  # Caffe gives an empty blob no memory, and ends if it is looked at
-            return np.zeros(self.n_classes)
-        return count_labels(labels.data, self.n_classes, self.params["ignore_label"], LABELS)
 
     def _keep(self, counts):
         """Return the counts kept over batches, to which TRAIN adds this batch."""

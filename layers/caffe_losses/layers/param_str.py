@@ -6,6 +6,7 @@ from __future__ import division, print_function
 
 import ast
 import collections
+import functools
 import json
 import numbers
 import sys
@@ -82,7 +83,7 @@ def read_object(param_str):
     text = param_str.strip()
     if not text:
         return {}
-    for read in (_read_json, _read_literal):
+    for read in (functools.partial(json.loads, object_pairs_hook=_unique), _read_literal):
         try:
             value = read(text)
         except _Duplicate as duplicate:
@@ -97,10 +98,6 @@ def read_object(param_str):
 
 class _Duplicate(Exception):
     pass
-
-
-def _read_json(text):
-    return json.loads(text, object_pairs_hook=_unique)
 
 
 def _read_literal(text):

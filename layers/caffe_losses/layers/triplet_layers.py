@@ -7,9 +7,8 @@ import numpy as np
 from caffe_losses.functional import mining, triplets
 from caffe_losses.functional.blocks import NORMALIZATIONS
 from caffe_losses.layers import param_str
-from caffe_losses.layers.base import (array_shape, check_blobs, declared_shape, refuse_gradient, reported, shape_text,
-                                      warn, warn_untrained)
-from caffe_losses.validation import check_finite
+from caffe_losses.layers.base import check_blobs, refuse_gradient, reported, warn, warn_untrained
+from caffe_losses.validation import check_finite, shape_text
 
 # The most numbers in a blob, whose count is an int.
 MAX_COUNT = 2 ** 31 - 1
@@ -26,8 +25,7 @@ class _OfRows(caffe.Layer):
     def check_shapes(self, bottom):
         """Check and keep the shape; return whether it has changed since the last call."""
         # Caffe gives an empty blob no memory, and ends if its data is looked at.
-        shapes = [declared_shape(blob) if not blob.count else array_shape(blob)
-                  for blob in (bottom[i] for i in range(len(bottom)))]
+        shapes = [bottom[i].data.shape if bottom[i].count else tuple(bottom[i].shape) for i in range(len(bottom))]
         if shapes == getattr(self, "shapes", None):
             return False
         n, width = _rows(shapes[0], self.bottom_names[0])
@@ -161,8 +159,8 @@ class TripletSelect(caffe.Layer):
 
         all        every triplet
         hardest    for each anchor its farthest positive and its nearest negative
-        semi_hard  for each anchor and positive the nearest of the negatives that are
-                   farther than the positive; no triplet where no negative is
+        semi_hard  for each anchor and positive the nearest of the negatives that are farther than the positive; no
+                   triplet where no negative is
         random     for each anchor a positive and a negative, drawn at random
 
     Begin with semi_hard: a net that has learned nothing yet, hardest draws to a point, and the loss stays at 0.25
@@ -206,7 +204,7 @@ class TripletSelect(caffe.Layer):
         self.batches = self.without = 0
 
     def reshape(self, bottom, top):
-        shapes = [declared_shape(bottom[0]), declared_shape(bottom[1])]
+        shapes = [tuple(bottom[0].shape), tuple(bottom[1].shape)]
         if shapes == self.shapes:
             return
         embedding, labels = shapes

@@ -59,14 +59,8 @@ def tree_costs(root, names=None):
     label = {name: i for i, name in enumerate(names)}
     _check_same_classes(root, names, label)
     D = np.zeros((len(names), len(names)))
-    _fill(D, root, label)
-    return D, names
-
-
-def _fill(D, root, label):
-    """Set the costs between the classes of every group, children first."""
     done = {}  # node -> (height, labels below it)
-    for node in reversed(list(root.walk())):
+    for node in reversed(list(root.walk())):  # children first
         if not node.children:
             done[node] = 0.0, [label[node.name]]
             continue
@@ -77,6 +71,7 @@ def _fill(D, root, label):
             D[np.ix_(labels, more)] = D[np.ix_(more, labels)] = height
             labels += more
         done[node] = height, labels
+    return D, names
 
 
 def _height(node, below):
@@ -129,11 +124,10 @@ def _check_nodes(root):
                              % (leaf.line, leaf.name, seen[leaf.name]))
         seen[leaf.name] = leaf.line
     branches = [child for node in root.walk() for child in node.children]
-    if any(child.length is not None for child in branches):
-        for child in branches:
-            if child.length is None:
-                raise ValueError("line %d: expected a length of the branch to %s, as others have one"
-                                 % (child.line, child.name))
+    without = [child for child in branches if child.length is None]
+    if 0 < len(without) < len(branches):
+        raise ValueError("line %d: expected a length of the branch to %s, as others have one"
+                         % (without[0].line, without[0].name))
 
 
 def _parse_indented(text):
@@ -199,9 +193,8 @@ def _edge_rows(text):
     try:
         for number, row in enumerate(csv.reader(text.splitlines(), skipinitialspace=True), 1):
             row = [field.strip() for field in row]
-            if not any(row) or row[0].startswith("#"):
-                continue
-            if number == 1 and [field.lower() for field in row[:2]] in (["parent", "child"], ["group", "member"]):
+            is_header = number == 1 and [field.lower() for field in row[:2]] in (["parent", "child"], ["group", "member"])
+            if is_header or not any(row) or row[0].startswith("#"):
                 continue
             if len(row) not in (2, 3) or not all(row):
                 raise ValueError("line %d: expected group,member or group,member,length, got %d fields"

@@ -21,8 +21,7 @@ def class_weights(counts, kind="max_over_count", beta=None, power=1.0, scale="su
     then w_c^power, then the scale:
 
         sum      sum_c w_c = 1 (the published ComputeH)
-        sample   sum_c n_c w_c / n = 1: the average sample weighs 1, and so the
-                 learning rate keeps its meaning
+        sample   sum_c n_c w_c / n = 1: the average sample weighs 1, and so the learning rate keeps its meaning
         classes  sum_c w_c = L (Cui et al.)
         none     unchanged
 
@@ -70,8 +69,8 @@ def _checked_counts(counts, missing):
         raise ValueError("counts: expected one number per class, got an array of shape %s" % (counts.shape,))
     _check_not_negative(counts, "counts")
     if missing == "error" and not counts.all():
-        raise ValueError('counts: expected every class to occur (missing is "error"), got none of '
-                         "class %d" % np.argmin(counts))
+        raise ValueError('counts: expected every class to occur (missing is "error"), got none of class %d'
+                         % np.argmin(counts))
     return counts
 
 

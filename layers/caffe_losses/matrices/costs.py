@@ -3,7 +3,7 @@ from __future__ import division, print_function
 
 import numpy as np
 
-from caffe_losses.validation import check_finite, check_square, refuse
+from caffe_losses.validation import check_finite, check_square, refuse, shape_text
 
 METRICS = ("cosine", "euclidean")
 
@@ -14,8 +14,8 @@ def costs_from_confusion(counts):
         P[l, k] = counts[l, k] / sum_j counts[l, j]
         D[l, k] = max(0, 1 - (P[l, k] + P[k, l]) / (P[l, l] + P[k, k])),  D[l, l] = 0
 
-    So D is symmetric, 1 for classes that are never confused, 0 for classes that are
-    confused as often as they are told apart, whatever the numbers of samples.
+    So D is symmetric, 1 for classes that are never confused, 0 for classes that are confused as often as they are told
+    apart, whatever the numbers of samples.
 
     counts: C x C, [true, predicted], not negative: samples, or shares of them. Returns D, C x C float64.
     Raises ValueError, naming the first bad entry, or a class without samples.
@@ -47,35 +47,16 @@ def costs_from_embeddings(embeddings, metric="cosine"):
     """
     if metric not in METRICS:
         raise ValueError("metric: expected one of %s, got %r" % (", ".join(METRICS), metric))
-    E = _checked_embeddings(embeddings)
-    scale = np.abs(E).max() or 1  # so that no square overflows
-    E = E / scale
-    if metric == "cosine":
-        E = _normalised(E)
-        D = 1 - E.dot(E.T)
-    else:
-        E -= E.mean(axis=0)  # keeps the digits of what is far from the origin
-        squares = (E ** 2).sum(axis=1)
-        D = squares[:, np.newaxis] + squares - 2 * E.dot(E.T)
-    D = np.maximum(D + D.T, 0) / 2
-    np.fill_diagonal(D, 0)
-    return D if metric == "cosine" else np.sqrt(D) * scale
-
-
-def _checked_embeddings(embeddings):
     E = np.asarray(embeddings)
     if E.ndim != 2 or not E.size or E.dtype.kind not in "fiub":
         raise ValueError("embeddings: expected a row of numbers for each class, got %s of shape %s"
-                         % (E.dtype, " x ".join(map(str, E.shape)) or "()"))
+                         % (E.dtype, shape_text(E.shape)))
     E = E.astype(np.float64)
     check_finite(E, "embeddings")
-    return E
-
-
-def _normalised(E):
     largest = np.abs(E).max(axis=1)
-    if not largest.all():
-        raise ValueError("embeddings: expected no row of zeros with cosine, got one for class %d"
-                         % np.argmin(largest))
-    E = E / largest[:, np.newaxis]
-    return E / np.sqrt((E ** 2).sum(axis=1, keepdims=True))
+    if metric == "cosine" and not largest.all():
+        raise ValueError("embeddings: expected no row of zeros with cosine, got one for class %d" % np.argmin(largest))
+    from scipy.spatial.distance import pdist, squareform  # late, as a command's --help does not need it
+    scale = largest[:, np.newaxis] if metric == "cosine" else largest.max() or 1  # so that no square overflows
+    D = squareform(np.maximum(pdist(E / scale, metric), 0))
+    return D if metric == "cosine" else D * scale

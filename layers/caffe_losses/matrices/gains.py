@@ -12,8 +12,7 @@ ROUNDING = 1e-6
 def check_gain(H, name="H"):
     """Return H as an array if it can serve as a gain matrix.
 
-    H: C x C, finite, with at least one positive entry. Negative entries are
-    legal, but the loss has no lower bound then: `negative_entries` says so.
+    H: C x C, finite, with at least one positive entry. Negative entries are legal; `negative_entries` warns of them.
     Raises ValueError, naming the first bad entry, and for what looks like distances.
     """
     H = check_square(H, name)
@@ -42,8 +41,8 @@ def looks_like_cost(H):
 def check_cost(D, name="D"):
     """Return D as an array if it can serve as a cost (distance) matrix.
 
-    D: C x C, finite, not negative, 0 on the diagonal, positive somewhere. Rounding
-    errors (up to 1e-6 of the largest entry, of either sign) become 0.
+    D: C x C, finite, not negative, 0 on the diagonal, positive somewhere. Rounding errors (up to 1e-6 of the largest
+    entry, of either sign) become 0.
     Raises ValueError, naming the first bad entry, and for what looks like a gain.
     """
     D = _without_rounding(check_square(D, name))
@@ -69,20 +68,18 @@ def gain_from_costs(D, tau=None, beta=None, linear=False):
     """Make H of D: the smaller the cost, the bigger the gain; every row sums to 1.
 
         tau:     H[l, k] proportional to exp(-D[l, k] / tau)
-        beta:    H[l, k] proportional to exp(-beta D[l, k] / max D), that is
-                 softmax(-beta D / max D) over the row
+        beta:    H[l, k] proportional to exp(-beta D[l, k] / max D), that is softmax(-beta D / max D) over the row
         linear:  H[l, k] proportional to 1 - D[l, k] / max D
 
-    D: C x C costs (see check_cost).
     tau: float > 0, in the unit of D; small: close to the identity.
     beta: float >= 0; large: close to the identity, 0: uniform.
     linear: bool. Exactly one of tau, beta and linear is given. Returns H, C x C float64. Raises ValueError.
     Source: Bertinetto et al. 2020, arXiv 1912.09393 (soft labels, beta).
     """
     H = check_cost(D).astype(np.float64)  # a copy, changed in place below: it may be large
-    if (tau is not None) + (beta is not None) + bool(linear) != 1:
-        raise ValueError("expected one of tau, beta and linear, got %d"
-                         % ((tau is not None) + (beta is not None) + bool(linear)))
+    n_given = (tau is not None) + (beta is not None) + bool(linear)
+    if n_given != 1:
+        raise ValueError("expected one of tau, beta and linear, got %d" % n_given)
     if tau is not None and not (np.isfinite(tau) and tau > 0):
         raise ValueError("tau: expected a number above 0, got %g" % tau)
     if beta is not None and not (np.isfinite(beta) and beta >= 0):

@@ -9,18 +9,18 @@ from caffe_losses.matrices.gains import looks_like_cost, negative_entries
 def summarise(H):
     """Return the figures of a gain matrix, as a dict that JSON can hold.
 
-    H: C x C gains. Returns n_classes, smallest and largest (entry), row_sums [lowest, highest], least_loss [lowest,
+    Returns n_classes, smallest and largest (entry), row_sums [lowest, highest], least_loss [lowest,
     mean, highest] over the classes (None where there is no least one), symmetric, diagonal (whether H is class weights
     alone).
     """
     H = np.asarray(H)
     sums, least = row_sums(H), least_losses(H)
-    diagonal = np.count_nonzero(H) == np.count_nonzero(H.diagonal())
     return {"n_classes": len(H), "smallest": float(H.min()), "largest": float(H.max()),
             "row_sums": [sums.min(), sums.max()],
             "least_loss": [number if np.isfinite(number) else None
                            for number in (least.min(), least.mean(), least.max())],
-            "symmetric": bool((H == H.T).all()), "diagonal": bool(diagonal)}
+            "symmetric": bool((H == H.T).all()),
+            "diagonal": bool(np.count_nonzero(H) == np.count_nonzero(H.diagonal()))}
 
 
 def in_words(figures):
@@ -45,7 +45,6 @@ def least_losses(H):
         min over p of -sum_j H[l, j] log p_j = r log r - sum_j H[l, j] log H[l, j],
         r = sum_j H[l, j], at p = H[l] / r
 
-    H: C x C gains.
     Returns C float64: 0 for a row with one entry or none, -inf for a row with a negative one, which has no least loss.
     """
     H = np.asarray(H)
@@ -64,7 +63,6 @@ def _x_log_x(x):
 def attracted_to(H, label, n_most=3):
     """Return the other classes that samples of a class are most attracted to.
 
-    H: C x C gains. label: int, the class. n_most: int.
     Returns at most n_most labels with a positive gain, the greatest gain first; of equal ones the lower label first.
     """
     order = np.argsort(-np.asarray(H)[label], kind="mergesort")[:n_most + 1]
@@ -80,16 +78,13 @@ def compare(A, B):
     """
     if A.shape != B.shape:
         raise ValueError("expected two matrices of one shape, got %d x %d and %d x %d" % (A.shape + B.shape))
-    largest, at, row, row_difference, different = 0.0, (0, 0), 0, 0.0, 0
-    for l in range(len(A)):
-        difference = np.abs(A[l].astype(np.float64) - B[l])
-        different += int(np.count_nonzero(difference))
-        if difference.max() > largest:
-            largest, at = float(difference.max()), (l, int(difference.argmax()))
-        if difference.sum() > row_difference:
-            row, row_difference = l, float(difference.sum())
-    return {"different": different, "largest": largest, "at": list(at), "a": float(A[at]), "b": float(B[at]),
-            "row": row, "row_difference": row_difference}
+    differences = (np.abs(a.astype(np.float64) - b) for a, b in zip(A, B))  # a row at a time, as they may be large
+    counts, columns, largest, sums = zip(*[(np.count_nonzero(row), row.argmax(), row.max(), row.sum())
+                                           for row in differences])
+    l = int(np.argmax(largest))
+    at, row = (l, int(columns[l])), int(np.argmax(sums))
+    return {"different": int(sum(counts)), "largest": float(largest[l]), "at": list(at), "a": float(A[at]),
+            "b": float(B[at]), "row": row, "row_difference": float(sums[row])}
 
 
 def warnings_about(H):
