@@ -33,9 +33,8 @@ class FileMatrix(_Source):
         path = to_display(self.path)
         ending = next((ending for ending in ENDINGS if path.lower().endswith(ending)), None)
         if ending is None if kind.layer else ending not in (None, ".binaryproto"):  # Caffe reads any name as one
-            raise ValueError("%s: expected a file that ends in %s for %s, got %s" % (
-                loss.layer, ", ".join(ENDINGS) if kind.layer else
-                ".binaryproto, as Caffe's own InfogainLoss reads nothing else", kind.name, path))
+            endings = ", ".join(ENDINGS) if kind.layer else ".binaryproto, as Caffe's own InfogainLoss reads nothing else"
+            raise loss.layer.error("a file that ends in %s for %s" % (endings, kind.name), path)
 
     def __str__(self):
         return "matrix from %s" % to_display(self.path)
@@ -98,10 +97,10 @@ class LayerMatrix(_Source):
 
     def is_made_by(self, layer, label):
         """Return whether a layer is of the class that makes this matrix, from the same bottoms."""
-        param = layer.message("python_param")
         if self.python_class is None:
             return layer.type == self.type and all(
                 layer.values(name) == [_as_read(message)] for name, message in self.params.items())
+        param = layer.message("python_param")
         return (layer.type == "Python" and param is not None and layer.bottoms == self.bottoms(label)
                 and (param.value("module"), param.value("layer")) == (MODULE, self.python_class))
 

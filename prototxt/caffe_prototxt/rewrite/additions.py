@@ -21,22 +21,19 @@ class Additions(object):
         self.added, self.changed = [], []
         self._tops = {}  # of the added layers of H, by all that they say
         self._numbers = collections.defaultdict(lambda: 1)  # the last that a name has got
-        self._taken = {name: frozenset(PHASES) for name in net.inputs}
+        self._taken = collections.defaultdict(set, {name: set(PHASES) for name in net.inputs})  # phases of each name
         for layer in net.layers:
             if layer not in removed:
                 for name in [layer.name] + layer.tops:
-                    self._take(name, layer)
-
-    def _take(self, name, layer):
-        self._taken[name] = self._taken.get(name, frozenset()) | layer.phases
+                    self._taken[name] |= layer.phases
 
     def name(self, name, layer):
         """Return `name`, or one like it, that is free in the phases of `layer`."""
         free = name
-        while self._taken.get(free, frozenset()) & layer.phases:
+        while self._taken[free] & layer.phases:
             self._numbers[name] += 1
             free = "%s_%d" % (name, self._numbers[name])
-        self._take(free, layer)
+        self._taken[free] |= layer.phases
         return free
 
     def softmax(self, loss, tops):
@@ -58,10 +55,9 @@ class Additions(object):
         """
         fields = matrix.fields(self.h_name, loss.label, loss.layer.rules)
         if makers:
-            for maker in makers:
-                if not matrix.has_same_keys(maker) and maker not in [layer for layer, _ in self.changed]:
-                    self.changed.append((maker, {"param": fields["param"],
-                                                 "python_param": {"param_str": matrix.param_str}}))
+            change = {"param": fields["param"], "python_param": {"param_str": matrix.param_str}}
+            self.changed += [(maker, change) for maker in makers if not matrix.has_same_keys(maker)
+                             and maker not in [layer for layer, _ in self.changed]]
             return loss.matrix.name
         layer = loss.layer
         key = on_one_line("layer", fields)
