@@ -58,8 +58,7 @@ def kind_of(layer):
 
 def python_class(layer):
     """Return (module, class) of a Python layer, as its python_param names them."""
-    param = layer.message("python_param")
-    values = (param.value("module"), param.value("layer")) if param else ("", "")
+    values = [layer.value_in("python_param", name) for name in ("module", "layer")]
     return tuple(value if isinstance(value, str) and not isinstance(value, Name) else "" for value in values)
 
 
@@ -148,8 +147,7 @@ def read_params(layer):
     """Return the Params of a loss or an Accuracy layer. Raises ValueError for a value that Caffe would not take."""
     if layer.type == "Python":
         return _python_params(layer)
-    loss_param = layer.message("loss_param")
-    normalization, normalize = [loss_param and loss_param.value(name) for name in ("normalization", "normalize")]
+    normalization, normalize = [layer.value_in("loss_param", name) for name in ("normalization", "normalize")]
     return Params(
         axis=_typed(layer, AXIS_PARAM.get(layer.type), "axis", int),
         ignore_label=_typed(layer, "accuracy_param" if layer.type == "Accuracy" else "loss_param", "ignore_label", int),
@@ -159,8 +157,7 @@ def read_params(layer):
 
 def _python_params(layer):
     """Return the Params in a param_str; of a class that is not ours its ignore_label alone."""
-    param = layer.message("python_param")
-    text = to_display(param.value("param_str", "")) if param else ""
+    text = to_display(layer.value_in("python_param", "param_str", ""))
     if kind_of(layer) is None:
         try:
             ignored = param_str.read_object(text).get("ignore_label")
@@ -177,8 +174,7 @@ def _python_params(layer):
 
 
 def _typed(layer, name, field, kind):
-    param = name and layer.message(name)
-    value = param.value(field) if param else None
+    value = layer.value_in(name, field)
     if value is not None and (not isinstance(value, kind) or isinstance(value, Name)):
         raise layer.error("%s as %s of %s" % ("a whole number" if kind is int else "a string", field, name), value)
     return value

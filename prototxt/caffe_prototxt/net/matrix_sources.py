@@ -100,16 +100,15 @@ class LayerMatrix(_Source):
         if self.python_class is None:
             return layer.type == self.type and all(
                 layer.values(name) == [_as_read(message)] for name, message in self.params.items())
-        param = layer.message("python_param")
-        return (layer.type == "Python" and param is not None and layer.bottoms == self.bottoms(label)
-                and (param.value("module"), param.value("layer")) == (MODULE, self.python_class))
+        names = [layer.value_in("python_param", name) for name in ("module", "layer")]
+        return layer.type == "Python" and layer.bottoms == self.bottoms(label) and names == [MODULE, self.python_class]
 
     def has_same_keys(self, layer):
         """Return whether the param_str of a layer of this class says the same; Caffe's own layers have none."""
         if self.python_class is None:
             return True
         try:
-            return json.loads(to_display(layer.message("python_param").value("param_str", ""))) == self.keys
+            return json.loads(to_display(layer.value_in("python_param", "param_str", ""))) == self.keys
         except (ValueError, TypeError):
             return False
 

@@ -153,14 +153,10 @@ def _by_blob(layers, bottoms_or_tops):
 
 
 def _keeps_classes(layer):
-    param = layer.message("crop_param")
-    crops_classes = param is not None and param.value("axis", 2) in (0, 1)
-    return layer.type in KEEP_CLASSES and bool(layer.bottoms) and not crops_classes
+    return layer.type in KEEP_CLASSES and bool(layer.bottoms) and layer.value_in("crop_param", "axis", 2) not in (0, 1)
 
 
 def _n_output(layer, axis):
-    param = layer.message(MAKE_CLASSES[layer.type]) if layer.type in MAKE_CLASSES else None
-    if param is None or param.value("axis", 1) != axis:
-        return None
-    n_output = param.value("num_output")
+    param = MAKE_CLASSES.get(layer.type)
+    n_output = layer.value_in(param, "num_output") if layer.value_in(param, "axis", 1) == axis else None
     return n_output if isinstance(n_output, int) and n_output > 0 else None

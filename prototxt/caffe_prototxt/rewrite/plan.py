@@ -149,8 +149,7 @@ def _check_scores(net, loss):
     if loss.scores is None:
         raise layer.error('its probabilities "%s" from a Softmax layer' % to_display(loss.bottom), "them from elsewhere")
     for softmax in loss.softmaxes:
-        param = softmax.message("softmax_param")
-        axis = 1 if param is None else param.value("axis", 1)
+        axis = softmax.value_in("softmax_param", "axis", 1)
         if axis != (1 if loss.params.axis is None else loss.params.axis):
             raise softmax.error("the class axis of its %s, %s" % (layer.name, loss.params.axis or 1), axis)
         others = [user for user in net.users(loss.bottom) if user.index > softmax.index and user is not layer]
