@@ -22,13 +22,12 @@ def is_data(node):
 
 def data_param(layer):
     """Return the message of a data layer that names its data, or None."""
-    return layer.message(PARAMS[layer.type]) if layer.type in PARAMS else None
+    return layer.message(PARAMS.get(layer.type))
 
 
 def source(layer):
     """Return the file or folder that a data layer reads, one character a byte, or None."""
-    param = data_param(layer)
-    path = None if param is None else param.value("source")
+    path = layer.value_in(PARAMS.get(layer.type), "source")
     return path if isinstance(path, str) else None
 
 
@@ -43,8 +42,7 @@ def source_exists(layer):
 def declared_shapes(layer):
     """Return the shape of each top of a data layer, a tuple, or None where the layer leaves it open."""
     shapes = [None] * len(layer.tops)
-    param = data_param(layer)
-    if param is not None and layer.type != "HDF5Data":
+    if data_param(layer) is not None and layer.type != "HDF5Data":
         batch, size = batch_size(layer), image_size(layer)
         shapes[1:2] = [(batch,)] * len(shapes[1:2])
         if size:
@@ -53,17 +51,15 @@ def declared_shapes(layer):
 
 
 def batch_size(layer):
-    param = data_param(layer)
-    return (positive(param.value("batch_size")) if param else None) or 1
+    return positive(layer.value_in(PARAMS.get(layer.type), "batch_size")) or 1
 
 
 def image_size(layer):
     """Return (height, width) of the images of a data layer: its crop_size, or the size it resizes to, or None."""
-    param, transform = data_param(layer), layer.message("transform_param")
+    param = data_param(layer)
     if param is None or layer.type == "HDF5Data":
         return None
-    crops = [positive(message.value("crop_size")) for message in (transform, param) if message is not None]
-    crop = next((size for size in crops if size), None)
+    crop = positive(layer.value_in("transform_param", "crop_size")) or positive(param.value("crop_size"))
     if crop:
         return crop, crop
     height, width = positive(param.value("new_height")), positive(param.value("new_width"))
@@ -72,9 +68,8 @@ def image_size(layer):
 
 def channels(layer):
     """Return 3, or 1 where a data layer says that its images are gray."""
-    param, transform = data_param(layer), layer.message("transform_param")
-    gray = transform is not None and transform.value("force_gray") == "true" or param.value("is_color") == "false"
-    return 1 if gray else 3
+    gray = layer.value_in("transform_param", "force_gray"), layer.value_in(PARAMS.get(layer.type), "is_color")
+    return 1 if gray[0] == "true" or gray[1] == "false" else 3
 
 
 def positive(value):

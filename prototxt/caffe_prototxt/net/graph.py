@@ -19,20 +19,13 @@ class Node(object):
     """A layer that Caffe keeps.
 
     layer: nets.Layer. index: its position among the nodes. makers: for each bottom the Node that writes it last before,
-    INPUT, or None. users: (Node, number of its bottom) for each bottom that a top goes to.
+    INPUT, or None. users: (Node, number of its bottom) for each bottom that a top goes to. loss_weights: of each top.
     """
 
     def __init__(self, layer, index, makers):
         self.layer, self.index, self.makers, self.users = layer, index, makers, []
         self.type, self.bottoms, self.tops = layer.type, layer.bottoms, layer.tops
-        self._loss_weights = None
-
-    @property
-    def loss_weights(self):
-        """The loss weight of each top, as Caffe fills them in."""
-        if self._loss_weights is None:
-            self._loss_weights = losses.loss_weights(self.layer)
-        return self._loss_weights
+        self.loss_weights = losses.loss_weights(layer)
 
     def makers_in_net(self):
         return [maker for maker in self.makers if isinstance(maker, Node)]

@@ -58,8 +58,7 @@ def kind_of(layer):
 
 def python_class(layer):
     """Return (module, class) of a Python layer, as its python_param names them."""
-    param = layer.message("python_param")
-    values = (param.value("module"), param.value("layer")) if param else ("", "")
+    values = [layer.value_in("python_param", name) for name in ("module", "layer")]
     return tuple(value if isinstance(value, str) and not isinstance(value, Name) else "" for value in values)
 
 
@@ -128,10 +127,9 @@ def read_loss(layer):
     kind = kind_of(layer)
     expected = (2, 3) if kind.matrix else (2,)
     if len(layer.bottoms) not in expected:
-        raise ValueError("%s: expected %s bottoms, as %s has, got %d"
-                         % (layer, " or ".join(map(str, expected)), kind.name, len(layer.bottoms)))
+        raise layer.error("%s bottoms, as %s has" % (" or ".join(map(str, expected)), kind.name), len(layer.bottoms))
     if len(layer.tops) > 2:
-        raise ValueError("%s: expected at most 2 tops, got %d" % (layer, len(layer.tops)))
+        raise layer.error("at most 2 tops", len(layer.tops))
     params = read_params(layer)
     matrix = None if params.source is None else FileMatrix(params.source)
     if len(layer.bottoms) == 3:
@@ -149,40 +147,36 @@ def read_params(layer):
     """Return the Params of a loss or an Accuracy layer. Raises ValueError for a value that Caffe would not take."""
     if layer.type == "Python":
         return _python_params(layer)
-    axis = _typed(layer, AXIS_PARAM.get(layer.type), "axis", int)
-    ignored = _typed(layer, "accuracy_param" if layer.type == "Accuracy" else "loss_param", "ignore_label", int)
-    source = _typed(layer, "infogain_loss_param", "source", str) if layer.type == INFOGAIN.type else None
-    loss_param = layer.message("loss_param")
-    normalization, normalize = [loss_param and loss_param.value(name) for name in ("normalization", "normalize")]
-    normalize = None if normalize is None else is_true(normalize)
-    return Params(axis, ignored, _normalization(layer, normalization, normalize), source, {})
+    normalization, normalize = [layer.value_in("loss_param", name) for name in ("normalization", "normalize")]
+    return Params(
+        axis=_typed(layer, AXIS_PARAM.get(layer.type), "axis", int),
+        ignore_label=_typed(layer, "accuracy_param" if layer.type == "Accuracy" else "loss_param", "ignore_label", int),
+        normalization=_normalization(layer, normalization, None if normalize is None else is_true(normalize)),
+        source=_typed(layer, "infogain_loss_param", "source", str) if layer.type == INFOGAIN.type else None, param_str={})
 
 
 def _python_params(layer):
     """Return the Params in a param_str; of a class that is not ours its ignore_label alone."""
-    param = layer.message("python_param")
-    text = to_display(param.value("param_str", "")) if param else ""
-    is_ours = kind_of(layer) is not None
-    try:
-        says = param_str.parse(text, KEYS) if is_ours else param_str.read_object(text)
-    except ValueError as error:
-        if is_ours:
-            raise ValueError("%s: %s" % (layer, error))
-        says = {}
-    if not is_ours:
-        ignored = says.get("ignore_label")
+    text = to_display(layer.value_in("python_param", "param_str", ""))
+    if kind_of(layer) is None:
+        try:
+            ignored = param_str.read_object(text).get("ignore_label")
+        except ValueError:
+            ignored = None
         return Params(None, ignored if isinstance(ignored, int) else None, None, None, {})
+    try:
+        says = param_str.parse(text, KEYS)
+    except ValueError as error:
+        raise ValueError("%s: %s" % (layer, error))
     source = None if says["source"] is None else from_display(says["source"])
     return Params(says["axis"], says["ignore_label"], _normalization(layer, says["normalization"], says["normalize"]),
                   source, {key: value for key, value in says.items() if value is not None})
 
 
 def _typed(layer, name, field, kind):
-    param = name and layer.message(name)
-    value = param.value(field) if param else None
+    value = layer.value_in(name, field)
     if value is not None and (not isinstance(value, kind) or isinstance(value, Name)):
-        raise ValueError("%s: expected %s as %s of %s, got %s" % (
-            layer, "a whole number" if kind is int else "a string", field, name, value))
+        raise layer.error("%s as %s of %s" % ("a whole number" if kind is int else "a string", field, name), value)
     return value
 
 
@@ -193,6 +187,5 @@ def _normalization(layer, normalization, normalize):
     if isinstance(normalization, int) and 0 <= normalization < len(NORMALIZATIONS):
         return NORMALIZATIONS[normalization]
     if normalization not in NORMALIZATIONS:
-        raise ValueError("%s: expected normalization to be one of %s, got %s"
-                         % (layer, ", ".join(NORMALIZATIONS), normalization))
+        raise layer.error("normalization to be one of %s" % ", ".join(NORMALIZATIONS), normalization)
     return str(normalization)

@@ -33,9 +33,8 @@ class FileMatrix(_Source):
         path = to_display(self.path)
         ending = next((ending for ending in ENDINGS if path.lower().endswith(ending)), None)
         if ending is None if kind.layer else ending not in (None, ".binaryproto"):  # Caffe reads any name as one
-            raise ValueError("%s: expected a file that ends in %s for %s, got %s" % (
-                loss.layer, ", ".join(ENDINGS) if kind.layer else
-                ".binaryproto, as Caffe's own InfogainLoss reads nothing else", kind.name, path))
+            endings = ", ".join(ENDINGS) if kind.layer else ".binaryproto, as Caffe's own InfogainLoss reads nothing else"
+            raise loss.layer.error("a file that ends in %s for %s" % (endings, kind.name), path)
 
     def __str__(self):
         return "matrix from %s" % to_display(self.path)
@@ -98,19 +97,18 @@ class LayerMatrix(_Source):
 
     def is_made_by(self, layer, label):
         """Return whether a layer is of the class that makes this matrix, from the same bottoms."""
-        param = layer.message("python_param")
         if self.python_class is None:
             return layer.type == self.type and all(
                 layer.values(name) == [_as_read(message)] for name, message in self.params.items())
-        return (layer.type == "Python" and param is not None and layer.bottoms == self.bottoms(label)
-                and (param.value("module"), param.value("layer")) == (MODULE, self.python_class))
+        names = [layer.value_in("python_param", name) for name in ("module", "layer")]
+        return layer.type == "Python" and layer.bottoms == self.bottoms(label) and names == [MODULE, self.python_class]
 
     def has_same_keys(self, layer):
         """Return whether the param_str of a layer of this class says the same; Caffe's own layers have none."""
         if self.python_class is None:
             return True
         try:
-            return json.loads(to_display(layer.message("python_param").value("param_str", ""))) == self.keys
+            return json.loads(to_display(layer.value_in("python_param", "param_str", ""))) == self.keys
         except (ValueError, TypeError):
             return False
 

@@ -61,13 +61,12 @@ class Layer(Message):
     def display_name(self):
         return to_display(self.name) or "(no name)"
 
-    def meets(self, other):
-        """Return whether there is a phase in which both layers are kept."""
-        return bool(self.phases & other.phases)
-
     def is_kept(self, state):
         """Return whether Caffe keeps the layer in a State."""
         return not self.rules or states.keeps(state, self.include, self.exclude)
+
+    def error(self, expected, got):
+        return ValueError("%s: expected %s, got %s" % (self, expected, got))
 
     def __str__(self):
         return "%s (line %d)" % (to_display(self.name) or "the layer without a name", self.line)
@@ -78,7 +77,7 @@ class Net(object):
 
     text: str, one character a byte. classic: whether its Caffe's InfogainLoss is losses.CLASSIC.
     layers: of Layer. inputs: names of the blobs of `input`. force_backward: its line where it is true, else None.
-    state: the values of the net's own `state`.
+    state: the values of the net's own `state`. line_of: a function from a byte offset to its line number.
     Raises ValueError, with line and column, for what is no net.
     """
 
@@ -86,7 +85,7 @@ class Net(object):
         self.text, self.classic = text, classic
         self.layers, self.inputs = [], []
         self.force_backward, self.state = None, {}
-        self._lines = T.Lines(text)
+        self.line_of = T.Lines(text).of
         self._made = self._used = syntax = None
         for field in T.fields(text):
             if field.name in ("layer", "layers"):
@@ -110,10 +109,6 @@ class Net(object):
             raise ValueError("line %d: expected layers of Caffe's present syntax or the one before, got the first of all; "
                              "convert the net: upgrade_net_proto_text OLD NEW" % layer.line)
         self.layers.append(layer)
-
-    def line_of(self, offset):
-        """Return the line number of a byte offset, from 1 on."""
-        return self._lines.of(offset)
 
     def makers(self, layer, blob):
         """Return the layers that make a blob as `layer` gets it: one, or one for each phase."""
@@ -158,14 +153,10 @@ def _by_blob(layers, bottoms_or_tops):
 
 
 def _keeps_classes(layer):
-    param = layer.message("crop_param")
-    crops_classes = param is not None and param.value("axis", 2) in (0, 1)
-    return layer.type in KEEP_CLASSES and bool(layer.bottoms) and not crops_classes
+    return layer.type in KEEP_CLASSES and bool(layer.bottoms) and layer.value_in("crop_param", "axis", 2) not in (0, 1)
 
 
 def _n_output(layer, axis):
-    param = layer.message(MAKE_CLASSES[layer.type]) if layer.type in MAKE_CLASSES else None
-    if param is None or param.value("axis", 1) != axis:
-        return None
-    n_output = param.value("num_output")
+    param = MAKE_CLASSES.get(layer.type)
+    n_output = layer.value_in(param, "num_output") if layer.value_in(param, "axis", 1) == axis else None
     return n_output if isinstance(n_output, int) and n_output > 0 else None

@@ -1,9 +1,13 @@
 """The layers of a loss, for people who write nets with caffe.net_spec.
 
-    from caffe import layers as L, NetSpec from caffe_prototxt.netspec.loss_layers import compute_h, infogain_loss
+    from caffe import layers as L, NetSpec
+    from caffe_prototxt.netspec.loss_layers import compute_h, infogain_loss
 
-    n = NetSpec() n.data, n.label = L.Data(...) n.score = L.InnerProduct(n.data, num_output=7) n.H = compute_h(n.label,
-    n_classes=7, weights="balanced", scale="sample") n.loss = infogain_loss(n.score, n.label, H=n.H)
+    n = NetSpec()
+    n.data, n.label = L.Data(...)
+    n.score = L.InnerProduct(n.data, num_output=7)
+    n.H = compute_h(n.label, n_classes=7, weights="balanced", scale="sample")
+    n.loss = infogain_loss(n.score, n.label, H=n.H)
 
 Every layer has exclude { stage: "deploy" }: a net loaded with stages=["deploy"] has no loss and needs no labels.
 """
@@ -25,11 +29,9 @@ def compute_h(label, **param):
 
     label: Top. param: the layer's param_str keys (n_classes, weights, ...). Returns the Top H, 1 x 1 x L x L.
     """
-    options = {}
-    if param.get("running") is not None:
-        # The counts are kept in a blob of the layer, and a solver must not train it:
-        # with a learning rate Caffe would also ask for a gradient with respect to H.
-        options["param"] = NOT_TRAINED
+    # With running, the counts are kept in a blob of the layer, and a solver must not train it: with a learning rate Caffe
+    # would also ask for a gradient with respect to H.
+    options = {} if param.get("running") is None else {"param": NOT_TRAINED}
     return L.Python(label, module=MODULE, layer="ComputeH", param_str=param_text(param), exclude=EXCLUDE, **options)
 
 
@@ -63,10 +65,8 @@ def h_from_file(path, n_classes=None):
 
 def softmax_loss(score, label, loss_weight=None, axis=None, ignore_label=None, normalization=None):
     """Add Caffe's SoftmaxWithLoss. Parameters as infogain_loss's."""
-    options = _native_options(loss_weight, ignore_label, normalization)
-    if axis is not None:
-        options["softmax_param"] = {"axis": axis}
-    return L.SoftmaxWithLoss(score, label, **options)
+    return L.SoftmaxWithLoss(score, label, softmax_param=without_none(axis=axis),
+                             **_native_options(loss_weight, ignore_label, normalization))
 
 
 def infogain_loss(score, label, H=None, source=None, python=False, loss_weight=None, axis=None, ignore_label=None,
@@ -76,22 +76,17 @@ def infogain_loss(score, label, H=None, source=None, python=False, loss_weight=N
     score, label: Tops. Either H: Top, 1 x 1 x C x C, or source: str, its file.
     python: False for Caffe's InfogainLoss (of after April 2017, which applies the softmax itself), True for
         caffe_losses.SoftmaxWithInfogainLoss.
-    loss_weight: float, 1 unless given. axis, ignore_label: int.
-    normalization: "FULL", "VALID", "BATCH_SIZE" or "NONE"; VALID unless given.
+    loss_weight: float, 1 unless given. axis, ignore_label: int. normalization: "FULL", "VALID" (unless given),
+        "BATCH_SIZE" or "NONE".
     Returns the Top of the loss. Raises ValueError without H and source, and with both.
     """
     if (H is None) == (source is None):
-        raise ValueError("H: expected either H (a Top) or source (a file), got %s"
-                         % ("neither" if H is None else "both"))
+        raise ValueError("H: expected either H (a Top) or source (a file), got %s" % ("neither" if H is None else "both"))
     if python:
         return python_loss("SoftmaxWithInfogainLoss", score, label, H, source, loss_weight, axis, ignore_label,
                            normalization)
-    bottoms = [score, label] + ([] if H is None else [H])
-    options = _native_options(loss_weight, ignore_label, normalization)
-    infogain = without_none(source=source, axis=axis)
-    if infogain:
-        options["infogain_loss_param"] = infogain
-    return L.InfogainLoss(*bottoms, **options)
+    return L.InfogainLoss(*_given(score, label, H), infogain_loss_param=without_none(source=source, axis=axis),
+                          **_native_options(loss_weight, ignore_label, normalization))
 
 
 def python_loss(layer, score, label, matrix=None, source=None, loss_weight=None, axis=None, ignore_label=None,
@@ -105,15 +100,19 @@ def python_loss(layer, score, label, matrix=None, source=None, loss_weight=None,
     """
     param = {"source": source, "axis": axis, "ignore_label": ignore_label, "normalization": normalization}
     # Caffe takes a Python layer for a loss only if it has a loss_weight.
-    return L.Python(*([score, label] + ([] if matrix is None else [matrix])), module=MODULE, layer=layer,
-                    param_str=param_text(param), exclude=EXCLUDE, loss_weight=1 if loss_weight is None else loss_weight)
+    return L.Python(*_given(score, label, matrix), module=MODULE, layer=layer, param_str=param_text(param),
+                    exclude=EXCLUDE, loss_weight=1 if loss_weight is None else loss_weight)
+
+
+def _given(*bottoms):
+    return [bottom for bottom in bottoms if bottom is not None]
 
 
 def _native_options(loss_weight, ignore_label, normalization):
     if normalization is not None:
         normalization = caffe_pb2.LossParameter.NormalizationMode.Value(normalization)
     loss_param = without_none(ignore_label=ignore_label, normalization=normalization)
-    return without_none(exclude=EXCLUDE, loss_param=loss_param or None, loss_weight=loss_weight)
+    return without_none(exclude=EXCLUDE, loss_param=loss_param, loss_weight=loss_weight)
 
 
 def without_none(**options):

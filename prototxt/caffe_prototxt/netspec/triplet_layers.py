@@ -1,11 +1,13 @@
 """Write triplets for caffe.net_spec: their choice, distances and loss, by our layers or by Caffe's own.
 
-    from caffe import layers as L, NetSpec from caffe_prototxt.netspec.triplet_layers import triplet_select,
-    triplet_softmax_loss
+    from caffe import layers as L, NetSpec
+    from caffe_prototxt.netspec.triplet_layers import triplet_select, triplet_softmax_loss
 
-    n = NetSpec() n.data, n.label = L.Data(...) n.embedding = L.InnerProduct(n.data, num_output=64) n.anchor,
-    n.positive, n.negative = triplet_select(n.embedding, n.label, "semi_hard") n.loss = triplet_softmax_loss(n.anchor,
-    n.positive, n.negative)
+    n = NetSpec()
+    n.data, n.label = L.Data(...)
+    n.embedding = L.InnerProduct(n.data, num_output=64)
+    n.anchor, n.positive, n.negative = triplet_select(n.embedding, n.label, "semi_hard")
+    n.loss = triplet_softmax_loss(n.anchor, n.positive, n.negative)
 
 Which of the two to take: python=True, caffe_losses's layers, where the net runs on the CPU. They are exact at any
 distance, check their numbers, and allocate up to 1 MB where the composition keeps 6.5 blobs of the anchor's size; a
@@ -27,17 +29,15 @@ NORMS = ("l2", "squared_l2")
 FORMS = ("mse", "log")
 PARTS = ("anchor", "positive", "negative")
 
-# Added to a squared norm before its root: without it the gradient of a distance of 0 is infinite, and Caffe multiplies
-# it by 0. A norm of 0 counts as 1e-6 with it.
+# Added to a squared norm before its root, as the gradient of a distance of 0 is infinite, and Caffe multiplies it by 0.
 SHIFT = 1e-12
 
 
 def triplet_select(embedding, label, strategy, count=False, **param):
     """Choose triplets from a batch of labelled embeddings, by caffe_losses.TripletSelect.
 
-    embedding: Top, B x C. label: Top, B. strategy: "all", "hardest", "semi_hard" or "random".
-    count: whether there is a fourth Top, the number of triplets.
-    param: more of the layer's param_str keys (seed, max_triplets, ignore_label).
+    embedding: Top, B x C. label: Top, B. strategy: "all", "hardest", "semi_hard" or "random". count: whether there is a
+    fourth Top, the number of triplets. param: more of the layer's param_str keys (seed, max_triplets, ignore_label).
     Returns the Tops anchor, positive and negative, T x C, and count.
     """
     return L.Python(embedding, label, ntop=4 if count else 3, module=MODULE, layer="TripletSelect",

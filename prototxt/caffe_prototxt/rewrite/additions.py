@@ -21,10 +21,11 @@ class Additions(object):
         self.added, self.changed = [], []
         self._tops = {}  # of the added layers of H, by all that they say
         self._numbers = collections.defaultdict(lambda: 1)  # the last that a name has got
-        self._taken = collections.defaultdict(frozenset, {name: frozenset(PHASES) for name in net.inputs})
+        self._taken = collections.defaultdict(set, {name: set(PHASES) for name in net.inputs})  # phases of each name
         for layer in net.layers:
-            for name in [] if layer in removed else [layer.name] + layer.tops:
-                self._taken[name] |= layer.phases
+            if layer not in removed:
+                for name in [layer.name] + layer.tops:
+                    self._taken[name] |= layer.phases
 
     def name(self, name, layer):
         """Return `name`, or one like it, that is free in the phases of `layer`."""
@@ -51,10 +52,9 @@ class Additions(object):
         """Add or change the layer that makes H; return its top. makers: the layers that make it already, or None."""
         fields = matrix.fields(self.h_name, loss.label, loss.layer.rules)
         if makers:
-            for maker in makers:
-                if not matrix.has_same_keys(maker) and maker not in [layer for layer, _ in self.changed]:
-                    self.changed.append((maker, {"param": fields["param"],
-                                                 "python_param": {"param_str": matrix.param_str}}))
+            change = {"param": fields["param"], "python_param": {"param_str": matrix.param_str}}
+            self.changed += [(maker, change) for maker in makers if not matrix.has_same_keys(maker)
+                             and maker not in [layer for layer, _ in self.changed]]
             return loss.matrix.name
         layer = loss.layer
         key = on_one_line("layer", fields)

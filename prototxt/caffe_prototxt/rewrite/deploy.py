@@ -2,6 +2,7 @@
 from __future__ import division, print_function
 
 import collections
+import itertools
 import re
 
 from caffe_losses.compat import to_display
@@ -44,7 +45,7 @@ def make_deploy(text, state=None, shapes=None, batch=None, names=(), outputs=())
     graph = Graph(net, state or next(state for state in usual_states(net) if state.phase == "TEST"))
     heads = [_blob_head(graph, blob) for blob in outputs] or _heads(graph, names)
     kept = graph.before(head.maker for head in heads if isinstance(head.maker, Node))
-    kept.update(node for node in (_same_output(graph, head) for head in heads) if node)
+    kept.update(filter(None, (_same_output(graph, head) for head in heads)))
     made = _Made(graph, kept, shapes or {}, batch)
     made.add_inputs()
     made.add_outputs(heads)
@@ -104,12 +105,11 @@ def _head(layer, maker):
 
 def _same_output(graph, head):
     """Return the node that makes of a head's blob already what is to be added, or None."""
-    def axis(node):
-        param = node.layer.message("softmax_param")
-        return 1 if param is None else param.value("axis", 1)
-
-    return next((node for node in graph.nodes if head.add and node.type == head.add and node.makers == [head.maker]
-                 and node.bottoms == [head.blob] and axis(node) == (1 if head.axis is None else head.axis)), None)
+    for node in graph.nodes:
+        if head.add and node.type == head.add and node.makers == [head.maker] and node.bottoms == [head.blob]:
+            if node.layer.value_in("softmax_param", "axis", 1) == (1 if head.axis is None else head.axis):
+                return node
+    return None
 
 
 class _Made(object):
@@ -141,12 +141,12 @@ class _Made(object):
         sources = [node for node in sources if node.type != "DummyData"] or sources
         for node in sources:
             self._add_input(node)
-        if self.net.layers and self.net.layers[0].old:
+        if self.net.layers[0].old:
             self.kept.difference_update(sources)
 
     def _add_input(self, node):
         layer = node.layer
-        numbers = [number for number in range(len(node.tops)) if self._is_used(node, number)]
+        numbers = sorted(set(node.tops.index(user.bottoms[bottom]) for user, bottom in node.users if user in self.kept))
         tops, shapes = [node.tops[number] for number in numbers], [self._shape(node, number) for number in numbers]
         self.inputs += zip(tops, shapes)
         if node.type == "Input" and tops == node.tops and self.batch is None:
@@ -156,19 +156,21 @@ class _Made(object):
         if layer.old:
             lines = [on_one_line("input", top) + " " + on_one_line("input_shape", shape) for top, shape in zip(tops, fields)]
             self.edits.insert_before(self.net.layers[0], (["# " + comment] if comment else []) + lines)
-            return
+        else:
+            self._replace(layer, [("name", layer.name or tops[0]), ("type", "Input"), ("top", tops),
+                                  ("input_param", {"shape": fields})], comment)
+
+    def _replace(self, layer, fields, comment=None):
         self.replaced.add(layer.index)
-        self.edits.replace_layer(layer, collections.OrderedDict((
-            ("name", layer.name or tops[0]), ("type", "Input"), ("top", tops), ("input_param", {"shape": fields}))), comment)
+        self.edits.replace_layer(layer, collections.OrderedDict(fields), comment)
 
     def add_outputs(self, heads):
         """Replace each loss of scores by the layer that makes their probabilities."""
         several = len(set(head.blob for head in heads)) > 1
-        done = set()
+        different = collections.OrderedDict()
         for head in heads:
-            if (head.blob, head.add) in done:
-                continue
-            done.add((head.blob, head.add))
+            different.setdefault((head.blob, head.add), head)
+        for head in different.values():
             same = _same_output(self.graph, head)
             if same or head.add is None:
                 maker = same or head.maker
@@ -181,27 +183,22 @@ class _Made(object):
                       ("bottom", head.blob), ("top", name)]
             if head.axis not in (None, 1):
                 fields.append(("softmax_param", {"axis": head.axis}))
-            self.replaced.add(layer.index)
-            self.edits.replace_layer(layer, collections.OrderedDict(fields))
+            self._replace(layer, fields)
             self.outputs.append((name, "%s of %s" % (head.add, to_display(head.blob))))
 
     def _add_own_inputs(self):
         """Take out the net's own `input` fields that are not used, if each has its shape in fields of its own."""
         used = set(bottom for node in self.kept for bottom, maker in zip(node.bottoms, node.makers) if maker is INPUT)
         used.update(top for top, kind in self.outputs if top in self.net.inputs)
-        fields = [field for field in T.fields(self.net.text) if field.name in ("input", "input_dim", "input_shape")]
-        of = {name: [field for field in fields if field.name == name] for name in ("input", "input_dim", "input_shape")}
+        inputs, dims, shapes = [[field for field in T.fields(self.net.text) if field.name == name]
+                                for name in ("input", "input_dim", "input_shape")]
         n = len(self.net.inputs)
-        parts = [of["input_dim"][4 * i:4 * i + 4] + of["input_shape"][i:i + 1] for i in range(n)]
-        one_by_one = len(of["input"]) == n and (len(of["input_dim"]), len(of["input_shape"])) in ((4 * n, 0), (0, n))
-        for name, field, part in zip(self.net.inputs, of["input"], parts):
+        one_by_one = len(inputs) == n and (len(dims), len(shapes)) in ((4 * n, 0), (0, n))
+        for i, (name, field) in enumerate(zip(self.net.inputs, inputs)):
             if name in used:
                 self.inputs.append((name, None))
             elif one_by_one:
-                self.edits.take_out_fields([field] + part)
-
-    def _is_used(self, node, number):
-        return any(user in self.kept and user.bottoms[bottom] == node.tops[number] for user, bottom in node.users)
+                self.edits.take_out_fields([field] + dims[4 * i:4 * i + 4] + shapes[i:i + 1])
 
     def _shape(self, node, number):
         """Return the shape of an input."""
@@ -211,8 +208,7 @@ class _Made(object):
         shape = _own_shape(layer, number)
         if shape is not None:
             return shape if self.batch is None else (self.batch,) + shape[1:]
-        size = data_layers.image_size(layer) if number == 0 else None
-        why = ""
+        size, why = data_layers.image_size(layer) if number == 0 else None, ""
         try:
             record = records.record_shape(layer, top) if number == 0 or layer.type == "HDF5Data" else ()
         except (EnvironmentError, ImportError, ValueError) as error:
@@ -227,18 +223,16 @@ class _Made(object):
     def _transform(self, layer, tops):
         """Return a comment on the transforms of a layer's data other than crops and mirrors."""
         param = layer.message("transform_param")
-        done = [] if param is None else [(field.name, " ".join(self.net.text[field.value:field.end].split()))
-                                         for field in param.fields if field.name not in ("crop_size", "mirror")]
+        done = ", ".join("%s %s" % (field.name, " ".join(self.net.text[field.value:field.end].split()))
+                         for field in (param.fields if param else ()) if field.name not in ("crop_size", "mirror"))
         if not done:
             return None
-        self.transforms[tops[0]] = ", ".join("%s %s" % pair for pair in done)
-        return "%s went through %s in training: for whoever fills this" % (tops[0], self.transforms[tops[0]])
+        self.transforms[tops[0]] = done
+        return "%s went through %s in training: for whoever fills this" % (tops[0], done)
 
     def _new_name(self, name):
-        free, number = name, 1
-        while free in self.names:
-            number += 1
-            free = "%s_%d" % (name, number)
+        like_it = ("%s_%d" % (name, number) for number in itertools.count(2))
+        free = next(free for free in itertools.chain([name], like_it) if free not in self.names)
         self.names.add(free)
         return free
 

@@ -94,10 +94,10 @@ def _target(loss, request):
         kind = CLASSIC
     matrix = request.matrix or (loss.matrix if kind.matrix == loss.kind.matrix else None)
     if kind.matrix is None and matrix is not None:
-        raise ValueError("%s: expected no matrix for %s, got one" % (loss.layer, kind.name))
+        raise loss.layer.error("no matrix for %s" % kind.name, "one")
     if kind.matrix and matrix is None:
-        raise ValueError("%s: expected a file or a layer with the %s matrix of %s (as --source FILE), got none"
-                         % (loss.layer, kind.matrix, kind.name))
+        raise loss.layer.error("a file or a layer with the %s matrix of %s (as --source FILE)" % (kind.matrix, kind.name),
+                               "none")
     if isinstance(matrix, LayerMatrix):
         matrix = matrix.for_loss(loss)
     _check_target(loss, kind, matrix)
@@ -117,21 +117,18 @@ def _check_target(loss, kind, matrix):
         raise ValueError("%s: expected scores, but its InfogainLoss gets probabilities from a Softmax layer (%s): if this "
                          "Caffe's wants them, say --infogain classic, else take that layer out"
                          % (layer, loss.softmaxes[0]))
-    if CLASSIC in (kind, loss.kind):
-        params = loss.params
-        for name, asked in (("ignore_label", params.ignore_label is not None), ("axis", params.axis not in (None, 1)),
-                            ("normalization: NONE", params.normalization == "NONE")):
-            if asked:
-                raise ValueError("%s: expected no %s with --infogain classic, as that InfogainLoss has no such thing; take "
-                                 "--loss SoftmaxWithInfogainLoss" % (layer, name))
+    params = loss.params
+    for name, asked in (("ignore_label", params.ignore_label is not None), ("axis", params.axis not in (None, 1)),
+                        ("normalization: NONE", params.normalization == "NONE")):
+        if asked and CLASSIC in (kind, loss.kind):
+            raise ValueError("%s: expected no %s with --infogain classic, as that InfogainLoss has no such thing; take "
+                             "--loss SoftmaxWithInfogainLoss" % (layer, name))
     if kind == SOFTMAX and len(layer.tops) == 2:
-        raise ValueError("%s: expected one top, as Caffe's %s runs with no more, got 2" % (layer, kind.name))
+        raise layer.error("one top, as Caffe's %s runs with no more" % kind.name, 2)
     for name, known in KNOWN.items():
         message = layer.message(name)
-        unknown = sorted(message.names() - known) if message else []
-        if unknown:
-            raise ValueError("%s: expected %s without %s, which has no known meaning in %s"
-                             % (layer, name, unknown[0], kind.name))
+        for unknown in sorted(message.names() - known) if message else ():
+            raise ValueError("%s: expected %s without %s, which has no known meaning in %s" % (layer, name, unknown, kind.name))
 
 
 def _check_force_backward(net, targets):
@@ -148,18 +145,14 @@ def _check_force_backward(net, targets):
 def _check_scores(net, loss):
     layer = loss.layer
     if loss.scores is None:
-        raise ValueError('%s: expected its probabilities "%s" from a Softmax layer, got them from elsewhere'
-                         % (layer, to_display(loss.bottom)))
+        raise layer.error('its probabilities "%s" from a Softmax layer' % to_display(loss.bottom), "them from elsewhere")
     for softmax in loss.softmaxes:
-        param = softmax.message("softmax_param")
-        axis = 1 if param is None else param.value("axis", 1)
+        axis = softmax.value_in("softmax_param", "axis", 1)
         if axis != (1 if loss.params.axis is None else loss.params.axis):
-            raise ValueError("%s: expected the class axis of its %s, %s, got %s"
-                             % (softmax, layer.name, loss.params.axis or 1, axis))
+            raise softmax.error("the class axis of its %s, %s" % (layer.name, loss.params.axis or 1), axis)
         others = [user for user in net.users(loss.bottom) if user.index > softmax.index and user is not layer]
         if softmax.tops[0] == softmax.bottoms[0] and others:
-            raise ValueError("%s: expected no other layer than the loss to use what it makes in place, got %s"
-                             % (softmax, others[0]))
+            raise softmax.error("no other layer than the loss to use what it makes in place", others[0])
 
 
 def _makers_to_keep(net, target, changing):
@@ -181,7 +174,7 @@ def _unused(net, leaving):
     left = set((layer.index, blob) for layer, blob in leaving)
     makers = {maker.index: maker for layer, blob in leaving for maker in net.makers(layer, blob)}
     return [maker for _, maker in sorted(makers.items()) if all(
-        (user.index, top) in left or user.index <= maker.index or not user.meets(maker)
+        (user.index, top) in left or user.index <= maker.index or not user.phases & maker.phases
         for top in maker.tops for user in net.users(top))]
 
 
@@ -194,8 +187,7 @@ def _fields(target, bottoms, tops):
     propagate_down = layer.values("propagate_down")
     if propagate_down:
         if len(propagate_down) != len(layer.bottoms):
-            raise ValueError("%s: expected propagate_down once for each of its %d bottoms, got %d"
-                             % (layer, len(layer.bottoms), len(propagate_down)))
+            raise layer.error("propagate_down once for each of its %d bottoms" % len(layer.bottoms), len(propagate_down))
         fields["propagate_down"] = (propagate_down + [False])[:len(bottoms)]
     fields["top"] = tops
     fields["loss_weight"] = _loss_weights(layer, kind, tops)
@@ -206,28 +198,24 @@ def _fields(target, bottoms, tops):
 
 def _loss_weights(layer, kind, tops):
     """Return a loss weight for each top, where Caffe wants one."""
-    loss_weights = layer.values("loss_weight")
-    if any(loss_weight != 0 for loss_weight in loss_weights[max(len(tops), 1):]):
-        raise ValueError("%s: expected loss_weight only for the loss, got it for its probabilities" % layer)
-    loss_weights = loss_weights[:max(len(tops), 1)]
-    if kind.layer or len(tops) == 2:
-        loss_weights += [1, 0][len(loss_weights):len(tops)]
-    return loss_weights
+    n_tops, loss_weights = max(len(tops), 1), layer.values("loss_weight")
+    if any(loss_weights[n_tops:]):
+        raise layer.error("loss_weight only for the loss", "it for its probabilities")
+    wanted = [1, 0][len(loss_weights):len(tops)] if kind.layer or len(tops) == 2 else []
+    return loss_weights[:n_tops] + wanted
 
 
 def _python_fields(loss, kind, source):
-    params = loss.params
-    keys = dict(params.param_str) if loss.kind.layer else {
+    params, is_ours = loss.params, loss.kind.layer is not None
+    keys = params.param_str if is_ours else {
         "axis": params.axis, "ignore_label": params.ignore_label, "normalization": params.normalization}
-    keys["source"] = None if source is None else to_display(source)
+    keys = dict(keys, source=None if source is None else to_display(source))
     keys = {key: value for key, value in keys.items() if value is not None}
     python_param = collections.OrderedDict((("module", MODULE), ("layer", kind.layer)))
-    if loss.kind.layer is None or keys != params.param_str:
+    if not is_ours or keys != params.param_str:
         python_param["param_str"] = json.dumps(keys, sort_keys=True)
-    fields = {"python_param": python_param}
-    if loss.kind.layer is None:
-        fields.update(softmax_param=None, infogain_loss_param=None, loss_param=None)
-    return fields
+    others = {} if is_ours else {"softmax_param": None, "infogain_loss_param": None, "loss_param": None}
+    return dict(others, python_param=python_param)
 
 
 def _native_fields(loss, kind, source):
@@ -248,8 +236,7 @@ def _native_fields(loss, kind, source):
         fields["softmax_param"] = None if params.axis is None else {"axis": params.axis, "source": None}
         fields["infogain_loss_param"] = None
     loss_param = loss.layer.message("loss_param")
-    if kind == INFOGAIN and loss_param and loss_param.items("normalize"):
-        # with `normalize` Caffe's InfogainLoss does not start
+    if kind == INFOGAIN and loss_param and loss_param.items("normalize"):  # with which Caffe's InfogainLoss does not start
         fields["loss_param"] = {"normalize": None}
         if not loss_param.items("normalization"):
             fields["loss_param"]["normalization"] = Name(params.normalization)

@@ -51,6 +51,11 @@ class Message(object):
             raise T.error(self.text, item.start, '"{"')
         return item and Message(self.text, item.start)
 
+    def value_in(self, message, name, default=None):
+        """Return the value of a field of the message in another field."""
+        inner = self.message(message)
+        return default if inner is None else inner.value(name, default)
+
     def names(self):
         return set(self._named)
 

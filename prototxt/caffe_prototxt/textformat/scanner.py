@@ -87,12 +87,9 @@ class Lines(object):
     """The line numbers of many offsets in a text, as line_of gives one."""
 
     def __init__(self, text):
-        self.text = text
-        self._ends = None
+        self._ends = [match.start() for match in re.finditer("\n", text)]
 
     def of(self, at):
-        if self._ends is None:
-            self._ends = [match.start() for match in re.finditer("\n", self.text)]
         return bisect.bisect_left(self._ends, at) + 1
 
 
