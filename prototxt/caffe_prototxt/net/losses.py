@@ -56,6 +56,15 @@ def kind_of(layer):
     return next((kind for kind in KINDS.values() if kind.layer and (MODULE, kind.layer) == (module, name)), None)
 
 
+def is_classic():
+    """Return whether the InfogainLoss of this Python's Caffe takes probabilities; None without a Caffe."""
+    try:
+        from caffe.proto import caffe_pb2
+    except Exception:  # a Caffe that is not for this Python fails in its own ways
+        return None
+    return "axis" not in caffe_pb2.InfogainLossParameter.DESCRIPTOR.fields_by_name
+
+
 def python_class(layer):
     """Return (module, class) of a Python layer, as its python_param names them."""
     values = [layer.value_in("python_param", name) for name in ("module", "layer")]
