@@ -29,12 +29,11 @@ def rank_by_probability(probabilities):
 
 
 def rank_by_expected_cost(probabilities, D):
-    """Rank the classes of each sample, the one of least expected cost first.
+    """Rank the classes of each sample, the one of least expected cost first, of equal ones the lower.
 
         expected cost of deciding for k = sum_j p_j D[j, k]
 
     The first column is the minimum-expected-cost (Bayes) decision for D, given that the probabilities are right.
-    Returns N x C integers. Of classes that cost the same the lower one is first.
     Source: Elkan 2001, The foundations of cost-sensitive learning.
     """
     p, D = _checked_probabilities(probabilities), check_cost(D)
@@ -55,11 +54,10 @@ def mean_cost(labels, decided, D):
 
 
 def severity(labels, decided, D):
-    """Return the average cost of a mistake.
+    """Return the average cost of a mistake, NaN if no decision is wrong.
 
         sum_i D[label_i, decided_i] / number of i with decided_i != label_i
 
-    Returns a float; NaN if no decision is wrong.
     Source: Bertinetto et al. 2020, Making better mistakes, arXiv 1912.09393.
     """
     paid = _costs_paid(labels, decided, D)
@@ -167,18 +165,16 @@ def _costs_paid(labels, decided, D):
 
 
 def _checked_pair(labels, decided, n_samples=None, n_classes=None):
-    labels = _checked_classes("labels", labels, n_samples, n_classes)
-    return labels, _checked_classes("decided", decided, len(labels), n_classes)
-
-
-def _checked_classes(name, classes, n_samples, n_classes):
-    classes = np.asarray(classes)
-    if classes.ndim != 1 or not len(classes):
-        raise ValueError("%s: expected one class per sample, got an array of shape %s" % (name, classes.shape))
-    if n_samples is not None and len(classes) != n_samples:
-        raise ValueError("%s: expected %d samples, got %d" % (name, n_samples, len(classes)))
-    with naming(name):
-        return label_index(classes, np.iinfo(np.int32).max if n_classes is None else n_classes)[0]
+    checked = []
+    for name, classes in (("labels", np.asarray(labels)), ("decided", np.asarray(decided))):
+        with naming(name):
+            if classes.ndim != 1 or not len(classes):
+                raise ValueError("expected one class per sample, got an array of shape %s" % (classes.shape,))
+            n_samples = n_samples or len(classes)
+            if len(classes) != n_samples:
+                raise ValueError("expected %d samples, got %d" % (n_samples, len(classes)))
+            checked.append(label_index(classes, n_classes or np.iinfo(np.int32).max)[0])
+    return tuple(checked)
 
 
 def _checked_probabilities(probabilities):

@@ -12,10 +12,7 @@ NOT_WRITTEN = "cannot be written: "
 
 @contextlib.contextmanager
 def atomic_write(path):
-    """Open a binary file that replaces `path` once it is complete.
-
-    Whatever stops the program before that leaves `path` as it was.
-    """
+    """Open a binary file that replaces `path` once it is complete; until then `path` stays as it was."""
     if not os.path.basename(path) or os.path.isdir(path):
         raise IOError("%s: cannot be written: expected the name of a file" % (path or "''"))
     if os.path.exists(path) and not os.path.isfile(path):
@@ -42,8 +39,7 @@ def write_all(writers):
     """Write several files, all or none.
 
     writers: list of (path, function that opens it, as atomic_write does, function that writes to the open file).
-    Each file takes its name only once all are complete; a program that is killed between two of these renames
-    leaves some of the files new and the others old.
+    Each file takes its name only once all are complete; a program killed between two renames leaves some new, some old.
     """
     if writers:
         (path, open_path, write), rest = writers[0], writers[1:]

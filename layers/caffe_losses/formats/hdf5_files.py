@@ -32,10 +32,8 @@ def write_hdf5(file, matrix):
 
 def system_error(error):
     """Return an error of HDF5's, which lists all it knows on several lines, as the system's own if it names one."""
-    number = re.search(r"errno = ([0-9]+)", str(error))
-    if number:
-        return IOError(int(number.group(1)), os.strerror(int(number.group(1))))
-    return IOError(" ".join(str(error).split()))
+    numbers = re.findall(r"errno = ([0-9]+)", str(error))
+    return IOError(int(numbers[0]), os.strerror(int(numbers[0]))) if numbers else IOError(" ".join(str(error).split()))
 
 
 def read_hdf5(path):

@@ -26,7 +26,7 @@ def records(folder):
     """Yield the value of each record of an LMDB, in the order of the keys.
 
     Each is a buffer of the file itself, and must not be used once the generator is closed: keep that in a variable.
-    Raises IOError or ValueError for what is not an LMDB, or is cut off.
+    Raises IOError or ValueError for what is no LMDB, or is cut off.
     """
     with _environment(folder) as environment, environment.begin(buffers=True) as transaction:
         for value in transaction.cursor().iternext(keys=False):
@@ -56,9 +56,8 @@ def _environment(folder):
 
 def read_lmdb(folder):
     """Return the matrix of an LMDB that holds just one Datum."""
-    n_records = count_records(folder)
-    if n_records != 1:
-        raise ValueError("expected an LMDB with one Datum, got one with %d records" % n_records)
+    if count_records(folder) != 1:
+        raise ValueError("expected an LMDB with one Datum, got one with %d records" % count_records(folder))
     opened = records(folder)  # keeps the record's memory valid, in a traceback too
     return read_datum(np.frombuffer(next(opened), np.uint8))
 
@@ -86,10 +85,7 @@ def atomic_lmdb(path):
     folder = os.path.realpath(path)
     is_new = not os.path.exists(folder)
     with naming(path, NOT_WRITTEN):
-        if is_new:
-            os.mkdir(folder)
-        else:
-            _check_replaceable(folder)
+        (os.mkdir if is_new else _check_replaceable)(folder)
     try:
         with atomic_write(os.path.join(folder, DATA_FILE)) as file:
             yield file
@@ -97,9 +93,9 @@ def atomic_lmdb(path):
         if is_new:
             os.rmdir(folder)
         raise
-    # The lock file says which transaction was the last one: not that of the new data file.
-    if os.path.exists(os.path.join(folder, LOCK_FILE)):
-        os.unlink(os.path.join(folder, LOCK_FILE))
+    lock = os.path.join(folder, LOCK_FILE)  # says which transaction was the last one: not that of the new data file
+    if os.path.exists(lock):
+        os.unlink(lock)
 
 
 def _check_replaceable(folder):

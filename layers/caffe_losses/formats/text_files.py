@@ -27,8 +27,8 @@ def write_json(file, matrix):
 
 
 def _rows_of_text(matrix):
+    """Yield the numbers of each row, in the shortest text that reads back as the same float."""
     for row in matrix:
-        # repr of a float is the shortest text that reads back as the same float
         yield ",".join(map(repr, row.astype(np.float64).tolist()))
 
 
@@ -38,28 +38,23 @@ def read_csv(path):
     with _open(path) as file:
         for number, line in enumerate(file, 1):
             line = line.split("#")[0].strip()
-            if line:
-                rows.append(_checked(_csv_row(line, number), rows, "line %d" % number))
+            if not line:
+                continue
+            try:
+                row = [float(field) for field in line.replace("_", "?").split(",")]  # Python 3 would take 1_000
+            except ValueError:
+                raise ValueError("line %d: expected numbers with commas between them, got %r" % (number, line[:60]))
+            rows.append(_checked(row, rows, "line %d" % number))
     if not rows:
         raise ValueError("expected a matrix, got an empty file")
     return np.array(rows)
-
-
-def _csv_row(line, number):
-    try:
-        if "_" in line:  # Python 3 would take 1_000
-            raise ValueError
-        return [float(field) for field in line.split(",")]
-    except ValueError:
-        raise ValueError("line %d: expected numbers with commas between them, got %r" % (number, line[:60]))
 
 
 def read_json(path):
     """Return the matrix as float64, from a list of lists of numbers."""
     with _open(path) as file:
         try:
-            # As float, because an int of a million digits takes Python minutes.
-            content = json.load(file, parse_int=float)
+            content = json.load(file, parse_int=float)  # an int of a million digits takes Python minutes
         except (ValueError, RuntimeError) as error:  # the second for lists in lists in lists
             raise ValueError("expected a list of lists of numbers, got something else (%s)" % error)
     if not isinstance(content, list) or not content or not all(isinstance(row, list) and row for row in content):

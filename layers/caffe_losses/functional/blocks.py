@@ -1,7 +1,4 @@
-"""A loss applied to a whole batch, block by block.
-
-A block fits the processor's cache, and numpy lets several threads have one each.
-"""
+"""Apply a loss to a batch in blocks that fit the processor's cache; numpy lets several threads have one each."""
 from __future__ import division, print_function
 
 import collections
@@ -54,9 +51,8 @@ def normalizer(normalization, labels):
 def batch_loss(loss, x, labels, matrix, gradient=None, p=None, name="score"):
     """Sum a loss over the positions of a batch that are not ignored.
 
-    loss: a function of `losses`. x: scores, outer x C or outer x C x inner.
-    labels: Labels. matrix: Matrix. gradient, p: arrays like x to write into, or None; the gradient is 0 where ignored.
-    name: str, for an error.
+    loss: a function of `losses`. x: scores, outer x C or outer x C x inner. labels: Labels. matrix: Matrix.
+    gradient, p: arrays like x to write into, or None; the gradient is 0 where ignored. name: str, for an error.
     Returns the sum, a float of float64 precision. Raises ValueError for a bad score, naming the first and its position.
     """
     total = _total(loss, x, labels, matrix, gradient, p, False)

@@ -10,11 +10,8 @@ import numpy as np
 
 from caffe_losses.validation import refuse
 
-# A smaller p counts as this in InfogainLoss: kLOG_THRESHOLD of Caffe.
-LOG_THRESHOLD = 1e-20
-
-# More than rounding adds to a probability, and less than a score is off.
-PROBABILITY_SLACK = 1e-3
+LOG_THRESHOLD = 1e-20  # a smaller p counts as this in InfogainLoss: kLOG_THRESHOLD of Caffe
+PROBABILITY_SLACK = 1e-3  # more than rounding adds to a probability, and less than a score is off
 
 
 class Matrix(object):
@@ -35,10 +32,7 @@ class Matrix(object):
 
 
 def softmax_parts(x, out=None):
-    """Return z = x - max_k x_k, e = exp(z) and s = sum_k e_k: p = e / s, log p = z - log s.
-
-    out: array like x to hold e, or None.
-    """
+    """Return z = x - max_k x_k, e = exp(z) (in `out`, if given) and s = sum_k e_k: p = e / s, log p = z - log s."""
     largest = _max_over_classes(x)
     finite = np.isfinite(largest)
     if np.count_nonzero(finite) < finite.size:

@@ -9,8 +9,7 @@ from caffe_losses.validation import refuse
 
 STRATEGIES = ("all", "hardest", "semi_hard", "random")
 
-# Up to here a float32 holds every whole number.
-MAX_LABEL = 2 ** 24
+MAX_LABEL = 2 ** 24  # up to here a float32 holds every whole number
 
 # Which rows are anchor, positive and negative: three arrays of integers.
 Triplets = collections.namedtuple("Triplets", "anchor positive negative")
@@ -33,8 +32,7 @@ def select(x, labels, strategy, valid=None, random=None, max_triplets=None, limi
 
     x: N x C; only hardest and semi_hard look at it. labels: N integers.
     strategy: one of STRATEGIES, which the layer TripletSelect explains.
-    valid: N booleans, the rows that take part; None: all.
-    random: numpy.random.RandomState, for random and max_triplets.
+    valid: N booleans, the rows that take part; None: all. random: RandomState, for random and max_triplets.
     max_triplets: int; of more, so many are taken at random. None: all are taken.
     limit: int, more are an error; None: there is no limit.
     Returns Triplets, sorted by anchor; empty if there is none. Raises ValueError.
@@ -65,13 +63,11 @@ class _Classes(object):
     """
 
     def __init__(self, labels):
-        _, index, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-        starts = np.cumsum(sizes) - sizes
-        self.order = np.argsort(index, kind="mergesort")  # stable
-        self.start, self.size = starts[index], sizes[index]
-        self.rank = np.empty(len(labels), np.intp)
-        self.rank[self.order] = np.arange(len(labels))
-        self.rank -= self.start
+        self.order = np.argsort(labels, kind="mergesort")  # stable
+        in_order = labels[self.order]
+        self.start = np.searchsorted(in_order, labels)
+        self.size = np.searchsorted(in_order, labels, side="right") - self.start
+        self.rank = np.argsort(self.order) - self.start
         self.n_negatives = len(labels) - self.size
         self.per_anchor = (self.size - 1) * self.n_negatives
         self.n_triplets = int(self.per_anchor.sum())
@@ -155,8 +151,7 @@ def scatter(triplets, gradients, out):
 
         out[i] = sum of the gradients of all uses of row i
 
-    triplets: Triplets. gradients: three arrays, a row for every triplet.
-    out: N x C; rows that no triplet uses become 0.
+    triplets: Triplets. gradients: three arrays, a row for every triplet. out: N x C, 0 in rows that no triplet uses.
     """
     total = np.zeros(out.shape)
     for index, rows in zip(triplets, gradients):

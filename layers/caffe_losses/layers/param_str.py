@@ -88,8 +88,7 @@ def read_object(param_str):
             value = read(text)
         except _Duplicate as duplicate:
             raise ValueError("key %s stands twice in param_str" % _quote(duplicate.args[0]))
-        # All that the parsers raise for a text in another language.
-        except (ValueError, SyntaxError, TypeError, MemoryError, RuntimeError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RuntimeError):  # for a text in another language
             continue
         if isinstance(value, dict):
             return value
@@ -103,8 +102,7 @@ class _Duplicate(Exception):
 def _read_literal(text):
     value = ast.literal_eval(text)
     if isinstance(value, dict):
-        keys = ast.parse(text, mode="eval").body.keys
-        _unique([(ast.literal_eval(key), None) for key in keys])
+        _unique([(ast.literal_eval(key), None) for key in ast.parse(text, mode="eval").body.keys])
     return value
 
 

@@ -23,9 +23,7 @@ class Node(object):
     """A node of a class tree: a class (no children), or a group of nodes."""
 
     def __init__(self, name, line, height=None):
-        self.name = name
-        self.line = line
-        self.stated_height = height
+        self.name, self.line, self.stated_height = name, line, height
         self.length = None  # of the branch to the group it is in; None: 1
         self.children = []
 
@@ -50,8 +48,7 @@ def tree_costs(root, names=None):
     A class has height 0; a group the height stated for it, else the highest of its members' heights plus the length of
     the branch to them (1 where none is stated).
 
-    root: Node, as parse_tree returns it.
-    names: the classes in the order of their labels; None: the order of the text.
+    root: Node, as parse_tree returns it. names: the classes in the order of their labels; None: that of the text.
     Returns (D, names): C x C float64, and the list of C names.
     Raises ValueError if the names are not those of the tree, or if a group is not higher than one inside it.
     """
@@ -61,12 +58,9 @@ def tree_costs(root, names=None):
     D = np.zeros((len(names), len(names)))
     done = {}  # node -> (height, labels below it)
     for node in reversed(list(root.walk())):  # children first
-        if not node.children:
-            done[node] = 0.0, [label[node.name]]
-            continue
         below = [done.pop(child) for child in node.children]
-        height = _height(node, [height for height, _ in below])
-        labels = []
+        height = _height(node, [height for height, _ in below]) if below else 0.0
+        labels = [] if below else [label[node.name]]
         for _, more in below:
             D[np.ix_(labels, more)] = D[np.ix_(more, labels)] = height
             labels += more
@@ -101,13 +95,12 @@ def parse_tree(text, edges=False):
 
     text: str. edges: bool, whether the text is a .csv of edges, not indented text. Raises ValueError, naming the line.
     """
-    roots = _parse_edges(text) if edges else _parse_indented(text)
-    if not roots:
+    root = Node("(root)", 0)
+    root.children = _parse_edges(text) if edges else _parse_indented(text)
+    if not root.children:
         raise ValueError("expected a class tree, got no classes")
-    root = roots[0]
-    if len(roots) > 1:
-        root = Node("(root)", 0)
-        root.children = roots
+    if len(root.children) == 1:
+        root = root.children[0]
     _check_nodes(root)
     return root
 
@@ -193,8 +186,8 @@ def _edge_rows(text):
     try:
         for number, row in enumerate(csv.reader(text.splitlines(), skipinitialspace=True), 1):
             row = [field.strip() for field in row]
-            is_header = number == 1 and [field.lower() for field in row[:2]] in (["parent", "child"], ["group", "member"])
-            if is_header or not any(row) or row[0].startswith("#"):
+            header = number == 1 and [field.lower() for field in row[:2]] in (["parent", "child"], ["group", "member"])
+            if header or not any(row) or row[0].startswith("#"):
                 continue
             if len(row) not in (2, 3) or not all(row):
                 raise ValueError("line %d: expected group,member or group,member,length, got %d fields"

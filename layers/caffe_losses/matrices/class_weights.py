@@ -1,10 +1,27 @@
 """Class weights from label counts, so that rare classes count for more."""
 from __future__ import division, print_function
 
+import collections
+
 import numpy as np
 
-KINDS = ("max_over_count", "balanced", "inverse", "effective_number", "median_frequency")
-SCALES = ("sum", "sample", "classes", "none")
+# The weights, as functions of the counts, their frequencies, the number of classes and beta.
+_KINDS = collections.OrderedDict([
+    ("max_over_count", lambda counts, frequency, L, beta: counts.max() / counts),
+    ("balanced", lambda counts, frequency, L, beta: counts.sum() / (L * counts)),
+    ("inverse", lambda counts, frequency, L, beta: 1 / counts),
+    ("effective_number", lambda counts, frequency, L, beta:
+        (1 - beta) / -np.expm1(counts * np.log(beta)) if beta else np.ones(len(counts))),
+    ("median_frequency", lambda counts, frequency, L, beta: np.median(frequency) / frequency)])
+KINDS = tuple(_KINDS)
+
+# The factors, as functions of the weights and the counts.
+_SCALES = collections.OrderedDict([
+    ("sum", lambda weights, counts: 1 / weights.sum()),
+    ("sample", lambda weights, counts: counts.sum() / (counts * weights).sum()),
+    ("classes", lambda weights, counts: len(weights) / weights.sum()),
+    ("none", lambda weights, counts: 1.0)])
+SCALES = tuple(_SCALES)
 
 
 def class_weights(counts, kind="max_over_count", beta=None, power=1.0, scale="sum", missing="zero", present=None):
@@ -36,6 +53,11 @@ def class_weights(counts, kind="max_over_count", beta=None, power=1.0, scale="su
     1411.4734, section 6.3.2, and SegNet, arXiv 1511.00561 (median_frequency).
     """
     counts = _checked_counts(counts, missing)
+    for name, value, known in (("weights", kind, KINDS), ("scale", scale, SCALES)):
+        if value not in known:
+            raise ValueError("%s: expected one of %s, got %r" % (name, ", ".join(known), value))
+    if kind == "effective_number" and (beta is None or not 0 <= beta < 1):
+        raise ValueError("beta: expected a number in [0, 1) with effective_number, got %s" % beta)
     if not 0 <= power < np.inf:
         raise ValueError("power: expected a number of at least 0, got %g" % power)
     occurs = counts > 0
@@ -44,8 +66,8 @@ def class_weights(counts, kind="max_over_count", beta=None, power=1.0, scale="su
     if not occurs.any():
         return weights
     with np.errstate(over="ignore", invalid="ignore"):
-        weights[occurs] = _raw_weights(counts[occurs], frequency, len(counts), kind, beta) ** power
-        weights *= _scale_factor(weights, counts, scale)
+        weights[occurs] = _KINDS[kind](counts[occurs], frequency, len(counts), beta) ** power
+        weights *= _SCALES[scale](weights, counts)
     if not np.isfinite(weights).all():
         raise ValueError("power: expected one that leaves the weights finite, got %g" % power)
     return weights
@@ -90,33 +112,3 @@ def _frequency(counts, present):
         raise ValueError("present: expected for each of %d classes a number of at least its count, got %s"
                          % (len(counts), present))
     return np.divide(counts, present, out=np.zeros(len(counts)), where=counts > 0)
-
-
-def _raw_weights(counts, frequency, n_classes, kind, beta):
-    if kind == "max_over_count":
-        return counts.max() / counts
-    if kind == "balanced":
-        return counts.sum() / (n_classes * counts)
-    if kind == "inverse":
-        return 1 / counts
-    if kind == "median_frequency":
-        return np.median(frequency) / frequency
-    if kind == "effective_number":
-        if beta is None or not 0 <= beta < 1:
-            raise ValueError("beta: expected a number in [0, 1) with effective_number, got %s" % beta)
-        if beta == 0:
-            return np.ones(len(counts))
-        return (1 - beta) / -np.expm1(counts * np.log(beta))
-    raise ValueError("weights: expected one of %s, got %r" % (", ".join(KINDS), kind))
-
-
-def _scale_factor(weights, counts, scale):
-    if scale == "none":
-        return 1.0
-    if scale == "sum":
-        return 1 / weights.sum()
-    if scale == "classes":
-        return len(weights) / weights.sum()
-    if scale == "sample":
-        return counts.sum() / (counts * weights).sum()
-    raise ValueError("scale: expected one of %s, got %r" % (", ".join(SCALES), scale))

@@ -27,8 +27,7 @@ def check_gain(H, name="H"):
 def negative_entries(H):
     """Return a warning if H has negative entries, else None."""
     if (H < 0).any():
-        return ("H has %d negative entries, the smallest %g: the loss has no lower bound"
-                % ((H < 0).sum(), H.min()))
+        return "H has %d negative entries, the smallest %g: the loss has no lower bound" % ((H < 0).sum(), H.min())
     return None
 
 
@@ -42,25 +41,19 @@ def check_cost(D, name="D"):
     """Return D as an array if it can serve as a cost (distance) matrix.
 
     D: C x C, finite, not negative, 0 on the diagonal, positive somewhere. Rounding errors (up to 1e-6 of the largest
-    entry, of either sign) become 0.
-    Raises ValueError, naming the first bad entry, and for what looks like a gain.
+    entry, of either sign) become 0. Raises ValueError, naming the first bad entry, and for what looks like a gain.
     """
-    D = _without_rounding(check_square(D, name))
+    D = check_square(D, name)
+    noise = ROUNDING * D.max()
+    if (D.min() < 0 or D.diagonal().any()) and D.min() >= -noise and (np.abs(D.diagonal()) <= noise).all():
+        D = np.maximum(D, 0)
+        np.fill_diagonal(D, 0)
     refuse(D, D < 0, name, "a cost of at least 0")
     if D.diagonal().any():
         raise ValueError(first_bad(D, D * np.eye(len(D)) != 0, name, "a cost matrix, with 0 on the diagonal")
                          + " (a gain matrix is taken as it is, without conversion)")
     if not D.any():
         raise ValueError("%s: expected at least one positive cost, got none" % name)
-    return D
-
-
-def _without_rounding(D):
-    diagonal, noise = D.diagonal(), ROUNDING * D.max()
-    if not (D.min() < 0 or diagonal.any()) or D.min() < -noise or (np.abs(diagonal) > noise).any():
-        return D
-    D = np.maximum(D, 0)
-    np.fill_diagonal(D, 0)
     return D
 
 
