@@ -193,7 +193,8 @@ def _edge_rows(text):
     try:
         for number, row in enumerate(csv.reader(text.splitlines(), skipinitialspace=True), 1):
             row = [field.strip() for field in row]
-            is_header = number == 1 and [field.lower() for field in row[:2]] in (["parent", "child"], ["group", "member"])
+            names = [field.lower() for field in row[:2]]
+            is_header = number == 1 and names in (["parent", "child"], ["group", "member"])
             if is_header or not any(row) or row[0].startswith("#"):
                 continue
             if len(row) not in (2, 3) or not all(row):
