@@ -131,5 +131,5 @@ def usual_states(net):
 
 def _needs_stage(graphs):
     """Return whether the blobs that the first of some graphs lacks are made in others."""
-    missing = set(bottom for node in graphs[0].nodes for bottom, maker in zip(node.bottoms, node.makers) if maker is None)
+    missing = set(blob for node in graphs[0].nodes for blob, maker in zip(node.bottoms, node.makers) if maker is None)
     return missing <= set(top for graph in graphs[1:] for node in graph.nodes for top in node.tops)

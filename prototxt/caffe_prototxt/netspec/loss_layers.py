@@ -29,8 +29,8 @@ def compute_h(label, **param):
 
     label: Top. param: the layer's param_str keys (n_classes, weights, ...). Returns the Top H, 1 x 1 x L x L.
     """
-    # With running, the counts are kept in a blob of the layer, and a solver must not train it: with a learning rate Caffe
-    # would also ask for a gradient with respect to H.
+    # With running, the counts are kept in a blob of the layer, and a solver must not train it: with a learning rate
+    # Caffe would also ask for a gradient with respect to H.
     options = {} if param.get("running") is None else {"param": NOT_TRAINED}
     return L.Python(label, module=MODULE, layer="ComputeH", param_str=param_text(param), exclude=EXCLUDE, **options)
 
@@ -81,7 +81,8 @@ def infogain_loss(score, label, H=None, source=None, python=False, loss_weight=N
     Returns the Top of the loss. Raises ValueError without H and source, and with both.
     """
     if (H is None) == (source is None):
-        raise ValueError("H: expected either H (a Top) or source (a file), got %s" % ("neither" if H is None else "both"))
+        got = "neither" if H is None else "both"
+        raise ValueError("H: expected either H (a Top) or source (a file), got %s" % got)
     if python:
         return python_loss("SoftmaxWithInfogainLoss", score, label, H, source, loss_weight, axis, ignore_label,
                            normalization)

@@ -61,7 +61,7 @@ class Additions(object):
         if key not in self._tops:
             name = self._tops[key] = self.name(self.h_name, layer)
             if name != H_NAME and matrix.type in FIND_BY_NAME:
-                raise ValueError("%s: expected %s to be free as the name of the layer of type %s, as this is what it reads; "
-                                 "it would be %s" % (layer, H_NAME, matrix.type, name))
+                raise ValueError("%s: expected %s to be free as the name of the layer of type %s, as this is what it "
+                                 "reads; it would be %s" % (layer, H_NAME, matrix.type, name))
             self.added.append((layer, matrix.fields(name, loss.label, layer.rules)))
         return self._tops[key]

@@ -158,8 +158,8 @@ class Edits(object):
             else:
                 start -= len(before) - len(before.rstrip(_BLANK))
                 new = "".join(" " + comment + newline + _indent(before) for comment in kept)
-                if not new and self.text[start - 1] not in " \t\n{<;," and self.text[end:end + 1] not in " \t\r\n}>];,#":
-                    new = " "
+                apart = self.text[start - 1] in " \t\n{<;," or self.text[end:end + 1] in " \t\r\n}>];,#"
+                new = new or ("" if apart else " ")
             self._edits.append((start, end, new))
 
     def _add(self, message, fields, removed):

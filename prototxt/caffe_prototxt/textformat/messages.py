@@ -122,7 +122,7 @@ def on_one_line(name, value):
 
 
 def on_lines(name, value, indent, step, newline):
-    """Return a field as on_one_line does, with each field of its message on a line; short messages in it stay on one."""
+    """Return a field as on_one_line does, but each field of its message on a line; short messages in it stay on one."""
     lines = [indent + step + laid_out(own, item, indent + step, step, newline) + newline for own, item in pairs(value)]
     return "%s {%s%s%s}" % (name, newline, "".join(lines), indent)
 
