@@ -45,8 +45,6 @@ KEYS = {"source": param_str.path(None), "axis": param_str.integer(None), "ignore
         "normalization": param_str.choice(None, NORMALIZATIONS), "normalize": param_str.boolean(None)}
 
 
-# Which layers are losses
-
 def kind_of(layer):
     """Return the Kind of a layer, or None if it is none of KINDS."""
     if layer.type != "Python":
@@ -120,8 +118,6 @@ def select(layers, names, every):
     return layers if len(layers) == 1 or len(known) == 1 and known[0] and len(phases) == len(set(phases)) else None
 
 
-# What they say
-
 def read_loss(layer):
     """Return what the layer of a loss of KINDS says, as a Loss. Raises ValueError for what Caffe would not take."""
     kind = kind_of(layer)
@@ -152,7 +148,8 @@ def read_params(layer):
         axis=_typed(layer, AXIS_PARAM.get(layer.type), "axis", int),
         ignore_label=_typed(layer, "accuracy_param" if layer.type == "Accuracy" else "loss_param", "ignore_label", int),
         normalization=_normalization(layer, normalization, None if normalize is None else is_true(normalize)),
-        source=_typed(layer, "infogain_loss_param" if layer.type == INFOGAIN.type else None, "source", str), param_str={})
+        source=_typed(layer, "infogain_loss_param", "source", str) if layer.type == INFOGAIN.type else None,
+        param_str={})
 
 
 def _python_params(layer):

@@ -47,19 +47,12 @@ class Layer(Message):
         kind = str(self.value("type", ""))
         self.type = present_type(kind) if self.old else kind
         self.name = str(self.value("name", ""))
+        self.display_name, self.line = to_display(self.name) or "(no name)", net.line_of(self.begin)
         self.bottoms = [str(bottom) for bottom in self.values("bottom")]
         self.tops = [str(top) for top in self.values("top")]
         self.rules = {name: self.values(name) for name in ("include", "exclude") if self.items(name)}
         self.include, self.exclude = [states.read_rules(self.rules.get(name, ())) for name in ("include", "exclude")]
         self.phases = states.possible_phases(self.include, self.exclude)
-
-    @property
-    def line(self):
-        return self.net.line_of(self.begin)
-
-    @property
-    def display_name(self):
-        return to_display(self.name) or "(no name)"
 
     def is_kept(self, state):
         """Return whether Caffe keeps the layer in a State."""

@@ -86,7 +86,7 @@ def infogain_loss(score, label, H=None, source=None, python=False, loss_weight=N
     if python:
         return python_loss("SoftmaxWithInfogainLoss", score, label, H, source, loss_weight, axis, ignore_label,
                            normalization)
-    return L.InfogainLoss(*_given(score, label, H), infogain_loss_param=without_none(source=source, axis=axis),
+    return L.InfogainLoss(*filter(None, (score, label, H)), infogain_loss_param=without_none(source=source, axis=axis),
                           **_native_options(loss_weight, ignore_label, normalization))
 
 
@@ -101,12 +101,8 @@ def python_loss(layer, score, label, matrix=None, source=None, loss_weight=None,
     """
     param = {"source": source, "axis": axis, "ignore_label": ignore_label, "normalization": normalization}
     # Caffe takes a Python layer for a loss only if it has a loss_weight.
-    return L.Python(*_given(score, label, matrix), module=MODULE, layer=layer, param_str=param_text(param),
+    return L.Python(*filter(None, (score, label, matrix)), module=MODULE, layer=layer, param_str=param_text(param),
                     exclude=EXCLUDE, loss_weight=1 if loss_weight is None else loss_weight)
-
-
-def _given(*bottoms):
-    return [bottom for bottom in bottoms if bottom is not None]
 
 
 def _native_options(loss_weight, ignore_label, normalization):

@@ -10,10 +10,9 @@
     n.loss = triplet_softmax_loss(n.anchor, n.positive, n.negative)
 
 Which of the two to take: python=True, caffe_losses's layers, where the net runs on the CPU. They are exact at any
-distance, check their numbers, and allocate up to 1 MB where the composition keeps 6.5 blobs of the anchor's size; a
-step takes under 0.1 ms more than the composition's for 64 triplets, and less from about 1,000 on (1.2 to 1.7 times as
-fast). python=False, the composition, where the net runs on a GPU, which Python layers leave, and where Python layers
-are not to be had (caffe train on several GPUs). tests/bench/bench_triplets.py measures both.
+distance, check their numbers, take less memory, and from about 1,000 triplets on less time. python=False, the
+composition, where the net runs on a GPU, which Python layers leave, and where Python layers are not to be had (caffe
+train on several GPUs). tests/bench/bench_triplets.py measures both.
 """
 from __future__ import division, print_function
 

@@ -41,11 +41,10 @@ class Additions(object):
         layer = loss.layer
         name = self.name(layer.name + "_prob" if layer.name else "prob", layer)
         top = tops.pop() if len(tops) == 2 else name
-        fields = [("name", name), ("type", Name("SOFTMAX") if layer.old else "Softmax"), ("bottom", [loss.bottom]),
-                  ("top", [top])] + sorted(layer.rules.items())
-        if loss.params.axis not in (None, 1):
-            fields.append(("softmax_param", {"axis": loss.params.axis}))
-        self.added.append((layer, collections.OrderedDict(fields)))
+        param = None if loss.params.axis in (None, 1) else {"axis": loss.params.axis}
+        self.added.append((layer, collections.OrderedDict([
+            ("name", name), ("type", Name("SOFTMAX") if layer.old else "Softmax"), ("bottom", [loss.bottom]),
+            ("top", [top])] + sorted(layer.rules.items()) + [("softmax_param", param)])))
         return top
 
     def matrix(self, loss, matrix, makers):

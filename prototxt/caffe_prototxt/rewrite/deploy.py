@@ -106,10 +106,9 @@ def _head(layer, maker):
 
 def _same_output(graph, head):
     """Return the node that makes of a head's blob already what is to be added, or None."""
-    same = ((node for node in graph.nodes if node.type == head.add and node.makers == [head.maker]
-             and node.bottoms == [head.blob]))
-    axis = 1 if head.axis is None else head.axis
-    return next((node for node in same if node.layer.value_in("softmax_param", "axis", 1) == axis), None)
+    wanted = head.add, [head.maker], [head.blob], 1 if head.axis is None else head.axis
+    return next((node for node in graph.nodes if wanted == (
+        node.type, node.makers, node.bottoms, node.layer.value_in("softmax_param", "axis", 1))), None)
 
 
 class _Made(object):
@@ -177,11 +176,9 @@ class _Made(object):
                 continue
             layer = head.loss
             name = self._new_name(head.top or ((layer.name or "loss") + "_prob" if several else "prob"))
-            fields = [("name", name), ("type", Name(head.add.upper()) if layer.old else head.add),
-                      ("bottom", head.blob), ("top", name)]
-            if head.axis not in (None, 1):
-                fields.append(("softmax_param", {"axis": head.axis}))
-            self._replace(layer, fields)
+            self._replace(layer, [
+                ("name", name), ("type", Name(head.add.upper()) if layer.old else head.add), ("bottom", head.blob),
+                ("top", name), ("softmax_param", None if head.axis in (None, 1) else {"axis": head.axis})])
             self.outputs.append((name, "%s of %s" % (head.add, to_display(head.blob))))
 
     def _add_own_inputs(self):

@@ -15,8 +15,8 @@ from caffe_prototxt.rewrite.additions import Additions
 from caffe_prototxt.textformat.edits import Edits
 from caffe_prototxt.textformat.messages import Name
 
-# kind: a Kind, or None to keep the one there is (InfogainLoss, if that has no matrix). matrix: one of matrix_sources, or
-# None to keep the one there is. h_name: of an added layer of H and its top.
+# kind: a Kind, or None to keep the one there is (InfogainLoss, if that has no matrix). matrix: one of matrix_sources,
+# or None to keep the one there is. h_name: of an added layer of H and its top.
 Request = namedtuple("Request", "kind matrix h_name")
 
 # changed: pairs of a Layer and the fields it is to have (as Edits.set takes them). added: pairs of the Layer before
@@ -107,8 +107,8 @@ def _target(loss, request):
 def _check_target(loss, kind, matrix):
     layer = loss.layer
     if layer.old and (kind.layer or isinstance(matrix, LayerMatrix)):
-        raise ValueError("%s: expected the present syntax (layer { }), as the old one (layers { }) has no Python layers; "
-                         "convert the net first: upgrade_net_proto_text OLD NEW" % layer)
+        raise ValueError("%s: expected the present syntax (layer { }), as the old one (layers { }) has no Python "
+                         "layers; convert the net first: upgrade_net_proto_text OLD NEW" % layer)
     if matrix:
         matrix.check(loss, kind)
     if kind == loss.kind:
@@ -138,8 +138,8 @@ def _check_force_backward(net, targets):
         if net.force_backward and (kind.layer or matrix and not isinstance(matrix, FileMatrix)):
             what = "labels" if kind.layer else "H"
             raise ValueError(
-                "line %d: expected no force_backward: true, as Caffe then asks %s for a gradient with respect to the %s "
-                "and stops at the first backward pass; take it out, or use InfogainLoss with --source"
+                "line %d: expected no force_backward: true, as Caffe then asks %s for a gradient with respect to the "
+                "%s and stops at the first backward pass; take it out, or use InfogainLoss with --source"
                 % (net.force_backward, kind.name, what))
 
 
@@ -179,8 +179,6 @@ def _unused(net, leaving):
         (user.index, top) in left or user.index <= maker.index or not user.phases & maker.phases
         for top in maker.tops for user in net.users(top))]
 
-
-# The fields of a loss layer, as they are to be
 
 def _fields(target, bottoms, tops):
     layer, kind = target.loss.layer, target.kind
@@ -222,10 +220,10 @@ def _python_fields(loss, kind, source):
 
 def _native_fields(loss, kind, source):
     fields, params = {}, loss.params
+    normalization = params.normalization and Name(params.normalization)
     if loss.kind.layer:
         fields["python_param"] = None
-        fields["loss_param"] = OrderedDict((
-            ("ignore_label", params.ignore_label), ("normalization", params.normalization and Name(params.normalization))))
+        fields["loss_param"] = OrderedDict((("ignore_label", params.ignore_label), ("normalization", normalization)))
     if kind.name == INFOGAIN.name:
         param = loss.layer.message("infogain_loss_param")
         axis = None if kind == CLASSIC else params.axis  # a field that a classic Caffe does not have
@@ -241,5 +239,5 @@ def _native_fields(loss, kind, source):
     if kind == INFOGAIN and loss_param and loss_param.items("normalize"):  # Caffe's InfogainLoss does not start with it
         fields["loss_param"] = {"normalize": None}
         if not loss_param.items("normalization"):
-            fields["loss_param"]["normalization"] = Name(params.normalization)
+            fields["loss_param"]["normalization"] = normalization
     return fields

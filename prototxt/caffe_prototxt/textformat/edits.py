@@ -117,7 +117,7 @@ class Edits(object):
 
     def _set_value(self, item, value):
         if not same(read(self.text, item), value):
-            quoted = isinstance(value, str) and not isinstance(value, Name) and T.is_quoted(self.text, item.start)
+            quoted = isinstance(value, str) and not isinstance(value, Name) and self.text[item.start] in T.QUOTES
             new = T.quote(value, self.text[item.start]) if quoted and '"' not in value else written(value)
             self._replace(item.start, item.end, new)
 
