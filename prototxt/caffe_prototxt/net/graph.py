@@ -39,8 +39,7 @@ class Graph(object):
     """
 
     def __init__(self, net, state):
-        self.net, self.state = net, state
-        self.nodes, self.duplicate_tops = [], []
+        self.net, self.state, self.nodes, self.duplicate_tops = net, state, [], []
         last = {name: INPUT for name in net.inputs}
         for layer in net.layers:
             if not layer.is_kept(state):

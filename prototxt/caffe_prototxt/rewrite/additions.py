@@ -48,7 +48,7 @@ class Additions(object):
         return top
 
     def matrix(self, loss, matrix, makers):
-        """Add or change the layer that makes H; return its top. makers: the layers that make it already, or None."""
+        """Add or change the layer that makes H, a LayerMatrix; return its top. makers: those that make it, or None."""
         fields = matrix.fields(self.h_name, loss.label, loss.layer.rules)
         if makers:
             change = {"param": fields["param"], "python_param": {"param_str": matrix.param_str}}

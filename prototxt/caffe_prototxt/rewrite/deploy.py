@@ -196,12 +196,11 @@ class _Made(object):
                 self.edits.take_out_fields([field] + dims[4 * i:4 * i + 4] + shapes[i:i + 1])
 
     def _shape(self, node, number):
-        """Return the shape of an input."""
         layer, top = node.layer, node.tops[number]
         if top in self.shapes:
             return self.shapes[top]
         shape = _own_shape(layer, number)
-        if shape is not None:
+        if shape:
             return shape if self.batch is None else (self.batch,) + shape[1:]
         size, why = data_layers.image_size(layer) if number == 0 else None, ""
         try:

@@ -17,9 +17,7 @@ RULES = {"exclude": [{"stage": ["deploy"]}]}
 
 def loss_fragment(loss, matrix=None, scores=("score",), label="label", name="loss", h_name=H_NAME, loss_weights=(None,),
                   axis=None, ignore_label=None, normalization=None, classic=False):
-    """Return the text of a loss, and of the layer that makes its matrix.
-
-    It is that of a SoftmaxWithLoss, changed as use_loss.py changes one.
+    """Return the text of a loss, a SoftmaxWithLoss changed as by use_loss.py, and of the layer that makes its matrix.
 
     loss: a name in KINDS. matrix: FileMatrix or LayerMatrix, of H or costs; None for SoftmaxWithLoss.
     scores, label: the blobs it takes; several scores: a loss for each, name, name_2 ..., with one matrix for all.

@@ -1,8 +1,4 @@
-"""Plans of how the losses of a net change, and their writing into its text.
-
-A Plan speaks of fields and the values they are to have. `write` makes these edits in the text; `verify` compares what
-Caffe reads before and after.
-"""
+"""Plans of how the losses of a net change, as fields and the values they are to have; they are written into its text."""
 from __future__ import division, print_function
 
 import json

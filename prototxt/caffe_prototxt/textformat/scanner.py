@@ -84,13 +84,8 @@ def comments(text, start, end):
     return [match.group(1).rstrip("\r") for match in _QUOTED_OR_COMMENT.finditer(text, start, end) if match.group(1)]
 
 
-def line_of(text, at):
-    """Return the line number of an offset, from 1 on."""
-    return text.count("\n", 0, at) + 1
-
-
 class Lines(object):
-    """The line numbers of many offsets in a text, as line_of gives one."""
+    """The line numbers of offsets in a text, from 1 on."""
 
     def __init__(self, text):
         self._ends = [match.start() for match in re.finditer("\n", text)]
@@ -104,7 +99,7 @@ def error(text, at, expected):
     got = to_display(_PLAIN.match(text, at).group()[:40]) if _PLAIN.match(text, at) else text[at:at + 1]
     column = at - (text.rfind("\n", 0, at) + 1) + 1
     return ValueError("line %d, column %d: expected %s, got %s"
-                      % (line_of(text, at), column, expected, repr(got) if got else "the end of the text"))
+                      % (Lines(text).of(at), column, expected, repr(got) if got else "the end of the text"))
 
 
 def unquote(text, start, end):
