@@ -1,4 +1,4 @@
-"""Plans of how the losses of a net change, as fields and the values they are to have; they are written into its text."""
+"""Plans of how the losses of a net change, as fields and the values they are to have, and their writing as text."""
 from __future__ import division, print_function
 
 import json
