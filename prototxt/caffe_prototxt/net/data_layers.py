@@ -78,7 +78,7 @@ def positive(value):
 
 
 def label_users(node, number):
-    """Return (Node, number of its bottom) of the losses and measures that get a top as another bottom than their first."""
+    """Return (Node, number of its bottom) of the losses and measures that get a top as a bottom but their first."""
     return [(user, bottom) for user, bottom in node.users
             if user.bottoms[bottom] == node.tops[number] and bottom > 0 and (
                 any(user.loss_weights) or losses.is_loss_type(user.type) or user.type == "Accuracy")]

@@ -39,8 +39,7 @@ class Graph(object):
     """
 
     def __init__(self, net, state):
-        self.net, self.state = net, state
-        self.nodes, self.duplicate_tops = [], []
+        self.net, self.state, self.nodes, self.duplicate_tops = net, state, [], []
         last = {name: INPUT for name in net.inputs}
         for layer in net.layers:
             if not layer.is_kept(state):
@@ -131,5 +130,5 @@ def usual_states(net):
 
 def _needs_stage(graphs):
     """Return whether the blobs that the first of some graphs lacks are made in others."""
-    missing = set(bottom for node in graphs[0].nodes for bottom, maker in zip(node.bottoms, node.makers) if maker is None)
+    missing = set(blob for node in graphs[0].nodes for blob, maker in zip(node.bottoms, node.makers) if maker is None)
     return missing <= set(top for graph in graphs[1:] for node in graph.nodes for top in node.tops)

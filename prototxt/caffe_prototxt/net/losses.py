@@ -1,4 +1,4 @@
-"""The catalogue of losses: which there are, how a net's layers are recognised as them, and what their parameters mean."""
+"""The catalogue of losses: which there are, how layers are recognised as them, and what their parameters mean."""
 from __future__ import division, print_function
 
 import collections
@@ -44,8 +44,6 @@ Loss = collections.namedtuple("Loss", "layer kind bottom scores label matrix sof
 KEYS = {"source": param_str.path(None), "axis": param_str.integer(None), "ignore_label": param_str.integer(None),
         "normalization": param_str.choice(None, NORMALIZATIONS), "normalize": param_str.boolean(None)}
 
-
-# Which layers are losses
 
 def kind_of(layer):
     """Return the Kind of a layer, or None if it is none of KINDS."""
@@ -107,8 +105,8 @@ def other_losses(net):
 def on_labels(graph):
     """Return the nodes of a graph that are losses on labels of classes; if none is known as one, those that may be."""
     nodes = [node for node in graph.nodes if len(node.bottoms) > 1]
-    return [node for node in nodes if is_on_labels(node.layer)] or [
-        node for node in nodes if any(node.layer.values("loss_weight")) or "Loss" in node.type and node.type not in ON_VALUES]
+    return [node for node in nodes if is_on_labels(node.layer)] or [node for node in nodes if any(
+        node.layer.values("loss_weight")) or "Loss" in node.type and node.type not in ON_VALUES]
 
 
 def select(layers, names, every):
@@ -128,8 +126,6 @@ def select(layers, names, every):
     phases = [phase for layer in layers for phase in layer.phases]
     return layers if len(layers) == 1 or len(known) == 1 and known[0] and len(phases) == len(set(phases)) else None
 
-
-# What they say
 
 def read_loss(layer):
     """Return what the layer of a loss of KINDS says, as a Loss. Raises ValueError for what Caffe would not take."""
@@ -161,7 +157,8 @@ def read_params(layer):
         axis=_typed(layer, AXIS_PARAM.get(layer.type), "axis", int),
         ignore_label=_typed(layer, "accuracy_param" if layer.type == "Accuracy" else "loss_param", "ignore_label", int),
         normalization=_normalization(layer, normalization, None if normalize is None else is_true(normalize)),
-        source=_typed(layer, "infogain_loss_param", "source", str) if layer.type == INFOGAIN.type else None, param_str={})
+        source=_typed(layer, "infogain_loss_param", "source", str) if layer.type == INFOGAIN.type else None,
+        param_str={})
 
 
 def _python_params(layer):

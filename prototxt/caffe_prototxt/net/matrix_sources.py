@@ -1,8 +1,8 @@
 """Where a loss gets its matrix from: a file that it reads, a blob of the net, or a layer that makes one."""
 from __future__ import division, print_function
 
-import collections
 import json
+from collections import OrderedDict
 
 from caffe_losses.compat import from_display, to_display
 from caffe_losses.formats.matrix_files import ENDINGS, layer_type, read_matrix
@@ -11,7 +11,7 @@ from caffe_prototxt.textformat.messages import Name
 MODULE = "caffe_losses"
 H_NAME = "H"  # the name of the matrix inside files
 FIND_BY_NAME = ("HDF5Data", "Parameter")  # these find the matrix by the name of their top, or by their own
-NOT_TRAINED = collections.OrderedDict((("lr_mult", 0), ("decay_mult", 0)))
+NOT_TRAINED = OrderedDict((("lr_mult", 0), ("decay_mult", 0)))
 
 
 class _Source(object):
@@ -33,8 +33,8 @@ class FileMatrix(_Source):
         path = to_display(self.path)
         ending = next((ending for ending in ENDINGS if path.lower().endswith(ending)), None)
         if ending is None if kind.layer else ending not in (None, ".binaryproto"):  # Caffe reads any name as one
-            endings = ", ".join(ENDINGS) if kind.layer else ".binaryproto, as Caffe's own InfogainLoss reads nothing else"
-            raise loss.layer.error("a file that ends in %s for %s" % (endings, kind.name), path)
+            endings = ENDINGS if kind.layer else [".binaryproto, as Caffe's own InfogainLoss reads nothing else"]
+            raise loss.layer.error("a file that ends in %s for %s" % (", ".join(endings), kind.name), path)
 
     def __str__(self):
         return "matrix from %s" % to_display(self.path)
@@ -81,17 +81,18 @@ class LayerMatrix(_Source):
 
     def check(self, loss, kind):
         if kind.matrix == "cost" and self.python_class:
-            raise ValueError("%s: expected costs for %s, and %s makes gains" % (loss.layer, kind.name, self.python_class))
+            raise ValueError("%s: expected costs for %s, and %s makes gains"
+                             % (loss.layer, kind.name, self.python_class))
 
     def fields(self, name, label, rules):
         """Return the fields of the layer, as Edits takes them. label: the blob of labels. rules: of nets.Layer."""
         not_trained = self.type == "Parameter" or self.python_class and "running" in self.keys
-        fields = collections.OrderedDict((("name", name), ("type", self.type), ("bottom", self.bottoms(label)), ("top", [name])))
+        fields = OrderedDict((("name", name), ("type", self.type), ("bottom", self.bottoms(label)), ("top", [name])))
         fields.update(sorted(rules.items()))
         fields["param"] = [NOT_TRAINED] if not_trained else None
         if self.python_class:
-            fields["python_param"] = collections.OrderedDict(
-                (("module", MODULE), ("layer", self.python_class), ("param_str", self.param_str)))
+            fields["python_param"] = OrderedDict((
+                ("module", MODULE), ("layer", self.python_class), ("param_str", self.param_str)))
         fields.update(sorted(self.params.items()))
         return fields
 
@@ -149,7 +150,8 @@ def layer_that_reads(path, n_classes=None):
     if kind == "HDF5Data":
         return LayerMatrix(kind, {"hdf5_data_param": {"source": from_display(path + ".txt"), "batch_size": 1}})
     if kind == "Data":
-        return LayerMatrix(kind, {"data_param": {"source": from_display(path), "batch_size": 1, "backend": Name("LMDB")}})
+        param = {"source": from_display(path), "batch_size": 1, "backend": Name("LMDB")}
+        return LayerMatrix(kind, {"data_param": param})
     if kind == "Parameter":
         sizes = [1, 1] + 2 * [len(read_matrix(path)) if n_classes is None else n_classes]
         return LayerMatrix(kind, {"parameter_param": {"shape": {"dim": sizes}}})

@@ -47,19 +47,12 @@ class Layer(Message):
         kind = str(self.value("type", ""))
         self.type = present_type(kind) if self.old else kind
         self.name = str(self.value("name", ""))
+        self.display_name, self.line = to_display(self.name) or "(no name)", net.line_of(self.begin)
         self.bottoms = [str(bottom) for bottom in self.values("bottom")]
         self.tops = [str(top) for top in self.values("top")]
         self.rules = {name: self.values(name) for name in ("include", "exclude") if self.items(name)}
         self.include, self.exclude = [states.read_rules(self.rules.get(name, ())) for name in ("include", "exclude")]
         self.phases = states.possible_phases(self.include, self.exclude)
-
-    @property
-    def line(self):
-        return self.net.line_of(self.begin)
-
-    @property
-    def display_name(self):
-        return to_display(self.name) or "(no name)"
 
     def is_kept(self, state):
         """Return whether Caffe keeps the layer in a State."""
@@ -86,7 +79,7 @@ class Net(object):
         self.layers, self.inputs = [], []
         self.force_backward, self.state = None, {}
         self.line_of = T.Lines(text).of
-        self._made = self._used = syntax = None
+        syntax = None
         for field in T.fields(text):
             if field.name in ("layer", "layers"):
                 if syntax not in (None, field.name):
@@ -100,35 +93,31 @@ class Net(object):
                 self.force_backward = self.line_of(field.start)
             elif field.name == "state" and text[field.value] in "{<":
                 self.state = read(text, Item(field.value, field.end, field))
+        self._made, self._used = _by_blob(self.layers, "tops"), _by_blob(self.layers, "bottoms")
 
     def _add_layer(self, item):
         if self.text[item.start] not in "{<":
             raise T.error(self.text, item.start, '"{"')
         layer = Layer(self, item, len(self.layers))
         if layer.old and layer.items("layer"):
-            raise ValueError("line %d: expected layers of Caffe's present syntax or the one before, got the first of all; "
-                             "convert the net: upgrade_net_proto_text OLD NEW" % layer.line)
+            raise ValueError("line %d: expected layers of Caffe's present syntax or the one before, got the first of "
+                             "all; convert the net: upgrade_net_proto_text OLD NEW" % layer.line)
         self.layers.append(layer)
 
     def makers(self, layer, blob):
         """Return the layers that make a blob as `layer` gets it: one, or one for each phase."""
-        if self._made is None:
-            self._made = _by_blob(self.layers, "tops")
         indices = self._made.get(blob, [])
-        makers, phases = [], layer.phases
-        for i in range(bisect.bisect_left(indices, layer.index) - 1, -1, -1):
+        makers, phases, i = [], layer.phases, bisect.bisect_left(indices, layer.index)
+        while phases and i > 0:
+            i -= 1
             other = self.layers[indices[i]]
             if phases & other.phases:
                 makers.append(other)
                 phases = phases - other.phases
-            if not phases:
-                break
         return makers
 
     def users(self, blob):
         """Return the layers with a blob as bottom."""
-        if self._used is None:
-            self._used = _by_blob(self.layers, "bottoms")
         return [self.layers[index] for index in self._used.get(blob, [])]
 
     def n_classes(self, layer, blob, axis=1):

@@ -1,7 +1,4 @@
-"""Caffe's FilterNet: which layers of a net it keeps, by their rules of phase, level and stage.
-
-Source: Caffe, net.cpp, FilterNet and StateMeetsRule.
-"""
+"""Caffe's FilterNet (net.cpp, with StateMeetsRule): which layers it keeps, by their rules of phase, level and stage."""
 from __future__ import division, print_function
 
 import collections

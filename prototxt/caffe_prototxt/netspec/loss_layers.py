@@ -29,8 +29,8 @@ def compute_h(label, **param):
 
     label: Top. param: the layer's param_str keys (n_classes, weights, ...). Returns the Top H, 1 x 1 x L x L.
     """
-    # With running, the counts are kept in a blob of the layer, and a solver must not train it: with a learning rate Caffe
-    # would also ask for a gradient with respect to H.
+    # With running, the counts are kept in a blob of the layer, and a solver must not train it: with a learning rate
+    # Caffe would also ask for a gradient with respect to H.
     options = {} if param.get("running") is None else {"param": NOT_TRAINED}
     return L.Python(label, module=MODULE, layer="ComputeH", param_str=param_text(param), exclude=EXCLUDE, **options)
 
@@ -81,11 +81,12 @@ def infogain_loss(score, label, H=None, source=None, python=False, loss_weight=N
     Returns the Top of the loss. Raises ValueError without H and source, and with both.
     """
     if (H is None) == (source is None):
-        raise ValueError("H: expected either H (a Top) or source (a file), got %s" % ("neither" if H is None else "both"))
+        got = "neither" if H is None else "both"
+        raise ValueError("H: expected either H (a Top) or source (a file), got %s" % got)
     if python:
         return python_loss("SoftmaxWithInfogainLoss", score, label, H, source, loss_weight, axis, ignore_label,
                            normalization)
-    return L.InfogainLoss(*_given(score, label, H), infogain_loss_param=without_none(source=source, axis=axis),
+    return L.InfogainLoss(*filter(None, (score, label, H)), infogain_loss_param=without_none(source=source, axis=axis),
                           **_native_options(loss_weight, ignore_label, normalization))
 
 
@@ -100,12 +101,8 @@ def python_loss(layer, score, label, matrix=None, source=None, loss_weight=None,
     """
     param = {"source": source, "axis": axis, "ignore_label": ignore_label, "normalization": normalization}
     # Caffe takes a Python layer for a loss only if it has a loss_weight.
-    return L.Python(*_given(score, label, matrix), module=MODULE, layer=layer, param_str=param_text(param),
+    return L.Python(*filter(None, (score, label, matrix)), module=MODULE, layer=layer, param_str=param_text(param),
                     exclude=EXCLUDE, loss_weight=1 if loss_weight is None else loss_weight)
-
-
-def _given(*bottoms):
-    return [bottom for bottom in bottoms if bottom is not None]
 
 
 def _native_options(loss_weight, ignore_label, normalization):

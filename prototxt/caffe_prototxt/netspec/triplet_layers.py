@@ -10,10 +10,9 @@
     n.loss = triplet_softmax_loss(n.anchor, n.positive, n.negative)
 
 Which of the two to take: python=True, caffe_losses's layers, where the net runs on the CPU. They are exact at any
-distance, check their numbers, and allocate up to 1 MB where the composition keeps 6.5 blobs of the anchor's size; a
-step takes under 0.1 ms more than the composition's for 64 triplets, and less from about 1,000 on (1.2 to 1.7 times as
-fast). python=False, the composition, where the net runs on a GPU, which Python layers leave, and where Python layers
-are not to be had (caffe train on several GPUs). tests/bench/bench_triplets.py measures both.
+distance, check their numbers, take less memory, and from about 1,000 triplets on less time. python=False, the
+composition, where the net runs on a GPU, which Python layers leave, and where Python layers are not to be had (caffe
+train on several GPUs). tests/bench/bench_triplets.py measures both.
 """
 from __future__ import division, print_function
 
@@ -81,12 +80,11 @@ def triplet_softmax_loss(anchor, positive, negative, python=True, norm="l2", for
         a = ||x - x+||, b = ||x - x-||, d+ = e^a / (e^a + e^b), loss = mean of (d+)^2
 
     anchor, positive, negative: Tops, N x C each; further axes belong to the row.
-    python: True for caffe_losses.TripletSoftmaxLoss, False for Caffe's own layers: Eltwise, Reduction, Power, Softmax,
-        EuclideanLoss of (d+, d-) and (0, 1).
-    norm: "l2" or "squared_l2". form: "mse", the loss above, or "log", log(1 + e^(a - b)), which with python=False is a
-        SoftmaxWithLoss and stops at 87.
+    python: True for caffe_losses.TripletSoftmaxLoss, False for a composition of Caffe's own layers.
+    norm, shift: as l2_distance's. form: "mse", the loss above, or "log", log(1 + e^(a - b)), which with python=False is
+        a SoftmaxWithLoss and stops at 87.
     normalization: "VALID", "FULL", "BATCH_SIZE" (all divide by N) or "NONE"; with python=False always N.
-    loss_weight: float, 1 unless given. shift: of l2_distance, with python=False and norm "l2".
+    loss_weight: float, 1 unless given.
     Returns the Top of the loss. Raises ValueError. Source: arXiv 1412.6622, section 3.
     """
     _check_choice("norm", norm, NORMS)
@@ -120,8 +118,7 @@ def triplet_fragment(parts=PARTS, name="loss", embedding=None, label=None, selec
     net[name] = triplet_softmax_loss(*[net[part] for part in parts], **options)
     known = set(given) | set(parts) | {name, name + "_triplets"}
     proto = net.to_proto()
-    inputs = [layer for layer in proto.layer if layer.type == "Input"]  # these stand for the rest of the net
-    for layer in inputs:
+    for layer in [layer for layer in proto.layer if layer.type == "Input"]:  # these stand for the rest of the net
         proto.layer.remove(layer)
     _add_prefix(proto, name, known)
     return text_format.MessageToString(proto)

@@ -41,15 +41,14 @@ class Additions(object):
         layer = loss.layer
         name = self.name(layer.name + "_prob" if layer.name else "prob", layer)
         top = tops.pop() if len(tops) == 2 else name
-        fields = [("name", name), ("type", Name("SOFTMAX") if layer.old else "Softmax"), ("bottom", [loss.bottom]),
-                  ("top", [top])] + sorted(layer.rules.items())
-        if loss.params.axis not in (None, 1):
-            fields.append(("softmax_param", {"axis": loss.params.axis}))
-        self.added.append((layer, collections.OrderedDict(fields)))
+        param = None if loss.params.axis in (None, 1) else {"axis": loss.params.axis}
+        self.added.append((layer, collections.OrderedDict([
+            ("name", name), ("type", Name("SOFTMAX") if layer.old else "Softmax"), ("bottom", [loss.bottom]),
+            ("top", [top])] + sorted(layer.rules.items()) + [("softmax_param", param)])))
         return top
 
     def matrix(self, loss, matrix, makers):
-        """Add or change the layer that makes H; return its top. makers: the layers that make it already, or None."""
+        """Add or change the layer that makes H, a LayerMatrix; return its top. makers: those that make it, or None."""
         fields = matrix.fields(self.h_name, loss.label, loss.layer.rules)
         if makers:
             change = {"param": fields["param"], "python_param": {"param_str": matrix.param_str}}
@@ -61,7 +60,7 @@ class Additions(object):
         if key not in self._tops:
             name = self._tops[key] = self.name(self.h_name, layer)
             if name != H_NAME and matrix.type in FIND_BY_NAME:
-                raise ValueError("%s: expected %s to be free as the name of the layer of type %s, as this is what it reads; "
-                                 "it would be %s" % (layer, H_NAME, matrix.type, name))
+                raise ValueError("%s: expected %s to be free as the name of the layer of type %s, as this is what it "
+                                 "reads; it would be %s" % (layer, H_NAME, matrix.type, name))
             self.added.append((layer, matrix.fields(name, loss.label, layer.rules)))
         return self._tops[key]

@@ -1,9 +1,9 @@
 """The net to deploy, made of one that is trained: inputs for its data, probabilities for its losses."""
 from __future__ import division, print_function
 
-import collections
 import itertools
 import re
+from collections import OrderedDict, namedtuple
 
 from caffe_losses.compat import to_display
 from caffe_prototxt.data import records
@@ -16,11 +16,11 @@ from caffe_prototxt.textformat.messages import Name, on_one_line
 
 # text: str, one character a byte. inputs: [(top, shape)]. outputs: [(top, its kind in words)]. transforms: {top: the
 # transform_param of its data, for whoever feeds the net}.
-Deploy = collections.namedtuple("Deploy", "text inputs outputs transforms")
+Deploy = namedtuple("Deploy", "text inputs outputs transforms")
 
-# The scores that a loss leaves: their blob and its maker (a Node or INPUT), the layer that replaces the loss ("Softmax",
+# The scores that a loss leaves: their blob, its maker (a Node or INPUT), the layer that replaces the loss ("Softmax",
 # "Sigmoid" or None), that one's axis, and the loss's second top, if it has one.
-_Head = collections.namedtuple("_Head", "loss blob maker add axis top")
+_Head = namedtuple("_Head", "loss blob maker add axis top")
 
 _EMPTY_LINES = re.compile(r"(\r?\n)(?:[ \t]*\r?\n){2,}")
 
@@ -66,7 +66,8 @@ def _one_by_one(net):
 def _blob_head(graph, blob):
     maker = next((node for node in reversed(graph.nodes) if blob in node.tops), None)
     if maker is None:
-        raise ValueError("expected a blob to put out, got %s, which no layer of %s makes" % (to_display(blob), graph.state.phase))
+        raise ValueError("expected a blob to put out, got %s, which no layer of %s makes"
+                         % (to_display(blob), graph.state.phase))
     return _Head(None, blob, maker, None, None, None)
 
 
@@ -74,12 +75,12 @@ def _heads(graph, names):
     """Return the _Heads of the losses in TEST; where there are none, of those in TRAIN."""
     heads = [_head(node.layer, node.makers[0]) for node in graph.nodes if _is_loss(node)]
     if not heads:
-        training = Graph(graph.net, graph.state._replace(phase="TRAIN"))
-        heads = [_head(node.layer, _blob_head(graph, node.bottoms[0]).maker) for node in training.nodes if _is_loss(node)]
+        nodes = Graph(graph.net, graph.state._replace(phase="TRAIN")).nodes
+        heads = [_head(node.layer, _blob_head(graph, node.bottoms[0]).maker) for node in nodes if _is_loss(node)]
     heads = [head for head in heads if not names or head.loss.name in names]
     if not heads:
-        raise ValueError("expected a loss%s, of which to tell what the net puts out, got none; say which blobs are: --output BLOB"
-                         % (" of these names" if names else ""))
+        raise ValueError("expected a loss%s, of which to tell what the net puts out, got none; say which blobs are: "
+                         "--output BLOB" % (" of these names" if names else ""))
     for head in heads:
         if head.maker is None:
             raise ValueError("layer %s: takes %s, which no layer before it makes"
@@ -105,11 +106,9 @@ def _head(layer, maker):
 
 def _same_output(graph, head):
     """Return the node that makes of a head's blob already what is to be added, or None."""
-    for node in graph.nodes:
-        if head.add and node.type == head.add and node.makers == [head.maker] and node.bottoms == [head.blob]:
-            if node.layer.value_in("softmax_param", "axis", 1) == (1 if head.axis is None else head.axis):
-                return node
-    return None
+    wanted = head.add, [head.maker], [head.blob], 1 if head.axis is None else head.axis
+    return next((node for node in graph.nodes if wanted == (
+        node.type, node.makers, node.bottoms, node.layer.value_in("softmax_param", "axis", 1))), None)
 
 
 class _Made(object):
@@ -119,17 +118,15 @@ class _Made(object):
         self.net, self.graph, self.kept, self.shapes, self.batch = graph.net, graph, kept, shapes, batch
         self.edits = Edits(self.net.text)
         self.replaced = set()  # the indices of layers that others replace
-        self.inputs, self.outputs, self.transforms = [], [], collections.OrderedDict()
+        self.inputs, self.outputs, self.transforms = [], [], OrderedDict()
         self.names = set(name for node in kept for name in [node.layer.name] + node.tops)
 
     def deploy(self):
         kept = set(node.layer.index for node in self.kept)
         for layer in self.net.layers:
-            if layer.index in self.replaced:
-                continue
-            if layer.index not in kept:
+            if layer.index not in kept | self.replaced:
                 self.edits.take_out(layer)
-            elif layer.rules:
+            elif layer.index not in self.replaced:
                 self.edits.set(layer, {name: None for name in layer.rules})
         self._add_own_inputs()
         return Deploy(_EMPTY_LINES.sub(r"\1\1", self.edits.apply()), self.inputs, self.outputs, self.transforms)
@@ -154,7 +151,7 @@ class _Made(object):
         comment = self._transform(layer, tops)
         fields = [{"dim": list(shape)} for shape in shapes]
         if layer.old:
-            lines = [on_one_line("input", top) + " " + on_one_line("input_shape", shape) for top, shape in zip(tops, fields)]
+            lines = [" ".join(map(on_one_line, ("input", "input_shape"), own)) for own in zip(tops, fields)]
             self.edits.insert_before(self.net.layers[0], (["# " + comment] if comment else []) + lines)
         else:
             self._replace(layer, [("name", layer.name or tops[0]), ("type", "Input"), ("top", tops),
@@ -162,12 +159,12 @@ class _Made(object):
 
     def _replace(self, layer, fields, comment=None):
         self.replaced.add(layer.index)
-        self.edits.replace_layer(layer, collections.OrderedDict(fields), comment)
+        self.edits.replace_layer(layer, OrderedDict(fields), comment)
 
     def add_outputs(self, heads):
         """Replace each loss of scores by the layer that makes their probabilities."""
         several = len(set(head.blob for head in heads)) > 1
-        different = collections.OrderedDict()
+        different = OrderedDict()
         for head in heads:
             different.setdefault((head.blob, head.add), head)
         for head in different.values():
@@ -179,11 +176,9 @@ class _Made(object):
                 continue
             layer = head.loss
             name = self._new_name(head.top or ((layer.name or "loss") + "_prob" if several else "prob"))
-            fields = [("name", name), ("type", Name(head.add.upper()) if layer.old else head.add),
-                      ("bottom", head.blob), ("top", name)]
-            if head.axis not in (None, 1):
-                fields.append(("softmax_param", {"axis": head.axis}))
-            self._replace(layer, fields)
+            self._replace(layer, [
+                ("name", name), ("type", Name(head.add.upper()) if layer.old else head.add), ("bottom", head.blob),
+                ("top", name), ("softmax_param", None if head.axis in (None, 1) else {"axis": head.axis})])
             self.outputs.append((name, "%s of %s" % (head.add, to_display(head.blob))))
 
     def _add_own_inputs(self):
@@ -201,12 +196,11 @@ class _Made(object):
                 self.edits.take_out_fields([field] + dims[4 * i:4 * i + 4] + shapes[i:i + 1])
 
     def _shape(self, node, number):
-        """Return the shape of an input."""
         layer, top = node.layer, node.tops[number]
         if top in self.shapes:
             return self.shapes[top]
         shape = _own_shape(layer, number)
-        if shape is not None:
+        if shape:
             return shape if self.batch is None else (self.batch,) + shape[1:]
         size, why = data_layers.image_size(layer) if number == 0 else None, ""
         try:

@@ -4,7 +4,7 @@ Every layer has exclude { stage: "deploy" }: a net loaded with stages=["deploy"]
 """
 from __future__ import division, print_function
 
-import collections
+from collections import OrderedDict
 
 from caffe_prototxt.net.losses import KINDS, SOFTMAX, find_losses, read_loss
 from caffe_prototxt.net.matrix_sources import H_NAME, layer_that_reads
@@ -17,21 +17,20 @@ RULES = {"exclude": [{"stage": ["deploy"]}]}
 
 def loss_fragment(loss, matrix=None, scores=("score",), label="label", name="loss", h_name=H_NAME, loss_weights=(None,),
                   axis=None, ignore_label=None, normalization=None, classic=False):
-    """Return the text of a loss, and of the layer that makes its matrix.
-
-    It is that of a SoftmaxWithLoss, changed as use_loss.py changes one.
+    """Return the text of a loss, a SoftmaxWithLoss changed as by use_loss.py, and of the layer that makes its matrix.
 
     loss: a name in KINDS. matrix: FileMatrix or LayerMatrix, of H or costs; None for SoftmaxWithLoss.
     scores, label: the blobs it takes; several scores: a loss for each, name, name_2 ..., with one matrix for all.
     name: of the loss layer and its top. h_name: of the layer of the matrix and its top.
-    loss_weights: one for all scores, or one for each; None: 1. axis, ignore_label, normalization: as loss_param has them.
+    loss_weights: one for all scores, or one for each; None: 1. axis, ignore_label, normalization: as in loss_param.
     classic: whether Caffe's InfogainLoss takes probabilities.
     Strings are of one character a byte. Raises ValueError.
     """
     if loss not in KINDS:
         raise ValueError("loss: expected one of %s, got %s" % (", ".join(KINDS), loss))
     if len(loss_weights) not in (1, len(scores)):
-        raise ValueError("loss_weight: expected one, or one for each of %d scores, got %d" % (len(scores), len(loss_weights)))
+        raise ValueError("loss_weight: expected one, or one for each of %d scores, got %d"
+                         % (len(scores), len(loss_weights)))
     text = ""
     for number, score in enumerate(scores):
         own = name if number == 0 else "%s_%d" % (name, number + 1)
@@ -39,13 +38,13 @@ def loss_fragment(loss, matrix=None, scores=("score",), label="label", name="los
             ("name", own), ("type", SOFTMAX.type), ("bottom", [score, label]), ("top", own),
             ("loss_weight", (list(loss_weights) * len(scores))[number])] + list(RULES.items()) + [
             ("softmax_param", axis if axis is None else {"axis": axis}),
-            ("loss_param", collections.OrderedDict((("ignore_label", ignore_label), (
-                "normalization", normalization and Name(normalization)))))])
+            ("loss_param", OrderedDict((
+                ("ignore_label", ignore_label), ("normalization", normalization and Name(normalization)))))])
     if KINDS[loss] == SOFTMAX and matrix is None:
         return text
     net = Net(text, classic)
-    planned = plan.plan(net, [read_loss(layer) for layer in find_losses(net)], plan.Request(KINDS[loss], matrix, h_name))
-    return plan.write(text, planned)
+    request = plan.Request(KINDS[loss], matrix, h_name)
+    return plan.write(text, plan.plan(net, [read_loss(layer) for layer in find_losses(net)], request))
 
 
 def h_fragment(path, n_classes=None):
@@ -55,6 +54,6 @@ def h_fragment(path, n_classes=None):
 
 def _layer_text(fields):
     """Return a layer as text. fields: pairs of a name and a value; None, or a message without fields: none."""
-    given = collections.OrderedDict((name, value) for name, value in fields
+    given = OrderedDict((name, value) for name, value in fields
                                     if not isinstance(value, dict) or any(item is not None for item in value.values()))
     return on_lines("layer", given, "", "  ", "\n") + "\n"

@@ -1,12 +1,8 @@
-"""Plans of how the losses of a net change, and their writing into its text.
-
-A Plan speaks of fields and the values they are to have. `write` makes these edits in the text; `verify` compares what
-Caffe reads before and after.
-"""
+"""Plans of how the losses of a net change, as fields and the values they are to have, and their writing as text."""
 from __future__ import division, print_function
 
-import collections
 import json
+from collections import OrderedDict, namedtuple
 
 from caffe_losses.compat import to_display
 from caffe_prototxt.net.losses import CLASSIC, INFOGAIN, SOFTMAX
@@ -15,24 +11,24 @@ from caffe_prototxt.rewrite.additions import Additions
 from caffe_prototxt.textformat.edits import Edits
 from caffe_prototxt.textformat.messages import Name
 
-# kind: a Kind, or None to keep the one there is (InfogainLoss, if that has no matrix). matrix: FileMatrix, BlobMatrix or
-# LayerMatrix, or None to keep the one there is. h_name: of an added layer of H and its top.
-Request = collections.namedtuple("Request", "kind matrix h_name")
+# kind: a Kind, or None to keep the one there is (InfogainLoss, if that has no matrix). matrix: one of matrix_sources,
+# or None to keep the one there is. h_name: of an added layer of H and its top.
+Request = namedtuple("Request", "kind matrix h_name")
 
-# changed: pairs of a Layer and the fields it is to have (as Edits.set takes them). added: pairs of the Layer before which
-# a new one goes, and its fields. removed: Layers. targets: of Target.
-Plan = collections.namedtuple("Plan", "changed added removed targets")
+# changed: pairs of a Layer and the fields it is to have (as Edits.set takes them). added: pairs of the Layer before
+# which a new one goes, and its fields. removed: Layers. targets: of Target.
+Plan = namedtuple("Plan", "changed added removed targets")
 
 # A Loss, and the Kind and the matrix that it is to have.
-Target = collections.namedtuple("Target", "loss kind matrix")
+Target = namedtuple("Target", "loss kind matrix")
 
-UPGRADE = "convert the net first: upgrade_net_proto_text OLD NEW"
 # The fields whose meaning in another loss is known.
 KNOWN = {"softmax_param": {"axis", "engine"}, "infogain_loss_param": {"source", "axis"},
          "loss_param": {"ignore_label", "normalization", "normalize"},
          "python_param": {"module", "layer", "param_str", "share_in_parallel"}}
 # A field that comes where another goes replaces it, and keeps its comments and layout.
-REPLACES = {"infogain_loss_param": "softmax_param", "softmax_param": "infogain_loss_param", "normalization": "normalize"}
+REPLACES = {"infogain_loss_param": "softmax_param", "softmax_param": "infogain_loss_param",
+            "normalization": "normalize"}
 
 
 def plan(net, losses, request):
@@ -96,8 +92,8 @@ def _target(loss, request):
     if kind.matrix is None and matrix is not None:
         raise loss.layer.error("no matrix for %s" % kind.name, "one")
     if kind.matrix and matrix is None:
-        raise loss.layer.error("a file or a layer with the %s matrix of %s (as --source FILE)" % (kind.matrix, kind.name),
-                               "none")
+        raise loss.layer.error(
+            "a file or a layer with the %s matrix of %s (as --source FILE)" % (kind.matrix, kind.name), "none")
     if isinstance(matrix, LayerMatrix):
         matrix = matrix.for_loss(loss)
     _check_target(loss, kind, matrix)
@@ -107,15 +103,15 @@ def _target(loss, request):
 def _check_target(loss, kind, matrix):
     layer = loss.layer
     if layer.old and (kind.layer or isinstance(matrix, LayerMatrix)):
-        raise ValueError("%s: expected the present syntax (layer { }), as the old one (layers { }) has no Python layers; %s"
-                         % (layer, UPGRADE))
+        raise ValueError("%s: expected the present syntax (layer { }), as the old one (layers { }) has no Python "
+                         "layers; convert the net first: upgrade_net_proto_text OLD NEW" % layer)
     if matrix:
         matrix.check(loss, kind)
     if kind == loss.kind:
         return
     if loss.kind == INFOGAIN and loss.softmaxes:
-        raise ValueError("%s: expected scores, but its InfogainLoss gets probabilities from a Softmax layer (%s): if this "
-                         "Caffe's wants them, say --infogain classic, else take that layer out"
+        raise ValueError("%s: expected scores, but its InfogainLoss gets probabilities from a Softmax layer (%s): if "
+                         "this Caffe's wants them, say --infogain classic, else take that layer out"
                          % (layer, loss.softmaxes[0]))
     params = loss.params
     for name, asked in (("ignore_label", params.ignore_label is not None), ("axis", params.axis not in (None, 1)),
@@ -128,7 +124,8 @@ def _check_target(loss, kind, matrix):
     for name, known in KNOWN.items():
         message = layer.message(name)
         for unknown in sorted(message.names() - known) if message else ():
-            raise ValueError("%s: expected %s without %s, which has no known meaning in %s" % (layer, name, unknown, kind.name))
+            raise ValueError("%s: expected %s without %s, which has no known meaning in %s"
+                             % (layer, name, unknown, kind.name))
 
 
 def _check_force_backward(net, targets):
@@ -137,15 +134,16 @@ def _check_force_backward(net, targets):
         if net.force_backward and (kind.layer or matrix and not isinstance(matrix, FileMatrix)):
             what = "labels" if kind.layer else "H"
             raise ValueError(
-                "line %d: expected no force_backward: true, as Caffe then asks %s for a gradient with respect to the %s and "
-                "stops at the first backward pass; take it out, or use InfogainLoss with --source"
+                "line %d: expected no force_backward: true, as Caffe then asks %s for a gradient with respect to the "
+                "%s and stops at the first backward pass; take it out, or use InfogainLoss with --source"
                 % (net.force_backward, kind.name, what))
 
 
 def _check_scores(net, loss):
     layer = loss.layer
     if loss.scores is None:
-        raise layer.error('its probabilities "%s" from a Softmax layer' % to_display(loss.bottom), "them from elsewhere")
+        blob = to_display(loss.bottom)
+        raise layer.error('its probabilities "%s" from a Softmax layer' % blob, "them from elsewhere")
     for softmax in loss.softmaxes:
         axis = softmax.value_in("softmax_param", "axis", 1)
         if axis != (1 if loss.params.axis is None else loss.params.axis):
@@ -178,16 +176,14 @@ def _unused(net, leaving):
         for top in maker.tops for user in net.users(top))]
 
 
-# The fields of a loss layer, as they are to be
-
 def _fields(target, bottoms, tops):
     layer, kind = target.loss.layer, target.kind
-    fields = collections.OrderedDict(type=Name(kind.old_type) if layer.old else kind.type)
+    fields = OrderedDict(type=Name(kind.old_type) if layer.old else kind.type)
     fields["bottom"] = bottoms
-    propagate_down = layer.values("propagate_down")
+    propagate_down, n_bottoms = layer.values("propagate_down"), len(layer.bottoms)
     if propagate_down:
-        if len(propagate_down) != len(layer.bottoms):
-            raise layer.error("propagate_down once for each of its %d bottoms" % len(layer.bottoms), len(propagate_down))
+        if len(propagate_down) != n_bottoms:
+            raise layer.error("propagate_down once for each of its %d bottoms" % n_bottoms, len(propagate_down))
         fields["propagate_down"] = (propagate_down + [False])[:len(bottoms)]
     fields["top"] = tops
     fields["loss_weight"] = _loss_weights(layer, kind, tops)
@@ -211,7 +207,7 @@ def _python_fields(loss, kind, source):
         "axis": params.axis, "ignore_label": params.ignore_label, "normalization": params.normalization}
     keys = dict(keys, source=None if source is None else to_display(source))
     keys = {key: value for key, value in keys.items() if value is not None}
-    python_param = collections.OrderedDict((("module", MODULE), ("layer", kind.layer)))
+    python_param = OrderedDict((("module", MODULE), ("layer", kind.layer)))
     if not is_ours or keys != params.param_str:
         python_param["param_str"] = json.dumps(keys, sort_keys=True)
     others = {} if is_ours else {"softmax_param": None, "infogain_loss_param": None, "loss_param": None}
@@ -220,14 +216,14 @@ def _python_fields(loss, kind, source):
 
 def _native_fields(loss, kind, source):
     fields, params = {}, loss.params
+    normalization = params.normalization and Name(params.normalization)
     if loss.kind.layer:
         fields["python_param"] = None
-        fields["loss_param"] = collections.OrderedDict((("ignore_label", params.ignore_label), (
-            "normalization", params.normalization and Name(params.normalization))))
+        fields["loss_param"] = OrderedDict((("ignore_label", params.ignore_label), ("normalization", normalization)))
     if kind.name == INFOGAIN.name:
         param = loss.layer.message("infogain_loss_param")
         axis = None if kind == CLASSIC else params.axis  # a field that a classic Caffe does not have
-        infogain = collections.OrderedDict((("source", source), ("axis", axis), ("engine", None)))
+        infogain = OrderedDict((("source", source), ("axis", axis), ("engine", None)))
         empty = source is None and axis is None and not (param and param.names() - {"source"})
         fields["infogain_loss_param"] = None if empty else infogain
         if loss.kind.name != INFOGAIN.name:
@@ -236,8 +232,8 @@ def _native_fields(loss, kind, source):
         fields["softmax_param"] = None if params.axis is None else {"axis": params.axis, "source": None}
         fields["infogain_loss_param"] = None
     loss_param = loss.layer.message("loss_param")
-    if kind == INFOGAIN and loss_param and loss_param.items("normalize"):  # with which Caffe's InfogainLoss does not start
+    if kind == INFOGAIN and loss_param and loss_param.items("normalize"):  # Caffe's InfogainLoss does not start with it
         fields["loss_param"] = {"normalize": None}
         if not loss_param.items("normalization"):
-            fields["loss_param"]["normalization"] = Name(params.normalization)
+            fields["loss_param"]["normalization"] = normalization
     return fields

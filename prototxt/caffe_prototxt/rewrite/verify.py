@@ -57,7 +57,7 @@ def _aligned(net, after, plan):
         at += n_added[layer.index]
         if layer.index in removed:
             continue
-        pair = _Pair(layer.text[layer.start:layer.end], texts[at] if at < len(texts) else None, changed[layer.index])
+        pair = _Pair(layer.text[layer.start:layer.end], "".join(texts[at:at + 1]), changed[layer.index])
         if not pair.changed and pair.before != pair.after:
             raise ValueError("%s: expected to keep it, got something else: the net is not written" % layer)
         pairs.append(pair)

@@ -1,1 +1,1 @@
-"""Protobuf text: scanned, read and edited in place. Knows nothing of Caffe, and imports nothing else of caffe_prototxt."""
+"""Protobuf text: scanned, read and edited in place. Knows nothing of Caffe, imports nothing else of caffe_prototxt."""

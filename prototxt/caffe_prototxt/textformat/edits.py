@@ -117,15 +117,14 @@ class Edits(object):
 
     def _set_value(self, item, value):
         if not same(read(self.text, item), value):
-            quoted = isinstance(value, str) and not isinstance(value, Name) and T.is_quoted(self.text, item.start)
+            quoted = isinstance(value, str) and not isinstance(value, Name) and self.text[item.start] in T.QUOTES
             new = T.quote(value, self.text[item.start]) if quoted and '"' not in value else written(value)
             self._replace(item.start, item.end, new)
 
     def _replace(self, start, end, new):
         """Replace a name or a value by `new`; comments in it stay."""
-        newline = _newline(self.text, start)
-        self._edits.append((start, end, new + "".join(
-            " " + comment + newline for comment in T.comments(self.text, start, end))))
+        comments = "".join(" " + comment + _newline(self.text, start) for comment in T.comments(self.text, start, end))
+        self._edits.append((start, end, new + comments))
 
     def _set_list(self, items, values):
         """Set a repeated field that has values; return the ranges of those to be removed."""
@@ -141,49 +140,41 @@ class Edits(object):
                                 own_lines=not _before(self.text, last.field.start).strip(_BLANK))
         removed = []
         for field, group in itertools.groupby(items[len(values):], key=lambda item: item.field):
-            group = list(group)
-            before = items[items.index(group[0]) - 1] if items[0] is not group[0] else None
-            partly = before is not None and before.field == field
-            removed.append((before.end, group[-1].end) if partly else (field.start, field.stop))
+            stays = [item.end for item in items[:len(values)] if item.field == field]
+            removed.append((stays[-1], list(group)[-1].end) if stays else (field.start, field.stop))
         return removed
 
     def _remove(self, ranges, keep_comments=True):
         for start, end in _joined(self.text, ranges):
             kept = T.comments(self.text, start, end) if keep_comments else []
             before, line_end = _before(self.text, start), _line_end(self.text, end)
-            after = self.text[end:line_end]
-            newline = _newline(self.text, start)
-            if not before.strip(_BLANK) and not after.strip(_BLANK):
-                # all of its lines
+            after, newline = self.text[end:line_end], _newline(self.text, start)
+            if not (before + after).strip(_BLANK):  # all of its lines
                 start, end = start - len(before), min(line_end + 1, len(self.text))
                 new = "".join(before + comment + newline for comment in kept)
-            elif not before.strip(_BLANK):
-                # the first on its line
+            elif not before.strip(_BLANK):  # the first on its line
                 end += len(after) - len(after.lstrip(_BLANK))
                 new = "".join(comment + newline + before for comment in kept)
             else:
                 start -= len(before) - len(before.rstrip(_BLANK))
                 new = "".join(" " + comment + newline + _indent(before) for comment in kept)
-                if not new and self.text[start - 1] not in " \t\n{<;," and self.text[end:end + 1] not in " \t\r\n}>];,#":
-                    new = " "
+                apart = self.text[start - 1] in " \t\n{<;," or self.text[end:end + 1] in " \t\r\n}>];,#"
+                new = new or ("" if apart else " ")
             self._edits.append((start, end, new))
 
     def _add(self, message, fields, removed):
         """Add fields after the last that stays."""
-        if not fields:
-            return
         staying = [field for field in message.fields if (field.start, field.stop) not in removed]
-        if staying:
+        if fields and staying:
             self._add_after(staying[-1], fields, message.start < _line_start(self.text, staying[-1].start), removed)
-            return
-        at = message.start + 1
-        tail = "" if self.text[at] in " \t\r\n" else " "
-        self._edits.append((at, at, " " + " ".join(on_one_line(*field) for field in fields) + tail))
+        elif fields:
+            at = message.start + 1
+            tail = "" if self.text[at] in " \t\r\n" else " "
+            self._edits.append((at, at, " " + " ".join(on_one_line(*field) for field in fields) + tail))
 
     def _add_after(self, field, fields, own_lines, removed=()):
         """Add fields after one: on lines of their own, or on its line."""
-        text = self.text
-        after = field.stop
+        text, after = self.text, field.stop
         for start, end in _joined(text, removed):
             if start >= after and not text[after:start].strip(_BLANK):
                 after = end
@@ -208,20 +199,17 @@ def _joined(text, ranges):
     joined = []
     for start, end in sorted(ranges):
         if joined and not text[joined[-1][1]:start].strip(_BLANK):
-            joined[-1] = (joined[-1][0], end)
-        else:
-            joined.append((start, end))
+            start = joined.pop()[0]
+        joined.append((start, end))
     return joined
 
 
 def _step(layer):
     """Return the indentation of the fields of a layer, relative to the layer."""
     outer = _before(layer.text, layer.begin)
-    for field in layer.fields:
-        inner = _before(layer.text, field.start)
-        if not inner.strip(_BLANK) and inner != outer and inner.startswith(outer):
-            return inner[len(outer):]
-    return "  "
+    inner = [_before(layer.text, field.start) for field in layer.fields]
+    return next((line[len(outer):] for line in inner
+                 if not line.strip(_BLANK) and line != outer and line.startswith(outer)), "  ")
 
 
 def _before(text, at):

@@ -20,7 +20,7 @@ class Message(object):
         self.text = text
         self.start = start
         self.fields = list(T.inner(text, start)) if fields is None else fields
-        self.end = T.skip(text, self.fields[-1].stop if self.fields else start + 1) + 1 if end is None else end
+        self.end = T.message_end(text, start, self.fields) if end is None else end
         self._named = {}
         for field in self.fields:
             self._named.setdefault(field.name, []).append(field)
@@ -66,7 +66,7 @@ def read(text, item):
     if char in "{<":
         message = Message(text, item.start)
         return collections.OrderedDict((field.name, message.values(field.name)) for field in message.fields)
-    if T.is_quoted(text, item.start):
+    if char in T.QUOTES:
         return T.unquote(text, item.start, item.end)
     if char == "-":
         return -number(text[T.skip(text, item.start + 1):item.end])
@@ -122,7 +122,7 @@ def on_one_line(name, value):
 
 
 def on_lines(name, value, indent, step, newline):
-    """Return a field as on_one_line does, with each field of its message on a line; short messages in it stay on one."""
+    """Return a field as on_one_line does, but each field of its message on a line; short messages in it stay on one."""
     lines = [indent + step + laid_out(own, item, indent + step, step, newline) + newline for own, item in pairs(value)]
     return "%s {%s%s%s}" % (name, newline, "".join(lines), indent)
 

@@ -19,6 +19,7 @@ from caffe_losses.compat import from_bytes, to_display
 Field = collections.namedtuple("Field", "name start value end stop inner")
 
 CLOSERS = {"{": "}", "<": ">", "[": "]"}
+QUOTES = "\"'"
 BOM = "\xef\xbb\xbf"
 
 _SPACE = r"[ \t\r\n\v\f]*"
@@ -60,12 +61,17 @@ def values(text, field):
     ranges = []
     at = skip(text, field.value + 1)
     while text[at] != "]":
-        end = _message_end(text, at) if text[at] in "{<" else _value(text, at)
+        end = message_end(text, at, list(inner(text, at))) if text[at] in "{<" else _value(text, at)
         ranges.append((at, end))
         at = skip(text, end)
         if text[at] == ",":
             at = skip(text, at + 1)
     return ranges
+
+
+def message_end(text, start, fields):
+    """Return the offset after the message whose { or < is at `start`, with its Fields."""
+    return skip(text, fields[-1].stop if fields else start + 1) + 1
 
 
 def skip(text, at):
@@ -78,13 +84,8 @@ def comments(text, start, end):
     return [match.group(1).rstrip("\r") for match in _QUOTED_OR_COMMENT.finditer(text, start, end) if match.group(1)]
 
 
-def line_of(text, at):
-    """Return the line number of an offset, from 1 on."""
-    return text.count("\n", 0, at) + 1
-
-
 class Lines(object):
-    """The line numbers of many offsets in a text, as line_of gives one."""
+    """The line numbers of offsets in a text, from 1 on."""
 
     def __init__(self, text):
         self._ends = [match.start() for match in re.finditer("\n", text)]
@@ -98,12 +99,7 @@ def error(text, at, expected):
     got = to_display(_PLAIN.match(text, at).group()[:40]) if _PLAIN.match(text, at) else text[at:at + 1]
     column = at - (text.rfind("\n", 0, at) + 1) + 1
     return ValueError("line %d, column %d: expected %s, got %s"
-                      % (line_of(text, at), column, expected, repr(got) if got else "the end of the text"))
-
-
-def is_quoted(text, at):
-    """Return whether the value at an offset is a string."""
-    return text[at] in "\"'"
+                      % (Lines(text).of(at), column, expected, repr(got) if got else "the end of the text"))
 
 
 def unquote(text, start, end):
@@ -217,17 +213,9 @@ def _value(text, at):
     if not match:
         raise error(text, at, "a value")
     end = match.end()
-    while text[match.start()] in "\"'":
+    while text[match.start()] in QUOTES:
         match = _QUOTED.match(text, skip(text, end))
         if not match:
             break
         end = match.end()
     return end
-
-
-def _message_end(text, start):
-    """Return the offset after the message whose { or < is at `start`."""
-    at = start + 1
-    for field in inner(text, start):
-        at = field.stop
-    return skip(text, at) + 1

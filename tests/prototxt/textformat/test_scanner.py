@@ -66,7 +66,7 @@ def test_fields_and_where_they_are():
     assert [text[field.start:field.stop] for field in fields][1:3] == ['b { c: "d" "e" f < > } ;', "[g.h/i]: { j: 1 },"]
     assert [text[start:end] for start, end in T.values(text, fields[3])] == ["1", "{l: 2}"]
     assert T.comments(text, 0, len(text)) == ["# x: 2"]
-    assert T.line_of(text, fields[1].start) == 2
+    assert T.Lines(text).of(fields[1].start) == 2
 
 
 @pytest.mark.parametrize("literal, value", [
