@@ -43,6 +43,7 @@ from caffe_tools import cli  # first, as it puts the checkout's packages on the 
 from caffe_losses.formats import matrix_files
 from caffe_losses.compat import from_display, to_bytes
 from caffe_losses.functional.blocks import NORMALIZATIONS
+from caffe_prototxt.net.losses import INFOGAIN
 from caffe_prototxt.net.matrix_sources import matrix_source
 from caffe_prototxt.rewrite.fragment import loss_fragment
 from caffe_tools import compute_options
@@ -66,7 +67,8 @@ def _loss_text(args, compute):
     matrix = matrix_source(args.source, args.h_file, compute)
     label, name, h_name = map(from_display, (args.label, args.name, args.h_name))
     text = loss_fragment(args.loss, matrix, list(map(from_display, args.score)), label, name, h_name,
-                         args.loss_weight or [None], args.axis, args.ignore_label, args.normalization)
+                         args.loss_weight or [None], args.axis, args.ignore_label, args.normalization,
+                         compute_options.is_classic(args, args.loss == INFOGAIN.name))
     for source in (args.source, args.h_file, args.gain):
         if source and not os.path.exists(source):
             cli.note("%s is not there yet; caffe reads it from where it runs" % source)
@@ -116,6 +118,7 @@ def _parser():
     source.add_argument("--source", metavar="FILE", help="file with H that the loss reads")
     source.add_argument("--h-file", metavar="FILE", help="file with H that a layer reads; its ending says which")
     compute_options.add_options(parser, source)
+    compute_options.add_infogain(parser)
     parser.add_argument("--score", action="append", help="name of the blob of scores (default: score); several times: "
                         "a loss for each, with one matrix for all")
     parser.add_argument("--label", default="label", help="name of the blob of labels (default: %(default)s)")

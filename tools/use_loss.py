@@ -59,7 +59,8 @@ def main():
     request = _request(parser, args)
     before = cli.read_net(args.net)
     try:
-        net = Net(before, classic=args.infogain == "classic")
+        will_be = args.loss == losses.INFOGAIN.name or args.loss is None and request.matrix is not None
+        net = Net(before, compute_options.is_classic(args, will_be or "infogain" in before.lower()))
         layers = losses.find_losses(net)
         chosen = _choose(net, layers, args)
         if request.kind is None and request.matrix is None:
@@ -100,9 +101,7 @@ def _parser():
     parser.add_argument("--h-name", default="H", help="of the layer of H and its top (default: %(default)s)")
     parser.add_argument("--layer", action="append", default=[], metavar="NAME", help="name of the loss (repeatable)")
     parser.add_argument("--all", action="store_true", help="all losses")
-    parser.add_argument("--infogain", choices=("scores", "classic"), default="scores",
-                        help="what Caffe's own InfogainLoss takes: scores, or (classic) probabilities, as before April "
-                        "2017 and in some forks; then a Softmax layer goes before it")
+    compute_options.add_infogain(parser)
     parser.add_argument("-o", "--output", metavar="FILE", help="where the net goes (default: it is changed in place)")
     parser.add_argument("--diff", action="store_true", help="show the changes, write nothing")
     parser.add_argument("--dry-run", action="store_true", help="say what would change, write nothing")

@@ -1,7 +1,9 @@
-"""The options of the commands that write a ComputeH layer."""
+"""The options of the commands that write an infogain loss, and the ComputeH layer before it."""
 from __future__ import division, print_function
 
 from caffe_losses.matrices import class_weights
+from caffe_prototxt.net import losses
+from caffe_tools import cli
 
 KEYS = ("weights", "beta", "power", "scale", "missing", "gain", "running")
 
@@ -19,6 +21,23 @@ def add_options(parser, source):
     parser.add_argument("--gain", metavar="FILE", help="of --compute-h: gain whose rows the weights multiply")
     parser.add_argument("--running", type=float, metavar="DECAY",
                         help="of --compute-h: counts kept over batches, with this decay (for instance 0.99)")
+
+
+def add_infogain(parser):
+    parser.add_argument("--infogain", choices=("auto", "scores", "classic"), default="auto",
+                        help="what Caffe's own InfogainLoss takes: scores, or (classic) probabilities, as before April "
+                        "2017 and in some forks; then a Softmax layer goes before it (default: as this Caffe's does)")
+
+
+def is_classic(args, is_used):
+    """Return whether Caffe's InfogainLoss takes probabilities. is_used: whether the net has one, or will have."""
+    if args.infogain != "auto":
+        return args.infogain == "classic"
+    classic = bool(is_used and losses.is_classic())
+    if classic:
+        cli.note("this Caffe's InfogainLoss takes probabilities, as before April 2017 (--infogain classic): a Softmax layer "
+                 "goes before it")
+    return classic
 
 
 def layer_params(parser, args):

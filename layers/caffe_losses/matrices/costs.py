@@ -3,6 +3,7 @@ from __future__ import division, print_function
 
 import numpy as np
 
+from caffe_losses.optional_packages import optional
 from caffe_losses.validation import check_finite, check_square, refuse, shape_text
 
 METRICS = ("cosine", "euclidean")
@@ -56,7 +57,8 @@ def costs_from_embeddings(embeddings, metric="cosine"):
     largest = np.abs(E).max(axis=1)
     if metric == "cosine" and not largest.all():
         raise ValueError("embeddings: expected no row of zeros with cosine, got one for class %d" % np.argmin(largest))
-    from scipy.spatial.distance import pdist, squareform  # late, as a command's --help does not need it
+    optional("scipy", "distances of embeddings")
+    from scipy.spatial.distance import pdist, squareform
     scale = largest[:, np.newaxis] if metric == "cosine" else largest.max() or 1  # so that no square overflows
     D = squareform(np.maximum(pdist(E / scale, metric), 0))
     return D if metric == "cosine" else D * scale

@@ -1,5 +1,6 @@
 """A report as one HTML page: its pictures are inside, it loads nothing, and it has no scripts."""
-from __future__ import division, print_function, unicode_literals
+from __future__ import division, print_function
+from __future__ import unicode_literals
 
 import base64
 import collections
