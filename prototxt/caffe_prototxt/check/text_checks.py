@@ -5,8 +5,9 @@ import collections
 
 from caffe_losses.compat import to_display
 from caffe_prototxt.check.faults import ERROR, WARNING, fault_of
+from caffe_prototxt.net import data_layers
 from caffe_prototxt.net.graph import HAND_ON, origin
-from caffe_prototxt.net.losses import CLASSIC, INFOGAIN, is_loss_type, is_python_loss, kind_of, python_class, read_params
+from caffe_prototxt.net.losses import CLASSIC, INFOGAIN, is_loss_type, is_python_loss, is_on_labels, kind_of, python_class, read_params
 from caffe_prototxt.net.matrix_sources import MODULE
 from caffe_prototxt.net.nets import KEEP_CLASSES
 from caffe_prototxt.textformat.messages import is_true
@@ -35,7 +36,7 @@ def state_faults(graph):
     faults = []
     checks = [_connections, _numbers, _softmax_before, _classic if graph.net.classic else _normalize]
     if graph.state.phase == "TRAIN":
-        checks += [_python_loss_weight, _gradients]
+        checks += [_python_loss_weight, _gradients, _label_images]
     duplicates = dict(graph.duplicate_tops)
     for node in graph.nodes:
         try:
@@ -123,6 +124,39 @@ def _classic(node):
     if params and params.normalization == "NONE":
         yield ERROR, "classic", "has normalization: NONE, and this Caffe's InfogainLoss, that of before April 2017, divides by " \
             "the batch all the same; use_loss.py --loss SoftmaxWithInfogainLoss puts in one that does not"
+
+
+def _label_images(node):
+    """Find label images that are transformed as images are: scaled, or cropped or mirrored at random by themselves."""
+    made = origin(node, 1) if is_on_labels(node.layer) else None
+    if made is None or made[1] > 0 or made[0].type not in data_layers.PARAMS:
+        return
+    labels = made[0].layer
+    if labels.value_in("transform_param", "scale", 1) != 1 or _says(labels, "mean_value", "mean_file"):
+        yield WARNING, "scaled_labels", "has labels from layer %s, which scales them or takes a mean from them: labels are to " \
+            "stay whole numbers of classes" % labels.display_name
+    images = [other for other in _data_before(node) if other is not made[0]]
+    by_itself = [layer for layer in [labels] + [other.layer for other in images] if _says(layer, "crop_size", "mirror")]
+    if images and by_itself:
+        yield WARNING, "apart", "has images and labels that no longer fit: layer %s crops or mirrors by itself, at random; let " \
+            "one layer do it for both (images and labels as channels of one Datum), or do it beforehand" % by_itself[0].display_name
+
+
+def _says(layer, *fields):
+    """Return whether a transform_param sets one of some fields to more than 0 or false."""
+    param = layer.message("transform_param")
+    return param is not None and any(value not in (0, "false") for name in fields for value in param.values(name))
+
+
+def _data_before(node):
+    """Return the data nodes that the first bottom of a loss depends on."""
+    before, waiting = set(), node.makers_in_net()[:1]
+    while waiting:
+        maker = waiting.pop()
+        if maker not in before:
+            before.add(maker)
+            waiting += maker.makers_in_net()
+    return sorted((maker for maker in before if data_layers.is_data(maker)), key=lambda maker: maker.index)
 
 
 def _python_loss_weight(node):

@@ -10,7 +10,7 @@ import sources
 
 caffe = pytest.importorskip("caffe")
 
-from caffe_prototxt.check import check as check_net  # noqa: E402
+from caffe_prototxt.check import check as check_net, text_checks  # noqa: E402
 from caffe_prototxt.net.graph import Graph  # noqa: E402
 from caffe_prototxt.net.nets import Net  # noqa: E402
 from caffe_prototxt.net.states import State  # noqa: E402
@@ -111,6 +111,18 @@ def test_labels_through_a_slice(folder, process):
     assert not messages and lines == ["labels of loss: 2000 counted (label, 1000 batches as Caffe reads them); none of class 2"]
     messages, _ = check(net + (SCORE % "").replace('"label"', '"fine"') + 'layer { type: "Silence" bottom: "label" }', process)
     assert "expected labels 0..2, got 5 in 1000 labels" in messages["error"][0]
+
+
+@pytest.mark.parametrize("images, masks, kinds", [
+    ("crop_size: 2", "crop_size: 2", ["apart"]), ("mirror: true", "", ["apart"]), ("", "mirror: true", ["apart"]),
+    ("scale: 2 mean_value: 3", "", []), ("mirror: false", "mirror: false", []), ("", "scale: 2", ["scaled_labels"]),
+    ("", "mean_value: 1", ["scaled_labels"])])
+def test_label_images_that_are_transformed_by_themselves(images, masks, kinds):
+    text = (DATA.replace("}", "} transform_param { %s }" % images, 1) + MASKS % ("transform_param { %s }" % masks)
+            + SCORE % IGNORED)
+    faults = text_checks.state_faults(Graph(Net(text), TRAIN))
+    assert [(fault.level, fault.kind, fault.layer.name) for fault in faults] == [("warning", kind, "loss") for kind in kinds]
+    assert not text_checks.state_faults(Graph(Net(text), State("TEST")))
 
 
 def test_what_cannot_be_looked_at_is_said(folder, process):
