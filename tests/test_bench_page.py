@@ -185,7 +185,8 @@ def test_the_page_is_made_of_the_figures(results):
 
 
 def test_every_bench_is_in_the_page(results):
-    scripts = [name[len("bench_"):-len(".py")] for name in os.listdir(BENCH) if name.startswith("bench_")]
+    scripts = [name[len("bench_"):-len(".py")] for name in os.listdir(BENCH)
+               if name.startswith("bench_") and name.endswith(".py")]
     assert sorted(name for name, _ in bench_page.BENCHES) == sorted(set(scripts) - {"page", "picture"})
     assert sorted(results) == sorted(name for name, _ in bench_page.BENCHES)
     makefile = read(os.path.join(os.pardir, os.pardir, "Makefile"))
