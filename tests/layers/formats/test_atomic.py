@@ -82,9 +82,9 @@ def test_killed_while_writing(path, ending):
                "    write_matrix(%r, numpy.full((1200, 1200), i)); sys.stdout.write('.'); sys.stdout.flush()"
                % path("H" + ending))
     seen = set()
-    for wait in np.linspace(0, .06, examples(12)):
+    for number, wait in enumerate(np.linspace(0, .06, examples(12)), 1):
         process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
-        process.stdout.read(1)
+        process.stdout.read(number)  # so many are written, however busy the machine
         time.sleep(wait)
         process.send_signal(signal.SIGKILL)
         process.communicate()
