@@ -300,6 +300,16 @@ def test_makes_a_matrix_without_caffe(folder):
     assert status == 0, err
 
 
+def test_damaged_files_of_numbers(folder):
+    np.save(os.path.join(folder, "cut.npy"), np.arange(3.))
+    for content in (b"", b"\x93NUMPY\x01\x00\x46\x00{'descr': '<f8', ((((", b"PK\x03\x04"):
+        with open(os.path.join(folder, "cut.npy"), "wb") as file:
+            file.write(content)
+        for option in ("--counts", "--class-weights"):
+            status, out, err = run_main("make_h.py", option, "cut.npy", "-o", "no.npy", cwd=folder)
+            assert status == 2 and not out and "expected numbers in the file cut.npy" in err and len(err.splitlines()) == 1, err
+
+
 def test_killed_at_any_moment(folder):
     """Whatever is under the final name afterwards is a whole matrix."""
     out = os.path.join(folder, "H.binaryproto")

@@ -241,7 +241,7 @@ def test_without_caffe(folder):
     (["train_val.prototxt", "--source", "D.csv", "--loss", "SoftmaxWithLoss"], "expected no matrix for SoftmaxWithLoss, got one"),
     (["train_val.prototxt", "--source", "D.csv", "--h-file", "D.csv"], "not allowed with"),
     (["train_val.prototxt", "--weights", "balanced"], "--weights: expected with --compute-h only"),
-    (["train_val.prototxt", "--h-blob", "nothing"], "expected a layer before it that makes the blob \"nothing\", found none"),
+    (["train_val.prototxt", "--h-blob", "nothing"], "expected a layer before it that makes the blob \"nothing\", got none"),
     (["train_val.prototxt", "--h-blob", ""], "--h-blob: expected a name, got none"),
     (["train_val.prototxt", "--source", "infogainH.binaryproto", "--layer", "los"], "--layer: expected the name of a loss (loss), got los"),
     (["train_val.prototxt", "--source", "infogainH.binaryproto", "--layer", "loss", "--all"], "expected --layer or --all, got both"),

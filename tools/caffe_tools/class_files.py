@@ -4,9 +4,8 @@ from __future__ import division, print_function
 import argparse
 import os
 
-import numpy as np
-
 from caffe_losses.errors import naming
+from caffe_losses.formats.matrix_files import map_npy
 from caffe_losses.matrices import class_trees
 from caffe_tools.cli import one_line, read_text
 
@@ -54,8 +53,7 @@ def numbers(argument):
 
 
 def _npy_numbers(path):
-    # Mapped, because a header that lies about the size then is an error, and not a reservation.
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
-    if array.dtype.kind not in "fiub" or array.size != max(array.shape + (0,)):
+    array = map_npy(path)
+    if array.size != max(array.shape + (0,)):
         raise ValueError("expected a row of numbers, got %s of shape %s" % (array.dtype, array.shape))
     return [float(number) for number in array.ravel()]

@@ -21,9 +21,9 @@ INTERVALS = ("%d %% confidence intervals of the mean over seeds, by Student's t;
 def verdict_of(difference, smaller):
     """Return BETTER or WORSE for a paired difference whose interval excludes 0, else NOISE.
 
-    difference: Interval of after - before. smaller: bool, whether smaller is better.
+    difference: Interval of after - before. smaller: whether smaller is better; None: neither is.
     """
-    if difference.low is None or difference.low <= 0 <= difference.high:
+    if smaller is None or difference.low is None or difference.low <= 0 <= difference.high:
         return NOISE
     return BETTER if (difference.mean < 0) == smaller else WORSE
 

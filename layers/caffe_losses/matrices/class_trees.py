@@ -184,10 +184,13 @@ def _parse_edges(text):
 
 def _edge_rows(text):
     try:
+        first = True
         for number, row in enumerate(csv.reader(text.splitlines(), skipinitialspace=True), 1):
             row = [field.strip() for field in row]
-            header = number == 1 and [field.lower() for field in row[:2]] in (["parent", "child"], ["group", "member"])
-            if header or not any(row) or row[0].startswith("#"):
+            if not any(row) or row[0].startswith("#"):
+                continue
+            names, first_row, first = [field.lower() for field in row[:2]], first, False
+            if first_row and names in (["parent", "child"], ["group", "member"]):
                 continue
             if len(row) not in (2, 3) or not all(row):
                 raise ValueError("line %d: expected group,member or group,member,length, got %d fields"

@@ -65,7 +65,7 @@ def attracted_to(H, label, n_most=3):
 
     Returns at most n_most labels with a positive gain, the greatest gain first; of equal ones the lower label first.
     """
-    order = np.argsort(-np.asarray(H)[label], kind="mergesort")[:n_most + 1]
+    order = np.argsort(-np.asarray(H[label], np.float64), kind="mergesort")[:n_most + 1]
     return [int(k) for k in order if k != label and H[label][k] > 0][:n_most]
 
 

@@ -12,8 +12,8 @@ from caffe_prototxt.textformat import scanner as T
 from caffe_prototxt.textformat.messages import Item, read
 
 TRAIN_NETS = ("net", "train_net", "net_param", "train_net_param")
-_SOLVER_ONLY = frozenset(("net", "train_net", "test_net", "base_lr", "lr_policy", "max_iter", "train_net_param", "test_net_param",
-                          "net_param", "solver_mode", "test_iter"))
+_SOLVER_ONLY = frozenset(("net", "train_net", "test_net", "base_lr", "lr_policy", "max_iter", "train_net_param",
+                          "test_net_param", "net_param", "solver_mode", "test_iter"))
 
 
 def is_solver(text):

@@ -7,9 +7,10 @@ from caffe_losses.compat import to_display
 from caffe_prototxt.check.faults import ERROR, WARNING, fault_of
 from caffe_prototxt.net import data_layers
 from caffe_prototxt.net.graph import HAND_ON, origin
-from caffe_prototxt.net.losses import CLASSIC, INFOGAIN, is_loss_type, is_python_loss, is_on_labels, kind_of, python_class, read_params
+from caffe_prototxt.net.losses import (CLASSIC, INFOGAIN, is_loss_type, is_on_labels, is_python_loss, kind_of,
+                                       python_class, read_params)
 from caffe_prototxt.net.matrix_sources import MODULE
-from caffe_prototxt.net.nets import KEEP_CLASSES
+from caffe_prototxt.net.nets import KEEP_CLASSES, MAKE_CLASSES
 from caffe_prototxt.textformat.messages import is_true
 
 # A top that counts as loss. type: of its layer, or the module and class of a Python layer.
@@ -19,7 +20,7 @@ Part = collections.namedtuple("Part", "weight top layer type")
 PYTHON_LABELS = frozenset(("ComputeH", "LabelCheck"))
 # Layers through which scores stay scores.
 SCORES_STAY = HAND_ON | KEEP_CLASSES - {"Softmax", "Sigmoid", "Exp"}
-MAKES_SCORES = frozenset(("InnerProduct", "Convolution", "Deconvolution"))
+MAKES_SCORES = frozenset(MAKE_CLASSES)
 
 # Layers with weights to learn.
 LEARNS = MAKES_SCORES | frozenset(("Embed", "PReLU", "Scale", "Bias", "LSTM", "RNN", "Parameter"))
@@ -110,20 +111,20 @@ def _softmax_before(node):
         yield WARNING, "softmax", "gets the output of a %s, %s, and applies one itself: give it the scores, %s" % (
             maker.type, maker.layer.display_name, to_display((maker.bottoms or [""])[0]))
     if wants_probabilities and maker.type in MAKES_SCORES:
-        yield ERROR if known == CLASSIC else WARNING, "softmax", "wants probabilities%s, and gets the scores of %s: put a Softmax before it" % (
-            ", as this Caffe's InfogainLoss is that of before April 2017" if known == CLASSIC else "",
-            maker.layer.display_name)
+        level, reason = (ERROR, ", as this Caffe's InfogainLoss is that of before April 2017") if known == CLASSIC else (WARNING, "")
+        yield level, "softmax", "wants probabilities%s, and gets the scores of %s: put a Softmax before it" % (
+            reason, maker.layer.display_name)
 
 
 def _classic(node):
     """Find what a classic InfogainLoss passes over, as it has no loss_param."""
     params = read_params(node.layer) if kind_of(node.layer) == CLASSIC else None
     if params and params.ignore_label is not None:
-        yield ERROR, "classic", "has ignore_label, which this Caffe's InfogainLoss, that of before April 2017, passes over: it " \
-            "reads past the end of H; use_loss.py --loss SoftmaxWithInfogainLoss puts in one that ignores it"
+        yield ERROR, "classic", ("has ignore_label, which this Caffe's InfogainLoss, that of before April 2017, passes over: "
+                                 "it reads past the end of H; take SoftmaxWithInfogainLoss (use_loss.py --loss)")
     if params and params.normalization == "NONE":
-        yield ERROR, "classic", "has normalization: NONE, and this Caffe's InfogainLoss, that of before April 2017, divides by " \
-            "the batch all the same; use_loss.py --loss SoftmaxWithInfogainLoss puts in one that does not"
+        yield ERROR, "classic", ("has normalization: NONE, and this Caffe's InfogainLoss, that of before April 2017, divides "
+                                 "by the batch all the same; take SoftmaxWithInfogainLoss (use_loss.py --loss)")
 
 
 def _label_images(node):
@@ -132,17 +133,18 @@ def _label_images(node):
     if made is None or made[1] > 0 or made[0].type not in data_layers.PARAMS:
         return
     labels = made[0].layer
-    if labels.value_in("transform_param", "scale", 1) != 1 or _says(labels, "mean_value", "mean_file"):
-        yield WARNING, "scaled_labels", "has labels from layer %s, which scales them or takes a mean from them: labels are to " \
-            "stay whole numbers of classes" % labels.display_name
-    images = [other for other in _data_before(node) if other is not made[0]]
-    by_itself = [layer for layer in [labels] + [other.layer for other in images] if _says(layer, "crop_size", "mirror")]
-    if images and by_itself:
-        yield WARNING, "apart", "has images and labels that no longer fit: layer %s crops or mirrors by itself, at random; let " \
-            "one layer do it for both (images and labels as channels of one Datum), or do it beforehand" % by_itself[0].display_name
+    if labels.value_in("transform_param", "scale", 1) != 1 or _sets(labels, "mean_value", "mean_file"):
+        yield WARNING, "scaled_labels", ("has labels from layer %s, which scales them or takes a mean from them: labels are "
+                                         "to stay whole numbers of classes" % labels.display_name)
+    images = [other.layer for other in _data_before(node) if other is not made[0]]
+    apart = [layer for layer in [labels] + images if _sets(layer, "crop_size", "mirror")]
+    if images and apart:
+        yield WARNING, "apart", (
+            "has images and labels that no longer fit: layer %s crops or mirrors by itself, at random; let one layer do it "
+            "for both (images and labels as channels of one Datum), or do it beforehand" % apart[0].display_name)
 
 
-def _says(layer, *fields):
+def _sets(layer, *fields):
     """Return whether a transform_param sets one of some fields to more than 0 or false."""
     param = layer.message("transform_param")
     return param is not None and any(value not in (0, "false") for name in fields for value in param.values(name))
@@ -171,8 +173,8 @@ def _gradients(node):
     """Find what ends the first backward pass."""
     layer, line = node.layer, node.layer.net.force_backward
     if node.type == INFOGAIN.type and len(layer.bottoms) > 2 and line:
-        yield ERROR, "force_backward", "has H as a bottom, and with force_backward: true (line %d) Caffe asks for a gradient " \
-            "with respect to it and stops: take force_backward out, or give H as infogain_loss_param { source }" % line
+        yield ERROR, "force_backward", "has H as a bottom, and with force_backward: true (line %d) Caffe asks for a " \
+            "gradient with respect to it and stops: take force_backward out, or give H as infogain_loss_param { source }" % line
     module, name = python_class(layer)
     if node.type == "Python" and line and (kind_of(layer) or module == MODULE and name in PYTHON_LABELS):
         yield ERROR, "force_backward", "is a Python layer, of which force_backward: true (line %d) asks a gradient with " \
@@ -201,7 +203,8 @@ def _without_effect(graph):
         layers = [node.layer for node in group if node in learning and not _param_names(node.layer) & shared]
         if layers:
             more = [layer.display_name for layer in layers[1:4]] + ["..."] * (len(layers) > 4)
-            faults.append(fault_of(layers[0], WARNING, "no_effect", "has no effect on the loss, and Caffe does not train it%s"
+            faults.append(fault_of(
+                layers[0], WARNING, "no_effect", "has no effect on the loss, and Caffe does not train it%s"
                                    % ("; nor %s" % ", ".join(more) if more else "")))
     return faults
 

@@ -36,7 +36,8 @@ def net_source(path, label=None, stages=(), level=0):
         if len(ignored) > 1:
             raise ValueError("expected losses that ignore the same label, got %s" % _listed(nodes))
         n_classes = set(_n_classes(node) for node in nodes)
-        return NetSource(graph, nodes[0], n_classes=n_classes.pop() if len(n_classes) == 1 else None, ignore_label=ignored.pop(),
+        return NetSource(graph, nodes[0], n_classes=n_classes.pop() if len(n_classes) == 1 else None,
+                         ignore_label=ignored.pop(),
                          label_blob=to_display(nodes[0].bottoms[1]), **_source(nodes[0]))
     except (IOError, OSError) as error:
         raise IOError("%s: %s" % (path, error.strerror or error))

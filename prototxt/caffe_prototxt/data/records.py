@@ -70,6 +70,8 @@ def count_samples(layer):
     """Return the number of samples in one epoch of a data layer's data; None where that is unknown."""
     source = to_display(data_layers.source(layer) or "")
     param = data_layers.data_param(layer)
+    if param is None:
+        return None
     if layer.type == "Data":
         is_counted = lmdb_files.is_lmdb(source) and not param.value("rand_skip", 0)
         return lmdb_files.count_records(source) if is_counted else None

@@ -4,11 +4,11 @@ from __future__ import division, print_function
 import collections
 
 from caffe_losses.compat import from_display, to_display
+from caffe_losses.functional.blocks import NORMALIZATIONS  # in the order of Caffe's enum
 from caffe_losses.layers import param_str
 from caffe_prototxt.net.matrix_sources import MODULE, BlobMatrix, FileMatrix
 from caffe_prototxt.textformat.messages import Name, is_true
 
-NORMALIZATIONS = ("FULL", "VALID", "BATCH_SIZE", "NONE")  # in the order of Caffe's enum
 
 # type, old_type: of its layer, in the present and the old syntax. layer: its class in MODULE, if it is one of ours.
 # matrix: "gain", "cost" or None. probabilities: whether it takes them, and not scores.
@@ -163,7 +163,7 @@ def read_params(layer):
 
 def _python_params(layer):
     """Return the Params in a param_str; of a class that is not ours its ignore_label alone."""
-    text = to_display(layer.value_in("python_param", "param_str", ""))
+    text = to_display(_typed(layer, "python_param", "param_str", str) or "")
     if kind_of(layer) is None:
         try:
             ignored = param_str.read_object(text).get("ignore_label")

@@ -30,11 +30,10 @@ class FileMatrix(_Source):
 
     def check(self, loss, kind):
         """Raise ValueError unless a loss of this kind reads such a file."""
-        path = to_display(self.path)
-        ending = next((ending for ending in ENDINGS if path.lower().endswith(ending)), None)
-        if ending is None if kind.layer else ending not in (None, ".binaryproto"):  # Caffe reads any name as one
-            endings = ENDINGS if kind.layer else [".binaryproto, as Caffe's own InfogainLoss reads nothing else"]
-            raise loss.layer.error("a file that ends in %s for %s" % (", ".join(endings), kind.name), path)
+        path, endings = to_display(self.path), ENDINGS if kind.layer else (".binaryproto",)
+        if not path.lower().endswith(endings):
+            reason = "" if kind.layer else ", as Caffe's own InfogainLoss reads nothing else"
+            raise loss.layer.error("a file that ends in %s%s for %s" % (", ".join(endings), reason, kind.name), path)
 
     def __str__(self):
         return "matrix from %s" % to_display(self.path)
@@ -49,7 +48,7 @@ class BlobMatrix(_Source):
     def check(self, loss, kind):
         net = loss.layer.net
         if self != loss.matrix and self.name not in net.inputs and not net.makers(loss.layer, self.name):
-            raise ValueError('%s: expected a layer before it that makes the blob "%s", found none'
+            raise ValueError('%s: expected a layer before it that makes the blob "%s", got none'
                              % (loss.layer, to_display(self.name)))
 
     def __str__(self):
@@ -110,7 +109,7 @@ class LayerMatrix(_Source):
             return True
         try:
             return json.loads(to_display(layer.value_in("python_param", "param_str", ""))) == self.keys
-        except (ValueError, TypeError):
+        except (AttributeError, TypeError, ValueError):
             return False
 
     def __str__(self):

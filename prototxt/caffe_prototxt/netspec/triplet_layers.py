@@ -21,11 +21,10 @@ from google.protobuf import text_format
 import caffe
 from caffe import layers as L, params as P
 
+from caffe_losses.functional.triplets import FORMS, NORMS
 from caffe_prototxt.net.matrix_sources import MODULE
 from caffe_prototxt.netspec.loss_layers import EXCLUDE, param_text, without_none
 
-NORMS = ("l2", "squared_l2")
-FORMS = ("mse", "log")
 PARTS = ("anchor", "positive", "negative")
 
 # Added to a squared norm before its root, as the gradient of a distance of 0 is infinite, and Caffe multiplies it by 0.

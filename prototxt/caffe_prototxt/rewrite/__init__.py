@@ -1,1 +1,1 @@
-"""Nets changed: text in, text out. Imports `data`, `training`, `net` and `textformat`, and of `check` nothing."""
+"""Nets changed: text in, text out. Imports `data`, `net` and `textformat`, and of `check` nothing."""

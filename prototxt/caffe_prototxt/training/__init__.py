@@ -1,4 +1,4 @@
 """Caffe in a child process, the logs of `caffe train`, and the predictions of a trained net.
 
-Imports `net` and `textformat`.
+Imports `data`, `net` and `textformat`.
 """

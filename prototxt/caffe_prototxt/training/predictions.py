@@ -15,6 +15,7 @@ import tempfile
 import numpy as np
 
 from caffe_losses.compat import from_bytes, from_display, to_bytes, to_display, to_str
+from caffe_losses.validation import label_index
 from caffe_prototxt.data.records import count_samples
 from caffe_prototxt.net import data_layers, losses
 from caffe_prototxt.net.graph import Graph, text_of
@@ -130,11 +131,7 @@ class Evaluation(object):
             scores, labels = scores[taken], labels[taken]
         if not np.isfinite(scores).all():
             raise ValueError("%s: expected finite scores, got NaN or infinity: the training has diverged" % self.score)
-        bad = (labels != np.floor(labels)) | (labels < 0) | (labels >= self.n_classes)
-        if bad.any():
-            raise ValueError("%s: expected whole numbers 0..%d, got %g"
-                             % (self.label, self.n_classes - 1, labels[bad][0]))
-        return scores.astype(np.float64), labels.astype(np.int64)
+        return scores.astype(np.float64), label_index(labels, self.n_classes, None, self.label)[0]
 
 
 def _test_graph(definition):

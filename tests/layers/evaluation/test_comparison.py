@@ -33,6 +33,7 @@ def test_the_interval_is_that_of_the_paired_difference():
 def test_an_interval_that_touches_0_is_noise():
     assert verdict_of(Interval(1, 0, 2, 5), True) == NOISE
     assert verdict_of(Interval(-1, -2, -1e-9, 5), True) == BETTER
+    assert verdict_of(Interval(-1, -2, -1e-9, 5), None) == NOISE  # of a metric of which neither is better
 
 
 def run(name, seed, probable, cheapest):

@@ -118,7 +118,9 @@ def test_names_must_be_the_classes(names, message):
         tree_costs(parse_tree(TEXT), names)
 
 
-EDGES = """parent,child,length
+EDGES = """# distances of clothes
+
+parent,child,length
 garments,tops,2
 tops,T-shirt,1
 # a comment

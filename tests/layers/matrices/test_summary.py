@@ -28,6 +28,8 @@ def test_least_loss_of_odd_rows():
 def test_attracted_to():
     assert summary.attracted_to(H, 0) == [1, 2]  # of equal gains the lower label first
     assert summary.attracted_to(H, 1) == []
+    assert summary.attracted_to(np.array([[1, 0, 1], [0, 1, 0], [0, 0, 1]], bool), 0) == [2]
+    assert summary.attracted_to(np.array([[9, 0, 7], [0, 9, 0], [0, 0, 9]], np.uint8), 0) == [2]
     assert summary.attracted_to(H, 2, 1) == [0]
     assert summary.attracted_to(np.ones((1, 1)), 0) == []
 

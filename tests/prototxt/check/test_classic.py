@@ -32,7 +32,7 @@ def test_scores_that_reach_a_classic_infogain_loss(between):
 def test_loss_param_of_a_classic_infogain_loss(param, message):
     softmax = 'layer { name: "p" type: "Softmax" bottom: "score" top: "p" }\n'
     (level, kind, text), = faults(DATA + SCORE + softmax + LOSS % ("p", "loss_param { %s }" % param))
-    assert (level, kind) == ("error", "classic") and text.startswith(message) and "--loss SoftmaxWithInfogainLoss" in text
+    assert (level, kind) == ("error", "classic") and text.startswith(message) and "take SoftmaxWithInfogainLoss" in text
     assert not faults(DATA + SCORE + softmax + LOSS % ("p", "loss_param { normalization: VALID }"))
 
 

@@ -210,7 +210,7 @@ def test_h_from_the_data_to_a_file_and_back():
     before = corpus.read("from_data.prototxt")
     after = corpus.changed(before, None, FileMatrix("H.binaryproto"))[0]
     assert "similarity" not in after and '  infogain_loss_param { axis: 1 source: "H.binaryproto" }\n' in after
-    with pytest.raises(ValueError, match='expected a layer before it that makes the blob "G", found none'):
+    with pytest.raises(ValueError, match='expected a layer before it that makes the blob "G", got none'):
         corpus.changed(before, None, BlobMatrix("G"))
     again = before.replace('  bottom: "similarity"\n', "").replace("axis: 1", 'axis: 1 source: "H.binaryproto"')
     assert corpus.changed(again, None, BlobMatrix("similarity"))[0] == before
@@ -305,6 +305,8 @@ def test_fields_that_stay(more, field):
     (NET % ("", "  loss_param { normalization: SOME }\n"), "expected normalization to be one of FULL, VALID, BATCH_SIZE, NONE, got SOME"),
     (NET % ("", "  loss_param: 1\n"), "line 9, column 15: expected \"{\", got '1'"),
     (NET % ("", '  type: "A"\n'), "expected type once, as Caffe does"),
+    ((NET % ("", "  python_param { module: 'caffe_losses' layer: 'InfogainLoss' param_str: 3 }\n")).replace("SoftmaxWithLoss", "Python"),
+     "expected a string as param_str of python_param, got 3"),
     (NET % ("layers { }", ""), 'line 2, column 1: expected layers that are all "layer"'),
     (NET % ("layer: 1", ""), "line 2, column 8: expected \"{\", got '1'"),
     ("layers { layer { type: 'infogain_loss' } }", "got the first of all; convert the net: upgrade_net_proto_text"),

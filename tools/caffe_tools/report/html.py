@@ -265,7 +265,7 @@ def _interval_cell(form, interval, verdict=""):
 def _difference_cell(metric, interval):
     if interval["low"] is None:
         return None
-    verdict = "" if metric.smaller is None else verdict_of(Interval(**interval), metric.smaller).replace(NOISE, "")
+    verdict = verdict_of(Interval(**interval), metric.smaller).replace(NOISE, "")
     return _interval_cell(metric.form.replace("%", "%+"), interval, verdict)
 
 
