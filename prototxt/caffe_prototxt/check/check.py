@@ -12,7 +12,7 @@ from caffe_prototxt.data import labels
 from caffe_prototxt.data.net_source import whole_source
 from caffe_prototxt.net import data_layers, losses
 from caffe_prototxt.net.graph import Graph, origin
-from caffe_prototxt.training.net_labels import count_in_caffe
+from caffe_prototxt.training.net_labels import Uncountable, count_in_caffe
 
 # Faults with which Caffe does not make a net, so that it is not tried with them.
 PREVENT = frozenset(("rules", "blob", "loss_weight", "propagate_down", "normalize", "text"))
@@ -35,7 +35,8 @@ def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10, python
     """
     faults = FaultList(text_checks.net_faults(net))
     parts = collections.OrderedDict()
-    in_caffe = _InCaffe(caffe, shapes, label_seconds, python) if caffe else None
+    counted = {}
+    in_caffe = _InCaffe(caffe, shapes, label_seconds, python, counted) if caffe else None
     for state in states:
         graph = Graph(net, state)
         of_state = text_checks.state_faults(graph)
@@ -51,17 +52,17 @@ def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10, python
         faults.add(of_state, state)
         parts[state] = text_checks.loss_parts(graph)
     faults.add(_no_loss(net, parts, faults))
-    return Report(faults.pairs(), parts, in_caffe.counted if in_caffe else {})
+    return Report(faults.pairs(), parts, counted)
 
 
 class _InCaffe(object):
     """The faults that Caffe and the data add to those of a net's text."""
 
-    def __init__(self, caffe, shapes, label_seconds, python):
+    def __init__(self, caffe, shapes, label_seconds, python, counted):
         self.caffe, self.shapes, self.python = caffe, shapes, python
         self.known = None
         self.labels = _Labels(caffe, label_seconds, python) if label_seconds else None
-        self.counted = {}  # {State: list of str}
+        self.counted = counted  # {State: list of str}
 
     def check(self, graph, of_state, faults):
         """Return all faults in a state. of_state: those of the text; faults: FaultList, of the net. Raises NoCaffe."""
@@ -126,12 +127,10 @@ class _Labels(object):
                 continue
             try:
                 counts = self._count(graph, node)
-            except (EnvironmentError, ImportError, ValueError) as error:
+                notes.append(_coverage(node, scores, counts))
+            except (EnvironmentError, ImportError, Uncountable) as error:
                 faults.append(fault_of(node.layer, UNCHECKED, "labels", "labels of %s: %s"
                                        % (node.layer.display_name, error)))
-                continue
-            try:
-                notes.append(_coverage(node, scores, counts))
             except ValueError as error:
                 faults.append(fault_of(node.layer, ERROR, "labels", "has labels that it has no class for: %s" % error))
         return faults, notes

@@ -12,28 +12,32 @@ from caffe_prototxt.training import precautions
 FILLED_BY_HAND = ("Input", "MemoryData")
 
 
+class Uncountable(ValueError):
+    """The labels cannot be looked at; says why."""
+
+
 def count_in_caffe(caffe, graph, loss, batches, seconds, python=True):
     """Count the labels of a loss by running the layers that they need, and no others.
 
     caffe: caffe_process.Caffe. graph: graph.Graph. loss: its Node. batches: int, seconds: float, the most that are run.
     python: bool, whether Python layers may run.
     Returns LabelCounts, not complete, whose unit is "label".
-    Raises ValueError: the reason why they cannot be counted, or a label that is no whole number.
+    Raises Uncountable, or ValueError for a label that is no whole number.
     """
     maker = loss.makers[1]
     if maker in (None, INPUT):
-        raise ValueError("they come from an input of the net, which whoever runs it fills")
+        raise Uncountable("they come from an input of the net, which whoever runs it fills")
     needed = graph.before([maker])
     reasons = precautions.left_out(graph, python)
     for node in graph.nodes:
         if node in needed and (node in reasons or node.type in FILLED_BY_HAND):
-            raise ValueError("they need layer %s, which %s" % (node.layer.display_name, reasons.get(
+            raise Uncountable("they need layer %s, which %s" % (node.layer.display_name, reasons.get(
                 node, "is filled by whoever runs the net")))
     classes = [(node.index,) + tuple(map(to_display, python_class(node.layer))) for node in graph.nodes
                if node in needed and node.type == "Python"]
     end = caffe.run(text_of(graph, needed), graph.state.phase, classes, (loss.bottoms[1], batches, seconds))
     if end.counted is None:
-        raise ValueError(end.no_caffe or (list(end.imports.values()) or [end.message])[0])
+        raise Uncountable(end.no_caffe or (list(end.imports.values()) or [end.message])[0])
     first = ["batch %d" % (batch + 1) for batch in end.counted["first"]]
     values = np.array(end.counted["values"])
     bad = np.flatnonzero((values != np.floor(values)) | (np.abs(values) >= 2 ** 31))

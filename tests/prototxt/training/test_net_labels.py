@@ -171,3 +171,8 @@ def test_make_h_counts_batches(folder):
     assert status == 0 and not err and "label, 1 batches as Caffe reads them: 24 labels of 3 classes (8 ignored): 8, 8, 8" in out
     status, _, err = run_main("make_h.py", "--net", "net.prototxt", "-o", "H.npy", "--batches", "0", cwd=folder)
     assert status == 2 and "--batches: expected at least 1, got 0" in err
+
+
+def test_labels_that_are_no_whole_numbers(folder, process):
+    messages, _ = check(DATA + MASKS % "transform_param { scale: .5 }" + SCORE % IGNORED, process, label_seconds=1)
+    assert messages["error"] == ["has labels that it has no class for: expected whole numbers as labels, got 0.5 in batch 1"]
