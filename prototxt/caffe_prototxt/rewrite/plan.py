@@ -224,7 +224,7 @@ def _native_fields(loss, kind, source):
         param = loss.layer.message("infogain_loss_param")
         axis = None if kind == CLASSIC else params.axis  # a field that a classic Caffe does not have
         infogain = OrderedDict((("source", source), ("axis", axis), ("engine", None)))
-        empty = source is None and axis is None and not (param and param.names() - {"source"})
+        empty = source is None and axis is None and not (param and param.names() - set(infogain))
         fields["infogain_loss_param"] = None if empty else infogain
         if loss.kind.name != INFOGAIN.name:
             fields["softmax_param"] = None

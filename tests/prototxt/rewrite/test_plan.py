@@ -269,6 +269,13 @@ def test_classic():
         corpus.changed(NET % ("", "  loss_param { ignore_label: 0 }\n"), *NATIVE, classic=True)
 
 
+def test_classic_has_no_axis():
+    before = (NET % ("", "  infogain_loss_param { axis: 1 }\n")).replace("SoftmaxWithLoss", "InfogainLoss").replace(
+        'bottom: "l"\n', 'bottom: "l"\n  bottom: "H"\n').replace('top: "l" }', 'top: "l" top: "H" }')
+    after = corpus.changed(before, None, BlobMatrix("H"), classic=True)[0]
+    assert "infogain_loss_param" not in after and corpus.changed(after, None, BlobMatrix("H"), classic=True)[0] == after
+
+
 def test_two_tops():
     before = NET % ("", '  top: "p"\n')
     after = corpus.changed(before, *NATIVE)[0]
