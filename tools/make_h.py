@@ -122,10 +122,11 @@ def _parser():
                        "the ignored label and the number of classes come from the net, too")
     group.add_argument("--label-blob", metavar="NAME", help="of --net: the blob of labels, if its losses have several")
     group.add_argument("--stages", metavar="S,S", help="of --net: those of the solver's train_state, if it has any")
-    group.add_argument("--batches", type=int, metavar="N", help="of --net: count N batches as Caffe reads them (default: "
-                       "the whole source where its labels are just those that the net gets, else an epoch in Caffe)")
-    group.add_argument("--no-python", action="store_true", default=None, help="of --net: refuse to run its Python layers, "
-                       "where the labels need one")
+    group.add_argument("--batches", type=int, metavar="N", help="of --net: count N batches as Caffe reads them "
+                       "(default: the whole source where its labels are just those that the net gets, else an epoch in "
+                       "Caffe)")
+    group.add_argument("--no-python", action="store_true", default=None,
+                       help="of --net: refuse to run its Python layers, where the labels need one")
     group.add_argument("--pixels", action="store_true", default=None, help="of --labels: each record is an image whose "
                        "values are labels. Then also a folder of images, or a text file that lists them, but no .npy")
     group.add_argument("--dataset", metavar="NAME", help="of --labels: that of the labels in HDF5 (default: label)")
@@ -259,7 +260,8 @@ def _count(args, gain, names):
         ignore_label = data.ignore_label if ignore_label is None else ignore_label
         tally = _count_net(data, args.batches, not args.no_python)
         if not args.json:
-            print("%s: labels from %s, of layer %s" % (args.net, data.whole.source if data.whole else "Caffe", data.layer))
+            source = data.whole.source if data.whole else "Caffe"
+            print("%s: labels from %s, of layer %s" % (args.net, source, data.layer))
     counts, present = per_class(tally, n_classes, ignore_label)
     if len(counts) > MAX_CLASSES:
         raise ValueError("%s: expected labels below %d, the most classes a .binaryproto can hold, got %d"

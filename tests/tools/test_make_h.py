@@ -310,6 +310,15 @@ def test_damaged_files_of_numbers(folder):
             assert status == 2 and not out and "expected numbers in the file cut.npy" in err and len(err.splitlines()) == 1, err
 
 
+def test_a_damaged_zip_prints_nothing_at_the_end(folder):
+    """Start a process: only there numpy prints when it deletes the object of a damaged .npz."""
+    with open(os.path.join(folder, "zip.npy"), "wb") as file:
+        file.write(b"PK\x03\x04")
+    status, out, err = real_nets.tool("make_h.py", "zip.npy", "-o", "no.npy", cwd=folder)
+    assert status == 2 and not out and len(err.splitlines()) == 1, err
+    assert err.startswith("make_h.py: error: zip.npy: expected a .npy file of numbers, got something else")
+
+
 def test_killed_at_any_moment(folder):
     """Whatever is under the final name afterwards is a whole matrix."""
     out = os.path.join(folder, "H.binaryproto")

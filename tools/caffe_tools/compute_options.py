@@ -35,8 +35,8 @@ def is_classic(args, is_used):
         return args.infogain == "classic"
     classic = bool(is_used and losses.is_classic())
     if classic:
-        cli.note("this Caffe's InfogainLoss takes probabilities, as before April 2017 (--infogain classic): a Softmax layer "
-                 "goes before it")
+        cli.note("this Caffe's InfogainLoss takes probabilities, as before April 2017 (--infogain classic): a Softmax "
+                 "layer goes before it")
     return classic
 
 

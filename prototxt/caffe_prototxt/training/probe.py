@@ -120,8 +120,8 @@ def _count(net, blob, batches, seconds):
             first.setdefault(value, batch)
         batch += 1
     values = sorted(counts)
-    return {"values": values, "counts": [counts[value] for value in values], "first": [first[value] for value in values],
-            "batches": batch}
+    return {"values": values, "counts": [counts[value] for value in values],
+            "first": [first[value] for value in values], "batches": batch}
 
 
 def class_fault(caffe, module, name):
