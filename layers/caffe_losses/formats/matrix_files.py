@@ -24,16 +24,10 @@ from caffe_losses.formats.blobs import plain_size
 MAX_BYTES = binaryproto.MAX_BYTES
 
 
-NPY_SIGNATURE = b"\x93NUMPY"  # a .npy file begins with it
-
-
 def map_npy(path):
     """Map a .npy file of numbers into memory. Raises IOError for no plain file, ValueError for a damaged one."""
     size = plain_size(path)
     try:
-        with open(path, "rb") as file:
-            if file.read(len(NPY_SIGNATURE)) != NPY_SIGNATURE:  # np.load opens a zip or a pickle, too
-                raise ValueError("no such header")
         with np.errstate(over="ignore"):  # of a size that lies
             array = np.lib.format.open_memmap(path, mode="r")  # np.load takes a .npz too, and a damaged one prints
         is_whole = array.offset + array.nbytes == size

@@ -13,11 +13,12 @@ import numpy as np
 
 from caffe_losses.compat import from_bytes, to_display
 from caffe_losses.errors import naming
-from caffe_losses.formats.matrix_files import NPY_SIGNATURE, map_npy
+from caffe_losses.formats.matrix_files import map_npy
 from caffe_losses.optional_packages import progress
 from caffe_prototxt.data import databases, hdf5, label_images
 from caffe_prototxt.data.label_tally import HIGHEST, LOWEST
 
+NPY_SIGNATURE = b"\x93NUMPY"
 BLOCK = 2 ** 20  # labels of an array, or bytes of a line, that are held at a time
 RECORDS, LINES = 1000, 10000  # of a database, and of a text file, that are counted at a time
 
