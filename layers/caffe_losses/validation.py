@@ -30,13 +30,25 @@ def check_finite(array, name):
     refuse(array, ~np.isfinite(array), name, "a finite number")
 
 
+def check_numbers(array, name):
+    """Return an array of its own type; raise ValueError unless it holds numbers."""
+    array = np.asarray(array)
+    if array.dtype.kind not in "fiub":
+        raise ValueError("%s: expected numbers, got %s" % (name, array.dtype))
+    return array
+
+
+def as_floats(array, name):
+    """Return an array of numbers as float64: in another type sums and differences overflow or round."""
+    return check_numbers(array, name).astype(np.float64, copy=False)
+
+
 def check_square(matrix, name):
     """Return a matrix as an array; raise ValueError unless it is square, not empty, and all finite numbers."""
     matrix = np.asarray(matrix)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
         raise ValueError("%s: expected a square matrix, got shape %s" % (name, shape_text(matrix.shape)))
-    if matrix.dtype.kind not in "fiub":
-        raise ValueError("%s: expected numbers, got %s" % (name, matrix.dtype))
+    check_numbers(matrix, name)
     check_finite(matrix, name)
     return matrix
 

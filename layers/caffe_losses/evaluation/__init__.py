@@ -1,1 +1,1 @@
-"""Metrics of decisions, and the rule of whether two methods differ by more than noise. Imports no caffe."""
+"""Decisions, their metrics, and the rule of whether two methods differ by more than noise. Imports no caffe."""

@@ -33,7 +33,7 @@ def compare(metric, before, after):
 
     before, after: a number for each seed, of the same seeds in the same order.
     """
-    difference = mean_interval(np.subtract(after, before))
+    difference = mean_interval(np.subtract(after, before, dtype=np.float64))
     return difference, verdict_of(difference, metric.smaller)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 
 from caffe_losses.evaluation import metrics
 from caffe_losses.evaluation.comparison import Metric
+from caffe_losses.evaluation.decisions import check_costs, check_labels, check_probabilities
 
 PROBABLE, CHEAPEST = "probable", "cheapest"
 DECISIONS = {PROBABLE: "most probable class", CHEAPEST: "least expected cost"}
@@ -46,8 +47,10 @@ class Tally(object):
     N_BINS = 15
 
     def __init__(self, n_classes, D=None, top=5):
-        if D is not None and len(D) != n_classes:
-            raise ValueError("D: expected costs of %d classes, as the net has, got %d" % (n_classes, len(D)))
+        if D is not None:
+            if len(D) != n_classes:
+                raise ValueError("D: expected costs of %d classes, as the net has, got %d" % (n_classes, len(D)))
+            D = check_costs(D)
         self.D, self.top = D, min(top, n_classes)
         self.decisions = [PROBABLE] + ([] if D is None else [CHEAPEST])
         self.arrays = {}
@@ -57,15 +60,17 @@ class Tally(object):
             self.arrays[decision + "_costs"] = np.zeros(2)  # sums: as expected, of the top
 
     def add(self, probabilities, labels):
-        """Add a batch. probabilities: N x C floats. labels: N integers."""
-        p, labels = probabilities, np.asarray(labels)
+        """Add a batch. probabilities: N x C (x spatial) floats. labels: N (x spatial) integers."""
+        p = np.moveaxis(check_probabilities(probabilities), 1, -1)
+        labels = check_labels(labels, p.shape[:-1], p.shape[-1])[0].ravel()
+        p = p.reshape(-1, p.shape[-1])
         for decision in self.decisions:
             ranking = (metrics.rank_by_probability(p) if decision == PROBABLE
                        else metrics.rank_by_expected_cost(p, self.D))
             decided = ranking[:, 0]
             confusion, bins, costs = [self.arrays[decision + end] for end in ("_confusion", "_bins", "_costs")]
             confusion += metrics.confusion_matrix(labels, decided, len(confusion))
-            bins += metrics.confidence_bins(p[np.arange(len(p)), decided], labels == decided, self.N_BINS)
+            bins += metrics.confidence_bins(metrics.confidences(p, decided), labels == decided, self.N_BINS)
             if self.D is not None:
                 costs += ((p * self.D.T[decided]).sum(),
                           metrics.mean_cost_of_top(self.top, labels, ranking, self.D) * len(p))
@@ -83,17 +88,31 @@ class Tally(object):
 
     def scores(self, decision):
         """Return {key of a Metric: float}, NaN where there is no value; costs only if there are any."""
-        confusion = self.confusion(decision)
-        n, right = confusion.sum(), confusion.trace()
-        if not n:
+        confusion, bins = self.confusion(decision), self.bins(decision)
+        if not confusion.any():
             raise ValueError("expected samples whose label is not ignored, got none")
-        scores = {"accuracy": right / n,
-                  "balanced": np.nanmean(metrics.recalls_of(confusion)),
-                  "mean_iu": np.nanmean(metrics.intersections_over_unions(confusion)),
-                  "calibration": metrics.error_of_bins(self.bins(decision))}
+        costs = None
         if self.D is not None:
-            paid = (confusion * self.D).sum()
-            expected, top = self.arrays[decision + "_costs"]
-            scores.update(cost=paid / n, expected_cost=expected / n, top_cost=top / n,
-                          severity=paid / (n - right) if n > right else np.nan)
+            costs = np.append((confusion * self.D).sum(), self.arrays[decision + "_costs"])
+        scores = scores_of_sums(confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0),
+                                bins[:, 1] - bins[:, 2], costs)
         return {key: float(score) for key, score in scores.items()}
+
+
+def scores_of_sums(right, present, decided, gaps, costs=None):
+    """Return {key of a Metric: scores} from sums over samples, one score for each sum.
+
+    right, present, decided: ... x C, the samples of each class that are right, that there are, decided for it.
+    gaps: ... x n_bins, right samples minus confidence. costs: ... x 3, sums: paid, as expected, of the top; or None.
+    A class without samples has no recall, and does not count in the mean. NaN where there is no value.
+    """
+    n, n_right = present.sum(axis=-1), right.sum(axis=-1)
+    scores = {"accuracy": n_right / n, "calibration": np.abs(gaps).sum(axis=-1) / n,
+              "balanced": np.nanmean(metrics.recalls(right, present), axis=-1),
+              "mean_iu": np.nanmean(metrics.unions_shared(right, present, decided), axis=-1)}
+    if costs is not None:
+        paid, expected, top = np.moveaxis(costs, -1, 0)
+        wrong = n - n_right
+        scores.update(cost=paid / n, expected_cost=expected / n, top_cost=top / n,
+                      severity=np.where(wrong > 0, paid / np.maximum(wrong, 1), np.nan))
+    return scores

@@ -154,11 +154,15 @@ def test_float32_softmax_over_many_classes_passes():
 
 
 @pytest.mark.parametrize("call, message", [
-    (lambda: metrics.rank_by_probability([.5, .5]), "probabilities: expected N x C, got shape"),
+    (lambda: metrics.rank_by_probability([.5, .5]), r"probabilities: expected N x C \(x spatial\), got shape"),
     (lambda: metrics.rank_by_probability(np.zeros((0, 3))), "probabilities: expected N x C"),
-    (lambda: metrics.rank_by_probability([[.5, .5], [np.nan, 1]]), "in row 1"),
-    (lambda: metrics.rank_by_probability([[2., -1.]]), "at least 0 that sum to 1"),
-    (lambda: metrics.rank_by_probability([[3., 4.]]), "at least 0 that sum to 1"),
+    (lambda: metrics.rank_by_probability([[.5, .5], [np.nan, 1]]),
+     r"probabilities at \(1, 0\): .* got nan"),
+    (lambda: metrics.rank_by_probability([[2., -1.]]), r"probabilities at \(0, 1\): .*at least 0.* got -1"),
+    (lambda: metrics.rank_by_probability([[.5, np.inf]]), r"probabilities at \(0, 1\): .* got inf"),
+    (lambda: metrics.rank_by_expected_cost([[1., 0], [0, 0]], [[0, 1], [1, 0]]), r"at \(1, 0\): .*above 0 for one class"),
+    (lambda: metrics.rank_by_probability([["a", "b"]]), "probabilities: expected numbers"),
+    (lambda: metrics.calibration_error([0], [0], [[3., 4.]]), r"sum of the probabilities at \(0\): expected 1 .* got 7"),
     (lambda: metrics.rank_by_expected_cost([[.5, .5]], COSTS), "D: expected 2 x 2, got 3 x 3"),
     (lambda: metrics.accuracy([0, 1], [0]), "decided: expected 2 samples, got 1"),
     (lambda: metrics.accuracy([], []), "labels: expected one class per sample"),
