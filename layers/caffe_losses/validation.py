@@ -39,7 +39,7 @@ def check_numbers(array, name):
 
 
 def as_floats(array, name):
-    """Return an array of numbers as float64: in another type sums and differences overflow or round."""
+    """Return numbers as float64, as sums and differences in another type overflow or round; else raise ValueError."""
     return check_numbers(array, name).astype(np.float64, copy=False)
 
 

@@ -20,7 +20,7 @@ from caffe_losses.errors import naming
 from caffe_losses.functional.losses import check_scores, softmax_parts, softmax_with_infogain
 from caffe_losses.matrices.class_weights import check_weights
 from caffe_losses.matrices.gains import check_cost
-from caffe_losses.validation import as_floats, check_numbers, label_index, refuse, shape_text
+from caffe_losses.validation import as_floats, label_index, refuse, shape_text
 
 TEMPERATURES = 1e-4, 1e4  # between which fit_temperature looks
 PRECISION = 1e-4  # of a fitted temperature, relative
@@ -82,9 +82,9 @@ def fit_temperature(scores, labels, axis=1, ignore_label=None):
 def cross_fitted_temperature(scores, labels, axis=1, ignore_label=None):
     """Calibrate each half of the samples by the temperature fitted on the other half.
 
-    So all samples serve to evaluate, and none has a part in its own temperature. Samples with one label go, in the order
-    of their labels, to either half in turn: each half has its share of every class. Images with a label for each pixel
-    go in turn as they come.
+    So all samples serve to evaluate, and none has a part in its own temperature. Samples with one label go, in the
+    order of their labels, to either half in turn: each half has its share of every class. Images with a label for each
+    pixel go in turn as they come.
 
     Returns (probabilities shaped as the scores, temperatures: 2 floats, the first one applied to the half that has the
     first sample of that order). Raises ValueError, too, if no label of a half counts.
@@ -163,8 +163,7 @@ def check_labels(labels, shape, n_classes, ignore_label=None, name="labels"):
         labels = np.asarray(labels)
         if [n for n in labels.shape if n != 1] != [n for n in shape if n != 1]:
             raise ValueError("expected %s samples, got %s" % (shape_text(shape), shape_text(labels.shape)))
-        labels = check_numbers(labels, "label").reshape(shape)
-        index, valid = label_index(labels, n_classes, ignore_label)
+        index, valid = label_index(as_floats(labels, "label").reshape(shape), n_classes, ignore_label)
     return index, np.ones(shape, bool) if valid is None else valid
 
 

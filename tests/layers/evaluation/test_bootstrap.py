@@ -75,14 +75,16 @@ def test_images_are_drawn_whole():
     """An image of equal pixels says as much as one pixel."""
     p, labels, D = samples()
     ranking = metrics.rank_by_probability(p)
-    image, label_image = np.repeat(p[:, :, None], 6, axis=2).reshape(150, 4, 2, 3), np.repeat(labels, 6).reshape(-1, 2, 3)
+    image = np.repeat(p[:, :, None], 6, axis=2).reshape(150, 4, 2, 3)
+    label_image = np.repeat(labels, 6).reshape(150, 2, 3)
     label_image[:, 1, 2] = 255
-    sums = sample_sums(image, label_image[:, None], metrics.rank_by_probability(image), D, ignore_label=255)
+    rankings = metrics.rank_by_probability(image)
+    sums = sample_sums(image, label_image[:, None], rankings, D, ignore_label=255)
     expected = bootstrap_scores(sample_sums(p, labels, ranking, D))
     found = bootstrap_scores(sums)
     for key in expected:
         assert found[key] == pytest.approx(expected[key]), key
-    batches = [sample_sums(image[part], label_image[part], metrics.rank_by_probability(image[part]), D, ignore_label=255)
+    batches = [sample_sums(image[part], label_image[part], rankings[part], D, ignore_label=255)
                for part in (slice(0, 40), slice(40, None))]
     assert bootstrap_scores(joined(batches)) == found
 
@@ -136,7 +138,8 @@ def test_deterministic_and_quick():
     start = time.time()
     found = bootstrap_differences(sums[0], sums[1], 1000)
     assert time.time() - start < 5  # about .3 s
-    assert found == bootstrap_differences(sums[0], sums[1], 1000) != bootstrap_differences(sums[0], sums[1], 1000, seed=1)
+    assert found == bootstrap_differences(sums[0], sums[1], 1000)
+    assert found != bootstrap_differences(sums[0], sums[1], 1000, seed=1)
 
 
 P, RANKING = [[.6, .4], [.3, .7]], [[0, 1], [1, 0]]

@@ -1,6 +1,7 @@
 """The rule of what is more than noise."""
 from __future__ import division, print_function
 
+import numpy as np
 import pytest
 
 from caffe_losses.evaluation.comparison import BETTER, NOISE, WORSE, Metric, compare, differences_of, verdict_of
@@ -28,6 +29,11 @@ def test_the_interval_is_that_of_the_paired_difference():
     difference, _ = compare(COST, [1, 5, 9], [2, 7, 12])
     assert (difference.mean, difference.n) == (2, 3)
     assert difference.high - 2 == pytest.approx(5.73011, abs=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.float64])
+def test_differences_of_numbers_of_any_type(dtype):
+    assert compare(COST, np.array([1, 1, 0], dtype), np.array([0, 0, 0], dtype))[0].mean == pytest.approx(-2 / 3)
 
 
 def test_an_interval_that_touches_0_is_noise():

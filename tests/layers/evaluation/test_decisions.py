@@ -74,11 +74,11 @@ def test_fitted_temperature_is_the_best_of_a_grid(scale):
 def test_fitted_temperature_by_hand():
     # Right in 3 of 4, by scores of 0 and 1: p = 3 / 4 where exp(1 / T) = 3.
     scores, labels = [[1, 0]] * 4, [0, 0, 0, 1]
-    assert fit_temperature(scores, labels) == pytest.approx(1 / np.log(3), rel=1e-4)
-    assert fit_temperature(np.array(scores, np.uint8), np.array(labels, bool)) == pytest.approx(1 / np.log(3), rel=1e-4)
-    assert fit_temperature(scores + [[9, 0]], labels + [255], ignore_label=255) == pytest.approx(1 / np.log(3), rel=1e-4)
-    masked = [row + [-np.inf] for row in scores]
-    assert fit_temperature(masked, labels) == pytest.approx(1 / np.log(3), rel=1e-4)
+    expected = pytest.approx(1 / np.log(3), rel=1e-4)
+    assert fit_temperature(scores, labels) == expected
+    assert fit_temperature(np.array(scores, np.uint8), np.array(labels, bool)) == expected
+    assert fit_temperature(scores + [[9, 0]], labels + [255], ignore_label=255) == expected
+    assert fit_temperature([row + [-np.inf] for row in scores], labels) == expected  # a masked class
 
 
 @pytest.mark.parametrize("scores, labels, expected", [

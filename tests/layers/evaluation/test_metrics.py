@@ -160,9 +160,10 @@ def test_float32_softmax_over_many_classes_passes():
      r"probabilities at \(1, 0\): .* got nan"),
     (lambda: metrics.rank_by_probability([[2., -1.]]), r"probabilities at \(0, 1\): .*at least 0.* got -1"),
     (lambda: metrics.rank_by_probability([[.5, np.inf]]), r"probabilities at \(0, 1\): .* got inf"),
-    (lambda: metrics.rank_by_expected_cost([[1., 0], [0, 0]], [[0, 1], [1, 0]]), r"at \(1, 0\): .*above 0 for one class"),
+    (lambda: metrics.rank_by_expected_cost([[1., 0], [0, 0]], [[0, 1], [1, 0]]), r"at \(1, 0\): .*above 0 for"),
     (lambda: metrics.rank_by_probability([["a", "b"]]), "probabilities: expected numbers"),
-    (lambda: metrics.calibration_error([0], [0], [[3., 4.]]), r"sum of the probabilities at \(0\): expected 1 .* got 7"),
+    (lambda: metrics.calibration_error([0], [0], [[3., 4.]]),
+     r"sum of the probabilities at \(0\): expected 1 .* got 7"),
     (lambda: metrics.rank_by_expected_cost([[.5, .5]], COSTS), "D: expected 2 x 2, got 3 x 3"),
     (lambda: metrics.accuracy([0, 1], [0]), "decided: expected 2 samples, got 1"),
     (lambda: metrics.accuracy([], []), "labels: expected one class per sample"),
@@ -179,6 +180,11 @@ def test_float32_softmax_over_many_classes_passes():
     (lambda: metrics.calibration_error([0], [0], PROBABILITIES), "labels: expected 4 samples"),
     (lambda: metrics.calibration_error(LABELS, LABELS, PROBABILITIES, n_bins=0), "n_bins"),
     (lambda: metrics.class_recalls([0, 3], [0, 0], 3), "labels: "),
+    (lambda: metrics.accuracy(["a"], [0]), "labels: label: expected numbers"),
+    (lambda: metrics.confidence_bins([np.nan], [1]), r"confidence at \(0\): expected a number in 0\.\.1, got nan"),
+    (lambda: metrics.error_of_bins(np.zeros((2, 3))), "bins: expected samples, got none"),
+    (lambda: metrics.recalls_of([[1, 2]]), "confusion: expected a square matrix"),
+    (lambda: metrics.intersections_over_unions([[1, -1], [0, 1]]), r"confusion at \(0, 1\): .* got -1"),
 ])
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
@@ -200,3 +206,65 @@ def test_confidence_bins_add_up():
     assert metrics.error_of_bins(bins) == pytest.approx((1.3 + .75) / 5)
     parts = sum(metrics.confidence_bins(confidence[i:i + 1], right[i:i + 1], 2) for i in range(5))
     np.testing.assert_array_equal(parts, bins)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int8, np.int64, np.uint64, np.float16, np.float32])
+def test_numbers_of_any_type_give_the_same(dtype):
+    """In their own type negation and subtraction of bools are errors, small integers overflow, float16 rounds."""
+    rng = np.random.RandomState(0)
+    n_classes, largest = (2, 1) if dtype is bool else (20, 120)
+    labels, decided = rng.randint(n_classes, size=(2, 3000))
+    p = np.eye(n_classes)[decided]
+    D = rng.randint(1, largest + 1, size=(n_classes, n_classes)) * (1 - np.eye(n_classes))
+    confusion = np.minimum(metrics.confusion_matrix(labels, decided, n_classes), largest)
+
+    def values(convert):
+        of = [convert(array) for array in (labels, decided)]
+        ranking = metrics.rank_by_expected_cost(convert(p), convert(D))
+        return [metrics.accuracy(*of), metrics.mean_cost(*(of + [convert(D)])), metrics.severity(*(of + [convert(D)])),
+                metrics.count_costlier(*(of + [convert(D), 100])), metrics.balanced_accuracy(*(of + [n_classes])),
+                metrics.mean_cost_of_top(2, of[0], convert(ranking), convert(D)),
+                metrics.accuracy_of_top(2, of[0], convert(ranking)),
+                metrics.calibration_error(of[0], of[1], convert(p)),
+                metrics.rank_by_probability(convert(p)).tolist(), ranking.tolist(),
+                metrics.confusion_matrix(of[0], of[1], np.uint8(n_classes)).tolist(),
+                metrics.recalls_of(convert(confusion)).tolist(),
+                metrics.intersections_over_unions(convert(confusion)).tolist(),
+                metrics.error_of_bins(convert(np.minimum([[90, 70, 100], [30, 1, 2]], largest)))]
+    for found, expected in zip(values(lambda array: np.asarray(array).astype(dtype)), values(np.float64)):
+        assert found == expected
+    assert values(lambda array: np.asarray(array).tolist()) == values(np.float64)
+
+
+def test_pixels_are_samples():
+    rng = np.random.RandomState(0)
+    p, labels = rng.dirichlet(np.ones(3), (5, 4, 2)), rng.randint(3, size=(5, 4, 2))
+    maps = np.moveaxis(p, -1, 1) * 1
+    rows, of_rows = p.reshape(-1, 3), labels.ravel()
+    for rank in (metrics.rank_by_probability, lambda q: metrics.rank_by_expected_cost(q, COSTS)):
+        ranking, expected = rank(maps), rank(rows)
+        np.testing.assert_array_equal(np.moveaxis(ranking, 1, -1).reshape(-1, 3), expected)
+        for truth in (labels, labels[:, None]):  # N x 1 x spatial, as Caffe has them
+            decided = ranking[:, 0]
+            assert metrics.accuracy(truth, decided) == metrics.accuracy(of_rows, expected[:, 0])
+            assert metrics.severity(truth, decided, COSTS) == metrics.severity(of_rows, expected[:, 0], COSTS)
+            assert metrics.mean_cost_of_top(2, truth, ranking, COSTS) == metrics.mean_cost_of_top(
+                2, of_rows, expected, COSTS)
+            assert metrics.calibration_error(truth, decided, maps) == pytest.approx(
+                metrics.calibration_error(of_rows, expected[:, 0], rows))
+    with pytest.raises(ValueError, match="decided: expected 5 x 4 x 2 samples, got 4 x 5 x 2"):
+        metrics.accuracy(labels, labels.reshape(4, 5, 2))
+
+
+def test_probabilities_times_weights_are_ranked():
+    weighted = PROBABILITIES * [1, 2, 5]
+    assert metrics.rank_by_probability(weighted).tolist() == [[0, 2, 1], [2, 1, 0], [2, 0, 1], [2, 1, 0]]
+    # Row 0, (.7, .4, .5): expected costs .4 + 1.5, .7 + 1.5, 2.1 + 1.2.
+    assert metrics.rank_by_expected_cost(weighted, COSTS).tolist() == [[0, 1, 2], [2, 1, 0], [2, 0, 1], [2, 1, 0]]
+    np.testing.assert_array_equal(metrics.rank_by_expected_cost(weighted / 1e9, COSTS),
+                                  metrics.rank_by_expected_cost(weighted, COSTS))
+
+
+def test_accuracy_of_top_by_hand():
+    ranking = metrics.rank_by_probability(PROBABILITIES)
+    assert [metrics.accuracy_of_top(k, LABELS, ranking) for k in (1, 2, 3)] == [.5, .75, 1]

@@ -41,6 +41,19 @@ def mean_iu(labels, decided, k):
     return sum((labels == k) & (decided == k)) / sum((labels == k) | (decided == k))
 
 
+def test_types_and_pixels_do_not_matter():
+    p, labels, D = samples()
+    p, D = np.float16(p / 2).astype(np.float64), np.float16(D)
+    p[:, 0] += 1 - p.sum(axis=1)
+    expected = Tally(6, D.astype(np.float64), top=3)
+    expected.add(p, labels)
+    tally = Tally(6, D, top=3)
+    tally.add(p.reshape(10, 30, 6).swapaxes(1, 2), np.uint8(labels).reshape(10, 1, 30))
+    for decision in tally.decisions:
+        assert tally.scores(decision) == pytest.approx(expected.scores(decision), rel=1e-12)
+    assert Tally(2, [[False, True], [True, False]]).D.tolist() == [[0, 1], [1, 0]]
+
+
 def test_without_costs():
     p, labels, _ = samples()
     tally = Tally(6)
