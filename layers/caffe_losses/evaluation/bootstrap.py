@@ -13,12 +13,13 @@ Source: Efron and Tibshirani 1993, An introduction to the bootstrap.
 from __future__ import division, print_function
 
 import collections
+import math
 
 import numpy as np
 
 from caffe_losses.evaluation import metrics
 from caffe_losses.evaluation.decisions import check_costs, check_labels, check_probabilities
-from caffe_losses.evaluation.intervals import LEVEL, Interval
+from caffe_losses.evaluation.intervals import LEVEL, Interval, student_quantile
 from caffe_losses.evaluation.tally import Tally, scores_of_sums
 
 # rows: what each sample adds, N x columns, scipy's CSR. n_classes: int, C. The columns: samples of each class that are
@@ -82,11 +83,12 @@ def bootstrap_scores(sums, n_draws=2000, seed=0):
 def bootstrap_differences(before, after, n_draws=2000, seed=0):
     """Return {key of a Metric: Interval} of after - before, paired: each draw has the same samples for both.
 
-        [2 d - q_(1 + LEVEL) / 2, 2 d - q_(1 - LEVEL) / 2]
+        [d - f (q_high - d), d + f (d - q_low)],  f = t / z sqrt(n / (n - 1))
 
-    with d the difference over all samples, q the quantiles of the draws and LEVEL that of all intervals here, for
-    comparison.verdict_of. These are basic intervals, as a draw adds noise, which the calibration error counts as error:
-    the quantiles themselves would be off. Of nets that are calibrated well that of the ECE still is too narrow.
+    with d the difference over all n samples, and at (1 +- LEVEL) / 2, the level of all intervals here, the quantiles q
+    of the draws, t of Student's distribution for n values and z of the normal one. f widens intervals of few samples.
+    The quantiles are turned about d (basic intervals), as each draw adds noise that the calibration error counts as
+    error; of nets that are calibrated well the interval of the ECE is too narrow all the same.
 
     The mean recall of a draw is that of the classes that occur in it, the same ones for both.
 
@@ -95,7 +97,8 @@ def bootstrap_differences(before, after, n_draws=2000, seed=0):
     Returns an Interval for every key of Tally.scores, and top_accuracy (metrics.accuracy_of_top): its mean is d, n the
     number of samples that have a label that counts. With one sample it has no ends (None), where a metric has no value
     no mean either. Raises ValueError.
-    Source: Davison and Hinkley 1997, Bootstrap methods and their application, section 5.2.
+    Source: Davison and Hinkley 1997, Bootstrap methods and their application, section 5.2 (basic intervals); Hesterberg
+    2014, What teachers should know about the bootstrap, arXiv 1411.5279 (few samples).
     """
     if before.n_classes != after.n_classes or before.rows.shape != after.rows.shape:
         raise ValueError("after: expected sums of the same metrics and samples as before, %d x %d, got %d x %d"
@@ -126,7 +129,9 @@ def _interval(observed, drawn, n_samples):
     if n_samples < 2:
         return Interval(observed, None, None, n_samples)
     low, high = np.percentile(drawn[np.isfinite(drawn)], [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
-    return Interval(observed, 2 * observed - float(high), 2 * observed - float(low), n_samples)
+    factor = student_quantile(n_samples) / student_quantile(np.inf) * math.sqrt(n_samples / (n_samples - 1))
+    return Interval(observed, observed - factor * float(high - observed), observed + factor * float(observed - low),
+                    n_samples)
 
 
 def _difference(scores):

@@ -27,6 +27,11 @@ def mean_interval(values):
     mean = float(values.mean()) if n else None
     if n < 2:
         return Interval(mean, None, None, n)
-    from scipy.special import stdtrit  # pycaffe needs scipy, so it is there; late, as one seed does not
-    half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * float(values.std(ddof=1)) / math.sqrt(n)
+    half = student_quantile(n) * float(values.std(ddof=1)) / math.sqrt(n)
     return Interval(mean, mean - half, mean + half, n)
+
+
+def student_quantile(n):
+    """Return the (1 + LEVEL) / 2 quantile of Student's t for n values; n: int, or infinity for the normal one."""
+    from scipy.special import ndtri, stdtrit  # pycaffe needs scipy, so it is there; late, as one seed does not
+    return float(ndtri((1 + LEVEL) / 2) if n == np.inf else stdtrit(n - 1, (1 + LEVEL) / 2))

@@ -48,10 +48,12 @@ def test_intervals_are_those_of_a_loop_over_draws():
         drawn.append(difference(p, labels, rankings, D, rng.randint(150, size=150)))
     assert min(len(set(labels[rng.randint(150, size=150)])) for _ in range(100)) == 3  # draws without the rare class
     assert set(found) == set(observed)
+    factor = 2.60923 / 2.575829 * (150 / 149) ** .5  # t for 149 degrees of freedom, z at 99 %
     for key, interval in found.items():
         low, high = np.percentile([draw[key] for draw in drawn], [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
         assert interval.n == 150
-        assert interval[:3] == pytest.approx((observed[key], 2 * observed[key] - high, 2 * observed[key] - low)), key
+        d = observed[key]
+        assert interval[:3] == pytest.approx((d, d - factor * (high - d), d + factor * (d - low)), abs=1e-5), key
 
 
 def difference(p, labels, rankings, D, drawn):
@@ -119,6 +121,14 @@ def test_equal_methods_seldom_differ():
         sums = [sample_sums(q, np.zeros(300), metrics.rank_by_probability(q)) for q in p]
         claims.append(verdict_of(bootstrap_differences(sums[0], sums[1], 400)["accuracy"], False) != NOISE)
     assert np.mean(claims) < .04
+
+
+def test_few_samples_say_little():
+    p, ranking = np.tile([.9, .1], (3, 1)), np.tile([0, 1], (3, 1))
+    sums = [sample_sums(p, labels, ranking) for labels in ([0, 0, 0], [0, 0, 1])]
+    of_two_thirds = bootstrap_scores(sums[1])["accuracy"]
+    assert of_two_thirds.low < -.5 and of_two_thirds.high > 3  # t is 9.9 of three
+    assert bootstrap_scores(sums[0])["accuracy"][:3] == (1, 1, 1)
 
 
 def test_no_ends_and_no_values():

@@ -4,7 +4,7 @@ from __future__ import division, print_function
 import numpy as np
 import pytest
 
-from caffe_losses.evaluation.intervals import Interval, mean_interval
+from caffe_losses.evaluation.intervals import Interval, mean_interval, student_quantile
 
 
 # t at 99 %, two-sided. Source: Abramowitz and Stegun, table 26.10.
@@ -13,6 +13,10 @@ def test_quantiles_are_those_of_the_table(n, t):
     values = np.arange(n)
     interval = mean_interval(values)
     assert (interval.high - interval.mean) / (values.std(ddof=1) / n ** .5) == pytest.approx(t, abs=6e-4)
+
+
+def test_quantile_of_many_values_is_the_normal_one():
+    assert student_quantile(10 ** 7) == pytest.approx(student_quantile(np.inf)) == pytest.approx(2.575829, abs=1e-6)
 
 
 def test_interval_by_hand():
