@@ -34,6 +34,8 @@ in_group() { # COMMAND...: in the background, as the leader of a process group, 
     group=$!
 }
 
+is_gone() { ! kill -0 "$1"; }
+
 group_is_gone() { ! kill -0 -- "-$group"; }
 
 fake() { # DIRECTORY NAME: a command whose text is on standard input
@@ -159,24 +161,66 @@ else
     as_nobody=(env)
 fi
 
-in_group "$with_caffe" bash -c 'trap "echo asked; exit 43" INT; echo ready; while :; do sleep 0.05; done'
+in_group "$with_caffe" bash -c 'trap "echo asked; sleep 0.1; exit 43" INT; echo ready; while :; do sleep 0.05; done'
 wait_until grep -q ready "$tmp/group.out"
 kill -INT -- "-$group"
 wait "$group"
-check 'Ctrl-C is for the command' '43 ready asked' "$? $(tr '\n' ' ' <"$tmp/group.out" | sed 's/ $//')"
-in_group "$with_caffe" bash -c 'echo ready; sleep 1000; :'
-wait_until grep -q ready "$tmp/group.out"
-kill -TERM "$group"
-wait "$group" 2>/dev/null
-check 'killed, it leaves no orphan' 0 "$(wait_until group_is_gone; echo $?)"
+check 'Ctrl-C is for the command, once' '43 ready asked' "$? $(tr '\n' ' ' <"$tmp/group.out" | sed 's/ $//')"
+for signal in INT TERM HUP USR1; do
+    in_group "$with_caffe" bash -c 'trap "((asked += 1))" "$1"; echo ready; until ((asked == 2)); do sleep 0.05; done; exit 43' \
+        bash "$signal"
+    wait_until grep -q ready "$tmp/group.out"
+    kill -s "$signal" "$group"
+    sleep 0.2
+    kill -s "$signal" "$group"
+    wait "$group"
+    check "SIG$signal to its own process is for the command" 43 $?
+done
+for signal in TERM KILL; do
+    in_group "$with_caffe" bash -c 'echo ready; setsid sleep 1000 & echo $! >"$1"; sleep 1000; :' bash "$tmp/apart"
+    wait_until grep -q ready "$tmp/group.out"
+    kill -s $signal "$group"
+    wait "$group" 2>/dev/null
+    status=$?
+    check "SIG$signal: the status is that of the signal" $((128 + $(kill -l $signal))) $status
+    check "SIG$signal: it leaves no orphan" 0 "$(wait_until group_is_gone; echo $?)"
+    check "SIG$signal: nor one in a session of its own" 0 "$(wait_until is_gone "$(<"$tmp/apart")"; echo $?)"
+done
+# LMDB takes two readers with the same process id for one.
+hold='import lmdb, sys; lmdb.open(sys.argv[1]).begin().stat(); print("open"); sys.stdout.flush(); sys.stdin.read()'
+mkfifo "$tmp/end"
+"$with_caffe" python3 -c "$hold" "$tmp/lmdb" <"$tmp/end" >"$tmp/first" &
+exec {end}>"$tmp/end"
+wait_until grep -q open "$tmp/first"
+run "$with_caffe" python3 -c "$hold" "$tmp/lmdb" </dev/null
+check 'two read one LMDB at once' '0 open' "$status $out$err"
+exec {end}>&-
+wait $!
 
-# Making a root file system, by a cheap mmdebstrap: the few files of the real one that a shell needs.
+mkdir "$tmp/a:b" "$tmp/path"
+cp -r "$checkout/tools" "$tmp/a:b/"
+run "$tmp/a:b/tools/with_caffe.sh" true
+check_like 'a checkout with a colon' '2 with_caffe: expected a checkout without a colon *: move or rename *' "$status $err"
+cd "$tmp/path" || exit
+run "$with_caffe" make_h.py --version
+check_like 'a command of the project is found by name' '0 make_h.py *' "$status $out"
+run "$with_caffe" sh -c 'make_h.py --version'
+check_like 'by a shell too' '0 make_h.py *' "$status $out"
+echo 'print("mine")' >make_h.py
+run "$with_caffe" make_h.py
+check 'a script in the current folder comes first' mine "$out"
+cd "$checkout" || exit
+fake setuid nsenter <<<'exit 1'
+PATH=$tmp/setuid:$PATH run "$with_caffe" sh -c 'pwd; exit 45'
+check 'where its namespaces are not ours, bwrap runs the command' "45 $checkout" "$status $out"
+
+# Making a root file system, by a cheap mmdebstrap: the few files of the real one that shells need.
 
 roots=("${XDG_CACHE_HOME:-$HOME/.cache}"/caffe-losses/debian11-*/usr/bin/caffe)
 real=${roots[0]%/usr/bin/caffe}
 cheap="echo made >>'$tmp/made'
 printf '%s\n' \"\$@\" >'$tmp/arguments'
-cd '$real' && tar -c ./etc/@(passwd|group) ./usr/bin/env ./bin/@(true|dash|sh) ./lib/*/@(libc|ld)[-.]* ./lib*/ld[-.]*"
+cd '$real' && tar -c ./etc/@(passwd|group) ./usr/bin/env ./bin/@(true|bash|dash|sh) ./lib/*/@(libc|ld|libdl|libtinfo)[-.]* ./lib*/ld[-.]*"
 fake cheap mmdebstrap <<<"$cheap"
 fake unhurried mmdebstrap <<<"$cheap; sleep 1"
 fake slow mmdebstrap <<<"($cheap) | head -c 100000; touch '$tmp/started'; sleep 1000; :"
@@ -215,7 +259,7 @@ fresh_cache
 # Python 2.7's: in the cheap one `caffe` never is, but its build is what mmdebstrap gets.
 run with_fake cheap --python 2.7 sh -c 'echo "$PYTHON $PATH $PYTHONPATH"'
 check_like '--python 2.7: the layout of bvlc/caffe' \
-    "/usr/bin/python2.7 /opt/caffe/build/tools:*:/bin /opt/caffe/python:$checkout/layers:$checkout/prototxt:$checkout/tools" "$out"
+    "/usr/bin/python2.7 /opt/caffe/build/tools:*:/bin:$checkout/tools /opt/caffe/python:$checkout/layers:$checkout/prototxt:$checkout/tools" "$out"
 check_like '--python 2.7: its build is part of the recipe' \
     "*$(sed -n '$p' "$checkout/tools/environment/caffe_py27.txt")*$(sed -n '$p' "$checkout/tools/environment/caffe_py27.sh")*" "$(<"$tmp/arguments")"
 echo '# changed' >>"$tmp/tools/environment/caffe_py27.txt"
