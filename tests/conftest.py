@@ -2,6 +2,7 @@
 from __future__ import division, print_function
 
 import os
+import signal
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -9,6 +10,9 @@ ROOTS = [os.path.join(os.path.dirname(HERE), name) for name in ("layers", "proto
 
 sys.path[:0] = ROOTS + [HERE]
 import counts  # noqa: E402
+interrupt = signal.getsignal(signal.SIGINT)
+from caffe_tools import cli  # noqa: E402, F401
+signal.signal(signal.SIGINT, interrupt)  # Ctrl-C is pytest's, and not a command's that is being imported
 # What a test runs (caffe train, the commands) finds the packages too.
 os.environ["PYTHONPATH"] = os.pathsep.join(ROOTS + [p for p in [os.environ.get("PYTHONPATH")] if p])
 os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe logs every layer it makes

@@ -20,9 +20,10 @@ pytest.importorskip("caffe")
 
 FOLDER = os.path.join(real_nets.CHECKOUT, "tools")
 TOOLS = sorted(os.path.basename(path) for path in glob.glob(os.path.join(FOLDER, "*.py")))
-# What a user starts, without PYTHONPATH. --help is there at once: nothing slow is imported for it.
+# What a user starts, without PYTHONPATH. --help is there at once: nothing slow is imported for it, and numpy is not needed.
 HELP = """
 import runpy, sys
+sys.modules["numpy"] = None
 sys.argv = [%r, "--help"]
 sys.path[0] = %r
 try:

@@ -203,8 +203,8 @@ def test_without_a_package(tmp_path, monkeypatch, package, purpose, name):
     for work in (lambda: write_matrix(str(tmp_path / name), H), lambda: read_matrix(path)):
         with pytest.raises(ImportError) as error:
             work()
-        assert str(error.value) == ("expected the Python package %s, for %s, got none: pip install %s"
-                                    % (package, purpose, package))
+        assert str(error.value) == ("expected the Python package %s, for %s, got none: pip install %s, or "
+                                    "run it by tools/with_caffe.sh" % (package, purpose, package))
     assert os.listdir(str(tmp_path)) == ["read"]
 
 
