@@ -14,6 +14,7 @@ except ImportError:  # Python 2
     from pipes import quote
 
 from caffe_losses.formats.atomic import atomic_write
+from caffe_prototxt.net.losses import is_classic
 from google.protobuf import text_format
 from tqdm import tqdm
 
@@ -55,6 +56,14 @@ def alone_in(folder):
             raise FolderInUse("another run is writing into %s; --output sets another folder"
                               % folder.path)
         yield
+
+
+def check_caffe():
+    """Raise ValueError for a Caffe whose InfogainLoss takes probabilities: the nets of the examples have scores there."""
+    if is_classic():
+        raise ValueError("expected a Caffe of April 2017 or later, whose InfogainLoss takes scores, got one whose "
+                         "InfogainLoss takes probabilities; tools/with_caffe.sh runs this in Debian 11's Caffe where none "
+                         "is on the PATH")
 
 
 def carry_out(run, options, again="start afresh"):

@@ -14,36 +14,32 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 EXAMPLES = os.path.dirname(HERE)
-sys.path[1:1] = [os.path.join(EXAMPLES, name) for name in ("common", "fashion_mnist")]
+sys.path[1:1] = [os.path.join(EXAMPLES, name) for name in ("common", "fashion_mnist", os.path.join(os.pardir, "tools"))]
 
 # Read when caffe is imported first; else every net evaluated would be printed layer by layer.
 os.environ.setdefault("GLOG_minloglevel", "2")
 # Nets are evaluated beside those that train, so with one thread.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-try:
-    from caffe_tools import cli
-    import cells
-    import canvases
-    import choice
-    import data
-    import decisions
-    import dense_methods
-    import dense_picture
-    import numpy as np
-    import runs
-    import steps
-    import study_picture
-    import study_report
-    from caffe_losses.formats.atomic import atomic_write
-    from dense import N_SHOWN, Dense
-    from grid import Grid
-    from tasks import Outcomes
-    from tqdm import tqdm
-except ImportError as error:
-    sys.stderr.write("study.py: error: %s; expected a Python with Caffe, lmdb, matplotlib and tqdm: install what is "
-                     "missing, or where there is no Caffe run tools/with_caffe.sh examples/study/study.py\n" % error)
-    sys.exit(2)
+from caffe_tools import cli  # first, as it reports the packages that are missing
+
+import cells
+import canvases
+import choice
+import data
+import decisions
+import dense_methods
+import dense_picture
+import numpy as np
+import runs
+import steps
+import study_picture
+import study_report
+from caffe_losses.formats.atomic import atomic_write
+from dense import N_SHOWN, Dense
+from grid import Grid
+from tasks import Outcomes
+from tqdm import tqdm
 
 
 def parse():
@@ -182,5 +178,11 @@ def write_results(folder, results):
         study_picture.draw(results, file)
 
 
+def main():
+    options = parse()
+    runs.check_caffe()
+    sys.exit(runs.carry_out(run, options, again="go on"))
+
+
 if __name__ == "__main__":
-    sys.exit(runs.carry_out(run, parse(), again="go on"))
+    cli.run(main)

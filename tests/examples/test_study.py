@@ -252,6 +252,14 @@ def test_wrong_option_is_one_line(tmp_path):
     assert "at least 2, got '1'" in err and len(err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("script", [STUDY, os.path.join(EXAMPLES, "fashion_mnist", "train.py")])
+def test_a_classic_caffe_is_one_line(tmp_path, classic_caffe, script):
+    status, out, err = example_runs.run_here(script, "--output", tmp_path / "out", "--quick")
+    assert status == 2 and not out and not os.path.exists(str(tmp_path / "out"))
+    assert ": error: expected a Caffe of April 2017 or later, whose InfogainLoss takes scores, got one whose " in err
+    assert len(err.splitlines()) == 1
+
+
 # What is committed
 
 def read(name):

@@ -36,19 +36,6 @@ def test_loss_param_of_a_classic_infogain_loss(param, message):
     assert not faults(DATA + SCORE + softmax + LOSS % ("p", "loss_param { normalization: VALID }"))
 
 
-@pytest.fixture
-def classic_caffe(monkeypatch):
-    """A caffe_pb2 whose InfogainLossParameter has no axis, as a classic Caffe's."""
-    caffe_pb2 = pytest.importorskip("caffe.proto.caffe_pb2")
-
-    class Descriptor(object):
-        fields_by_name = {"source": None}
-
-    class Parameter(object):
-        DESCRIPTOR = Descriptor
-    monkeypatch.setattr(caffe_pb2, "InfogainLossParameter", Parameter)
-
-
 NET = """layer { name: "d" type: "Input" top: "x" top: "l" }
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "x" bottom: "l" top: "loss" softmax_param { axis: 1 } }
 """
