@@ -28,7 +28,7 @@ setup(
     scripts=["tools/check_net.py", "tools/inspect_h.py", "tools/make_deploy.py", "tools/make_h.py", "tools/make_net.py",
              "tools/report.py", "tools/use_loss.py"],
     python_requires=">=2.7, !=3.0.*, !=3.1.*, !=3.2.*, !=3.3.*, !=3.4.*, !=3.5.*",
-    # Without versions, so that those that the user's Caffe was built with satisfy them: a second one of either breaks it.
+    # Without versions, so that those that the user's Caffe was built with satisfy them: a second one breaks it.
     install_requires=["numpy", "protobuf"],
     extras_require=EXTRAS,
 )

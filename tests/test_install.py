@@ -28,8 +28,8 @@ def test_install(tmp_path):
     with open(os.path.join(lib, info, "requires.txt")) as file:
         assert file.read().startswith("numpy\nprotobuf\n\n[all]\nPillow\nh5py\nlmdb\nmatplotlib\nplyvel\nscipy\ntqdm\n")
     environment = dict(os.environ, PYTHONPATH=lib)
-    status, out, err = real_nets.run([sys.executable, os.path.join(scripts, "make_h.py"), "--counts", "3,1", "-o", "H.npy"],
-                                     cwd=str(tmp_path), env=environment)
+    status, out, err = real_nets.run([sys.executable, os.path.join(scripts, "make_h.py"), "--counts", "3,1", "-o",
+                                      "H.npy"], cwd=str(tmp_path), env=environment)
     assert status == 0 and os.path.exists(str(tmp_path / "H.npy")), err
     program = ("import caffe_losses.functional.losses, caffe_prototxt.net.nets, caffe_tools.report.html; "
                "print(caffe_losses.__file__, caffe_prototxt.__file__, caffe_tools.__file__)")

@@ -51,7 +51,8 @@ fake host caffe <<<'exit 0'
 fake host python <<<'echo "no module named caffe" >&2; exit 1'
 fake host python3 <<<'[[ $1 == -c ]] || echo "python3 got: $*"'
 PATH=$tmp/host:$PATH PYTHONPATH=:/a::/b: run "$with_caffe" bash -c 'echo "$PYTHON $PYTHONPATH"'
-check 'a Caffe on the PATH is taken' "$tmp/host/python3 /a:/b:$checkout/layers:$checkout/prototxt:$checkout/tools" "$out"
+roots=$checkout/layers:$checkout/prototxt:$checkout/tools
+check 'a Caffe on the PATH is taken' "$tmp/host/python3 /a:/b:$roots" "$out"
 check 'and nothing is said' '' "$err"
 PATH=$tmp/host:$PATH run "$with_caffe" a.py 'x  y'
 check 'and its Python runs a .py' 'python3 got: a.py x  y' "$out"
@@ -122,11 +123,11 @@ run "$with_caffe" "$tmp/a b/c d.py" 'x y'
 check 'a .py is run by PYTHON' "['x y'] /usr/bin/python3" "$out"
 PYTHONPATH=/leaked PYTHONHOME=/leaked LD_LIBRARY_PATH=/leaked VIRTUAL_ENV=/leaked run "$with_caffe" \
     bash -c 'echo "$PYTHONPATH,${PYTHONHOME-},${LD_LIBRARY_PATH-},${VIRTUAL_ENV-}"'
-check 'of the host'\''s Python nothing leaks in' "$checkout/layers:$checkout/prototxt:$checkout/tools,,," "$out"
+check 'of the host'\''s Python nothing leaks in' "$roots,,," "$out"
 run "$with_caffe" bash -c '"$PYTHON" -c "import caffe; print(caffe.__version__)"; caffe --version'
 check 'import caffe, and caffe' $'1.0.0\ncaffe version 1.0.0' "$out"
 run "$with_caffe" "$with_caffe" bash -c 'echo "$PYTHONPATH"; touch /usr/x'
-check 'inside itself it takes the Caffe on the PATH' "$checkout/layers:$checkout/prototxt:$checkout/tools" "$out"
+check 'inside itself it takes the Caffe on the PATH' "$roots" "$out"
 check_like 'the system is read-only' '*Read-only file system' "$err"
 run env -u HOME XDG_CACHE_HOME="${XDG_CACHE_HOME:-$HOME/.cache}" "$with_caffe" python3 -c 'import matplotlib.pyplot'
 check 'matplotlib needs no HOME' 0 "$status"
@@ -167,8 +168,10 @@ kill -INT -- "-$group"
 wait "$group"
 check 'Ctrl-C is for the command, once' '43 ready asked' "$? $(tr '\n' ' ' <"$tmp/group.out" | sed 's/ $//')"
 for signal in INT TERM HUP USR1; do
-    in_group "$with_caffe" bash -c 'trap "((asked += 1))" "$1"; echo ready; until ((asked == 2)); do sleep 0.05; done; exit 43' \
-        bash "$signal"
+    in_group "$with_caffe" bash -c 'trap "((asked += 1))" "$1"
+        echo ready
+        until ((asked == 2)); do sleep 0.05; done
+        exit 43' bash "$signal"
     wait_until grep -q ready "$tmp/group.out"
     kill -s "$signal" "$group"
     sleep 0.2
@@ -200,7 +203,7 @@ wait $!
 mkdir "$tmp/a:b" "$tmp/path"
 cp -r "$checkout/tools" "$tmp/a:b/"
 run "$tmp/a:b/tools/with_caffe.sh" true
-check_like 'a checkout with a colon' '2 with_caffe: expected a checkout without a colon *: move or rename *' "$status $err"
+check_like 'a checkout with a colon' '2 with_caffe: expected a checkout without a colon *: move or *' "$status $err"
 cd "$tmp/path" || exit
 run "$with_caffe" make_h.py --version
 check_like 'a command of the project is found by name' '0 make_h.py *' "$status $out"
@@ -216,11 +219,12 @@ check 'where its namespaces are not ours, bwrap runs the command' "45 $checkout"
 
 # Making a root file system, by a cheap mmdebstrap: the few files of the real one that shells need.
 
-roots=("${XDG_CACHE_HOME:-$HOME/.cache}"/caffe-losses/debian11-*/usr/bin/caffe)
-real=${roots[0]%/usr/bin/caffe}
+trees=("${XDG_CACHE_HOME:-$HOME/.cache}"/caffe-losses/debian11-*/usr/bin/caffe)
+real=${trees[0]%/usr/bin/caffe}
 cheap="echo made >>'$tmp/made'
 printf '%s\n' \"\$@\" >'$tmp/arguments'
-cd '$real' && tar -c ./etc/@(passwd|group) ./usr/bin/env ./bin/@(true|bash|dash|sh) ./lib/*/@(libc|ld|libdl|libtinfo)[-.]* ./lib*/ld[-.]*"
+cd '$real' && tar -c ./etc/@(passwd|group) ./usr/bin/env ./bin/@(true|bash|dash|sh) ./lib*/ld[-.]* \
+    ./lib/*/@(libc|ld|libdl|libtinfo)[-.]*"
 fake cheap mmdebstrap <<<"$cheap"
 fake unhurried mmdebstrap <<<"$cheap; sleep 1"
 fake slow mmdebstrap <<<"($cheap) | head -c 100000; touch '$tmp/started'; sleep 1000; :"
@@ -259,9 +263,10 @@ fresh_cache
 # Python 2.7's: in the cheap one `caffe` never is, but its build is what mmdebstrap gets.
 run with_fake cheap --python 2.7 sh -c 'echo "$PYTHON $PATH $PYTHONPATH"'
 check_like '--python 2.7: the layout of bvlc/caffe' \
-    "/usr/bin/python2.7 /opt/caffe/build/tools:*:/bin:$checkout/tools /opt/caffe/python:$checkout/layers:$checkout/prototxt:$checkout/tools" "$out"
+    "/usr/bin/python2.7 /opt/caffe/build/tools:*:/bin:$checkout/tools /opt/caffe/python:$roots" "$out"
+last_line() { sed -n '$p' "$checkout/tools/environment/$1"; }
 check_like '--python 2.7: its build is part of the recipe' \
-    "*$(sed -n '$p' "$checkout/tools/environment/caffe_py27.txt")*$(sed -n '$p' "$checkout/tools/environment/caffe_py27.sh")*" "$(<"$tmp/arguments")"
+    "*$(last_line caffe_py27.txt)*$(last_line caffe_py27.sh)*" "$(<"$tmp/arguments")"
 echo '# changed' >>"$tmp/tools/environment/caffe_py27.txt"
 run env PATH="$tmp/cheap:$PATH" "$tmp/tools/with_caffe.sh" --python 2.7 true
 check 'a changed build makes another root' '0 2' "$status $(times_made)"

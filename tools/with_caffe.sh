@@ -167,7 +167,8 @@ check_space() { # FOLDER MEGABYTES VARIABLE: the variable that moves it
 
 check_subordinate_ids() {
     local user file
-    user=$(id -un 2>/dev/null) || die "mmdebstrap needs a user with a name, and user $EUID has none: make the root file system as another"
+    user=$(id -un 2>/dev/null) || die "mmdebstrap needs a user with a name, and user $EUID has none:" \
+        'make the root file system as another'
     for file in /etc/subuid /etc/subgid; do
         grep -qs "^$user:" $file || die "$file has no ids for $user; as root, run:" \
             "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $user"

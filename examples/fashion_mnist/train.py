@@ -41,7 +41,7 @@ def parse():
 
 
 def run(options, folder):
-    """Both experiments, from the data to the picture."""
+    """Run both experiments, from the data to the picture."""
     start = time.time()
     tree = experiments.class_tree(options.seeds, options.quick)
     tail = experiments.long_tail(max(2, options.seeds // 2), options.quick)

@@ -63,7 +63,7 @@ def run(options, folder):
 
 
 def validate(options, folder):
-    """Every setting on the validation part of the training images."""
+    """Score every setting on the validation part of the training images."""
     methods = [settings.Method("tried%d" % i, settings.text(setting), setting)
                for i, setting in enumerate(settings.TRIED)]
     if options.quick:
@@ -80,7 +80,7 @@ def validate(options, folder):
 
 
 def compare(options, folder):
-    """The chosen settings on the test images, with their table and picture."""
+    """Score the chosen settings on the test images, and write their table and picture."""
     start = time.time()
     train, test = data.load("train"), data.load("t10k")
     methods = settings.METHODS

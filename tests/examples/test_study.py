@@ -242,7 +242,8 @@ def test_nothing_is_trained_twice(stopped_and_gone_on, monkeypatch):
     monkeypatch.setattr(dense_picture, "draw_scenes", lambda *_, **__: None)
     status, out, err = study(output)
     assert status == 0, err
-    counted = [(int(nets), int(trained)) for nets, trained in re.findall(r"(\d+) nets, (\d+) of them trained already", out)]
+    counted = [(int(nets), int(trained))
+               for nets, trained in re.findall(r"(\d+) nets, (\d+) of them trained already", out)]
     assert all(nets == trained for nets, trained in counted) and sum(nets for nets, _ in counted) == len(all_kept)
 
 

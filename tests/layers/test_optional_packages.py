@@ -27,8 +27,8 @@ def test_a_missing_package_is_named_with_how_to_install_it(monkeypatch):
     for names, message in [
             (("PIL", "images"), "expected the Python package PIL, for images, got none: pip install Pillow, "
                                 "or run it by tools/with_caffe.sh"),
-            (("one", "HDF5", "two"), "expected the Python package one or two, for HDF5, got none: pip install one, or run "
-                                      "it by tools/with_caffe.sh")]:
+            (("one", "HDF5", "two"), "expected the Python package one or two, for HDF5, got none: pip install one, or "
+                                      "run it by tools/with_caffe.sh")]:
         with pytest.raises(ImportError) as error:
             optional(*names)
         assert str(error.value) == message

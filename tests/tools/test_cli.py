@@ -16,7 +16,8 @@ from caffe_tools import cli
 from commands import run_main
 
 TOOLS = os.path.join(real_nets.CHECKOUT, "tools")
-MAKE_NET = [sys.executable, os.path.join(TOOLS, "make_net.py"), "--loss", "SoftmaxWithInfogainLoss", "--source", "H.npy"]
+MAKE_NET = [sys.executable, os.path.join(TOOLS, "make_net.py"), "--loss", "SoftmaxWithInfogainLoss", "--source",
+            "H.npy"]
 
 
 def status_of(main):

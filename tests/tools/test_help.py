@@ -20,7 +20,7 @@ pytest.importorskip("caffe")
 
 FOLDER = os.path.join(real_nets.CHECKOUT, "tools")
 TOOLS = sorted(os.path.basename(path) for path in glob.glob(os.path.join(FOLDER, "*.py")))
-# What a user starts, without PYTHONPATH. --help is there at once: nothing slow is imported for it, and numpy is not needed.
+# What a user starts, without PYTHONPATH. --help is there at once: nothing slow is imported, and numpy is not needed.
 HELP = """
 import runpy, sys
 sys.modules["numpy"] = None
@@ -39,7 +39,8 @@ def examples(help_text):
 
 
 def test_the_commands_are_found():
-    assert {"make_h.py", "make_net.py", "inspect_h.py", "check_net.py", "make_deploy.py", "report.py", "use_loss.py"} == set(TOOLS)
+    assert TOOLS == ["check_net.py", "inspect_h.py", "make_deploy.py", "make_h.py", "make_net.py", "report.py",
+                     "use_loss.py"]
 
 
 @pytest.mark.parametrize("tool", TOOLS)
