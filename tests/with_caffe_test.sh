@@ -56,6 +56,8 @@ check 'a Caffe on the PATH is taken' "$tmp/host/python3 /a:/b:$roots" "$out"
 check 'and nothing is said' '' "$err"
 PATH=$tmp/host:$PATH run "$with_caffe" a.py 'x  y'
 check 'and its Python runs a .py' 'python3 got: a.py x  y' "$out"
+PATH=$tmp/host:$PATH run "$with_caffe" make_h.py x
+check 'and the commands are found by name' "python3 got: $checkout/tools/make_h.py x" "$out"
 PATH=$tmp/host:$PATH run "$with_caffe" bash -c 'exit 41'
 check 'and the status is the command'\''s' 41 "$status"
 
@@ -70,6 +72,11 @@ if [[ ${1-} == 2.7 ]]; then
     check '2.7: a .py is run by PYTHON' 2.7 "$out"
     run "$with_caffe" --python 2.7 "$with_caffe" --python 2.7 "$tmp/version.py"
     check '2.7: inside itself it takes the Caffe on the PATH' '2.7 ' "$out $err"
+    in_group "$with_caffe" --python 2.7 bash -c 'trap "exit 43" HUP; echo ready; while :; do sleep 0.05; done'
+    wait_until grep -q ready "$tmp/group.out"
+    kill -HUP "$group"
+    wait "$group"
+    check '2.7: signals are for the command' 43 $?
     if folder=$(mktemp -d /opt/with_caffe_test.XXXXXX 2>/dev/null); then
         run "$with_caffe" --python 2.7 bash -c 'cd "$1" && echo text >made' bash "$folder"
         check "2.7: the host's /opt is there too" text "$(<"$folder/made")"

@@ -28,14 +28,14 @@ def optional(name, purpose, *others):
 
 
 def explain(error):
-    """Return the message of an ImportError; where a package is missing, with how to install it."""
+    """Return the message of an ImportError, or a text that ends with it; a missing package with how to install it."""
     name = missing_package(error)
     return str(error) if name is None else _expected(name)
 
 
 def missing_package(error):
     """Return the name of the package whose absence an ImportError reports, or None if it reports something else."""
-    found = re.match(r"(?:No module named|import of) '?(\w+)(\.)?", str(error))
+    found = re.match(r"(?:\w+Error: )?(?:No module named|import of) '?(\w+)(\.)?", str(error))
     if not found:
         return None
     name, inside = found.groups()

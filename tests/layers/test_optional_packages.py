@@ -46,8 +46,8 @@ def test_a_package_that_is_broken_is_not_called_missing(monkeypatch, tmp_path):
 def test_explain():
     assert explain(ImportError("No module named 'google'")).startswith(
         "expected the Python package google, got none: pip install protobuf, or ")
-    assert explain(ImportError("No module named caffe")) == (
-        "expected the Python package caffe, got none: run it by tools/with_caffe.sh")
+    for text in (ImportError("No module named caffe"), "ModuleNotFoundError: No module named 'caffe'"):
+        assert explain(text) == "expected the Python package caffe, got none: run it by tools/with_caffe.sh"
     assert explain(ImportError("No module named 'json.no_part'")) == "No module named 'json.no_part'"
 
 
