@@ -217,12 +217,14 @@ def stopped_and_gone_on(tmp_path_factory):
     patch.undo()
 
 
+@pytest.mark.scores
 def test_stopped_study_says_how_to_go_on(stopped_and_gone_on):
     output, (status, _, err), left, _, _ = stopped_and_gone_on
     assert status == 130 and err.strip().splitlines()[-1] == "study.py: stopped; run it again to go on"
     assert not example_runs.running_with(str(output))
 
 
+@pytest.mark.scores
 def test_the_next_run_goes_on(stopped_and_gone_on):
     output, _, left, (status, out, err), all_kept = stopped_and_gone_on
     assert status == 0, err
@@ -236,6 +238,7 @@ def test_the_next_run_goes_on(stopped_and_gone_on):
         assert claim.title in out
 
 
+@pytest.mark.scores
 def test_nothing_is_trained_twice(stopped_and_gone_on, monkeypatch):
     output, _, _, _, all_kept = stopped_and_gone_on
     monkeypatch.setattr(study_picture, "draw", lambda *_, **__: None)

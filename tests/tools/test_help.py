@@ -52,6 +52,7 @@ def test_starts_from_a_checkout(tool, tmp_path):
 
 
 @pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.scores
 def test_examples(tool, tmp_path):
     folder = str(tmp_path)
     user_files.write(folder)

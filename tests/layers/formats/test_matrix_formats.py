@@ -375,6 +375,7 @@ def loss_and_gradient(layers, weights=None):
 
 @pytest.mark.parametrize("which", ["native", "ours"])
 @pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.scores
 def test_caffe_reads_it(tmp_path, monkeypatch, ending, which):
     """The layer that feeds such a file gives the loss of `source:` with the same H, and the loop's."""
     pytest.importorskip("caffe")
@@ -390,6 +391,7 @@ def test_caffe_reads_it(tmp_path, monkeypatch, ending, which):
     np.testing.assert_allclose(np.frombuffer(found[1], np.float32).reshape(X.shape), gradient, atol=1e-6)
 
 
+@pytest.mark.scores
 def test_fragments_with_net_spec_and_in_deploy(tmp_path, monkeypatch):
     caffe = pytest.importorskip("caffe")
     from caffe_prototxt.netspec.loss_layers import h_from_file, infogain_loss

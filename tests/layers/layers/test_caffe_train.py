@@ -189,6 +189,7 @@ def kept_counts(folder, snapshot):
 @pytest.mark.parametrize("loss", [BY_BOTTOM,
                                   'layer { name: "loss" type: "InfogainLoss" bottom: "score" bottom: "label"'
                                   ' bottom: "H" top: "loss" }'])
+@pytest.mark.scores
 def test_resume_continues_the_running_counts(tmp_path, monkeypatch, loss):
     """20 iterations give the counts and weights of 10, a snapshot, and 10 more."""
     monkeypatch.chdir(tmp_path)

@@ -63,6 +63,7 @@ def test_make_net_asks_the_caffe_that_it_is_for(tmp_path, classic_caffe):
     assert status == 0 and not err
 
 
+@pytest.mark.scores
 def test_auto_is_scores_on_this_caffe(tmp_path):
     pytest.importorskip("caffe")
     status, out, err = run_main("make_net.py", "--loss", "InfogainLoss", "--source", "H.binaryproto", cwd=str(tmp_path))
