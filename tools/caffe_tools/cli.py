@@ -75,7 +75,7 @@ def _report(error):
     """Print an error in one line to standard error. Returns the exit status."""
     number = getattr(error, "errno", None)
     if number == errno.EPIPE:  # whoever reads our output has enough
-        return 128 + signal.SIGPIPE
+        return 141  # as of SIGPIPE, which Windows has not
     message = optional_packages.explain(error) if isinstance(error, ImportError) else error
     if number in (errno.EBADF, errno.ENOSPC):  # errors of files have their names instead
         message = "standard output: cannot be written: " + error.strerror
