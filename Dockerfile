@@ -13,7 +13,9 @@ WORKDIR /opt/caffe-losses
 COPY tools/environment/image_* tools/environment/caffe_py27.txt tools/environment/
 # Into /opt/caffe-losses-packages.
 RUN for python in python python3; do \
-        if "$python" -c 'from caffe import Net'; then exec "$python" tools/environment/image_packages.py "$PWD-packages"; fi; \
+        if "$python" -c 'from caffe import Net'; then \
+            exec "$python" tools/environment/image_packages.py "$PWD-packages"; \
+        fi; \
     done; \
     echo 'neither python nor python3 of the base image imports caffe' >&2; exit 1
 COPY . .

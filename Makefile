@@ -1,4 +1,5 @@
-.PHONY: help test test-all test-py27 test-math test-image train results triplets triplets-results study study-results bench clean
+.PHONY: help test test-all test-py27 test-math test-image train results triplets triplets-results study study-results \
+	bench clean
 
 MATH = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/caffe-losses/math
 

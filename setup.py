@@ -1,13 +1,25 @@
 """Installs the packages caffe_losses and caffe_prototxt, and the commands."""
 from __future__ import division, print_function
 
+import io
+import os
+import re
+
 from setuptools import find_packages, setup
 
 ROOTS = (("layers", "caffe_losses"), ("prototxt", "caffe_prototxt"), ("tools", "caffe_tools"))
+HERE = os.path.dirname(os.path.abspath(__file__))
+# What some commands and files need; each says so where it is missing.
+EXTRAS = {"hdf5": ["h5py"], "lmdb": ["lmdb"], "leveldb": ["plyvel"], "images": ["Pillow"], "pictures": ["matplotlib"],
+          "embeddings": ["scipy"], "progress": ["tqdm"]}
+EXTRAS["all"] = sorted(sum(EXTRAS.values(), []))
+
+with io.open(os.path.join(HERE, "layers", "caffe_losses", "__init__.py"), encoding="utf-8") as file:
+    VERSION = re.search('__version__ = "(.*)"', file.read()).group(1)
 
 setup(
     name="caffe-losses",
-    version="0.1.0",
+    version=VERSION,
     description="Loss layers for Caffe that know how bad a mistake is, and the tools around them",
     license="BSD-2-Clause",
     package_dir={root: folder + "/" + root for folder, root in ROOTS},
@@ -16,6 +28,7 @@ setup(
     scripts=["tools/check_net.py", "tools/inspect_h.py", "tools/make_deploy.py", "tools/make_h.py", "tools/make_net.py",
              "tools/report.py", "tools/use_loss.py"],
     python_requires=">=2.7, !=3.0.*, !=3.1.*, !=3.2.*, !=3.3.*, !=3.4.*, !=3.5.*",
-    # No requirements: numpy, scipy and protobuf are those that the user's Caffe was built with,
-    # and a second one of any breaks it.
+    # Without versions, so that those that the user's Caffe was built with satisfy them: a second one breaks it.
+    install_requires=["numpy", "protobuf"],
+    extras_require=EXTRAS,
 )

@@ -2,13 +2,19 @@
 from __future__ import division, print_function
 
 import os
+import signal
 import sys
+
+import pytest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOTS = [os.path.join(os.path.dirname(HERE), name) for name in ("layers", "prototxt", "tools")]
 
 sys.path[:0] = ROOTS + [HERE]
 import counts  # noqa: E402
+interrupt = signal.getsignal(signal.SIGINT)
+from caffe_tools import cli  # noqa: E402, F401
+signal.signal(signal.SIGINT, interrupt)  # Ctrl-C is pytest's, and not a command's that is being imported
 # What a test runs (caffe train, the commands) finds the packages too.
 os.environ["PYTHONPATH"] = os.pathsep.join(ROOTS + [p for p in [os.environ.get("PYTHONPATH")] if p])
 os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe logs every layer it makes
@@ -39,4 +45,25 @@ if not os.environ.get("NO_CAFFE"):
 def pytest_configure(config):
     """Make numpy's warnings of NaN and overflow errors, but not those of how a library was built."""
     config.addinivalue_line("filterwarnings", "error::RuntimeWarning")
-    config.addinivalue_line("filterwarnings", "ignore:.* size changed, may indicate binary incompatibility:RuntimeWarning")
+    config.addinivalue_line("filterwarnings",
+                            "ignore:.* size changed, may indicate binary incompatibility:RuntimeWarning")
+    config.addinivalue_line("markers", "scores: needs a Caffe whose InfogainLoss takes scores")
+
+
+def pytest_runtest_setup(item):
+    from caffe_prototxt.net.losses import is_classic
+    if item.get_closest_marker("scores") and is_classic():
+        pytest.skip("this Caffe's InfogainLoss takes probabilities, as before April 2017")
+
+
+@pytest.fixture
+def classic_caffe(monkeypatch):
+    """A caffe_pb2 whose InfogainLossParameter has no axis, as a classic Caffe's."""
+    caffe_pb2 = pytest.importorskip("caffe.proto.caffe_pb2")
+
+    class Descriptor(object):
+        fields_by_name = {"source": None}
+
+    class Parameter(object):
+        DESCRIPTOR = Descriptor
+    monkeypatch.setattr(caffe_pb2, "InfogainLossParameter", Parameter)

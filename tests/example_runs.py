@@ -1,4 +1,4 @@
-"""The commands of the examples as a user runs them: in a terminal, and interrupted; or in this process, as it is quicker."""
+"""Run the commands of the examples as a user does, in a terminal, and interrupt them; or run them in this process."""
 from __future__ import division, print_function
 
 import glob

@@ -34,6 +34,8 @@ in_group() { # COMMAND...: in the background, as the leader of a process group, 
     group=$!
 }
 
+is_gone() { ! kill -0 "$1"; }
+
 group_is_gone() { ! kill -0 -- "-$group"; }
 
 fake() { # DIRECTORY NAME: a command whose text is on standard input
@@ -49,10 +51,13 @@ fake host caffe <<<'exit 0'
 fake host python <<<'echo "no module named caffe" >&2; exit 1'
 fake host python3 <<<'[[ $1 == -c ]] || echo "python3 got: $*"'
 PATH=$tmp/host:$PATH PYTHONPATH=:/a::/b: run "$with_caffe" bash -c 'echo "$PYTHON $PYTHONPATH"'
-check 'a Caffe on the PATH is taken' "$tmp/host/python3 /a:/b:$checkout/layers:$checkout/prototxt:$checkout/tools" "$out"
+roots=$checkout/layers:$checkout/prototxt:$checkout/tools
+check 'a Caffe on the PATH is taken' "$tmp/host/python3 /a:/b:$roots" "$out"
 check 'and nothing is said' '' "$err"
 PATH=$tmp/host:$PATH run "$with_caffe" a.py 'x  y'
 check 'and its Python runs a .py' 'python3 got: a.py x  y' "$out"
+PATH=$tmp/host:$PATH run "$with_caffe" make_h.py x
+check 'and the commands are found by name' "python3 got: $checkout/tools/make_h.py x" "$out"
 PATH=$tmp/host:$PATH run "$with_caffe" bash -c 'exit 41'
 check 'and the status is the command'\''s' 41 "$status"
 
@@ -67,6 +72,11 @@ if [[ ${1-} == 2.7 ]]; then
     check '2.7: a .py is run by PYTHON' 2.7 "$out"
     run "$with_caffe" --python 2.7 "$with_caffe" --python 2.7 "$tmp/version.py"
     check '2.7: inside itself it takes the Caffe on the PATH' '2.7 ' "$out $err"
+    in_group "$with_caffe" --python 2.7 bash -c 'trap "exit 43" HUP; echo ready; while :; do sleep 0.05; done'
+    wait_until grep -q ready "$tmp/group.out"
+    kill -HUP "$group"
+    wait "$group"
+    check '2.7: signals are for the command' 43 $?
     if folder=$(mktemp -d /opt/with_caffe_test.XXXXXX 2>/dev/null); then
         run "$with_caffe" --python 2.7 bash -c 'cd "$1" && echo text >made' bash "$folder"
         check "2.7: the host's /opt is there too" text "$(<"$folder/made")"
@@ -120,11 +130,11 @@ run "$with_caffe" "$tmp/a b/c d.py" 'x y'
 check 'a .py is run by PYTHON' "['x y'] /usr/bin/python3" "$out"
 PYTHONPATH=/leaked PYTHONHOME=/leaked LD_LIBRARY_PATH=/leaked VIRTUAL_ENV=/leaked run "$with_caffe" \
     bash -c 'echo "$PYTHONPATH,${PYTHONHOME-},${LD_LIBRARY_PATH-},${VIRTUAL_ENV-}"'
-check 'of the host'\''s Python nothing leaks in' "$checkout/layers:$checkout/prototxt:$checkout/tools,,," "$out"
+check 'of the host'\''s Python nothing leaks in' "$roots,,," "$out"
 run "$with_caffe" bash -c '"$PYTHON" -c "import caffe; print(caffe.__version__)"; caffe --version'
 check 'import caffe, and caffe' $'1.0.0\ncaffe version 1.0.0' "$out"
 run "$with_caffe" "$with_caffe" bash -c 'echo "$PYTHONPATH"; touch /usr/x'
-check 'inside itself it takes the Caffe on the PATH' "$checkout/layers:$checkout/prototxt:$checkout/tools" "$out"
+check 'inside itself it takes the Caffe on the PATH' "$roots" "$out"
 check_like 'the system is read-only' '*Read-only file system' "$err"
 run env -u HOME XDG_CACHE_HOME="${XDG_CACHE_HOME:-$HOME/.cache}" "$with_caffe" python3 -c 'import matplotlib.pyplot'
 check 'matplotlib needs no HOME' 0 "$status"
@@ -159,24 +169,69 @@ else
     as_nobody=(env)
 fi
 
-in_group "$with_caffe" bash -c 'trap "echo asked; exit 43" INT; echo ready; while :; do sleep 0.05; done'
+in_group "$with_caffe" bash -c 'trap "echo asked; sleep 0.1; exit 43" INT; echo ready; while :; do sleep 0.05; done'
 wait_until grep -q ready "$tmp/group.out"
 kill -INT -- "-$group"
 wait "$group"
-check 'Ctrl-C is for the command' '43 ready asked' "$? $(tr '\n' ' ' <"$tmp/group.out" | sed 's/ $//')"
-in_group "$with_caffe" bash -c 'echo ready; sleep 1000; :'
-wait_until grep -q ready "$tmp/group.out"
-kill -TERM "$group"
-wait "$group" 2>/dev/null
-check 'killed, it leaves no orphan' 0 "$(wait_until group_is_gone; echo $?)"
+check 'Ctrl-C is for the command, once' '43 ready asked' "$? $(tr '\n' ' ' <"$tmp/group.out" | sed 's/ $//')"
+for signal in INT TERM HUP USR1; do
+    in_group "$with_caffe" bash -c 'trap "((asked += 1))" "$1"
+        echo ready
+        until ((asked == 2)); do sleep 0.05; done
+        exit 43' bash "$signal"
+    wait_until grep -q ready "$tmp/group.out"
+    kill -s "$signal" "$group"
+    sleep 0.2
+    kill -s "$signal" "$group"
+    wait "$group"
+    check "SIG$signal to its own process is for the command" 43 $?
+done
+for signal in TERM KILL; do
+    in_group "$with_caffe" bash -c 'echo ready; setsid sleep 1000 & echo $! >"$1"; sleep 1000; :' bash "$tmp/apart"
+    wait_until grep -q ready "$tmp/group.out"
+    kill -s $signal "$group"
+    wait "$group" 2>/dev/null
+    status=$?
+    check "SIG$signal: the status is that of the signal" $((128 + $(kill -l $signal))) $status
+    check "SIG$signal: it leaves no orphan" 0 "$(wait_until group_is_gone; echo $?)"
+    check "SIG$signal: nor one in a session of its own" 0 "$(wait_until is_gone "$(<"$tmp/apart")"; echo $?)"
+done
+# LMDB takes two readers with the same process id for one.
+hold='import lmdb, sys; lmdb.open(sys.argv[1]).begin().stat(); print("open"); sys.stdout.flush(); sys.stdin.read()'
+mkfifo "$tmp/end"
+"$with_caffe" python3 -c "$hold" "$tmp/lmdb" <"$tmp/end" >"$tmp/first" &
+exec {end}>"$tmp/end"
+wait_until grep -q open "$tmp/first"
+run "$with_caffe" python3 -c "$hold" "$tmp/lmdb" </dev/null
+check 'two read one LMDB at once' '0 open' "$status $out$err"
+exec {end}>&-
+wait $!
 
-# Making a root file system, by a cheap mmdebstrap: the few files of the real one that a shell needs.
+mkdir "$tmp/a:b" "$tmp/path"
+cp -r "$checkout/tools" "$tmp/a:b/"
+run "$tmp/a:b/tools/with_caffe.sh" true
+check_like 'a checkout with a colon' '2 with_caffe: expected a checkout without a colon *: move or *' "$status $err"
+cd "$tmp/path" || exit
+run "$with_caffe" make_h.py --version
+check_like 'a command of the project is found by name' '0 make_h.py *' "$status $out"
+run "$with_caffe" sh -c 'make_h.py --version'
+check_like 'by a shell too' '0 make_h.py *' "$status $out"
+echo 'print("mine")' >make_h.py
+run "$with_caffe" make_h.py
+check 'a script in the current folder comes first' mine "$out"
+cd "$checkout" || exit
+fake setuid nsenter <<<'exit 1'
+PATH=$tmp/setuid:$PATH run "$with_caffe" sh -c 'pwd; exit 45'
+check 'where its namespaces are not ours, bwrap runs the command' "45 $checkout" "$status $out"
 
-roots=("${XDG_CACHE_HOME:-$HOME/.cache}"/caffe-losses/debian11-*/usr/bin/caffe)
-real=${roots[0]%/usr/bin/caffe}
+# Making a root file system, by a cheap mmdebstrap: the few files of the real one that shells need.
+
+trees=("${XDG_CACHE_HOME:-$HOME/.cache}"/caffe-losses/debian11-*/usr/bin/caffe)
+real=${trees[0]%/usr/bin/caffe}
 cheap="echo made >>'$tmp/made'
 printf '%s\n' \"\$@\" >'$tmp/arguments'
-cd '$real' && tar -c ./etc/@(passwd|group) ./usr/bin/env ./bin/@(true|dash|sh) ./lib/*/@(libc|ld)[-.]* ./lib*/ld[-.]*"
+cd '$real' && tar -c ./etc/@(passwd|group) ./usr/bin/env ./bin/@(true|bash|dash|sh) ./lib*/ld[-.]* \
+    ./lib/*/@(libc|ld|libdl|libtinfo)[-.]*"
 fake cheap mmdebstrap <<<"$cheap"
 fake unhurried mmdebstrap <<<"$cheap; sleep 1"
 fake slow mmdebstrap <<<"($cheap) | head -c 100000; touch '$tmp/started'; sleep 1000; :"
@@ -215,9 +270,10 @@ fresh_cache
 # Python 2.7's: in the cheap one `caffe` never is, but its build is what mmdebstrap gets.
 run with_fake cheap --python 2.7 sh -c 'echo "$PYTHON $PATH $PYTHONPATH"'
 check_like '--python 2.7: the layout of bvlc/caffe' \
-    "/usr/bin/python2.7 /opt/caffe/build/tools:*:/bin /opt/caffe/python:$checkout/layers:$checkout/prototxt:$checkout/tools" "$out"
+    "/usr/bin/python2.7 /opt/caffe/build/tools:*:/bin:$checkout/tools /opt/caffe/python:$roots" "$out"
+last_line() { sed -n '$p' "$checkout/tools/environment/$1"; }
 check_like '--python 2.7: its build is part of the recipe' \
-    "*$(sed -n '$p' "$checkout/tools/environment/caffe_py27.txt")*$(sed -n '$p' "$checkout/tools/environment/caffe_py27.sh")*" "$(<"$tmp/arguments")"
+    "*$(last_line caffe_py27.txt)*$(last_line caffe_py27.sh)*" "$(<"$tmp/arguments")"
 echo '# changed' >>"$tmp/tools/environment/caffe_py27.txt"
 run env PATH="$tmp/cheap:$PATH" "$tmp/tools/with_caffe.sh" --python 2.7 true
 check 'a changed build makes another root' '0 2' "$status $(times_made)"

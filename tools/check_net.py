@@ -21,10 +21,10 @@ examples:
 """
 from __future__ import division, print_function
 
+from caffe_tools import cli  # first, as it puts the checkout's packages on the path
+
 import collections
 import sys
-
-from caffe_tools import cli  # first, as it puts the checkout's packages on the path
 
 from caffe_losses.compat import to_display
 from caffe_losses.errors import naming

@@ -42,11 +42,11 @@ examples:
 """
 from __future__ import division, print_function
 
+from caffe_tools import cli  # first, as it puts the checkout's packages on the path
+
 import os
 
 import numpy as np
-
-from caffe_tools import cli  # first, as it puts the checkout's packages on the path
 
 from caffe_losses.errors import naming
 from caffe_losses.formats import matrix_files

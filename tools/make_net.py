@@ -36,9 +36,9 @@ examples:
 """
 from __future__ import division, print_function
 
-import os
-
 from caffe_tools import cli  # first, as it puts the checkout's packages on the path
+
+import os
 
 from caffe_losses.formats import matrix_files
 from caffe_losses.compat import from_display, to_bytes

@@ -33,13 +33,13 @@ examples:
 """
 from __future__ import division, print_function
 
+from caffe_tools import cli  # first, as it puts the checkout's packages on the path
+
 import difflib
 import os
 import re
 
 import numpy as np
-
-from caffe_tools import cli  # first, as it puts the checkout's packages on the path
 
 from caffe_losses.compat import from_display, to_bytes, to_display
 from caffe_losses.formats import matrix_files

@@ -8,10 +8,11 @@ usage() {
 usage: with_caffe.sh [--python 2.7] COMMAND [ARGUMENT]...
 
 Runs COMMAND where `caffe` and `import caffe` work, with the interpreter in $PYTHON and this project's packages on
-PYTHONPATH; a COMMAND that ends in .py is run by $PYTHON. Uses the Caffe on the PATH, if python or python3 imports it;
-else Debian 11's, in a root file system made once (about two minutes and 800 MB) under
-${XDG_CACHE_HOME:-~/.cache}/caffe-losses. Your files are at their own paths there; of /etc, /usr and /var, which are
-Debian's and read-only, only this checkout, HOME and the current folder.
+PYTHONPATH; a COMMAND that ends in .py is run by $PYTHON, and the commands of this project are found by name. Uses the
+Caffe on the PATH, if python or python3 imports it; else Debian 11's, in a root file system made once (about two minutes
+and 800 MB) under ${XDG_CACHE_HOME:-~/.cache}/caffe-losses. Your files are at their own paths there; of /etc, /usr and
+/var, which are Debian's and read-only, only this checkout, HOME and the current folder. COMMAND gets the signals that
+are sent to with_caffe.sh, whose process it is; what it leaves running is ended with it.
 
     tools/with_caffe.sh caffe train -solver solver.prototxt
 
@@ -36,6 +37,8 @@ if [[ -z ${1-} ]]; then usage >&2; exit 2; fi
 
 script=$(readlink -f -- "${BASH_SOURCE[0]}")
 checkout=${script%/*/*}
+[[ $checkout != *:* ]] || die "expected a checkout without a colon in its path, which PYTHONPATH cannot hold, got" \
+    "$checkout: move or rename the folder"
 
 # An empty entry in PYTHONPATH would mean the current directory.
 python_path() {
@@ -47,6 +50,11 @@ python_path() {
     done
     set +f
     printf %s "$path"
+}
+
+# A script of that name, or else the project's command.
+find_command() {
+    if [[ ! -e $1 && -e $checkout/tools/$1 ]]; then printf %s "$checkout/tools/$1"; else printf %s "$1"; fi
 }
 
 find_python() {
@@ -65,8 +73,9 @@ find_python() {
 
 if type -P caffe >/dev/null && find_python; then
     PYTHONPATH=$(python_path)
-    export PYTHON PYTHONPATH
-    if [[ $1 == *.py ]]; then set -- "$PYTHON" "$@"; fi
+    PATH=$PATH:$checkout/tools
+    export PYTHON PYTHONPATH PATH
+    if [[ $1 == *.py ]]; then set -- "$PYTHON" "$(find_command "$1")" "${@:2}"; fi
     exec -- "$@"
 fi
 
@@ -158,7 +167,8 @@ check_space() { # FOLDER MEGABYTES VARIABLE: the variable that moves it
 
 check_subordinate_ids() {
     local user file
-    user=$(id -un 2>/dev/null) || die "mmdebstrap needs a user with a name, and user $EUID has none: make the root file system as another"
+    user=$(id -un 2>/dev/null) || die "mmdebstrap needs a user with a name, and user $EUID has none:" \
+        'make the root file system as another'
     for file in /etc/subuid /etc/subgid; do
         grep -qs "^$user:" $file || die "$file has no ids for $user; as root, run:" \
             "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $user"
@@ -257,7 +267,7 @@ make_root() {
 }
 
 if [[ ! -d $root ]]; then make_root; fi
-install bubblewrap=bwrap
+install bubblewrap=bwrap util-linux=nsenter
 
 # bwrap cannot make mount points in a read-only folder. So where there are to be some, the folder is a new one, into
 # which the entries of Debian's folder are mounted one by one.
@@ -298,7 +308,7 @@ mount_entries "$root"/@(bin|etc|lib?(32|64|x32)|sbin|usr|var)
 for folder in /!(bin|boot|dev|etc|lib?(32|64|x32)|lost+found|proc|run|sbin|sys|usr|var)/; do
     mounts+=(--bind "${folder%/}" "${folder%/}")
 done
-mounts+=(--dev /dev --proc /proc --tmpfs /run)
+mounts+=(--dev-bind /dev /dev --proc /proc --tmpfs /run)
 if [[ -d $root/opt/caffe ]]; then # in the host's /opt
     mounts+=(--tmpfs /opt)
     for folder in /opt/!(caffe)/; do mounts+=(--bind "${folder%/}" "${folder%/}"); done
@@ -309,27 +319,53 @@ readarray -d '' folders < <(readlink -zf -- /var/tmp "$checkout" "$PWD" "${HOME:
 for folder in "${folders[@]}"; do share "$folder"; done
 for folder in / ${opened[@]+"${opened[@]}"}; do mounts+=(--remount-ro "$folder"); done
 
+if [[ $1 == *.py ]]; then set -- "$PYTHON" "$(find_command "$1")" "${@:2}"; fi
 # The names of the host's users, and a HOME, are what Python and matplotlib fail without.
-options=(--die-with-parent --chdir "$(pwd -P)" --ro-bind /etc/passwd /etc/passwd --ro-bind /etc/group /etc/group
-    --setenv PATH "$path" --setenv HOME "${HOME:-/tmp}"
-    --setenv PYTHON "$PYTHON" --setenv PYTHONPATH "$(python_path)" --setenv PYTHONNOUSERSITE 1 --setenv LC_ALL C.UTF-8
-    --setenv MPLCONFIGDIR /run/matplotlib --setenv MPLBACKEND Agg)
-# Its own process ids let no orphan survive; not every container allows them.
-if bwrap "${mounts[@]}" "${options[@]}" --unshare-pid true </dev/null >/dev/null 2>&1; then
-    options+=(--unshare-pid)
-elif ! said=$(bwrap "${mounts[@]}" "${options[@]}" true 2>&1 </dev/null); then
-    check_bwrap
-    die "bwrap could not enter $root (${said##*$'\n'}): is the current folder still there? If it is, delete $root to make it anew"
-fi
+folder=$(pwd -P)
+set -- /usr/bin/env --chdir="$folder" PWD="$folder" PATH="$path:$checkout/tools" HOME="${HOME:-/tmp}" \
+    PYTHON="$PYTHON" PYTHONPATH="$(python_path)" PYTHONNOUSERSITE=1 LC_ALL=C.UTF-8 MPLCONFIGDIR=/run/matplotlib \
+    MPLBACKEND=Agg "$@"
+enter=(bwrap "${mounts[@]}" --ro-bind /etc/passwd /etc/passwd --ro-bind /etc/group /etc/group)
 
-if [[ $1 == *.py ]]; then set -- "$PYTHON" "$@"; fi
-# Ctrl-C is for the command, which may want to end in its own way: bwrap, which would just die of it, ignores it.
-launcher=(env)
-if [[ -z $(trap -p INT) ]]; then
-    launcher+=(--default-signal=INT)
-    trap '' INT
+# The command is to be this very process, so that its pid, the signals to it and its status are what they are elsewhere;
+# bwrap would stand between. So bwrap makes the namespace of mounts for a keeper, and the command joins it. Process ids
+# are the host's: LMDB and others take two processes of one id for one. The keeper ends what the command leaves behind.
+# shellcheck disable=SC2016
+keeper='
+    is_here() { [[ /proc/$1/ns/mnt -ef /proc/self/ns/mnt ]]; }
+    exec 2>/dev/null
+    for fd in /proc/self/fd/*; do # a lock, or a pipe that somebody reads to its end
+        fd=${fd##*/}
+        ((fd < 3)) || exec {fd}>&-
+    done
+    echo $$
+    exec >/dev/null {never}<> <(:)
+    until is_here "$1"; do
+        kill -0 "$1" || exit
+        read -rt 0.01 -u $never
+    done
+    while is_here "$1"; do read -rt 0.2 -u $never; done
+    while
+        left=()
+        for process in /proc/[0-9]*; do
+            process=${process##*/}
+            if [[ $process != $$ ]] && is_here "$process"; then left+=("$process"); fi
+        done
+        ((${#left[@]}))
+    do
+        kill -KILL "${left[@]}"
+        read -rt 0.01 -u $never
+    done'
+said=''
+read -r said < <(setsid "${enter[@]}" /bin/bash -c "$keeper" keeper $$ </dev/null 2>&1 &) || true
+if [[ $said != +([0-9]) ]]; then
+    check_bwrap
+    die "bwrap could not enter $root ($said): delete it, and it is made anew"
 fi
-# No exec: bwrap ends with its parent, and a caller under nohup may end before the command.
-status=0
-bwrap "${mounts[@]}" "${options[@]}" "${launcher[@]}" -- "$@" || status=$?
-exit $status
+join=(nsenter --target "$said" --mount)
+if ((EUID)); then join+=(--user --preserve-credentials); fi
+if ! "${join[@]}" /bin/true 2>/dev/null; then # the namespaces of a bwrap that is setuid are root's
+    "${enter[@]}" --die-with-parent "$@"
+    exit
+fi
+exec "${join[@]}" "$@"

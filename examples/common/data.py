@@ -1,4 +1,4 @@
-"""Fashion-MNIST: its files read, subsets of it chosen, LMDBs for Caffe written."""
+"""Read Fashion-MNIST's files, choose subsets of it, and write LMDBs for Caffe."""
 from __future__ import division, print_function
 
 import contextlib
@@ -22,11 +22,11 @@ N_CLASSES = 10
 
 
 class DataError(Exception):
-    """The data set is missing or is not what it should be."""
+    """Report a data set that is missing or is not what it should be."""
 
 
 def load(part):
-    """Images (N x 28 x 28, uint8) and labels (N, uint8) of one part, "train" or "t10k"."""
+    """Return the images (N x 28 x 28, uint8) and labels (N, uint8) of one part, "train" or "t10k"."""
     images = _read_idx(part + "-images-idx3-ubyte.gz", 3)
     labels = _read_idx(part + "-labels-idx1-ubyte.gz", 1)
     if len(images) != len(labels):
@@ -38,7 +38,7 @@ def load(part):
 
 
 def class_names():
-    """The names of the classes, by label."""
+    """Return the names of the classes, by label."""
     with io.open(os.path.join(os.path.dirname(HERE), "fashion_mnist", "classes.txt"), encoding="utf-8") as file:
         return file.read().splitlines()
 
@@ -72,7 +72,7 @@ def long_tail_counts(most, fewest):
 
 
 def split(labels, n_train, n_validation=0, draw=0):
-    """Which images to train with, and which others to validate with.
+    """Choose the images to train with, and others to validate with.
 
     The same draw always gives the same images; `shuffled` gives a seed's order.
 
@@ -95,12 +95,12 @@ def split(labels, n_train, n_validation=0, draw=0):
 
 
 def shuffled(indices, seed):
-    """The same indices in the order of one seed: Caffe's Data layer reads in order."""
+    """Return the same indices in the order of one seed: Caffe's Data layer reads in order."""
     return np.random.RandomState(seed).permutation(indices)
 
 
 def shuffled_classes(seed, n_classes=N_CLASSES):
-    """A random order of the classes in which none is at its own place."""
+    """Return a random order of the classes in which none is at its own place."""
     rng = np.random.RandomState(seed)
     while True:
         order = rng.permutation(n_classes)
@@ -109,7 +109,7 @@ def shuffled_classes(seed, n_classes=N_CLASSES):
 
 
 def digest(*arrays):
-    """A short text that differs where arrays differ."""
+    """Return a short text that differs where arrays differ."""
     found = hashlib.sha1()
     for array in arrays:
         found.update(np.ascontiguousarray(array).tobytes())

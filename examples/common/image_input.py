@@ -1,4 +1,4 @@
-"""The images of a net of the examples: from an LMDB to train, and from a caller in use."""
+"""Make the layers that read the images of an example's net: from an LMDB to train, from a caller in use."""
 from __future__ import division, print_function
 
 import caffe
@@ -11,7 +11,7 @@ DEPLOYED = dict(stage="deploy")
 
 
 def from_lmdb(lmdb, batch, include):
-    """The Data layer, with tops data and label, as a NetParameter. include: when it is in the net."""
+    """Return the Data layer, with tops data and label, as a NetParameter. include: when it is in the net."""
     n = NetSpec()
     n.data, n.label = L.Data(source=lmdb, backend=P.Data.LMDB, batch_size=batch, ntop=2,
                              transform_param=dict(scale=SCALE), include=include)
@@ -19,7 +19,7 @@ def from_lmdb(lmdb, batch, include):
 
 
 def from_lmdbs(images, label_images, batch, include):
-    """The Data layers of images whose every pixel has a label, with tops data and label, as a NetParameter.
+    """Return the Data layers of images with a label for each pixel, with tops data and label, as a NetParameter.
 
     images, label_images: paths of LMDBs with as many records each, in the same order.
     """
@@ -31,7 +31,7 @@ def from_lmdbs(images, label_images, batch, include):
 
 
 def from_caller(side=SIDE):
-    """The Input layer of stage "deploy", with top data, as a NetParameter."""
+    """Return the Input layer of stage "deploy", with top data, as a NetParameter."""
     n = NetSpec()
     n.data = L.Input(shape=dict(dim=[1, 1, side, side]), include=DEPLOYED)
     return n.to_proto()

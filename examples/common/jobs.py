@@ -1,4 +1,4 @@
-"""Commands run side by side, all or none: the first that fails, or a signal, ends them."""
+"""Run commands side by side, all or none: the first that fails, or a signal, ends them."""
 from __future__ import division, print_function
 
 import collections
@@ -23,7 +23,7 @@ Job = collections.namedtuple("Job", "command log")
 
 
 class JobFailed(Exception):
-    """A command ended with an error; the message has the end of its log."""
+    """Report a command that ended with an error; the message has the end of its log."""
 
     def __init__(self, job, status):
         with io.open(job.log, encoding="utf-8", errors="replace") as log:
@@ -77,7 +77,7 @@ def _start(job, environment):
 
 
 def _depend_on(parent):
-    """In a job, before its command: only the parent ends it, and it ends with the parent, however that ends."""
+    """Let only the parent end a job, and end it with the parent. To be called in the job, before its command."""
     # In a group of its own: Ctrl-C is for the parent, which then ends it. Caffe would take it
     # as "save and stop", and Python layers as an exception.
     os.setpgrp()

@@ -1,4 +1,4 @@
-"""Steps that every example has: a folder of its own, nets trained by `caffe train`, errors in one line."""
+"""Give every example a folder of its own, nets trained by `caffe train`, and errors in one line."""
 from __future__ import division, print_function
 
 import argparse
@@ -14,6 +14,7 @@ except ImportError:  # Python 2
     from pipes import quote
 
 from caffe_losses.formats.atomic import atomic_write
+from caffe_prototxt.net.losses import is_classic
 from google.protobuf import text_format
 from tqdm import tqdm
 
@@ -28,7 +29,7 @@ FOR_CAFFE = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "GLOG_minlogle
 
 
 class Folder(object):
-    """Where everything is written: folder("nets", "a.log") is a path inside."""
+    """Hold the folder that everything is written to: folder("nets", "a.log") is a path inside."""
 
     def __init__(self, path):
         inside = os.path.relpath(path)
@@ -42,7 +43,7 @@ class Folder(object):
 
 
 class FolderInUse(Exception):
-    """Another run writes into the folder."""
+    """Report another run that writes into the folder."""
 
 
 @contextlib.contextmanager
@@ -57,8 +58,16 @@ def alone_in(folder):
         yield
 
 
+def check_caffe():
+    """Raise ValueError if InfogainLoss takes probabilities in this Caffe: the nets of the examples give it scores."""
+    if is_classic():
+        raise ValueError("expected a Caffe of April 2017 or later, whose InfogainLoss takes scores, got one whose "
+                         "InfogainLoss takes probabilities; tools/with_caffe.sh runs this in Debian 11's Caffe where "
+                         "none is on the PATH")
+
+
 def carry_out(run, options, again="start afresh"):
-    """run(options, folder) for the folder options.output; returns the exit status.
+    """Call run(options, folder) for the folder options.output. Returns the exit status.
 
     again: what a second run does after one that was stopped.
     """
@@ -80,7 +89,7 @@ def carry_out(run, options, again="start afresh"):
 
 
 def add_options(parser, here, seeds):
-    """The options of every example. here: its folder. seeds: the help of --seeds."""
+    """Add the options of every example. here: its folder. seeds: the help of --seeds."""
     parser.add_argument("--seeds", type=_at_least_2, metavar="N", help=seeds)
     parser.add_argument("--output", metavar="DIR", type=os.path.abspath, default=os.path.join(here, "output"),
                         help="folder for all that is made (default: output/ beside this script)")
@@ -90,7 +99,7 @@ def add_options(parser, here, seeds):
 
 
 def _at_least_2(text):
-    """An argparse type: a number of seeds that has a spread."""
+    """Return a number of seeds that has a spread: a type of argparse."""
     try:
         if int(text) >= 2:
             return int(text)
@@ -113,7 +122,7 @@ def train(runs, gpu=None):
 
 
 def command(solver, gpu=None):
-    """The `caffe train` of a solver, a path, as a list of words."""
+    """Return the `caffe train` of a solver, a path, as a list of words."""
     return ["caffe", "train", "-solver", solver] + ([] if gpu is None else ["-gpu", str(gpu)])
 
 

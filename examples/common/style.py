@@ -1,4 +1,4 @@
-"""The look of the pictures, made to be read at 900 pixels wide."""
+"""Set the look of the pictures, made to be read at 900 pixels wide."""
 from __future__ import division, print_function
 
 import matplotlib

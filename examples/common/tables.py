@@ -1,4 +1,4 @@
-"""Results as tables for a terminal and in markdown, and runs compared in a sentence."""
+"""Write results as tables for a terminal and in markdown, and compare runs in a sentence."""
 from __future__ import division, print_function
 
 import collections

@@ -1,4 +1,4 @@
-"""Trained nets on the test images: how often they are right, and how bad their mistakes are."""
+"""Score trained nets on the test images: how often they are right, and how bad their mistakes are."""
 from __future__ import division, print_function
 
 import collections
@@ -9,7 +9,7 @@ import image_input
 
 
 def collect(runs, images, score):
-    """The scores of trained nets: {method: dicts and lists as score gives them, a list over seeds}.
+    """Return the scores of trained nets: {method: dicts and lists as score gives them, a list over seeds}.
 
     runs: what steps.write_nets gives. score: a function of N x 10 probabilities.
     """
@@ -21,14 +21,14 @@ def collect(runs, images, score):
 
 
 def _joined(scores):
-    """A list of dicts as a dict of lists, at any depth."""
+    """Return a list of dicts as a dict of lists, at any depth."""
     if isinstance(scores[0], dict):
         return {key: _joined([of_run[key] for of_run in scores]) for key in scores[0]}
     return scores
 
 
 def tree_scores(p, labels, D):
-    """The metrics of the first experiment, under each way to decide.
+    """Return the metrics of the first experiment, under each way to decide.
 
     p: N x C probabilities. labels: N integers. D: C x C distances of the classes.
     Returns {decision: {metric: number}}.
@@ -38,7 +38,7 @@ def tree_scores(p, labels, D):
 
 
 def scores_of_ranking(p, labels, D, ranking):
-    """The metrics of a ranking of the classes by someone who decides for the first: {metric: number}."""
+    """Return the metrics of a ranking of the classes, whose first is decided for: {metric: number}."""
     decided = ranking[:, 0]
     farthest_in_a_group = D[D < D.max()].max()
     return {
@@ -53,7 +53,7 @@ def scores_of_ranking(p, labels, D, ranking):
 
 
 def tail_scores(p, labels):
-    """The metrics of the second experiment: {metric: number}, "recalls" a list per class."""
+    """Return the metrics of the second experiment: {metric: number}, "recalls" a list per class."""
     decided = metrics.rank_by_probability(p)[:, 0]
     n_classes = p.shape[1]
     return {

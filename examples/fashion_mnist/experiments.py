@@ -1,4 +1,4 @@
-"""The two comparisons of the example: losses on few images, and class weights on a long tail."""
+"""List the two comparisons of the example: losses on few images, and class weights on a long tail."""
 from __future__ import division, print_function
 
 import collections
@@ -59,12 +59,12 @@ BADLY_SCALED = ("sum_1", "max_over_count")
 
 
 def class_tree(n_seeds, quick=False):
-    """The first experiment: few images, a class tree."""
+    """Return the first experiment: few images, a class tree."""
     return Experiment("tree", TREE, list(range(n_seeds)), 60 if quick else 1500,
                       [20 if quick else 100] * 10, 10 if quick else 100)
 
 
 def long_tail(n_seeds, quick=False):
-    """The second experiment: from many images of the first class to few of the last."""
+    """Return the second experiment: from many images of the first class to few of the last."""
     counts = data.long_tail_counts(200, 2) if quick else data.long_tail_counts(6000, 60)
     return Experiment("tail", TAIL, list(range(n_seeds)), 60 if quick else 3000, counts.tolist(), 0)

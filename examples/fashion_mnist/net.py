@@ -1,4 +1,4 @@
-"""The net of the example, the same in every run but for its loss, and its solver.
+"""Make the net of the example, the same in every run but for its loss, and its solver.
 
 One file serves training, validation and use: `caffe train` takes the layers of
 its phase, and the stage "deploy" takes an input and gives probabilities.
@@ -16,7 +16,7 @@ HIDDEN = 128
 
 
 def train_val(name, loss, train, validation=None, trunk=None):
-    """The net as a NetParameter.
+    """Return the net as a NetParameter.
 
     loss: a NetParameter, the layers from "score" and "label" on, each with
     exclude { stage: "deploy" } (tools/make_net.py prints them).
@@ -53,7 +53,7 @@ def outputs():
 
 
 def solver(net, snapshot_prefix, iterations, seed, n_validation=0, gpu=False, rate=.03):
-    """The solver as a SolverParameter; the net is saved once, at the end.
+    """Return the solver as a SolverParameter; the net is saved once, at the end.
 
     net, snapshot_prefix: paths. rate: the first learning rate; it falls to 0.
     n_validation: how many images the validation LMDB holds; 0: there is none.

@@ -1,4 +1,4 @@
-"""The results as one picture, made to be read at 900 pixels wide."""
+"""Draw the results as one picture, made to be read at 900 pixels wide."""
 from __future__ import division, print_function
 
 from style import BLUE, GREEN, GREY, INK, ORANGE, STYLE, set_title  # first: it says that nothing is shown
@@ -44,7 +44,7 @@ def draw(results, file):
 
 
 def _draw_methods(axes, scores, metric, label):
-    """One row per method: every seed a small dot, the mean a big one."""
+    """Draw a row for each method: every seed a small dot, the mean a big one."""
     for row, (name, _, colour) in enumerate(TREE):
         values = np.array(scores[name]["probable"][metric])
         heights = row + np.linspace(-0.18, 0.18, len(values))
@@ -62,7 +62,7 @@ def _draw_methods(axes, scores, metric, label):
 
 
 def _draw_matrix(axes, results):
-    """H as a heat map, the classes in the order of the tree, so that its groups are blocks."""
+    """Draw H as a heat map, the classes in the order of the tree, so that its groups are blocks."""
     order = results["tree_order"]
     classes = [results["classes"][label] for label in order]
     H = np.array(results["H"])[np.ix_(order, order)]
@@ -82,7 +82,7 @@ def _draw_matrix(axes, results):
 
 
 def _draw_recalls(axes, results):
-    """The classes from left to right as they get rarer, a line per method."""
+    """Draw the recalls, a line for each method, with the classes from left to right as they get rarer."""
     counts = results["settings"]["tail"]["counts"]
     for i, (name, title, colour, marker) in enumerate(TAIL):
         shift = 0.08 * (i - (len(TAIL) - 1) / 2)  # else the marks hide each other

@@ -1,4 +1,4 @@
-"""The results as tables, and in sentences that follow from the figures."""
+"""Write the results as tables, and in sentences that follow from the figures."""
 from __future__ import division, print_function
 
 import numpy as np
@@ -24,17 +24,17 @@ DECISIONS = [("probable", "Deciding for the most probable class"),
 
 
 def as_text(results):
-    """The report for a terminal."""
+    """Return the report for a terminal."""
     return tables.as_text(parts(results))
 
 
 def as_markdown(results):
-    """The report as a markdown document."""
+    """Return the report as a markdown document."""
     return tables.as_markdown("Fashion-MNIST: what the losses do", parts(results))
 
 
 def parts(results):
-    """The two experiments as Parts."""
+    """Return the two experiments as Parts."""
     return [tree_part(results), tail_part(results)]
 
 
@@ -60,7 +60,7 @@ def tree_part(results):
 
 
 def tree_tables(results):
-    """One Table per way to decide."""
+    """Yield a Table for each way to decide."""
     head = [""] + [metric.title for metric in TREE_METRICS]
     for decision, heading in DECISIONS:
         yield Table(heading, [head] + [
@@ -123,7 +123,7 @@ def tail_part(results):
 
 
 def tail_table(results):
-    """The Table of the second experiment: balanced accuracy, and the recall of each class."""
+    """Return the Table of the second experiment: balanced accuracy, and the recall of each class."""
     rows = [["", BALANCED.title] + results["classes"],
             ["(training images)", ""] + [str(n) for n in results["settings"]["tail"]["counts"]]]
     for method in experiments.TAIL:

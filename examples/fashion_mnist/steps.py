@@ -1,4 +1,4 @@
-"""The steps before the results: data, matrices, losses, nets."""
+"""Take the steps before the results: write data, matrices, losses, nets."""
 from __future__ import division, print_function
 
 import collections
@@ -28,18 +28,18 @@ Run = collections.namedtuple("Run", "method seed net solver snapshot log")
 
 
 def beside(name):
-    """The path of a file of the example."""
+    """Return the path of a file of the example."""
     return os.path.join(os.path.dirname(os.path.relpath(os.path.abspath(__file__))), name)
 
 
 def tree_order():
-    """The labels in the order in which the classes stand in the tree."""
+    """Return the labels in the order in which the classes stand in the tree."""
     names = data.class_names()
     return [names.index(leaf.name) for leaf in _tree().leaves()]
 
 
 def tree_distances():
-    """D, the distances of the classes in the tree."""
+    """Return D, the distances of the classes in the tree."""
     return tree_costs(_tree(), data.class_names())[0]
 
 
@@ -51,7 +51,7 @@ def _tree():
 # Data
 
 def write_data(folder, experiment, train):
-    """LMDBs: the same images for every seed, each time in another order.
+    """Write LMDBs: the same images for every seed, each time in another order.
 
     train: images and labels.
     """
@@ -72,7 +72,7 @@ def _lmdb(folder, experiment, seed=None):
 # Matrices and losses, by the project's commands
 
 def make_matrices(folder, tree, tail):
-    """The H of every method, through tools/make_h.py; returns D and H of the class tree."""
+    """Make the H of every method, by tools/make_h.py. Returns D and H of the class tree."""
     words = dict(tree=beside("tree.txt"), names=beside("classes.txt"), tau=experiments.TAU,
                  folder=os.path.dirname(folder("matrices", "")),
                  counts=",".join(str(n) for n in tail.counts))
@@ -90,7 +90,7 @@ def make_matrices(folder, tree, tail):
 
 
 def smoothing_of(H):
-    """The epsilon of label smoothing that leaves the true class as much as H does on average."""
+    """Return the epsilon of label smoothing that leaves the true class as much as H does on average."""
     n_classes = len(H)
     return (1 - np.diag(H).mean()) * n_classes / (n_classes - 1)
 
@@ -101,7 +101,7 @@ def sample_weight(folder, matrix, counts):
 
 
 def make_losses(folder, experiment):
-    """The layers of every loss, through tools/make_net.py."""
+    """Make the layers of every loss, by tools/make_net.py."""
     _run_commands(folder, _once(_make_net(folder, method, seed)
                                 for method in experiment.methods for seed in experiment.seeds))
 
@@ -145,7 +145,7 @@ def _run_commands(folder, commands):
 # Nets
 
 def write_nets(folder, experiment, gpu=None):
-    """The net and the solver of every method and seed; returns the Runs."""
+    """Write the net and the solver of every method and seed. Returns the Runs."""
     return [_write_net(folder, experiment, method, seed, gpu)
             for method in experiment.methods for seed in experiment.seeds]
 

@@ -12,26 +12,22 @@ import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(1, os.path.join(os.path.dirname(HERE), "common"))
+EXAMPLES = os.path.dirname(HERE)
+sys.path[1:1] = [os.path.join(EXAMPLES, "common"), os.path.join(os.path.dirname(EXAMPLES), "tools")]
 
 # Read when caffe is imported first; else every net evaluated would be printed layer by layer.
 os.environ.setdefault("GLOG_minloglevel", "2")
 
-try:
-    from caffe_tools import cli
-    from caffe_losses.formats.atomic import atomic_write
-    import data
-    import evaluate
-    import experiments
-    import picture
-    import report
-    import runs
-    import steps
-except ImportError as error:
-    sys.stderr.write("train.py: error: %s; expected a Python with Caffe, lmdb, matplotlib and tqdm: install what is "
-                     "missing, or where there is no Caffe run tools/with_caffe.sh examples/fashion_mnist/train.py\n"
-                     % error)
-    sys.exit(2)
+from caffe_tools import cli  # first, as it reports the packages that are missing
+
+from caffe_losses.formats.atomic import atomic_write
+import data
+import evaluate
+import experiments
+import picture
+import report
+import runs
+import steps
 
 
 def parse():
@@ -45,7 +41,7 @@ def parse():
 
 
 def run(options, folder):
-    """Both experiments, from the data to the picture."""
+    """Run both experiments, from the data to the picture."""
     start = time.time()
     tree = experiments.class_tree(options.seeds, options.quick)
     tail = experiments.long_tail(max(2, options.seeds // 2), options.quick)
@@ -94,5 +90,11 @@ def write_results(folder, results):
         picture.draw(results, file)
 
 
+def main():
+    options = parse()
+    runs.check_caffe()
+    sys.exit(runs.carry_out(run, options))
+
+
 if __name__ == "__main__":
-    sys.exit(runs.carry_out(run, parse()))
+    cli.run(main)

@@ -1,4 +1,4 @@
-"""Scenes of several garments on a canvas, with a label for each pixel, made of Fashion-MNIST."""
+"""Make scenes of several garments on a canvas, with a label for each pixel, of Fashion-MNIST."""
 from __future__ import division, print_function
 
 import numpy as np
@@ -22,7 +22,7 @@ N_TRAIN, N_VALIDATION = 5000, 1000
 
 
 def class_names():
-    """The names of the classes of the pixels, by label."""
+    """Return the names of the classes of the pixels, by label."""
     return ["background"] + data.class_names()
 
 
@@ -36,7 +36,7 @@ def sources(train):
 
 
 def canvases(images, labels, n, rng):
-    """n scenes, of 1 to 3 garments each, as often of each class as SHARES says; a later garment hides an earlier one.
+    """Make n scenes of 1 to 3 garments, as often of each class as SHARES says; a later garment hides an earlier one.
 
     images: N x 28 x 28, uint8. labels: N integers 0..9, of which every class occurs.
     rng: a numpy.random.RandomState; it alone says what comes out.
@@ -75,7 +75,7 @@ def _paste(garment, label, scene, truth, rng):
 
 
 def _grown(mask):
-    """A mask with all pixels at most RIM rows and columns from one of it."""
+    """Return a mask with all pixels at most RIM rows and columns from one of it."""
     padded = np.pad(mask, RIM, mode="constant")
     rows, columns = mask.shape
     return np.any([padded[i:i + rows, j:j + columns]

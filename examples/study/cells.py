@@ -1,4 +1,4 @@
-"""The comparisons of the study on whole images: every method in every cell, with every seed.
+"""List the comparisons of the study on whole images: every method in every cell, with every seed.
 
 A cell is a data set of one size and a net. The data set is balanced, or has a long tail.
 """
@@ -29,17 +29,17 @@ LONGEST_TAIL, LONGEST_TAIL_ITERATIONS = (6000, 60), 3000
 
 
 def balanced_weights(counts):
-    """Class weights with which all classes weigh the same, and the average sample weighs 1."""
+    """Return class weights with which all classes weigh the same, and the average sample weighs 1."""
     return class_weights(counts, "balanced", scale="sample")
 
 
 def distances(tau):
-    """The Method that makes H from D alone."""
+    """Return the Method that makes H from D alone."""
     return Method("tree", "H from distances", lambda D, counts, seed: gain_from_costs(D, tau=tau))
 
 
 def methods(data_set, tau):
-    """The Methods of a data set; which are compared is in claims.py."""
+    """Return the Methods of a data set; claims.py lists which are compared."""
     tree = distances(tau).gain
 
     def shuffled(D, counts, seed):
@@ -61,7 +61,7 @@ def methods(data_set, tau):
 
 
 def _weighted(gain=None):
-    """The same with its rows times the class weights."""
+    """Return the same Method with the rows of its H times the class weights."""
     return lambda D, counts, seed: weighted_gain(balanced_weights(counts), gain and gain(D, counts, seed))
 
 
@@ -85,14 +85,14 @@ def balanced_counts(size):
 
 
 def tail_counts(size):
-    """The longest tail, thinned to about `size` images, at least one of each class."""
+    """Return the counts of the longest tail, thinned to about `size` images, at least one of each class."""
     counts = data.long_tail_counts(*LONGEST_TAIL)
     thinned = np.maximum(np.rint(counts * size / counts.sum()), 1).astype(int)
     return np.minimum(counts, thinned).tolist()
 
 
 def grid(rates=None, weighted_rates=None, taus=None):
-    """The Cells: two data sets, four sizes, two nets. rates ...: {cell name: number}, as in choice.py."""
+    """Return the Cells: two data sets, four sizes, two nets. rates ...: {cell name: number}, as in choice.py."""
     return [_cell(data_set, counts_of(size), size, net, rates or {}, weighted_rates or {}, taus or {})
             for data_set, counts_of in (("balanced", balanced_counts), ("tail", tail_counts))
             for size in ITERATIONS for net in NETS]
@@ -107,7 +107,7 @@ def _cell(data_set, counts, size, net, rates, weighted_rates, taus):
 
 
 def scaled(grid, scales=SCALES):
-    """{scale: Cell}: the largest tail and the first net, without weights and with, all loss times the scale."""
+    """Return {scale: Cell}: the largest tail and the first net, without weights and with, all loss times the scale."""
     cell = [cell for cell in grid if cell.data == "tail" and cell.net == NETS[0]][-1]
     return collections.OrderedDict((scale, _scaled(cell, scale)) for scale in scales)
 
@@ -121,5 +121,5 @@ def _scaled(cell, scale):
 
 
 def quick(grid):
-    """The smallest cells with few iterations, for a trial."""
+    """Return the smallest cells with few iterations, for a trial."""
     return [cell._replace(iterations=30) for cell in grid if sum(cell.counts) < 500]

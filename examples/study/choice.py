@@ -1,4 +1,4 @@
-"""The settings that `study.py --validate` found best on validation images."""
+"""Choose the settings that `study.py --validate` found best on validation images."""
 from __future__ import division, print_function
 
 import collections
@@ -14,11 +14,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class NoChoice(EnvironmentError):
-    """validation.json is not what --validate writes."""
+    """Report a validation.json that is not what --validate writes."""
 
 
 def validation():
-    """validation.json: what every setting was worth."""
+    """Return what every setting was worth, as in validation.json."""
     path = os.path.join(HERE, "validation.json")
     try:
         with open(path) as file:
@@ -30,7 +30,7 @@ def validation():
 
 
 def rates(tried):
-    """{cell name: the learning rate with the highest mean recall}; of equal ones the lower."""
+    """Return {cell name: the learning rate with the highest mean recall}; of equal ones the lower."""
     best = {}
     for one in sorted(tried, key=lambda one: one["rate"]):
         best[one["cell"]] = max(best.get(one["cell"], (-1, 0)), (np.mean(one["accuracy"]), -one["rate"]))
@@ -38,25 +38,25 @@ def rates(tried):
 
 
 def settings(found):
-    """The rates, the rates of class weights and the taus that were best: what cells.grid takes."""
+    """Return the rates, the rates of class weights and the taus that were best: what cells.grid takes."""
     return rates(found["rates"]), rates(found["weighted_rates"]), taus(found)
 
 
 def dense_rates(found):
-    """The learning rates of scenes with the highest mean IU: without weights and with."""
+    """Return the learning rates of scenes with the highest mean IU: without weights and with."""
     return [max((np.mean(one["mean_iu"]), -one["rate"], one["rate"]) for one in found["dense_rates"]
                 if one["method"] == method)[2] for method in ("none", "median")]
 
 
 def taus(found):
-    """{cell name: the tau with the lowest mean cost over the nets of its size}; of equal ones the lower."""
+    """Return {cell name: the tau with the lowest mean cost over the nets of its size}; of equal ones the lower."""
     costs = mean_costs(found)
     return {one["cell"]: min(sorted(costs[group(one["cell"])]), key=costs[group(one["cell"])].get)
             for one in found["taus"]}
 
 
 def mean_costs(found):
-    """{group: {tau: mean cost}}."""
+    """Return {group: {tau: mean cost}}."""
     costs = collections.OrderedDict()
     for one in found["taus"]:
         costs.setdefault(group(one["cell"]), {}).setdefault(one["tau"], []).extend(one["cost"])
@@ -65,5 +65,5 @@ def mean_costs(found):
 
 
 def group(cell):
-    """The name of a cell without that of the net."""
+    """Return the name of a cell without that of the net."""
     return cell.rsplit("_", 1)[0]

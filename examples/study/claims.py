@@ -1,4 +1,4 @@
-"""The claims of the study: two ways to get decisions, compared in every cell, metric by metric."""
+"""List the claims of the study, each of two ways to decide, and compare them in a cell, metric by metric."""
 from __future__ import division, print_function
 
 import collections

@@ -1,4 +1,4 @@
-"""Decisions from the probabilities of a net, by several rules, and their scores."""
+"""Decide from the probabilities of a net, by several rules, and score that."""
 from __future__ import division, print_function
 
 import collections
@@ -26,7 +26,7 @@ CALIBRATED_WEIGHTED_CHEAPEST = Rule("calibrated_weighted_cheapest", True, True, 
 
 
 def temperature(p, labels):
-    """The T for which p^(1/T), made to sum to 1, has the least negative log likelihood.
+    """Return the T for which p^(1/T), made to sum to 1, has the least negative log likelihood.
 
     p: N x C probabilities of a net on images that it was not trained on. labels: N integers.
     Source: Guo et al. 2017, On calibration of modern neural networks, arXiv 1706.04599.
@@ -36,7 +36,7 @@ def temperature(p, labels):
 
 
 def scaled(p, T):
-    """Probabilities p as they are at temperature T: softmax(log p / T)."""
+    """Return probabilities p as they are at temperature T: softmax(log p / T)."""
     return np.exp(_log_scaled(p, T))
 
 
@@ -47,7 +47,7 @@ def _log_scaled(p, T):
 
 
 def scores(p, labels, D, rule=PROBABLE, weights=None, T=None):
-    """The metrics of one net under one Rule: {metric: number}.
+    """Return the metrics of one net under one Rule: {metric: number}.
 
     p: N x C probabilities. labels: N integers. D: C x C costs of the mistakes, by which all decisions are judged.
     weights: C class weights, of rules that use them: they multiply the probabilities, which then are made to sum to 1.
@@ -64,5 +64,5 @@ def scores(p, labels, D, rule=PROBABLE, weights=None, T=None):
 
 
 def finite(p):
-    """Probabilities p, all equal where some are NaN: those of a net that diverged."""
+    """Return probabilities p, all equal where some are NaN: those of a net that diverged."""
     return np.where(np.isfinite(p).all(axis=1, keepdims=True), p, 1 / p.shape[1])

@@ -1,4 +1,4 @@
-"""The dense example as tasks, and the scores of their outcomes."""
+"""Make the tasks of the dense example, and score their outcomes."""
 from __future__ import division, print_function
 
 import collections
@@ -24,17 +24,20 @@ TEST_SEED = 2 ** 31  # none of those that train
 
 
 class Dense(object):
-    """Nets with a score for each pixel."""
+    """Make the tasks of nets with a score for each pixel, and score what came of them."""
 
     def __init__(self, folder, train, test, rates, gpu=None, quick=False):
-        """train, test: images of single garments and their labels. rates: learning rates without weights and with."""
+        """Keep what the tasks are made of.
+
+        train, test: images of single garments and their labels. rates: learning rates without weights and with.
+        """
         self.folder, self.rates, self.gpu = folder, rates, gpu
         self.iterations, self.n_train, n_test = (10, 100, 50) if quick else (ITERATIONS, N_TRAIN, N_TEST)
         self.train = train
         self.test = canvases.canvases(test[0], test[1], n_test, np.random.RandomState(TEST_SEED))
 
     def tasks(self, seeds, methods=dense_methods.METHODS):
-        """{(method name, seed): Task}, seed by seed."""
+        """Return {(method name, seed): Task}, seed by seed."""
         found = collections.OrderedDict()
         for seed in seeds:
             drawn = self._drawn(seed)
@@ -46,7 +49,8 @@ class Dense(object):
     def described(self):
         """Return the figures of the scenes that the report shows."""
         counts = dense_methods.pixels(self._drawn(0)[1]).counts
-        return {"n_train": self.n_train, "n_test": len(self.test[0]), "iterations": self.iterations, "rates": self.rates,
+        return {"n_train": self.n_train, "n_test": len(self.test[0]), "iterations": self.iterations,
+                "rates": self.rates,
                 "classes": canvases.class_names(), "shares": np.round(counts / counts.sum(), 4).tolist()}
 
     def _task(self, method, seed, digest, pixels):
@@ -66,7 +70,7 @@ class Dense(object):
                     lambda definition, snapshot: self._evaluate(definition, snapshot, pixels))
 
     def _evaluate(self, definition, snapshot, pixels):
-        """The confusion matrix of each way to decide, and what is decided for in the canvases that are shown."""
+        """Return the confusion matrix of each way to decide, and what is decided for in the canvases that are shown."""
         weights = dense_methods.median_frequency(pixels)
         found = dense_scores.confusions(definition, snapshot, self.test[0], self.test[1], weights)
         p = image_input.outputs(definition, snapshot, self.test[0][:N_SHOWN])

@@ -1,4 +1,4 @@
-"""The methods that the dense example compares: class weights for pixels, most of which are background.
+"""List the methods that the dense example compares: class weights for pixels, most of them background.
 
 A median frequency is of the images that hold the class: it weighs background against garments, and small garments
 against big ones, but hardly frequent against rare ones.
@@ -23,19 +23,19 @@ Method = collections.namedtuple("Method", "name title weights")
 
 
 def pixels(label_images):
-    """The Pixels of N x height x width label images."""
+    """Return the Pixels of N x height x width label images."""
     n_classes = canvases.N_CLASSES
     of_images = np.array([count_labels(labels, n_classes, canvases.IGNORED) for labels in label_images])
     return Pixels(of_images.sum(axis=0), (of_images > 0).sum(axis=0) * label_images[0].size)
 
 
 def median_frequency(pixels, power=1):
-    """The class weights of the example, scaled so that the average pixel weighs 1."""
+    """Return the class weights of the example, scaled so that the average pixel weighs 1."""
     return class_weights(pixels.counts, "median_frequency", power=power, scale="sample", present=pixels.present)
 
 
 def _shuffled(pixels, seed):
-    """The same weights, none at its own class, scaled so that the average pixel weighs 1 again."""
+    """Return the same weights, none at its own class, scaled so that the average pixel weighs 1 again."""
     weights = median_frequency(pixels)[data.shuffled_classes(seed, len(pixels.counts))]
     return weights / np.average(weights, weights=pixels.counts)
 

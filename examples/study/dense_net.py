@@ -1,4 +1,4 @@
-"""The net of the dense example, the same in every run but for its loss, and its solver.
+"""Make the net of the dense example, the same in every run but for its loss, and its solver.
 
 Fully convolutional: a score of each class for each pixel. Coarse features, which see a whole garment, go up
 to the pixels by a bilinear Deconvolution, and fine ones, which see its edges, are added.
@@ -20,7 +20,7 @@ CHANNELS = (16, 32, 96, 96)  # of the coarse convolutions
 
 
 def train_val(name, loss, images, label_images):
-    """The net as a NetParameter.
+    """Return the net as a NetParameter.
 
     loss: a NetParameter, the layers from "score" and "label" on, each with
     exclude { stage: "deploy" } (tools/make_net.py prints them).
@@ -76,7 +76,7 @@ def probability():
 
 
 def solver(net, snapshot_prefix, rate, iterations, seed, gpu=False):
-    """The solver as a SolverParameter; the net is saved once, at the end.
+    """Return the solver as a SolverParameter; the net is saved once, at the end.
 
     net, snapshot_prefix: paths. rate: the first learning rate; it falls to 0.
     """

@@ -1,4 +1,4 @@
-"""Scenes, their labels and what nets make of them, as one picture made to be read at 900 pixels wide."""
+"""Draw scenes, their labels and what nets make of them, as one picture made to be read at 900 pixels wide."""
 from __future__ import division, print_function
 
 from style import INK, STYLE  # first: it says that nothing is shown
@@ -47,7 +47,7 @@ def _draw_row(row, title, pictures, **shown):
 
 
 def _coloured(labels):
-    """Label images in colours: n x height x width x 3, 0..1."""
+    """Return label images in colours: n x height x width x 3, 0..1."""
     table = np.tile(colors.to_rgb(RIM_COLOUR), (canvases.IGNORED + 1, 1))
     table[:len(CLASS_COLOURS)] = [colors.to_rgb(colour) for colour in CLASS_COLOURS]
     return table[labels]

@@ -1,4 +1,4 @@
-"""Tables of what weights do to scenes."""
+"""Write the tables of what weights do to scenes."""
 from __future__ import division, print_function
 
 import collections
@@ -20,16 +20,17 @@ DENSE_METRICS = [
 
 
 def part(dense, n_seeds):
-    """The scenes as a Part. dense: of results.json."""
+    """Return the scenes as a Part. dense: of results.json."""
     introduction = prose("""
-        A label for each pixel: 1 to 3 garments on a noisy canvas, 64 x 64, {background:.0f} % of the pixels background, the
-        first garment drawn ten times as often as the last; a rim of a pixel around each garment is ignored. A small fully
-        convolutional net, {iterations} iterations at learning rate {rates[0]:g}, with weights {rates[1]:g}; {seeds} seeds,
-        each with {n_train:,} canvases of its own; {n_test:,} canvases of test images. Median-frequency weights from the
-        label images; scaled so that the average pixel weighs 1. Their controls: the same decision at
-        test time, the probabilities of the net without weights times the weights (decision: {prior}); and the weights
-        shuffled among the classes; square root: of the weights. In the second table: what changes from "no weights", with its {level} % confidence
-        interval.""", background=100 * dense["shares"][0], iterations=dense["iterations"], rates=dense["rates"],
+        A label for each pixel: 1 to 3 garments on a noisy canvas, 64 x 64, {background:.0f} % of the pixels
+        background, the first garment drawn ten times as often as the last; a rim of a pixel around each garment is
+        ignored. A small fully convolutional net, {iterations} iterations at learning rate {rates[0]:g}, with
+        weights {rates[1]:g}; {seeds} seeds, each with {n_train:,} canvases of its own; {n_test:,} canvases of test
+        images. Median-frequency weights from the label images; scaled so that the average pixel weighs 1. Their
+        controls: the same decision at test time, the probabilities of the net without weights times the weights
+        (decision: {prior}); and the weights shuffled among the classes; square root: of the weights. In the second
+        table: what changes from "no weights", with its {level} % confidence interval.""",
+                         background=100 * dense["shares"][0], iterations=dense["iterations"], rates=dense["rates"],
                          seeds=n_seeds, n_train=dense["n_train"], n_test=dense["n_test"], prior=WAYS["prior"],
                          level=PERCENT)
     ways = [(method, way) for method in dense_methods.METHODS for way in WAYS
@@ -44,12 +45,14 @@ def part(dense, n_seeds):
                                          for metric in DENSE_METRICS] for both in ways[1:]]
     at_test_time, trained = ways[1:3]
     changes.append(["median frequency, against weights at test time", ""] + [
-        _change(_of(dense, at_test_time)[metric.key], _of(dense, trained)[metric.key], metric) for metric in DENSE_METRICS])
+        _change(_of(dense, at_test_time)[metric.key], _of(dense, trained)[metric.key], metric)
+        for metric in DENSE_METRICS])
     classes = [["", "decision"] + dense["classes"],
                ["(share of the pixels)", ""] + ["%.1f %%" % (100 * share) for share in dense["shares"]]]
     classes += [titles(*both) + ["%.2f" % iou for iou in np.mean(_of(dense, both)["ious"], axis=0)] for both in ways]
     return Part("Scenes: a label for each pixel", introduction, [
-        Table("On the test canvases", figures), Table("Against no weights", changes), Table("IU of each class", classes)],
+        Table("On the test canvases", figures), Table("Against no weights", changes),
+        Table("IU of each class", classes)],
         ["Scenes, their labels, and what the first net of \"no weights\" and of \"median frequency\" decide for: "
          "[picture](scenes.png)."])
 

@@ -1,4 +1,4 @@
-"""Trained nets on canvases: which class they decide for at each pixel, and how much of each class that gets right."""
+"""Score trained nets on canvases: the class decided for at each pixel, and how much of each class is right."""
 from __future__ import division, print_function
 
 import collections
@@ -13,7 +13,7 @@ AT_ONCE = 50  # canvases: probabilities of all of them at once would fill the me
 
 
 def decisions(p, weights):
-    """The class decided for at each pixel, in two ways.
+    """Return the class decided for at each pixel, in two ways.
 
     p: N x C x height x width probabilities.
     weights: C class weights w.
@@ -43,7 +43,7 @@ def confusions(definition, snapshot, images, label_images, weights):
 
 
 def scores(confusion):
-    """The metrics of a confusion matrix: {name: number}, "ious" and "recalls" a list by class.
+    """Return the metrics of a confusion matrix: {name: number}, "ious" and "recalls" a list by class.
 
     mean_iu: of all classes that occur. garments_iu: without the background.
     """

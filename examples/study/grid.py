@@ -1,4 +1,4 @@
-"""The cells of the study as tasks, and the scores of their outcomes."""
+"""Make the tasks of the study's cells, and score their outcomes."""
 from __future__ import division, print_function
 
 import collections
@@ -29,16 +29,16 @@ RULES = {
 
 
 class Grid(object):
-    """Nets of whole images."""
+    """Make the tasks of nets of whole images, and score what came of them."""
 
     def __init__(self, folder, D, train, test, gpu=None):
-        """D: C x C costs. train, test: images and labels."""
+        """Keep what the tasks are made of. D: C x C costs. train, test: images and labels."""
         self.folder, self.D, self.gpu = folder, D, gpu
         self.train, self.test = train, test
         self.digests = data.digest(*train), data.digest(*test)
 
     def tasks(self, cells, seeds):
-        """{(cell name, method name, seed): Task}, in the order in which they are trained: seed by seed."""
+        """Return {(cell name, method name, seed): Task}, in the order in which they are trained: seed by seed."""
         return collections.OrderedDict(
             ((cell.name, method.name, seed), self._task(cell, method, seed))
             for seed, cell in itertools.product(seeds, cells) for method in cell.methods)
@@ -61,7 +61,7 @@ class Grid(object):
                     lambda definition, snapshot: self._evaluate(definition, snapshot, cell, method, seed))
 
     def _drawn(self, cell, method, seed):
-        """The images a net trains with, in order, and those held out: indices of self.train."""
+        """Return the images a net trains with, in order, and those held out: indices of self.train."""
         drawn = data.shuffled(data.split(self.train[1], cell.counts, draw=seed)[0], seed)
         n = int(round(method.part * len(drawn)))
         return drawn[:n], drawn[n:]
@@ -73,7 +73,7 @@ class Grid(object):
             data.write_lmdb(lmdb, images[drawn], labels[drawn])
 
     def _evaluate(self, definition, snapshot, cell, method, seed):
-        """The probabilities of the images held out, if any, else of the test images, with the labels."""
+        """Return the probabilities of the images held out, if any, else of the test images, with the labels."""
         held_out = self._drawn(cell, method, seed)[1]
         images, labels = [part[held_out] for part in self.train] if len(held_out) else self.test
         return {"p": image_input.outputs(definition, snapshot, images), "labels": labels}
@@ -111,7 +111,7 @@ class Grid(object):
 
 
 def loss(source, ignore_label=None):
-    """The loss on "score" and "label": with H of the file `source`, or without H."""
+    """Return the loss on "score" and "label": with H of the file `source`, or without H."""
     text = loss_fragment("InfogainLoss" if source else "SoftmaxWithLoss", FileMatrix(source) if source else None,
                          ignore_label=ignore_label)
     return text_format.Merge(text, caffe_pb2.NetParameter())

@@ -1,4 +1,4 @@
-"""The study: when does H help, when do class weights, and when is a decision at test time enough?
+"""Study when H helps, when class weights do, and when a decision at test time is enough.
 
 Every claim of the README, with its control: on balanced data and on a long tail, with
 300 to 60,000 training images, two nets, and as many seeds as asked for. Every net is
@@ -14,36 +14,32 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 EXAMPLES = os.path.dirname(HERE)
-sys.path[1:1] = [os.path.join(EXAMPLES, name) for name in ("common", "fashion_mnist")]
+sys.path[1:1] = [os.path.join(EXAMPLES, name) for name in ("common", "fashion_mnist", os.path.join(os.pardir, "tools"))]
 
 # Read when caffe is imported first; else every net evaluated would be printed layer by layer.
 os.environ.setdefault("GLOG_minloglevel", "2")
 # Nets are evaluated beside those that train, so with one thread.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-try:
-    from caffe_tools import cli
-    import cells
-    import canvases
-    import choice
-    import data
-    import decisions
-    import dense_methods
-    import dense_picture
-    import numpy as np
-    import runs
-    import steps
-    import study_picture
-    import study_report
-    from caffe_losses.formats.atomic import atomic_write
-    from dense import N_SHOWN, Dense
-    from grid import Grid
-    from tasks import Outcomes
-    from tqdm import tqdm
-except ImportError as error:
-    sys.stderr.write("study.py: error: %s; expected a Python with Caffe, lmdb, matplotlib and tqdm: install what is "
-                     "missing, or where there is no Caffe run tools/with_caffe.sh examples/study/study.py\n" % error)
-    sys.exit(2)
+from caffe_tools import cli  # first, as it reports the packages that are missing
+
+import cells
+import canvases
+import choice
+import data
+import decisions
+import dense_methods
+import dense_picture
+import numpy as np
+import runs
+import steps
+import study_picture
+import study_report
+from caffe_losses.formats.atomic import atomic_write
+from dense import N_SHOWN, Dense
+from grid import Grid
+from tasks import Outcomes
+from tqdm import tqdm
 
 
 def parse():
@@ -67,7 +63,7 @@ def run(options, folder):
 # Settings
 
 def validate(options, folder):
-    """Every setting that is tried, on validation images."""
+    """Score every setting that is tried on validation images."""
     images, labels = data.load("train")
     train, held_out = [(images[chosen], labels[chosen]) for chosen in
                        data.split(labels, 6000 - choice.N_VALIDATION, choice.N_VALIDATION)]
@@ -120,7 +116,7 @@ def _dense_tried(options, folder, train, held_out):
 # The study
 
 def compare(options, folder):
-    """Every cell and the scenes on the test images, with the tables and pictures."""
+    """Score every cell and the scenes on the test images, and write the tables and pictures."""
     start = time.time()
     found = choice.validation()
     train, test = data.load("train"), data.load("t10k")
@@ -132,8 +128,8 @@ def compare(options, folder):
     dense = Dense(folder, canvases.sources(train)[0], test, choice.dense_rates(found), options.gpu, options.quick)
 
     print("Whole images")
-    results = dict(_of_grid(grid, options, listed, scaled), tried=found, classes=data.class_names(), n_test=len(test[1]),
-                   seeds=options.seeds, near=grid.near_kept(range(options.seeds)))
+    results = dict(_of_grid(grid, options, listed, scaled), tried=found, classes=data.class_names(),
+                   n_test=len(test[1]), seeds=options.seeds, near=grid.near_kept(range(options.seeds)))
     print("Scenes")
     scores, shown = _trained(dense, options, dense_methods.METHODS)
     results["dense"] = dict(dense.described(), scores=scores)
@@ -145,7 +141,7 @@ def compare(options, folder):
 
 
 def _of_grid(grid, options, listed, scaled):
-    """The cells and the scaled cells, trained and scored."""
+    """Train and score the cells and the scaled cells."""
     seeds = range(options.seeds)
     tasks = grid.tasks(listed + list(scaled.values()), seeds)
     outcomes = Outcomes(grid.folder, options.gpu)
@@ -164,7 +160,7 @@ def _of_grid(grid, options, listed, scaled):
 
 
 def _trained(dense, options, methods):
-    """The scores of scenes, and what first nets decide for in those shown: pairs of a title and label images."""
+    """Return the scores of scenes, and what first nets decide for in those shown: pairs of title and label images."""
     seeds = range(options.seeds)
     tasks = dense.tasks(seeds, methods)
     outcomes = Outcomes(dense.folder, options.gpu)
@@ -182,5 +178,11 @@ def write_results(folder, results):
         study_picture.draw(results, file)
 
 
+def main():
+    options = parse()
+    runs.check_caffe()
+    sys.exit(runs.carry_out(run, options, again="go on"))
+
+
 if __name__ == "__main__":
-    sys.exit(runs.carry_out(run, parse(), again="go on"))
+    cli.run(main)

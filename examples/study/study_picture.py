@@ -1,4 +1,4 @@
-"""The study as one picture, made to be read at 900 pixels wide."""
+"""Draw the study as one picture, made to be read at 900 pixels wide."""
 from __future__ import division, print_function
 
 from style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, STYLE, set_title  # first: it says that nothing is shown
@@ -67,7 +67,7 @@ def _draw_panel(axes, grid, data_set):
 
 
 def _difference(cell, way, data_set):
-    """The Interval of a way's gain over SoftmaxWithLoss: in % of the cost, in points of the mean recall."""
+    """Return the Interval of a way's gain over SoftmaxWithLoss: in % of the cost, in points of the mean recall."""
     metric = "cost" if data_set == "balanced" else "accuracy"
     before, after = [np.array(cell["scores"][method][rule][metric]) for method, rule in (claims.NONE, way)]
     return mean_interval(100 * (after - before) / (before.mean() if data_set == "balanced" else 1))

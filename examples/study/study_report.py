@@ -1,4 +1,4 @@
-"""The study's results as tables, and in sentences that follow from the figures."""
+"""Write the study's results as tables, and in sentences that follow from the figures."""
 from __future__ import division, print_function
 
 import collections
@@ -33,17 +33,17 @@ TAIL_TITLES = {"accuracy": "mean recall"}  # the test set has as many images of 
 
 
 def as_text(results):
-    """The report for a terminal."""
+    """Return the report for a terminal."""
     return tables.as_text(parts(results))
 
 
 def as_markdown(results):
-    """The report as a markdown document."""
+    """Return the report as a markdown document."""
     return tables.as_markdown("The study: when does it help to say how bad a mistake is?", parts(results))
 
 
 def parts(results):
-    """Everything as Parts."""
+    """Return everything as Parts."""
     grid = results["cells"]
     return ([short_part(grid), claims_part("Balanced data", _balanced_introduction(results), grid, claims.BALANCED),
              claims_part("A long tail", _tail_introduction(results), grid, claims.TAIL),
@@ -53,21 +53,23 @@ def parts(results):
 
 def _balanced_introduction(results):
     return prose("""
-        Fashion-MNIST, as many training images of each class; two nets ({nets}); {seeds} seeds, each with training images
-        (of 60,000: all), their order and initial weights of its own, the same for all methods; {n_test} test images, the
-        same for all. Costs: the distance of the classes in the tree of
-        [the first example](../fashion_mnist/RESULTS.md), 1 inside a group and 3 across. H is exp(-D / tau), its rows
-        divided by their sums; at test time the distances choose the class of least expected cost. Across groups: how many
-        mistakes leave their group; severity: the mean cost of a mistake; top-3 cost: the mean cost of the 3 classes ranked
-        first; ECE: expected calibration error. A cell is a data set of one size and a net. Label smoothing leaves the true class as much as H does on average; shuffled: the classes of
-        D in another order, none at its place; of the {pairs} pairs of near classes {kept:.1f} on average are near by
-        chance again. Calibrated: the probabilities go through one temperature, the one that fits another net best,
-        trained on four fifths of the images, on the last fifth. Learning rates and tau were chosen on validation images (below); nothing was chosen
-        on the test images. In the tables: what changes from the one to the other, seed by seed, with its {level} %
-        confidence interval (Student's t). **Bold** is better, *italic* is worse, plain is within the noise: the interval
-        has 0 in it, before rounding. Each comparison is taken by itself: where nothing changes, one of a hundred would seem to. The ECE of
-        a decision is that of the probability of the class decided for, with the class weights in it where they are in the
-        decision.""", nets=" and ".join(trunks.TITLES[net] for net in cells.NETS), seeds=results["seeds"],
+        Fashion-MNIST, as many training images of each class; two nets ({nets}); {seeds} seeds, each with training
+        images (of 60,000: all), their order and initial weights of its own, the same for all methods; {n_test} test
+        images, the same for all. Costs: the distance of the classes in the tree of [the first
+        example](../fashion_mnist/RESULTS.md), 1 inside a group and 3 across. H is exp(-D / tau), its rows divided
+        by their sums; at test time the distances choose the class of least expected cost. Across groups: how many
+        mistakes leave their group; severity: the mean cost of a mistake; top-3 cost: the mean cost of the 3 classes
+        ranked first; ECE: expected calibration error. A cell is a data set of one size and a net. Label smoothing
+        leaves the true class as much as H does on average; shuffled: the classes of D in another order, none at its
+        place; of the {pairs} pairs of near classes {kept:.1f} on average are near by chance again. Calibrated: the
+        probabilities go through one temperature, the one that fits another net best, trained on four fifths of the
+        images, on the last fifth. Learning rates and tau were chosen on validation images (below); nothing was
+        chosen on the test images. In the tables: what changes from the one to the other, seed by seed, with its
+        {level} % confidence interval (Student's t). **Bold** is better, *italic* is worse, plain is within the
+        noise: the interval has 0 in it, before rounding. Each comparison is taken by itself: where nothing changes,
+        one of a hundred would seem to. The ECE of a decision is that of the probability of the class decided for,
+        with the class weights in it where they are in the decision.""",
+                 nets=" and ".join(trunks.TITLES[net] for net in cells.NETS), seeds=results["seeds"],
                  n_test=results["n_test"], pairs=results["near"]["pairs"], kept=np.mean(results["near"]["kept"]),
                  level=PERCENT)
 
@@ -75,17 +77,17 @@ def _balanced_introduction(results):
 def _tail_introduction(results):
     counts = [cell["counts"] for cell in results["cells"] if cell["data"] == "tail"]
     return prose("""
-        The same with training images that fall geometrically from the first class to the last, in the longest tail from
-        {most} to {fewest}, in the shortest from {short_most} to {short_fewest}. The test images are as many of each class,
-        so that the mean recall is top-1 too. Class weights: balanced, all classes weigh the same in the loss, and the
-        average training image weighs 1. At test time the same weights multiply the probabilities, before the distances if
-        those count too. The rare classes are always the same ones; the fifth that a temperature is fitted on holds next to
-        none of them.""", most=counts[-1][0], fewest=counts[-1][-1],
+        The same with training images that fall geometrically from the first class to the last, in the longest tail
+        from {most} to {fewest}, in the shortest from {short_most} to {short_fewest}. The test images are as many of
+        each class, so that the mean recall is top-1 too. Class weights: balanced, all classes weigh the same in the
+        loss, and the average training image weighs 1. At test time the same weights multiply the probabilities,
+        before the distances if those count too. The rare classes are always the same ones; the fifth that a
+        temperature is fitted on holds next to none of them.""", most=counts[-1][0], fewest=counts[-1][-1],
                  short_most=counts[0][0], short_fewest=counts[0][-1])
 
 
 def short_part(grid):
-    """A row for every claim, a column for every size: what the change is with each net."""
+    """Return tables with a row for every claim and a column for every size: the change with each net."""
     introduction = prose("""
         By how much of what it was before the mean over the seeds changes, %: with {first} / with {second}. **Bold** is
         better, *italic* worse, plain within the noise; what each row compares is said below, with the intervals. In the
@@ -98,7 +100,7 @@ def short_part(grid):
 
 
 def short_table(grid, data_set, listed, metric):
-    """The claims on a data set in one metric."""
+    """Return the Table of the claims on a data set in one metric."""
     by_size = collections.OrderedDict()
     for cell in grid:
         if cell["data"] == data_set:
@@ -112,12 +114,12 @@ def short_table(grid, data_set, listed, metric):
 
 
 def claims_part(heading, introduction, grid, listed):
-    """A Table for every claim."""
+    """Return a Part with a Table for every claim."""
     return Part(heading, introduction, [claim_table(grid, claim) for claim in listed], [])
 
 
 def claim_table(grid, claim):
-    """A Claim's differences: a row for each of its cells, a column for each metric."""
+    """Return the Table of a Claim's differences: a row for each of its cells, a column for each metric."""
     rows = [["training images; net"] + [_title(claim.data, metric) for metric in claims.METRICS]]
     for cell in grid:
         if cell["data"] == claim.data:
@@ -138,15 +140,17 @@ def _title(data_set, metric):
 
 def scale_part(results):
     introduction = prose("""
-        The longest tail and the net with {net}, at learning rate {rate:g}, which is that of SoftmaxWithLoss; all gradients
-        times a scale: with class weights whose average sample weighs as much, and without class weights. A scale is the
-        same as a learning rate as many times as large, so the column without weights is the control: it says which harm
-        the learning rate does alone. Mean recall.""", net=trunks.TITLES[cells.NETS[0]], rate=results["scales"][0]["rate"])
+        The longest tail and the net with {net}, at learning rate {rate:g}, which is that of SoftmaxWithLoss; all
+        gradients times a scale: with class weights whose average sample weighs as much, and without class weights.
+        A scale is the same as a learning rate as many times as large, so the column without weights is the control:
+        it says which harm the learning rate does alone. Mean recall.""",
+                         net=trunks.TITLES[cells.NETS[0]], rate=results["scales"][0]["rate"])
     rows = [["average sample weighs", "no weights", "class weights", "heaviest sample weighs"]]
     for one in results["scales"]:
         rows.append(["%g" % one["scale"]] + [tables.cell(claims.ACCURACY, one["scores"][method]) for method in
                                              ("none", "weights")] + ["%.3g" % one["heaviest"]])
-    return Part("The scale of class weights", introduction, [Table("Mean recall", rows)], list(_scale_findings(results)))
+    return Part("The scale of class weights", introduction, [Table("Mean recall", rows)],
+                list(_scale_findings(results)))
 
 
 def _scale_findings(results):
@@ -155,8 +159,8 @@ def _scale_findings(results):
         best, scale = max(means)
         good = ["%g" % one_scale for mean, one_scale in means if mean > best - .02]
         bad = ["%g (%.3f)" % (one_scale, mean) for mean, one_scale in means if mean <= best - .1]
-        yield "%s the mean recall is highest at scale %g (%.3f); within .02 of it at %s; more than .1 below it at %s." % (
-            title, scale, best, ", ".join(good), ", ".join(bad) or "none")
+        yield ("%s the mean recall is highest at scale %g (%.3f); within .02 of it at %s; more than .1 below it at %s."
+               % (title, scale, best, ", ".join(good), ", ".join(bad) or "none"))
 
 
 # Settings
@@ -164,21 +168,24 @@ def _scale_findings(results):
 def settings_part(tried):
     """Describe the settings that were tried on validation images."""
     introduction = prose("""
-        What was tried, with {seeds} seeds, on {images} of the training images, as many of each class, which were kept from
-        the nets that were tried. First, in every cell, a learning rate for SoftmaxWithLoss, with which all methods without
-        class weights train, and one for class weights, with which all that have them train: by the mean recall. Then tau,
-        for every size, by the mean cost with both nets. For scenes the learning rates without and with weights, by the
-        mean IU on canvases of such images. mlp: {mlp}; conv: {conv}. **Bold** was chosen. No net has weight decay, nor
-        is its training stopped early. The smaller tau, the closer H is to the identity, that is to SoftmaxWithLoss. Seeds and images are few:
-        neighbouring settings are often as good.""", images=data.N_CLASSES * choice.N_VALIDATION,
+        What was tried, with {seeds} seeds, on {images} of the training images, as many of each class, which were
+        kept from the nets that were tried. First, in every cell, a learning rate for SoftmaxWithLoss, with which
+        all methods without class weights train, and one for class weights, with which all that have them train: by
+        the mean recall. Then tau, for every size, by the mean cost with both nets. For scenes the learning rates
+        without and with weights, by the mean IU on canvases of such images. mlp: {mlp}; conv: {conv}. **Bold** was
+        chosen. No net has weight decay, nor is its training stopped early. The smaller tau, the closer H is to the
+        identity, that is to SoftmaxWithLoss. Seeds and images are few: neighbouring settings are often as good.""",
+                         images=data.N_CLASSES * choice.N_VALIDATION,
                          seeds=len(tried["rates"][0]["accuracy"]), **trunks.TITLES)
     taus = {choice.group(cell): tau for cell, tau in choice.taus(tried).items()}
     listed = [_rates_table("Mean recall of SoftmaxWithLoss by learning rate, validation images", tried["rates"]),
-              _rates_table("Mean recall with class weights by learning rate, validation images", tried["weighted_rates"]),
+              _rates_table("Mean recall with class weights by learning rate, validation images",
+                           tried["weighted_rates"]),
               _tried_table("Mean cost by tau, validation images", choice.mean_costs(tried), taus),
               _dense_table(tried)]
     edges = ", ".join(_at_edges(tried)) or "nothing"
-    return Part("Settings", introduction, listed, ["At the edge of what was tried: %s." % edges, _weighted_rates(tried)])
+    return Part("Settings", introduction, listed,
+                ["At the edge of what was tried: %s." % edges, _weighted_rates(tried)])
 
 
 def _weighted_rates(tried):
@@ -187,8 +194,8 @@ def _weighted_rates(tried):
     ratios = [weighted[cell] / rates[cell] for cell in weighted]
     recalls = {(one["cell"], one["rate"]): np.mean(one["accuracy"]) for one in tried["weighted_rates"]}
     lost, cell = max((recalls[cell, weighted[cell]] - recalls[cell, rates[cell]], cell) for cell in weighted)
-    return ("Class weights trained best at %.2g to %.2g times the learning rate of SoftmaxWithLoss; at its own rate they "
-            "are up to %.2f of mean recall below that on the validation images (%s: %.3f instead of %.3f)." % (
+    return ("Class weights trained best at %.2g to %.2g times the learning rate of SoftmaxWithLoss; at its own rate "
+            "they are up to %.2f of mean recall below that on the validation images (%s: %.3f instead of %.3f)." % (
                 min(ratios), max(ratios), lost, cell.replace("_", " "), recalls[cell, rates[cell]],
                 recalls[cell, weighted[cell]]))
 
@@ -221,7 +228,7 @@ def _rates_table(heading, tried):
 
 
 def _tried_table(heading, found, chosen):
-    """found: {cell: {setting: number}}. chosen: {cell: setting}."""
+    """Return the Table of settings tried. found: {cell: {setting: number}}. chosen: {cell: setting}."""
     settings = sorted(next(iter(found.values())))
     return Table(heading, [[""] + ["%g" % setting for setting in settings]] + [
         [cell.replace("_", " ")] + [("**%.4f**" if setting == chosen[cell] else "%.4f") % of_cell[setting]
@@ -236,7 +243,7 @@ def cells_part(results):
 
 
 def cell_table(cell, results):
-    """Every method and rule of one cell."""
+    """Return the Table of every method and rule of one cell."""
     titles = collections.OrderedDict((method.name, method.title) for method in cells.methods("tail", 1))
     rows = [["", "decision"] + [_title(cell["data"], metric) for metric in claims.METRICS]]
     for method, name in titles.items():

@@ -1,20 +1,21 @@
-"""The results of the study in words."""
+"""Say the results of the study in words."""
 from __future__ import division, print_function
 
 from caffe_losses.evaluation.comparison import BETTER, NOISE, WORSE
 
 
 def prose(text, **values):
-    """A text of several lines as one, with the values in their places."""
+    """Return a text of several lines as one, with the values in their places."""
     return " ".join(text.split()).format(**values)
 
 
 def marked(text, verdict):
-    """Better is bold, worse italic."""
+    """Return a text marked by its verdict: better is bold, worse italic."""
     return {BETTER: "**%s**", NOISE: "%s", WORSE: "*%s*"}[verdict] % text
 
 
 def in_words(interval, verdict, metric):
-    """A change with its Interval: "**-0.0123 [-0.0200, -0.0046]**"."""
+    """Return a change with its Interval: "**-0.0123 [-0.0200, -0.0046]**"."""
     form = metric.form.replace("%", "%+")
-    return marked("%s [%s, %s]" % tuple(form % number for number in (interval.mean, interval.low, interval.high)), verdict)
+    numbers = (interval.mean, interval.low, interval.high)
+    return marked("%s [%s, %s]" % tuple(form % number for number in numbers), verdict)

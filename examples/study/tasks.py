@@ -1,4 +1,4 @@
-"""Nets to train whose outcome is kept, so that what was trained once is not trained again."""
+"""Train nets and keep their outcomes, so that what was trained once is not trained again."""
 from __future__ import division, print_function
 
 import collections
@@ -24,13 +24,13 @@ Task = collections.namedtuple("Task", "name data H net solver prepare evaluate")
 
 
 class Outcomes(object):
-    """Trains tasks, and gives what was kept of each."""
+    """Train tasks, and give what was kept of each."""
 
     def __init__(self, folder, gpu=None):
         self.folder, self.gpu = folder, gpu
 
     def __getitem__(self, task):
-        """{name: array}, as the task's evaluate gave them."""
+        """Return {name: array}, as the task's evaluate gave them."""
         with np.load(self._path(task), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
 
@@ -74,8 +74,9 @@ class Outcomes(object):
         return self.folder("matrices", task.name + ".binaryproto")
 
     def _path(self, task):
-        """Where a task's outcome is kept. The name says of which data, H, net and solver it is."""
-        texts = [task.data] + [text_format.MessageToString(message) for message in (task.net("H.binaryproto"), task.solver("", ""))]
+        """Return the path of a task's outcome, whose name says of which data, H, net and solver it is."""
+        texts = [task.data] + [text_format.MessageToString(message)
+                               for message in (task.net("H.binaryproto"), task.solver("", ""))]
         described = "\n".join(texts).replace(self.folder.path, "").encode("utf-8")
         H = [] if task.H is None else [np.asarray(task.H, np.float32)]
         return self.folder("outcomes", "%s-%s.npz" % (task.name, data.digest(np.frombuffer(described, np.uint8), *H)))

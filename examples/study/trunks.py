@@ -1,4 +1,4 @@
-"""The two nets of the study, from the images to the scores."""
+"""Make the two nets of the study, from the images to the scores."""
 from __future__ import division, print_function
 
 from caffe import layers as L, NetSpec
@@ -7,7 +7,7 @@ from net import hidden_layer
 
 
 def convolutions():
-    """Two convolutions that halve the image each, and a hidden layer."""
+    """Return two convolutions that halve the image each, and a hidden layer."""
     n = NetSpec()
     n.conv1 = L.Convolution(bottom="data", num_output=8, kernel_size=5, stride=2, pad=2,
                             weight_filler=dict(type="msra"))

@@ -1,4 +1,4 @@
-"""The net of the example, an embedding of 64 dimensions, and its solver.
+"""Make the net of the example, an embedding of 64 dimensions, and its solver.
 
 One file serves training and use: `caffe train` takes the data and the loss, and
 the stage "deploy" takes an input and gives the embedding.
@@ -19,7 +19,10 @@ FILLER = dict(type="xavier")
 
 
 def train_val(name, setting, train, seed=0):
-    """The net as a NetParameter. setting: a settings.Setting. train: path of an LMDB. seed: of random triplets."""
+    """Return the net as a NetParameter.
+
+    setting: a settings.Setting. train: path of an LMDB. seed: of random triplets.
+    """
     net = caffe_pb2.NetParameter(name=name)
     net.MergeFrom(from_lmdb(train, BATCH, dict(phase=TRAIN)))
     net.MergeFrom(from_caller())
@@ -50,14 +53,14 @@ def embedding(trunk):
 
 
 def triplet_loss(setting, seed):
-    """The layers that choose the triplets of a batch, and their loss."""
+    """Return the layers that choose the triplets of a batch, and their loss."""
     select = dict(strategy=setting.strategy, max_triplets=setting.max_triplets, seed=seed, count=True)
     return text_format.Merge(triplet_fragment(embedding="embedding", label="label", select=select, form=setting.form),
                              caffe_pb2.NetParameter())
 
 
 def softmax_loss():
-    """The control: the embedding as the last hidden layer of a classifier."""
+    """Return the control's layers: the embedding is the last hidden layer of a classifier."""
     n = NetSpec()
     n.score = L.InnerProduct(bottom="embedding", num_output=10, weight_filler=FILLER, exclude=EXCLUDE)
     n.loss = L.SoftmaxWithLoss(n.score, bottom="label", exclude=EXCLUDE)
@@ -65,7 +68,7 @@ def softmax_loss():
 
 
 def solver(net, snapshot_prefix, setting, seed, gpu=False):
-    """The solver as a SolverParameter; the net is saved once, at the end. net, snapshot_prefix: paths."""
+    """Return the solver as a SolverParameter; the net is saved once, at the end. net, snapshot_prefix: paths."""
     return caffe_pb2.SolverParameter(
         net=net, base_lr=setting.rate, lr_policy="poly", power=1, momentum=0.9, max_iter=setting.iterations,
         random_seed=seed, display=100, snapshot_prefix=snapshot_prefix, solver_mode="GPU" if gpu else "CPU")

@@ -1,4 +1,4 @@
-"""The results as one picture, made to be read at 900 pixels wide."""
+"""Draw the results as one picture, made to be read at 900 pixels wide."""
 from __future__ import division, print_function
 
 from style import BLUE, GREY, INK, ORANGE, STYLE, set_title  # first: it says that nothing is shown
@@ -33,13 +33,14 @@ def draw(results, file):
 
 
 def _draw_scores(axes, results, metric):
-    """One row per method: every seed a small dot, the mean a big one."""
+    """Draw a row for each method: every seed a small dot, the mean a big one."""
     names = [("pixels", "pixels")] + [(name, title) for name, title, _ in results["methods"]]
     for row, (name, _) in enumerate(names):
         values = np.array(results["scores"][name][metric.key])
         colour = GREY if name == "pixels" else ORANGE if row == 1 else BLUE
         heights = row + np.linspace(-0.15, 0.15, len(values)) if len(values) > 1 else row
-        axes.plot(values, heights + np.zeros(len(values)), "o", color=colour, alpha=0.4, markersize=4, markeredgewidth=0)
+        axes.plot(values, heights + np.zeros(len(values)), "o", color=colour, alpha=0.4, markersize=4,
+                  markeredgewidth=0)
         axes.plot(values.mean(), row, "o", color=colour, markersize=8)
         axes.annotate("%.3f" % values.mean(), (values.mean(), row), (0, 7), textcoords="offset points", ha="center",
                       fontsize=8.5)
@@ -55,7 +56,7 @@ def _draw_scores(axes, results, metric):
 
 
 def _draw_plane(axes, results, name, title):
-    """Test images as dots in the plane that parts the classes best, each class's name at its middle."""
+    """Draw test images as dots in the plane that parts the classes best, each class's name at its middle."""
     points, labels = np.array(results["planes"][name]), np.array(results["shown"])
     low, high = np.percentile(points, [0.5, 99.5], axis=0)
     low, high = low - 0.07 * (high - low), high + 0.07 * (high - low)
@@ -76,7 +77,7 @@ def _draw_plane(axes, results, name, title):
 
 
 def _apart(middles, size):
-    """Places of texts of a size: from their middles up and down until none lies on another."""
+    """Return the places of texts of a size: from their middles up and down until none lies on another."""
     places = np.array(middles)
     for _ in range(1000):
         moves = np.zeros(len(places))

@@ -1,4 +1,4 @@
-"""The results as tables, and in sentences that follow from the figures."""
+"""Write the results as tables, and in sentences that follow from the figures."""
 from __future__ import division, print_function
 
 import tables
@@ -10,12 +10,12 @@ HEAD = [""] + [metric.title for metric in METRICS]
 
 
 def as_text(results):
-    """The report for a terminal."""
+    """Return the report for a terminal."""
     return tables.as_text(parts(results))
 
 
 def as_markdown(results):
-    """The report as a markdown document."""
+    """Return the report as a markdown document."""
     return tables.as_markdown("Fashion-MNIST: embeddings trained on triplets", parts(results))
 
 
@@ -25,15 +25,15 @@ def parts(results):
 
 def test_part(results):
     introduction = (
-        "%d training images; an embedding of 64 dimensions; %d seeds; mean and standard deviation over the seeds, on %d "
-        "test images. 5 nearest: the share of test images that have the label of most of their 5 nearest training "
+        "%d training images; an embedding of 64 dimensions; %d seeds; mean and standard deviation over the seeds, on "
+        "%d test images. 5 nearest: the share of test images that have the label of most of their 5 nearest training "
         "images (of several labels that of the nearest); nearest centroid: that of the class whose mean is nearest. "
         "The settings were chosen on a part of the training images (below). In the picture: the first %d test images, "
         "in the plane that linear discriminant analysis of the training images finds."
         % (results["n_train"], results["seeds"], results["n_test"], len(results["shown"])))
     scores = results["scores"]
-    rows = [HEAD + ["trunk; loss; learning rate; iterations"], ["pixels"] + [metric.form % scores["pixels"][metric.key][0]
-                                                               for metric in METRICS] + [""]]
+    rows = [HEAD + ["trunk; loss; learning rate; iterations"],
+            ["pixels"] + [metric.form % scores["pixels"][metric.key][0] for metric in METRICS] + [""]]
     rows += [[title] + [cell(metric, scores[name][metric.key]) for metric in METRICS] + [setting]
              for name, title, setting in results["methods"]]
     return Part("Neighbours in the embedding", introduction, [Table("The test images", rows)],

@@ -1,4 +1,4 @@
-"""The scores of an embedding: nearest neighbours and nearest centroid, by numpy; and its best plane."""
+"""Score an embedding by nearest neighbours and nearest centroid, with numpy; and find its best plane."""
 from __future__ import division, print_function
 
 from multiprocessing.pool import ThreadPool
@@ -12,14 +12,14 @@ BLOCK = 200
 
 
 def scores(train, train_labels, test, test_labels, n_threads=1):
-    """The share of test rows that are right: {"neighbours": of the 5 nearest, "centroid": of the nearest centroid}."""
+    """Return the shares of test rows that are right: {"neighbours": by the 5 nearest, "centroid": by the nearest}."""
     decided = {"neighbours": decide_by_neighbours(train, train_labels, test, K, n_threads),
                "centroid": decide_by_centroid(train, train_labels, test)}
     return {name: float(np.mean(labels == test_labels)) for name, labels in decided.items()}
 
 
 def decide_by_neighbours(train, train_labels, test, k=K, n_threads=1):
-    """The label that most of the k nearest rows of `train` have; of several, that of the nearest."""
+    """Return the label that most of the k nearest rows of `train` have; of several, that of the nearest."""
     squares = np.einsum("nc,nc->n", train, train)
 
     def of_block(start):
@@ -40,7 +40,7 @@ def decide_by_neighbours(train, train_labels, test, k=K, n_threads=1):
 
 
 def _smallest(values, k):
-    """The columns of the k smallest values of each row.
+    """Return the columns of the k smallest values of each row.
 
     They stand in the k groups of columns whose least value is smallest, and in the
     columns that are left over; to look only there takes a seventh of the time.
@@ -60,7 +60,7 @@ def _smallest(values, k):
 
 
 def decide_by_centroid(train, train_labels, test):
-    """The label whose rows in `train` have the nearest mean."""
+    """Return the label whose rows in `train` have the nearest mean."""
     classes = np.unique(train_labels)
     centroids = np.array([train[train_labels == label].mean(axis=0, dtype=np.float64) for label in classes])
     distances = np.einsum("kc,kc->k", centroids, centroids) - 2 * np.dot(test, centroids.T)
@@ -68,7 +68,7 @@ def decide_by_centroid(train, train_labels, test):
 
 
 def plane(train, train_labels, test):
-    """Test rows in the two dimensions that part the classes best (linear discriminant analysis).
+    """Return test rows in the two dimensions that part the classes best (linear discriminant analysis).
 
     Returns N x 2. Source: Fisher; for more than two classes Rao, 1948.
     """

@@ -1,4 +1,4 @@
-"""The settings that the example trains: those that were tried, and those that are compared in the end."""
+"""List the settings that the example trains: those that were tried, and those that are compared in the end."""
 from __future__ import division, print_function
 
 import collections
@@ -49,12 +49,12 @@ METHODS = [
 
 
 def quick(method):
-    """The same with few iterations."""
+    """Return the same method with few iterations."""
     return method._replace(setting=method.setting._replace(iterations=30))
 
 
 def text(setting):
-    """A setting in words."""
+    """Return a setting in words."""
     loss = "softmax" if setting.strategy is None else "%s, %s" % (setting.strategy, setting.form)
     if setting.max_triplets is not None:
         loss += ", at most %d" % setting.max_triplets

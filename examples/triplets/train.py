@@ -14,29 +14,26 @@ import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(1, os.path.join(os.path.dirname(HERE), "common"))
+EXAMPLES = os.path.dirname(HERE)
+sys.path[1:1] = [os.path.join(EXAMPLES, "common"), os.path.join(os.path.dirname(EXAMPLES), "tools")]
 
 # Read when caffe is imported first; else every net evaluated would be printed layer by layer.
 os.environ.setdefault("GLOG_minloglevel", "2")
 # The neighbours are looked for by as many threads as there are cores, of one BLAS thread each.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-try:
-    from caffe_tools import cli
-    from caffe_losses.formats.atomic import atomic_write
-    import numpy as np
-    import data
-    import embedding_net
-    import embedding_picture
-    import embedding_report
-    import image_input
-    import neighbours
-    import runs
-    import settings
-except ImportError as error:
-    sys.stderr.write("train.py: error: %s; expected a Python with Caffe, lmdb, matplotlib and tqdm: install what is "
-                     "missing, or where there is no Caffe run tools/with_caffe.sh examples/triplets/train.py\n" % error)
-    sys.exit(2)
+from caffe_tools import cli  # first, as it reports the packages that are missing
+
+from caffe_losses.formats.atomic import atomic_write
+import numpy as np
+import data
+import embedding_net
+import embedding_picture
+import embedding_report
+import image_input
+import neighbours
+import runs
+import settings
 
 # How many images of each class --validate trains with, and how many others it scores with.
 VALIDATION = (5000, 1000)
@@ -66,7 +63,7 @@ def run(options, folder):
 
 
 def validate(options, folder):
-    """Every setting on the validation part of the training images."""
+    """Score every setting on the validation part of the training images."""
     methods = [settings.Method("tried%d" % i, settings.text(setting), setting)
                for i, setting in enumerate(settings.TRIED)]
     if options.quick:
@@ -83,7 +80,7 @@ def validate(options, folder):
 
 
 def compare(options, folder):
-    """The chosen settings on the test images, with their table and picture."""
+    """Score the chosen settings on the test images, and write their table and picture."""
     start = time.time()
     train, test = data.load("train"), data.load("t10k")
     methods = settings.METHODS
@@ -156,5 +153,10 @@ def _write_net(folder, method, seed, gpu):
     return one
 
 
+def main():
+    options = parse()
+    sys.exit(runs.carry_out(run, options))
+
+
 if __name__ == "__main__":
-    sys.exit(runs.carry_out(run, parse()))
+    cli.run(main)

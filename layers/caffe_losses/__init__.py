@@ -43,6 +43,8 @@ import importlib
 import sys
 import types
 
+__version__ = "0.1.0"
+
 LAYERS = {name: module for module, names in (
     ("loss_layers", ("SoftmaxWithInfogainLoss", "InfogainLoss", "CostScaledSoftmaxLoss", "ExpectedCostLoss")),
     ("matrix_layers", ("ComputeH", "InfogainMatrix", "LabelCheck")),
@@ -51,7 +53,8 @@ MODULES = {name: folder for folder, names in (
     ("functional", ("losses", "blocks", "triplets", "mining")),
     ("matrices", ("gains", "costs", "class_weights", "class_trees", "summary")),
     ("formats", ("matrix_files",)),
-    ("evaluation", ("metrics", "intervals", "tally", "comparison"))) for name in names}
+    ("evaluation", ("metrics", "intervals", "tally", "comparison")),
+    ("layers", ("param_str",))) for name in names}
 
 
 class _Package(types.ModuleType):
@@ -66,10 +69,12 @@ class _Package(types.ModuleType):
             return getattr(importlib.import_module("caffe_losses.layers." + LAYERS[name]), name)
         if name in MODULES:
             return importlib.import_module("caffe_losses.%s.%s" % (MODULES[name], name))
+        if name in MODULES.values():
+            return importlib.import_module("caffe_losses." + name)
         raise AttributeError("module 'caffe_losses' has no attribute %r" % name)
 
     def __dir__(self):
-        return sorted(set(vars(self)) | set(LAYERS) | set(MODULES))
+        return sorted(set(vars(self)).union(LAYERS, MODULES, MODULES.values()))
 
 
 _plain = sys.modules[__name__]  # Python 2 empties a module nobody refers to

@@ -206,6 +206,7 @@ def test_the_same_seed_trains_the_same_net(trained, tmp_path, lmdbs, scenes):
             assert np.array_equal(mine.data, other.data), name
 
 
+@pytest.mark.scores
 def test_a_net_with_weights_trains(tmp_path, lmdbs, scenes):
     first, last = first_and_last_loss(train(tmp_path, lmdbs, "median", scenes[1])[0])
     assert last < first

@@ -326,6 +326,7 @@ def whole_run(tmp_path_factory):
     patch.undo()
 
 
+@pytest.mark.scores
 def test_an_interrupted_run_says_so(tmp_path, monkeypatch):
     needs_data()
     monkeypatch.setattr(steps, "make_matrices", lambda *_: os.kill(os.getpid(), signal.SIGINT) or time.sleep(60))
@@ -335,6 +336,7 @@ def test_an_interrupted_run_says_so(tmp_path, monkeypatch):
     assert not (tmp_path / "results.json").exists()
 
 
+@pytest.mark.scores
 def test_whole_run(whole_run):
     output, status, out, err = whole_run
     assert status == 0, err
@@ -350,6 +352,7 @@ def test_whole_run(whole_run):
     assert np.shape(results["tail"]["balanced"]["recalls"]) == (2, 10)
 
 
+@pytest.mark.scores
 def test_printed_commands_can_be_run_again(whole_run):
     output, _, out, _ = whole_run
     command = re.search(r"tools/with_caffe.sh (tools/make_h.py .*smoothing.*)", out).group(1).split()
@@ -359,6 +362,7 @@ def test_printed_commands_can_be_run_again(whole_run):
     assert written.read_bytes() == before
 
 
+@pytest.mark.scores
 def test_deployed_net_is_as_right_as_caffe_says(whole_run):
     output = whole_run[0]
     images, labels = read_lmdb(str(output / "data" / "tree_validation"))
@@ -369,12 +373,14 @@ def test_deployed_net_is_as_right_as_caffe_says(whole_run):
     assert np.mean(p.argmax(axis=1) == labels) == pytest.approx(float(said))
 
 
+@pytest.mark.scores
 def test_ours_and_native_train_alike(whole_run):
     tree = json.loads((whole_run[0] / "results.json").read_bytes().decode("utf-8"))["tree"]
     assert tree["ours"]["probable"]["accuracy"] == pytest.approx(
         tree["native"]["probable"]["accuracy"], abs=.002)
 
 
+@pytest.mark.scores
 def test_missing_data_is_one_line(tmp_path):
     status, _, err = example_runs.run(TRAIN, "--quick", "--output", str(tmp_path),
                                       FASHION_MNIST=str(tmp_path / "nowhere"))
@@ -383,6 +389,7 @@ def test_missing_data_is_one_line(tmp_path):
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.scores
 def test_damaged_data_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(b"not gzip at all")
     monkeypatch.setattr(data, "FOLDER", str(tmp_path))
@@ -391,6 +398,7 @@ def test_damaged_data_is_one_line(tmp_path, monkeypatch):
     assert "train-images-idx3-ubyte.gz" in err and len(err.splitlines()) == 1
 
 
+@pytest.mark.scores
 def test_folder_in_use_is_one_line(tmp_path):
     with runs.alone_in(runs.Folder(str(tmp_path))):
         status, _, err = run_here(TRAIN, "--quick", "--output", tmp_path)

@@ -217,12 +217,14 @@ def stopped_and_gone_on(tmp_path_factory):
     patch.undo()
 
 
+@pytest.mark.scores
 def test_stopped_study_says_how_to_go_on(stopped_and_gone_on):
     output, (status, _, err), left, _, _ = stopped_and_gone_on
     assert status == 130 and err.strip().splitlines()[-1] == "study.py: stopped; run it again to go on"
     assert not example_runs.running_with(str(output))
 
 
+@pytest.mark.scores
 def test_the_next_run_goes_on(stopped_and_gone_on):
     output, _, left, (status, out, err), all_kept = stopped_and_gone_on
     assert status == 0, err
@@ -236,13 +238,15 @@ def test_the_next_run_goes_on(stopped_and_gone_on):
         assert claim.title in out
 
 
+@pytest.mark.scores
 def test_nothing_is_trained_twice(stopped_and_gone_on, monkeypatch):
     output, _, _, _, all_kept = stopped_and_gone_on
     monkeypatch.setattr(study_picture, "draw", lambda *_, **__: None)
     monkeypatch.setattr(dense_picture, "draw_scenes", lambda *_, **__: None)
     status, out, err = study(output)
     assert status == 0, err
-    counted = [(int(nets), int(trained)) for nets, trained in re.findall(r"(\d+) nets, (\d+) of them trained already", out)]
+    counted = [(int(nets), int(trained))
+               for nets, trained in re.findall(r"(\d+) nets, (\d+) of them trained already", out)]
     assert all(nets == trained for nets, trained in counted) and sum(nets for nets, _ in counted) == len(all_kept)
 
 
@@ -250,6 +254,14 @@ def test_wrong_option_is_one_line(tmp_path):
     status, _, err = example_runs.run(STUDY, "--output", str(tmp_path), "--seeds", "1")
     assert status == 2
     assert "at least 2, got '1'" in err and len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("script", [STUDY, os.path.join(EXAMPLES, "fashion_mnist", "train.py")])
+def test_a_classic_caffe_is_one_line(tmp_path, classic_caffe, script):
+    status, out, err = example_runs.run_here(script, "--output", tmp_path / "out", "--quick")
+    assert status == 2 and not out and not os.path.exists(str(tmp_path / "out"))
+    assert ": error: expected a Caffe of April 2017 or later, whose InfogainLoss takes scores, got one whose " in err
+    assert len(err.splitlines()) == 1
 
 
 # What is committed

@@ -15,6 +15,7 @@ def test_modules_are_reached_from_the_package():
     program = ("import sys, caffe_losses\n"
                "assert not {'numpy', 'caffe'} & set(sys.modules)\n"
                "caffe_losses.metrics.rank_by_expected_cost\n"
+               "caffe_losses.functional, caffe_losses.param_str.parse, caffe_losses.__version__\n"
                "from caffe_losses import class_trees, tally\n"
                "assert caffe_losses.tally is tally is sys.modules['caffe_losses.evaluation.tally']\n"
                "assert 'caffe' not in sys.modules")

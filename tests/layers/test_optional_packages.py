@@ -2,11 +2,12 @@
 from __future__ import division, print_function
 
 import io
+import json
 import sys
 
 import pytest
 
-from caffe_losses.optional_packages import optional, progress, progress_bar
+from caffe_losses.optional_packages import explain, optional, progress, progress_bar, stand_in
 
 
 class Terminal(io.StringIO):
@@ -24,11 +25,41 @@ def test_a_missing_package_is_named_with_how_to_install_it(monkeypatch):
     assert optional("no_such_package", "JSON", "json") is sys.modules["json"]
     monkeypatch.setitem(sys.modules, "PIL", None)
     for names, message in [
-            (("PIL", "images"), "expected the Python package PIL, for images, got none: pip install Pillow"),
-            (("one", "HDF5", "two"), "expected the Python package one or two, for HDF5, got none: pip install one")]:
+            (("PIL", "images"), "expected the Python package PIL, for images, got none: pip install Pillow, "
+                                "or run it by tools/with_caffe.sh"),
+            (("one", "HDF5", "two"), "expected the Python package one or two, for HDF5, got none: pip install one, or "
+                                      "run it by tools/with_caffe.sh")]:
         with pytest.raises(ImportError) as error:
             optional(*names)
         assert str(error.value) == message
+
+
+def test_a_package_that_is_broken_is_not_called_missing(monkeypatch, tmp_path):
+    (tmp_path / "broken_package.py").write_text(u"raise ImportError('libhdf5.so: no such file')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ImportError) as error:
+        optional("broken_package", "HDF5")
+    assert "got one that cannot be imported (libhdf5.so: no such file): " in str(error.value)
+    assert explain(ImportError("libhdf5.so: no such file")) == "libhdf5.so: no such file"
+
+
+def test_explain():
+    assert explain(ImportError("No module named 'google'")).startswith(
+        "expected the Python package google, got none: pip install protobuf, or ")
+    for text in (ImportError("No module named caffe"), "ModuleNotFoundError: No module named 'caffe'"):
+        assert explain(text) == "expected the Python package caffe, got none: run it by tools/with_caffe.sh"
+    assert explain(ImportError("No module named 'json.no_part'")) == "No module named 'json.no_part'"
+
+
+def test_a_stand_in_fails_where_it_is_used(monkeypatch):
+    monkeypatch.setitem(sys.modules, "no_such_package", None)
+    stand_in("no_such_package", "matrices")
+    import no_such_package
+    kept = no_such_package.zeros
+    with pytest.raises(ImportError, match="^expected the Python package no_such_package, for matrices, got none: "):
+        kept(3)
+    stand_in("json", "JSON")
+    assert json.loads("1") == 1
 
 
 def drawn(monkeypatch, stderr):

@@ -49,6 +49,7 @@ def balanced():
     (["--compute-h", "5", "--weights", "balanced", "--scale", "none", "--gain", "H.binaryproto"],
      balanced().dot(H)),
 ])
+@pytest.mark.scores
 def test_every_loss_with_every_h(tmp_path, monkeypatch, loss, how, gain):
     monkeypatch.chdir(tmp_path)
     for name in ("H.binaryproto", "H.h5", "H_lmdb"):
@@ -80,6 +81,7 @@ def test_the_other_losses(tmp_path, monkeypatch, loss, loop, matrix, how):
     np.testing.assert_allclose(gradient, expected_gradient, atol=1e-6)
 
 
+@pytest.mark.scores
 def test_several_weighted_losses(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_matrix("H.h5", H)
@@ -141,6 +143,7 @@ def test_without_h():
 
 
 @pytest.mark.parametrize("loss", ["SoftmaxWithLoss", "InfogainLoss", "SoftmaxWithInfogainLoss"])
+@pytest.mark.scores
 def test_options(tmp_path, monkeypatch, loss):
     monkeypatch.chdir(tmp_path)
     write_matrix("H.npy", np.eye(5))
@@ -157,6 +160,7 @@ def test_options(tmp_path, monkeypatch, loss):
     np.testing.assert_allclose(gradient, 2.5 * expected_gradient, atol=1e-6)
 
 
+@pytest.mark.scores
 def test_compute_h_ignores_the_label_that_the_loss_ignores():
     label = np.where(LABELS == 3, 255, LABELS)
     fragment = make_net("--loss", "InfogainLoss", "--compute-h", "5", "--ignore-label", "255")[1]
@@ -164,6 +168,7 @@ def test_compute_h_ignores_the_label_that_the_loss_ignores():
     assert np.isfinite(loss_of(fragment, label=label)[0])
 
 
+@pytest.mark.scores
 def test_no_loss_in_a_deployed_net(tmp_path):
     fragment = make_net("--loss", "InfogainLoss", "--compute-h", "5")[1]
     assert fragment.count('stage: "deploy"') == 2
@@ -174,6 +179,7 @@ def test_no_loss_in_a_deployed_net(tmp_path):
     assert "loss" in caffe.Net(str(path), caffe.TEST).blobs
 
 
+@pytest.mark.scores
 def test_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fragment = make_net("--loss", "InfogainLoss", "--h-file", "H.npy", "--score", "fc8", "--label",
@@ -189,6 +195,7 @@ def test_names(tmp_path, monkeypatch):
     assert os.listdir(".") == ["out.prototxt"]
 
 
+@pytest.mark.scores
 def test_names_that_are_not_ascii():
     label = u"l\u00e4bel" if str is not bytes else u"l\u00e4bel".encode("utf-8")
     status, out, err = make_net("--loss", "InfogainLoss", "--source", "H.binaryproto", "--label", label)
@@ -229,6 +236,7 @@ def test_names_that_are_not_ascii():
     (["--loss", "InfogainLoss", "--compute-h", "3", "--power", "-1"], "--power: expected a number of at least 0"),
     (["--loss", "InfogainLoss", "--source", "H", "--axis", "x"], "--axis"),
 ])
+@pytest.mark.scores
 def test_errors_are_one_line(arguments, message):
     import re
     status, out, err = make_net(*arguments)

@@ -283,8 +283,8 @@ def test_without_matplotlib(folder, monkeypatch, tool, arguments, purpose):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     status, out, err = run_main(tool, *arguments)
     assert status == 2 and not out
-    assert err == "%s: error: expected the Python package matplotlib, for the %s, got none: pip install matplotlib\n" % (
-        tool, purpose)
+    assert err == ("%s: error: expected the Python package matplotlib, for the %s, got none: pip install matplotlib, or "
+                   "run it by tools/with_caffe.sh\n" % (tool, purpose))
 
 
 # The page

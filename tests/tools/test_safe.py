@@ -337,6 +337,7 @@ def evaluated(layers, *options):
     return json.loads(out)["runs"][0] if status == 0 else err
 
 
+@pytest.mark.scores
 def test_no_python_in_a_report(folder):
     """Our loss and what makes its H tell where scores and labels are, and need not run."""
     plain = evaluated(training.LOSS)

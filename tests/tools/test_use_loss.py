@@ -62,6 +62,7 @@ def use_loss(folder, *arguments):
     return run_main("use_loss.py", *arguments, cwd=str(folder))
 
 
+@pytest.mark.scores
 def test_in_place_and_twice(folder):
     pytest.importorskip("caffe")
     os.chmod(str(folder / "train_val.prototxt"), 0o640)
@@ -81,6 +82,7 @@ def test_in_place_and_twice(folder):
     assert (status, err) == (0, "") and net(folder) == NET
 
 
+@pytest.mark.scores
 def test_layers_come_and_go(folder):
     pytest.importorskip("caffe")
     status, out, err = use_loss(folder, "train_val.prototxt", "--compute-h", 7, "--weights", "balanced")
@@ -112,6 +114,7 @@ layer {
 
 @pytest.mark.parametrize("name, kind", [("H.h5", "HDF5Data"), ("H_lmdb", "Data"), ("H.caffemodel", "Parameter")])
 @pytest.mark.parametrize("loss", ["InfogainLoss", "SoftmaxWithInfogainLoss"])
+@pytest.mark.scores
 def test_h_through_a_layer_of_caffes_own(folder, monkeypatch, name, kind, loss):
     caffe = pytest.importorskip("caffe")
     monkeypatch.chdir(folder)
@@ -144,6 +147,7 @@ def test_h_needs_its_name(folder):
     assert status == 2 and "expected H to be free as the name of the layer of type HDF5Data" in err
 
 
+@pytest.mark.scores
 def test_what_writes_nothing(folder):
     pytest.importorskip("caffe")
     for option in ("--diff", "--dry-run"):
@@ -157,6 +161,7 @@ def test_what_writes_nothing(folder):
     assert use_loss(folder, "train_val.prototxt", "--loss", "SoftmaxWithLoss", "--diff")[:2] == (0, "")
 
 
+@pytest.mark.scores
 def test_the_diff_has_the_bytes_of_the_net(folder):
     pytest.importorskip("caffe")
     status, out, err = run_main_bytes("use_loss.py", "latin1_mixed.prototxt", "--source", "H3.binaryproto", "--diff", cwd=folder)
@@ -168,6 +173,7 @@ def test_the_diff_has_the_bytes_of_the_net(folder):
 @pytest.mark.parametrize("comment", [b"", b"# gr\xf6\xdfer\n"])
 @pytest.mark.parametrize("name", [b"fl\xe4che", b"fl\xc3\xa4che"])
 @pytest.mark.parametrize("loss", ["InfogainLoss", "caffe_losses.InfogainLoss", "SoftmaxWithInfogainLoss"])
+@pytest.mark.scores
 def test_names_in_any_encoding(folder, loss, name, comment):
     pytest.importorskip("caffe")
     put(folder, comment + NET.encode("ascii").replace(b'"score"', b'"' + name + b'"'))
@@ -177,6 +183,7 @@ def test_names_in_any_encoding(folder, loss, name, comment):
     assert after.startswith(comment) and after.count(b'"' + name + b'"') == 3
 
 
+@pytest.mark.scores
 def test_several_losses_are_listed(folder):
     pytest.importorskip("caffe")
     write_matrix(str(folder / "H5.binaryproto"), np.eye(5))
@@ -194,6 +201,7 @@ def test_several_losses_are_listed(folder):
     assert "SoftmaxWithLoss" not in net(folder, "several_losses.prototxt")
 
 
+@pytest.mark.scores
 def test_one_loss_for_each_phase_is_one(folder):
     pytest.importorskip("caffe")
     status, out, err = use_loss(folder, "phases.prototxt", "--source", "H3.binaryproto")
@@ -203,6 +211,7 @@ def test_one_loss_for_each_phase_is_one(folder):
     assert use_loss(folder, "train_val.prototxt", "--loss", "SoftmaxWithLoss")[0] == 2
 
 
+@pytest.mark.scores
 def test_a_fork_and_a_mark(folder):
     pytest.importorskip("caffe")
     status, out, err = use_loss(folder, "fork.prototxt", "--source", "infogainH.binaryproto")
@@ -253,6 +262,7 @@ def test_without_caffe(folder):
     (["broken.prototxt", "--source", "H3.binaryproto"], "broken.prototxt: line 2, column 12: expected a value, got '}'"),
     ([".", "--source", "H3.binaryproto"], "directory"),
 ])
+@pytest.mark.scores
 def test_errors_are_one_line(folder, arguments, message):
     put(folder, "net: \"train_val.prototxt\"\nbase_lr: 0.1\n", "solver.prototxt")
     put(folder, 'layer { name: "euclid" type: "EuclideanLoss" bottom: "a" bottom: "b" }', "other.prototxt")

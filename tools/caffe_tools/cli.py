@@ -4,11 +4,24 @@ A command imports this module first: it puts the packages of a checkout on the p
 """
 from __future__ import division, print_function
 
+import os
+import signal
+import sys
+
+
+def _end_at_once(*_):
+    os._exit(130)
+
+
+# Ctrl-C while modules are imported: there is nothing to clear up, and some would make an ImportError of it.
+if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+    signal.signal(signal.SIGINT, _end_at_once)
+
 import argparse
+import contextlib
+import errno
 import io
 import json
-import os
-import sys
 
 try:
     from shlex import quote
@@ -19,6 +32,7 @@ except ImportError:  # Python 2
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path[:0] = [os.path.join(CHECKOUT, root) for root in ("layers", "prototxt")]
 
+from caffe_losses import __version__, optional_packages
 from caffe_losses.compat import from_bytes, from_display, to_str, to_unicode
 from caffe_losses.errors import naming
 from caffe_losses.formats.atomic import atomic_write
@@ -30,6 +44,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options):
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super(Parser, self).__init__(**options)
+        self.add_argument("--version", action="version", version="%(prog)s (caffe-losses) " + __version__)
 
     def error(self, message):
         self.exit(2, "%s: error: %s (--help shows an example)\n" % (self.prog, one_line(message)))
@@ -37,13 +52,91 @@ class Parser(argparse.ArgumentParser):
 
 def run(main):
     """Run a command: an error in its input is one line and exit status 2."""
+    if signal.getsignal(signal.SIGINT) == _end_at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    with _signals_as_exits():
+        try:
+            try:
+                _check_checkout()
+                main()
+            finally:
+                sys.stdout.flush()  # now: when Python ends it could only print a traceback
+        except KeyboardInterrupt:
+            status = 130
+        except (ValueError, EnvironmentError, ImportError, MemoryError) as error:
+            status = _report(error)
+        else:
+            return
+        _give_up_output()
+        sys.exit(status)
+
+
+def _report(error):
+    """Print an error in one line to standard error. Returns the exit status."""
+    number = getattr(error, "errno", None)
+    if number == errno.EPIPE:  # whoever reads our output has enough
+        return 141  # as of SIGPIPE, which Windows has not
+    message = optional_packages.explain(error) if isinstance(error, ImportError) else error
+    if number in (errno.EBADF, errno.ENOSPC):  # errors of files have their names instead
+        message = "standard output: cannot be written: " + error.strerror
     try:
-        main()
-    except (ValueError, EnvironmentError, ImportError, MemoryError) as error:
-        sys.stderr.write("%s: error: %s\n" % (_program(), one_line(error) or "not enough memory"))
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        sys.stderr.write("%s: error: %s\n" % (_program(), one_line(message) or "not enough memory"))
+    except EnvironmentError:  # nobody reads that either
+        pass
+    return 2
+
+
+def _report_import(kind, error, trace):
+    """End the program for a package that is missing before `run`, while it imports: as `run` does."""
+    if issubclass(kind, ImportError):
+        sys.exit(_report(error))
+    sys.__excepthook__(kind, error, trace)
+
+
+def _give_up_output():
+    """Throw away what was printed and cannot be written: Python would try again when it ends."""
+    try:
+        sys.stdout.flush()
+    except EnvironmentError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _open_standard_files():
+    """Open those of the three standard files that are closed: the next file opened would be taken for one of them."""
+    for number, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):  # output then is an error
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)
+    for number, name in enumerate(("stdout", "stderr"), 1):
+        if getattr(sys, name) is None:
+            setattr(sys, name, io.open(number, "w", closefd=False))
+
+
+@contextlib.contextmanager
+def _signals_as_exits():
+    """Have SIGTERM and SIGHUP end the command as an error does, so that no temporary file is left."""
+    def end(number, _):
+        for each in handlers:
+            signal.signal(each, signal.SIG_IGN)  # a second one would end the clearing up
+        sys.exit(128 + number)
+
+    handlers = {}
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            handlers[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _check_checkout():
+    if os.pathsep in CHECKOUT and os.path.isdir(os.path.join(CHECKOUT, "layers")):
+        raise ValueError("expected a checkout without %r in its path, which PYTHONPATH cannot hold, got %s; move or "
+                         "rename the folder" % (os.pathsep, CHECKOUT))
 
 
 def note(message):
@@ -54,6 +147,20 @@ def note(message):
 def command_line(name, *arguments):
     """Return the line for a shell that runs another of the commands, from the folder of this one."""
     return " ".join(map(quote, (os.path.join(os.path.dirname(sys.argv[0]), name),) + arguments))
+
+
+def refuse_overwriting(parser, output, inputs):
+    """End the command if its output is one of its inputs. inputs: paths, or None for an input that is not there."""
+    for name in inputs:
+        if output is not None and name is not None and _same_file(output, name):
+            parser.error("-o %s: expected a file that is not read, got the input %s; choose another name"
+                         % (output, name))
+
+
+def _same_file(first, second):
+    if os.path.exists(first) and os.path.exists(second):
+        return os.path.samefile(first, second)
+    return os.path.realpath(first) == os.path.realpath(second)
 
 
 def _program():
@@ -134,3 +241,8 @@ def _in_unicode(value):
     if isinstance(value, list):
         return [_in_unicode(item) for item in value]
     return to_unicode(value)
+
+
+sys.excepthook = _report_import
+_open_standard_files()
+optional_packages.stand_in("numpy", "matrices")

@@ -31,8 +31,8 @@ def main(folder):
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write(options + "".join(pins))
         file.flush()
-        subprocess.check_call([sys.executable, "-m", "pip", "install", "--target", folder, "--no-deps", "--no-cache-dir",
-                               "--disable-pip-version-check", "--require-hashes", "-r", file.name])
+        subprocess.check_call([sys.executable, "-m", "pip", "install", "--target", folder, "--no-deps",
+                               "--no-cache-dir", "--disable-pip-version-check", "--require-hashes", "-r", file.name])
     entries = [entry for entry in [os.environ.get("PYTHONPATH"), folder] if entry]
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(entries))
     return subprocess.call([sys.executable, "-c", "import caffe, " + ", ".join(sections)], env=environment)

@@ -14,6 +14,9 @@ MAX_CLASSES = 46340
 
 LABELS = "bottom[0] (labels)"
 
+# Too small to count anywhere, its square too.
+MARK = 1e-30
+
 
 def _read_gain(source):
     return gains.check_gain(read_float32(source), source)
@@ -46,7 +49,8 @@ class ComputeH(caffe.Layer):
         running: float in (0, 1), the decay of counts kept over batches: counts = running * counts + counts of the
             batch. They are kept in the layer's blob, so a snapshot saves and a resume restores them; in the TEST phase
             they are used and left as they are. Such a layer needs param { lr_mult: 0 decay_mult: 0 }. Default: each
-            batch by itself.
+            batch by itself. A Caffe before April 2016 (NVIDIA's 0.16 and 0.17 too) gives a Python layer no phase: there
+            counts are kept from the first iteration in which a solver clears the gradients of the net.
 
     bottom[0]: labels, any shape. top[0]: H, 1 x 1 x L x L.
     Errors: ValueError for a label outside 0..L-1 and not ignore_label, and for a gradient with respect to the labels.
@@ -63,6 +67,7 @@ class ComputeH(caffe.Layer):
         "gain": param_str.path(None),
         "running": param_str.number(None, lambda r: 0 < r < 1, "a number between 0 and 1"),
     }
+    has_warned = False  # of a missing phase, in this process
 
     def setup(self, bottom, top):
         check_blobs(bottom, top, (1,), (1,))
@@ -77,6 +82,7 @@ class ComputeH(caffe.Layer):
         if self.params["running"] is not None:
             self.blobs.add_blob(self.n_classes)
             self.blobs[0].data[...] = 0
+            self._look_for_phase()
 
     def reshape(self, bottom, top):
         top[0].reshape(1, 1, self.n_classes, self.n_classes)
@@ -94,12 +100,30 @@ class ComputeH(caffe.Layer):
     def _keep(self, counts):
         """Return the counts kept over batches, to which TRAIN adds this batch."""
         kept = self.blobs[0].data
-        if in_training(self):
+        if self._trains():
             kept *= self.params["running"]
             kept += counts
         elif not kept.any():
             return counts  # nothing was trained yet
         return kept.astype(np.float64)
+
+    def _look_for_phase(self):
+        """Mark the gradient of the counts where Caffe gives no phase: only a solver, in TRAIN, clears it."""
+        self.trains = None
+        if not hasattr(self, "phase"):
+            self.trains = False
+            self.blobs[0].diff[...] = MARK
+            if not ComputeH.has_warned:
+                ComputeH.has_warned = True
+                warn(self, "this Caffe gives a Python layer no phase: running counts are kept only where a solver is "
+                     "seen to train the net, else H is that of each batch or of the counts loaded")
+
+    def _trains(self):
+        """Return whether the layer is known to be in training."""
+        if self.trains is None:
+            return in_training(self)
+        self.trains = self.trains or not self.blobs[0].diff.any()
+        return self.trains
 
     backward = _refuse_gradient
 

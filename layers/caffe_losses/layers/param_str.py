@@ -15,6 +15,9 @@ from caffe_losses.compat import to_str, unicode_type
 
 REQUIRED = object()
 
+# The longest Python literal that is read: Python's own parser ends the process at one that is nested too deep.
+MAX_LITERAL = 5000
+
 # default: or REQUIRED. accepts: whether a value is right. convert: to what the layer uses. expected: in words.
 Key = collections.namedtuple("Key", "default accepts convert expected")
 
@@ -100,6 +103,8 @@ class _Duplicate(Exception):
 
 
 def _read_literal(text):
+    if len(text) > MAX_LITERAL:
+        raise ValueError("too long")
     value = ast.literal_eval(text)
     if isinstance(value, dict):
         _unique([(ast.literal_eval(key), None) for key in ast.parse(text, mode="eval").body.keys])

@@ -17,6 +17,7 @@ import numpy as np
 
 import caffe_losses
 import caffe_prototxt
+from caffe_losses import optional_packages
 from caffe_losses.compat import to_bytes, to_str, to_unicode
 from caffe_prototxt.training import precautions, probe
 
@@ -214,7 +215,8 @@ def _read_end(log, answer, ended, late):
     elif message is None and not set(answer) & {"made", "imports", "no_caffe"}:
         message = ended + (", and said last: " + last if last and not late else "")
     imports = {int(index): " ".join(to_str(reason).split()) for index, reason in answer.get("imports", {}).items()}
-    no_caffe = to_str(answer.get("no_caffe", "")) or (None if "types" in answer or late else ended)
+    no_caffe = optional_packages.explain(to_str(answer.get("no_caffe", "")))
+    no_caffe = no_caffe or (None if "types" in answer or late else ended)
     known = {} if "types" not in answer else {
         "classic": answer["classic"], "types": [to_str(name) for name in answer["types"]],
         "fields": {to_str(kind): [to_str(field) for field in fields] for kind, fields in answer["fields"].items()}}

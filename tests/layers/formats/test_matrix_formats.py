@@ -203,8 +203,8 @@ def test_without_a_package(tmp_path, monkeypatch, package, purpose, name):
     for work in (lambda: write_matrix(str(tmp_path / name), H), lambda: read_matrix(path)):
         with pytest.raises(ImportError) as error:
             work()
-        assert str(error.value) == ("expected the Python package %s, for %s, got none: pip install %s"
-                                    % (package, purpose, package))
+        assert str(error.value) == ("expected the Python package %s, for %s, got none: pip install %s, or "
+                                    "run it by tools/with_caffe.sh" % (package, purpose, package))
     assert os.listdir(str(tmp_path)) == ["read"]
 
 
@@ -375,6 +375,7 @@ def loss_and_gradient(layers, weights=None):
 
 @pytest.mark.parametrize("which", ["native", "ours"])
 @pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.scores
 def test_caffe_reads_it(tmp_path, monkeypatch, ending, which):
     """The layer that feeds such a file gives the loss of `source:` with the same H, and the loop's."""
     pytest.importorskip("caffe")
@@ -390,6 +391,7 @@ def test_caffe_reads_it(tmp_path, monkeypatch, ending, which):
     np.testing.assert_allclose(np.frombuffer(found[1], np.float32).reshape(X.shape), gradient, atol=1e-6)
 
 
+@pytest.mark.scores
 def test_fragments_with_net_spec_and_in_deploy(tmp_path, monkeypatch):
     caffe = pytest.importorskip("caffe")
     from caffe_prototxt.netspec.loss_layers import h_from_file, infogain_loss

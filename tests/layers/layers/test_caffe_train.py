@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import real_nets
+import training
 from caffe_losses.formats.matrix_files import write_matrix
 
 caffe = pytest.importorskip("caffe")
@@ -188,6 +189,7 @@ def kept_counts(folder, snapshot):
 @pytest.mark.parametrize("loss", [BY_BOTTOM,
                                   'layer { name: "loss" type: "InfogainLoss" bottom: "score" bottom: "label"'
                                   ' bottom: "H" top: "loss" }'])
+@pytest.mark.scores
 def test_resume_continues_the_running_counts(tmp_path, monkeypatch, loss):
     """20 iterations give the counts and weights of 10, a snapshot, and 10 more."""
     monkeypatch.chdir(tmp_path)
@@ -216,3 +218,48 @@ def caffe_train_from(folder, data, labels):
     status, _, _ = real_nets.run(["caffe", "train", "-solver", "solver.prototxt", "-snapshot",
                                   "snap_iter_10.solverstate"], cwd=str(folder))
     return status
+
+
+# A Caffe before April 2016, which sets no such attribute.
+NO_PHASE = """
+import caffe_losses
+class NoPhase(caffe_losses.ComputeH):
+    def __setattr__(self, name, value):
+        if name != "phase":
+            super(NoPhase, self).__setattr__(name, value)
+"""
+NO_PHASE_LAYER = real_nets.python_layer("NoPhase", ["label"], ["H"], {"n_classes": 3, "running": .9, "scale": "none"},
+                                        "param { lr_mult: 0 decay_mult: 0 }", module="no_phase")
+
+
+@pytest.fixture
+def no_phase(tmp_path, monkeypatch):
+    (tmp_path / "no_phase.py").write_text(u"%s" % NO_PHASE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path) + os.pathsep + os.environ["PYTHONPATH"])
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+@pytest.mark.parametrize("solver", ["", " iter_size: 2", ' type: "Adam" momentum2: 0.9 clip_gradients: 0.001'])
+def test_without_a_phase_only_training_counts(tmp_path, monkeypatch, no_phase, solver):
+    monkeypatch.setattr(training, "SOLVER", training.SOLVER + solver)
+    assert training.train(str(tmp_path), NO_PHASE_LAYER + BY_BOTTOM) == 0
+    log = (tmp_path / "caffe.log").read_text()
+    assert log.count("NoPhase: warning: this Caffe gives a Python layer no phase: running counts are kept only ") == 1
+    counts, labels = np.zeros(3), np.arange(60) % 3
+    for batch in range(20 * (2 if "iter_size" in solver else 1)):
+        counts = .9 * counts + np.bincount(labels[np.arange(batch * 16, batch * 16 + 16) % 60], minlength=3)
+    monkeypatch.chdir(tmp_path)
+    net = caffe.Net("train_val.prototxt", "snap_iter_20.caffemodel", caffe.TEST)
+    np.testing.assert_allclose(net.params["H"][0].data, counts, rtol=1e-5)
+
+
+def test_without_a_phase_a_net_alone_counts_nothing(no_phase):
+    net = real_nets.net(real_nets.input_layer(label=(4,)) + NO_PHASE_LAYER)
+    net.blobs["label"].data[...] = [0, 1, 1, 1]
+    for _ in range(3):
+        net.forward()
+        np.testing.assert_allclose(net.blobs["H"].data[0, 0], np.diag([3, 1, 0]), rtol=1e-6)
+    net.params["H"][0].data[...] = [8, 2, 4]
+    net.forward()
+    np.testing.assert_array_equal(net.params["H"][0].data, [8, 2, 4])
+    np.testing.assert_allclose(net.blobs["H"].data[0, 0], np.diag([1, 4, 2]), rtol=1e-6)

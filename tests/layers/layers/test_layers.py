@@ -79,6 +79,7 @@ CASES = [((64, 10), 1, None), ((4, 2, 5, 2), 2, None), ((2, 21, 50, 50), 1, 255)
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize("shape, axis, ignore_label", CASES)
+@pytest.mark.scores
 def test_parity_with_native_and_the_loop(shape, axis, ignore_label, normalization):
     net = side_by_side(shape, axis, ignore_label, normalization)
     x, labels = real_nets.random_scores(shape), random_labels(shape, axis, ignore_label)
@@ -96,6 +97,7 @@ def test_parity_with_native_and_the_loop(shape, axis, ignore_label, normalizatio
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize("shape, axis, ignore_label", CASES)
+@pytest.mark.scores
 def test_identity_is_softmax_with_loss(shape, axis, ignore_label, normalization):
     net = side_by_side(shape, axis, ignore_label, normalization)
     fill(net, x=real_nets.random_scores(shape), label=random_labels(shape, axis, ignore_label),
@@ -107,6 +109,7 @@ def test_identity_is_softmax_with_loss(shape, axis, ignore_label, normalization)
 
 @pytest.mark.parametrize("shape, axis, ignore_label", [c for c in CASES if np.prod(c[0]) < 1000])
 @pytest.mark.parametrize("weight", [1, 2.5])
+@pytest.mark.scores
 def test_central_differences(shape, axis, ignore_label, weight):
     net = side_by_side(shape, axis, ignore_label, weight=weight)
     x = real_nets.random_scores(shape, scale=1)
@@ -125,6 +128,7 @@ def test_central_differences(shape, axis, ignore_label, weight):
 
 
 @pytest.mark.parametrize("dims", [(2, 3, 4), (2, 1, 3, 4), (2, 12)])
+@pytest.mark.scores
 def test_label_shapes_that_native_takes(dims):
     shape = (2, 5, 3, 4)
     net = side_by_side(shape, label_dims=dims)
@@ -165,6 +169,7 @@ def ours_net(shape, param=None, bottoms=("x1", "label", "H"), more="loss_weight:
 
 
 @pytest.mark.parametrize("ending", [".binaryproto", ".npy", ".csv"])
+@pytest.mark.scores
 def test_h_from_a_file(tmp_path, ending):
     source = str(tmp_path / ("H" + ending))
     write_matrix(source, random_h(4))
@@ -197,6 +202,7 @@ def test_infogain_matrix_survives_a_layer_in_place(tmp_path):
         np.testing.assert_allclose(net.blobs["H"].data[0, 0], 2 * random_h(3))
 
 
+@pytest.mark.scores
 def test_shapes_change_at_every_iteration():
     net = side_by_side((4, 3, 2), ignore_label=7)
     for n, inner in [(4, 2), (1, 5), (9, 1), (4, 2), (2, 3)]:
@@ -432,6 +438,7 @@ def test_compute_h_errors(param, message, capfd):
 
 
 @pytest.mark.parametrize("loss", ["native", "ours"])
+@pytest.mark.scores
 def test_compute_h_as_third_bottom(loss):
     shape = (50, 3)
     text = real_nets.input_layer(x=shape, label=(50,)) + real_nets.learned("x", "x1")

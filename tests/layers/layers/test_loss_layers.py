@@ -190,6 +190,7 @@ def test_train_and_test_nets_of_different_shapes(tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(256, 1000), (10, 21, 100, 100)])
+@pytest.mark.scores
 def test_large_blobs_are_exact_where_native_is_not(shape):
     """Native sums in float32, over all positions."""
     rng = np.random.RandomState(0)

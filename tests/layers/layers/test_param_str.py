@@ -70,3 +70,17 @@ def test_errors_name_the_key(text, message):
     with pytest.raises(ValueError, match=message) as caught:
         param_str.parse(text, KEYS)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("opening", ["-", "~", "(", "[", "{", '{"a":', "{'a': ", "not ", "1+", "a.", "lambda:"])
+@pytest.mark.parametrize("length", [param_str.MAX_LITERAL, 10 ** 5])
+def test_what_would_end_the_process(opening, length):
+    for text in (opening * (length // len(opening)), "{'a': " + opening * (length // len(opening) - 10) + "1}"):
+        with pytest.raises(ValueError, match="^param_str: expected a JSON object such as "):
+            param_str.read_object(text)
+
+
+def test_a_long_literal():
+    text = "{'source': '%s'}" % ("x" * 4096)  # the longest path of Linux
+    assert param_str.read_object(text) == {"source": "x" * 4096}
+    assert param_str.read_object('{"source": "%s"}' % ("x" * 10 ** 5)) == {"source": "x" * 10 ** 5}

@@ -85,6 +85,7 @@ def build(case, native=""):
 
 @MANY
 @hypothesis.given(cases())
+@pytest.mark.scores
 def test_random_configurations(case):
     native = native_text(case)
     net = build(case, native)

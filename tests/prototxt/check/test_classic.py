@@ -36,19 +36,6 @@ def test_loss_param_of_a_classic_infogain_loss(param, message):
     assert not faults(DATA + SCORE + softmax + LOSS % ("p", "loss_param { normalization: VALID }"))
 
 
-@pytest.fixture
-def classic_caffe(monkeypatch):
-    """A caffe_pb2 whose InfogainLossParameter has no axis, as a classic Caffe's."""
-    caffe_pb2 = pytest.importorskip("caffe.proto.caffe_pb2")
-
-    class Descriptor(object):
-        fields_by_name = {"source": None}
-
-    class Parameter(object):
-        DESCRIPTOR = Descriptor
-    monkeypatch.setattr(caffe_pb2, "InfogainLossParameter", Parameter)
-
-
 NET = """layer { name: "d" type: "Input" top: "x" top: "l" }
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "x" bottom: "l" top: "loss" softmax_param { axis: 1 } }
 """
@@ -76,6 +63,7 @@ def test_make_net_asks_the_caffe_that_it_is_for(tmp_path, classic_caffe):
     assert status == 0 and not err
 
 
+@pytest.mark.scores
 def test_auto_is_scores_on_this_caffe(tmp_path):
     pytest.importorskip("caffe")
     status, out, err = run_main("make_net.py", "--loss", "InfogainLoss", "--source", "H.binaryproto", cwd=str(tmp_path))

@@ -96,6 +96,7 @@ def as_ours(net):
 
 
 @pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.scores
 def test_the_message_is_the_one_before_with_the_change(name):
     before = corpus.read(name)
     after, unchecked = corpus.changed(before, *NATIVE)
@@ -150,6 +151,7 @@ def test_a_fork_is_changed_and_could_not_be_checked():
 
 
 @pytest.mark.parametrize("name", LOADABLE)
+@pytest.mark.scores
 def test_identity_is_the_loss_before(folder, name):
     identity(name)
     before = corpus.read(name)
@@ -163,6 +165,7 @@ def test_identity_is_the_loss_before(folder, name):
 
 
 @pytest.mark.parametrize("name", [name for name in LOADABLE if name not in ("old_syntax.prototxt", "from_data.prototxt")])
+@pytest.mark.scores
 def test_a_softmax_before_our_loss_of_probabilities(folder, name):
     identity(name)
     before = corpus.read(name)
@@ -173,6 +176,7 @@ def test_a_softmax_before_our_loss_of_probabilities(folder, name):
 
 
 @pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.scores
 def test_there_and_back(folder, name):
     """Only what says nothing is different then: the engine, and `normalize` in its new words."""
     before = corpus.read(name)
@@ -189,6 +193,7 @@ def test_there_and_back(folder, name):
         same_net(before, corpus.changed(there, "SoftmaxWithLoss")[0], name)
 
 
+@pytest.mark.scores
 def test_between_the_sources_of_h_and_back(folder):
     before = corpus.read("tabs_crlf.prototxt")
     native = corpus.changed(before, *NATIVE)[0]
@@ -220,6 +225,7 @@ def test_h_from_the_data_to_a_file_and_back():
 
 
 @pytest.mark.parametrize("name", ["several_losses.prototxt", "phases.prototxt"])
+@pytest.mark.scores
 def test_one_h_for_the_losses_that_can_share_it(folder, name):
     n_classes = corpus.SHAPES[name][1]
     after = corpus.changed(corpus.read(name), "SoftmaxWithInfogainLoss", compute_h({"n_classes": n_classes, "scale": "none"}))[0]

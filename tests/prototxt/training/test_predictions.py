@@ -78,6 +78,7 @@ LOSSES = {
 
 
 @pytest.mark.parametrize("loss", sorted(LOSSES))
+@pytest.mark.scores
 def test_scores_of_every_loss(folder, loss):
     from caffe_losses.formats.matrix_files import write_matrix
     write_matrix("H.binaryproto", np.eye(3))
