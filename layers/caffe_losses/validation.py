@@ -30,13 +30,20 @@ def check_finite(array, name):
     refuse(array, ~np.isfinite(array), name, "a finite number")
 
 
+def as_floats(array):
+    """Return an array whose sums and differences are right: small floats, integers and bools become float64."""
+    array = np.asarray(array)
+    return array if array.dtype.kind == "f" and array.itemsize >= 4 else array.astype(np.float64)
+
+
 def check_square(matrix, name):
-    """Return a matrix as an array; raise ValueError unless it is square, not empty, and all finite numbers."""
+    """Return a matrix as an array of floats; raise ValueError unless it is square, not empty, and all finite numbers."""
     matrix = np.asarray(matrix)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
         raise ValueError("%s: expected a square matrix, got shape %s" % (name, shape_text(matrix.shape)))
     if matrix.dtype.kind not in "fiub":
         raise ValueError("%s: expected numbers, got %s" % (name, matrix.dtype))
+    matrix = as_floats(matrix)
     check_finite(matrix, name)
     return matrix
 

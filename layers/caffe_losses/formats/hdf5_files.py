@@ -6,7 +6,8 @@ import re
 
 import numpy as np
 
-from caffe_losses.formats.blobs import float32_blocks, matrix_shape, plain_size
+from caffe_losses.formats.blobs import float32_blocks, matrix_shape
+from caffe_losses.formats.plain_files import plain_size
 from caffe_losses.optional_packages import optional
 
 DATASET = "H"  # HDF5Data reads the dataset that has its top's name
