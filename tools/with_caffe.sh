@@ -313,7 +313,7 @@ for folder in / ${opened[@]+"${opened[@]}"}; do mounts+=(--remount-ro "$folder")
 options=(--die-with-parent --chdir "$(pwd -P)" --ro-bind /etc/passwd /etc/passwd --ro-bind /etc/group /etc/group
     --setenv PATH "$path" --setenv HOME "${HOME:-/tmp}"
     --setenv PYTHON "$PYTHON" --setenv PYTHONPATH "$(python_path)" --setenv PYTHONNOUSERSITE 1 --setenv LC_ALL C.UTF-8
-    --setenv MPLCONFIGDIR /run/matplotlib --setenv MPLBACKEND Agg)
+    --setenv MPLCONFIGDIR /run/matplotlib --setenv MPLBACKEND Agg --setenv CAFFE_LOSSES_WITHIN "$script")
 # Its own process ids let no orphan survive; not every container allows them.
 if bwrap "${mounts[@]}" "${options[@]}" --unshare-pid true </dev/null >/dev/null 2>&1; then
     options+=(--unshare-pid)

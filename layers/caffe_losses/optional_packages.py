@@ -3,6 +3,7 @@ from __future__ import division, print_function
 
 import contextlib
 import importlib
+import pkgutil
 import sys
 
 _PIP_NAMES = {"PIL": "Pillow"}
@@ -21,6 +22,15 @@ def optional(name, purpose, *others):
             pass
     raise ImportError("expected the Python package %s, for %s, got none: pip install %s"
                       % (" or ".join((name,) + others), purpose, _PIP_NAMES.get(name, name)))
+
+
+def has_package(name):
+    """Return whether a package can be found, without importing it."""
+    if str is bytes:  # Python 2
+        return pkgutil.find_loader(name) is not None
+    from importlib.util import find_spec
+    found = find_spec(name)
+    return found is not None and found.has_location  # a mere folder of that name has none
 
 
 def progress(steps, total=None, unit="it", size=lambda step: 1):

@@ -8,7 +8,18 @@ import argparse
 import io
 import json
 import os
+import signal
 import sys
+
+
+def _print_uncaught(kind, error, trace):
+    """Print an uncaught error, but end in silence at Ctrl-C, which may come while modules are imported."""
+    if issubclass(kind, KeyboardInterrupt):
+        os._exit(130)
+    sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _print_uncaught
 
 try:
     from shlex import quote
@@ -22,6 +33,8 @@ sys.path[:0] = [os.path.join(CHECKOUT, root) for root in ("layers", "prototxt")]
 from caffe_losses.compat import from_bytes, from_display, to_str, to_unicode
 from caffe_losses.errors import naming
 from caffe_losses.formats.atomic import atomic_write
+from caffe_losses.formats.plain_files import open_plain
+from caffe_losses.optional_packages import has_package
 
 
 class Parser(argparse.ArgumentParser):
@@ -36,7 +49,14 @@ class Parser(argparse.ArgumentParser):
 
 
 def run(main):
-    """Run a command: an error in its input is one line and exit status 2."""
+    """Run a command: an error in its input is one line and exit status 2.
+
+    A signal that asks it to end lets it delete its temporary files first.
+    """
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores it
+            signal.signal(number, _end)
     try:
         main()
     except (ValueError, EnvironmentError, ImportError, MemoryError) as error:
@@ -46,6 +66,10 @@ def run(main):
         sys.exit(130)
 
 
+def _end(number, frame):
+    sys.exit(128 + number)
+
+
 def note(message):
     """Print a note to standard error, in one line."""
     sys.stderr.write("%s: note: %s\n" % (_program(), one_line(message)))
@@ -53,7 +77,35 @@ def note(message):
 
 def command_line(name, *arguments):
     """Return the line for a shell that runs another of the commands, from the folder of this one."""
-    return " ".join(map(quote, (os.path.join(os.path.dirname(sys.argv[0]), name),) + arguments))
+    words = _with_caffe() + [os.path.join(os.path.dirname(sys.argv[0]), name)] + list(arguments)
+    return " ".join(map(quote, words))
+
+
+def _with_caffe():
+    """Return the words that bring a command to where a Caffe is, none where it is here."""
+    within = os.environ.get("CAFFE_LOSSES_WITHIN")  # set by with_caffe.sh in its root file system, which a shell is not in
+    script = os.path.join(CHECKOUT, "tools", "with_caffe.sh")
+    if within or not has_package("caffe") and os.path.exists(script):
+        return [within or script]
+    return []
+
+
+def refuse_overwriting(parser, output, inputs):
+    """End the command if its output would replace an input, or a file in a folder that is one.
+
+    output: str, or None. inputs: paths, None for each that is not given.
+    """
+    for path in inputs:
+        if None not in (path, output) and _would_replace(output, path):
+            parser.error("expected an output that is none of the inputs, got %s, which would replace %s; give another "
+                         "name" % (output, path))
+
+
+def _would_replace(output, path):
+    output, path = os.path.realpath(output), os.path.realpath(path)
+    if os.path.exists(output) and os.path.exists(path) and os.path.samefile(output, path):
+        return True
+    return output == path or os.path.isfile(output) and output.startswith(path + os.sep)
 
 
 def _program():
@@ -85,7 +137,7 @@ def read_text(path):
 
 
 def _read(path):
-    with naming(path, "cannot be read: "), io.open(path, "rb") as file:
+    with naming(path, "cannot be read: "), open_plain(path) as file:
         return file.read()
 
 
@@ -121,6 +173,14 @@ def write(content, path=None):
 def say(line):
     """Print a line, also one with names in no encoding."""
     write((line if isinstance(line, bytes) else line.encode("utf-8", "surrogateescape")) + b"\n")
+
+
+def say_table(rows, left=(0,)):
+    """Print rows of cells in columns. left: the columns that are not aligned to the right."""
+    widths = [max(len(to_unicode(cell)) for cell in column) for column in zip(*rows)]
+    for row in rows:
+        pads = [" " * (width - len(to_unicode(cell))) for cell, width in zip(row, widths)]
+        say("  ".join(cell + pad if i in left else pad + cell for i, (cell, pad) in enumerate(zip(row, pads))).rstrip())
 
 
 def say_json(value, **options):

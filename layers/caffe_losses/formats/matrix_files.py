@@ -64,8 +64,8 @@ def _write_npy(file, matrix):
 # package: (its name, what it is for), of the Python package that `write` needs; or None.
 _Format = collections.namedtuple("_Format", "read write check layer open package")
 _Format.__new__.__defaults__ = (None, None, None, atomic_write, None)
-_HDF5 = _Format(hdf5_files.read_hdf5, hdf5_files.write_hdf5, None, "HDF5Data",
-                package=("h5py", "HDF5"))
+_HDF5 = _Format(hdf5_files.read_hdf5, hdf5_files.write_hdf5, None, "HDF5Data", hdf5_files.atomic_hdf5,
+                ("h5py", "HDF5"))
 _LMDB = _Format(lmdb_files.read_lmdb, lmdb_files.write_lmdb, binaryproto.check_size, "Data", lmdb_files.atomic_lmdb,
                 ("lmdb", "LMDB"))
 _FORMATS = {
@@ -86,6 +86,16 @@ ENDINGS = tuple(sorted(_FORMATS))
 def layer_type(path):
     """Return the type of the layer of Caffe's own that reads such a file, or None where none does."""
     return _FORMATS[_ending(path)].layer if _ending(path) in _FORMATS else None
+
+
+def files_of(path):
+    """Return the files that are written for an output of a name: it, and beside an .h5 the list that HDF5Data reads."""
+    return [path] + [path + hdf5_files.LIST_ENDING] * (_FORMATS.get(_ending(path)) is _HDF5)
+
+
+def is_binaryproto(path):
+    """Return whether a file of that name is read as a BlobProto: of any but those of the other formats."""
+    return _ending(path) == ".binaryproto" or _ending(path) not in _FORMATS
 
 
 def check_path(path):

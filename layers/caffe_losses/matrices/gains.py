@@ -97,8 +97,9 @@ def degenerate(S):
     """
     elsewhere = (1 - S.diagonal()).max()
     if len(S) > 1 and elsewhere < NEARLY_IDENTITY:
-        return ("H is the identity but for %.2g of a row: all mistakes cost the same, as with SoftmaxWithLoss; a larger "
-                "--tau, or a smaller --softmax-beta, keeps more of the distances" % max(elsewhere, 0))
+        return ("H is the identity%s: all mistakes cost the same, as with SoftmaxWithLoss; a larger --tau, or a smaller "
+                "--softmax-beta, keeps more of the distances"
+                % ("" if elsewhere <= 0 else " but for %.2g of a row" % elsewhere))
     return None
 
 

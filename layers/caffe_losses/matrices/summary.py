@@ -116,8 +116,11 @@ def _differences(A, B, tolerance):
             "b": float(B[at]), "row": row, "row_difference": float(sums[row])}
 
 
-def warnings_about(H):
-    """Return warnings for the user of H, C x C, a list of one-line texts."""
+def warnings_about(H, absent=()):
+    """Return warnings for the user of H, C x C, a list of one-line texts.
+
+    absent: the classes whose rows are known to be 0.
+    """
     H = as_floats(H)
     if looks_like_cost(H):
         return ["H looks like distances (0 on the diagonal, more elsewhere): as a gain it attracts every "
@@ -127,15 +130,16 @@ def warnings_about(H):
     if not negative and len(H) > 1 and (H.max(axis=1) <= _FLAT * H.min(axis=1)).all():
         warnings.append("H is flat: it tells no class from another; a smaller --tau or --smoothing, or a larger "
                         "--softmax-beta, makes the own class of a sample count for more")
-    empty = np.flatnonzero(~H.any(axis=1))
+    empty = [l for l in np.flatnonzero(~H.any(axis=1)) if l not in absent]
     if len(empty):
-        warnings.append("H has nothing in row %s: a sample of that class is not trained on" % _listed(empty))
+        warnings.append("H has nothing in row %s: a sample of that class is not trained on" % listed(empty))
     elsewhere = np.flatnonzero(H.max(axis=1) > H.diagonal())
     if len(elsewhere):
         warnings.append("H attracts the samples of class %s to another class more than to their own"
-                        % _listed(elsewhere))
+                        % listed(elsewhere))
     return warnings
 
 
-def _listed(labels, most=10):
+def listed(labels, most=10):
+    """Return labels as text, of many the first."""
     return ", ".join(map(str, labels[:most])) + (" ..." if len(labels) > most else "")

@@ -156,10 +156,10 @@ def test_several_roots_of_edges_join():
 
 @pytest.mark.parametrize("text, message", [
     ("", "got no classes"),
-    ("a", "line 1: expected group,member or group,member,length, got 1 fields"),
-    ("a,b,1,2", "got 4 fields"),
-    ("a,", "got 1 fields"),
-    ("a,b\nc,b", "line 2: expected every member in one group, got b in a and c"),
+    ("a", "line 1: expected group,member or group,member,length, got a"),
+    ("a,b\nc", "line 2: expected group,member or group,member,length, got c"),
+    ("a,", "line 1: expected a name in each column, got a,"),
+    ("r,a\na,b\nb,c\nc,a", "line 1: expected a tree, got a group inside itself: a"),
     ("a,b\nb,a", "line 1: expected a tree, got a group inside itself: a"),
     ("r,x\na,b\nb,c\nc,a", "line 2: expected a tree, got a group inside itself: a"),
     ("a,a", "inside itself"),
