@@ -4,6 +4,7 @@ from __future__ import division, print_function
 import collections
 
 from caffe_losses.compat import from_bytes, from_display, to_display
+from caffe_losses.formats.plain_files import open_plain
 from caffe_prototxt.data.labels import is_of_pixels
 from caffe_prototxt.net import data_layers, losses
 from caffe_prototxt.net.graph import Graph, origin
@@ -46,7 +47,7 @@ def net_source(path, label=None, stages=(), level=0):
 
 
 def _training_graph(path, stages, level):
-    with open(path, "rb") as file:
+    with open_plain(path) as file:
         net = Net(from_bytes(file.read()))
     if not net.layers:
         raise ValueError("expected a net (a train_val.prototxt), got no layers%s"
