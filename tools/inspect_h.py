@@ -62,7 +62,7 @@ def _parser():
     sub.add_argument("-o", "--output", required=True, metavar="FILE", help="the picture (.png, .pdf, .svg)")
     sub = add("diff", "Where two matrices differ; exit status 0 if nowhere, 1 if somewhere.")
     sub.add_argument("--tolerance", type=float, metavar="E", help="the largest difference of two entries that counts "
-                     "as none (default: what float32 rounds, 1.2e-7 of the larger one)")
+                     "as none (default: what float32 rounds, 2.4e-7 of the larger one)")
     return parser
 
 

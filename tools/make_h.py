@@ -55,6 +55,7 @@ import numpy as np
 from caffe_losses.errors import naming
 from caffe_losses.formats import matrix_files
 from caffe_losses.matrices import class_weights, costs, gains, summary
+from caffe_prototxt.data import label_images
 from caffe_prototxt.data.labels import count_source, per_class
 from caffe_prototxt.data.net_source import net_source
 from caffe_prototxt.data.records import count_samples
@@ -212,6 +213,9 @@ def _check_together(parser, args):
         parser.error("expected a file of its own for each output, got %s" % ", ".join(map(repr, outputs)))
     inputs = [getattr(args, name) for name in ("matrix", "labels", "net", "names") + DISTANCES]
     inputs += [numbers.path for numbers in (args.counts, args.class_weights) if numbers is not None]
+    if args.pixels and os.path.isdir(args.labels):
+        inputs += [os.path.join(args.labels, name) for name in os.listdir(args.labels)
+                   if name.lower().endswith(label_images.ENDINGS)]
     _refuse_overwriting(parser, args, inputs)
     for path in (args.output, args.distances_out):  # counting may take a while
         if path is not None:
@@ -352,7 +356,8 @@ def _warnings(args, H, weights, gain):
     warnings = summary.warnings_about(np.asarray(H, np.float32), absent)
     warnings += [warning for warning in [gain is not None and gains.degenerate(gain)] if warning]
     if len(absent):
-        start = "; do the labels start at 1? Caffe's start at 0" if list(absent) == [0] and args.ignore_label != 0 else ""
+        from_1 = list(absent) == [0] and args.ignore_label != 0
+        start = "; do the labels start at 1? Caffe's start at 0: subtract 1 from each" * from_1
         warnings.insert(0, "no %s of class %s: its row of H is 0, so that a sample of it is not trained on%s"
                         % (weights.unit or "sample", summary.listed(absent), start))
     return warnings
@@ -360,11 +365,10 @@ def _warnings(args, H, weights, gain):
 
 def _say_json(args, H, weights, warnings, layer):
     w = weights or Weights(None, None, None, None, None)
+    counts, numbers = [None if array is None else np.asarray(array).tolist() for array in (w.counts, w.weights)]
     cli.say_json(dict(
-        summary.summarise(np.asarray(H, np.float32)), output=args.output, warnings=warnings, layer=layer, source=w.source,
-        unit=w.unit, ignored=w.n_ignored, **{key: None if numbers is None else [
-            int(number) if number == int(number) and key == "counts" else float(number) for number in numbers]
-            for key, numbers in (("counts", w.counts), ("weights", w.weights))}))
+        summary.summarise(np.asarray(H, np.float32)), output=args.output, warnings=warnings, layer=layer,
+        source=w.source, unit=w.unit, ignored=w.n_ignored, counts=counts, weights=numbers))
 
 
 def _report(args, H, names, weights, warnings, layer):

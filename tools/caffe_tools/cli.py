@@ -83,7 +83,7 @@ def command_line(name, *arguments):
 
 def _with_caffe():
     """Return the words that bring a command to where a Caffe is, none where it is here."""
-    within = os.environ.get("CAFFE_LOSSES_WITHIN")  # set by with_caffe.sh in its root file system, which a shell is not in
+    within = os.environ.get("CAFFE_LOSSES_WITHIN")  # set by with_caffe.sh in its root file system
     script = os.path.join(CHECKOUT, "tools", "with_caffe.sh")
     if within or not has_package("caffe") and os.path.exists(script):
         return [within or script]
@@ -91,7 +91,7 @@ def _with_caffe():
 
 
 def refuse_overwriting(parser, output, inputs):
-    """End the command if its output would replace an input, or a file in a folder that is one.
+    """End the command if its output would replace an input, also under another name.
 
     output: str, or None. inputs: paths, None for each that is not given.
     """
@@ -102,10 +102,9 @@ def refuse_overwriting(parser, output, inputs):
 
 
 def _would_replace(output, path):
-    output, path = os.path.realpath(output), os.path.realpath(path)
-    if os.path.exists(output) and os.path.exists(path) and os.path.samefile(output, path):
-        return True
-    return output == path or os.path.isfile(output) and output.startswith(path + os.sep)
+    if os.path.exists(output) and os.path.exists(path):
+        return os.path.samefile(output, path)
+    return os.path.realpath(output) == os.path.realpath(path)
 
 
 def _program():

@@ -7,7 +7,8 @@
     .npy            numpy's; keeps the matrix's own type
     .csv, .json     text, in which float64 reads back the same
 
-A file whose name ends otherwise is read as a .binaryproto, as Caffe reads a `source` of any name; none is written. Those that Caffe reads hold float32, as a blob 1 x 1 x rows x columns.
+A file whose name ends otherwise is read as a .binaryproto, as Caffe reads a `source` of any name; none is written.
+Those that Caffe reads hold float32, as a blob 1 x 1 x rows x columns.
 """
 from __future__ import division, print_function
 
@@ -99,7 +100,7 @@ def is_binaryproto(path):
 
 
 def check_path(path):
-    """Raise ValueError, or ImportError without the package for it, if no matrix can be written to a file of that name."""
+    """Raise ValueError if no matrix can be written to a file of that name, or ImportError without its package."""
     file_format = _format(path)
     if file_format.package:
         optional(*file_format.package)

@@ -10,9 +10,9 @@ colon. `#` at the start of a word starts a comment.
       bag
 
 Edges: lines `group member` or `group member length`, the length of the branch; or all of them `member group`. Paths: a
-class a line, before (or all after) its ancestors, `T-shirt,tops,garments`. Both with `->`, tabs, `;`, `,`, `|` or blanks
-between the columns, with or without a header. A member may be in several groups; a group that `names` has, or that a
-path begins with, is a class too.
+class a line, before (or all after) its ancestors, `T-shirt,tops,garments`. Both with `->`, tabs, `;`, `,`, `|` or
+blanks between the columns, with or without a header. A member may be in several groups; a group that `names` has, or
+that a path begins with, is a class too.
 """
 from __future__ import division, print_function
 

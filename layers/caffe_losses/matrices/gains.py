@@ -97,8 +97,8 @@ def degenerate(S):
     """
     elsewhere = (1 - S.diagonal()).max()
     if len(S) > 1 and elsewhere < NEARLY_IDENTITY:
-        return ("H is the identity%s: all mistakes cost the same, as with SoftmaxWithLoss; a larger --tau, or a smaller "
-                "--softmax-beta, keeps more of the distances"
+        return ("H is the identity%s: all mistakes cost the same, as with SoftmaxWithLoss; a larger --tau, or a "
+                "smaller --softmax-beta, keeps more of the distances"
                 % ("" if elsewhere <= 0 else " but for %.2g of a row" % elsewhere))
     return None
 

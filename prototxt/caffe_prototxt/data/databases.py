@@ -11,10 +11,9 @@ from caffe_prototxt.data import leveldb_files
 
 _LABEL = 5  # the number of a Datum's field
 _SMALL = 2 ** 14  # bytes; larger records are not copied for their label
-# The fields of numbers, and then the tag and the size of the image's bytes: how a Datum begins. Of what follows them, the
-# first bytes are kept.
+# The fields of numbers, and then the tag and the size of the image's bytes: how a Datum begins.
 _HEAD = re.compile(br"((?:[\x08\x10\x18\x28\x38][\x80-\xff]{0,9}[\x00-\x7f])*)\x22([\x80-\xff]{0,4}[\x00-\x7f])")
-_MOST_HEAD = _MOST_TAIL = 64
+_MOST_HEAD = _MOST_TAIL = 64  # bytes, before and after the image's
 
 
 def is_database(folder):

@@ -181,8 +181,8 @@ def _check_one_label(line, number, root_folder):
     """Raise ValueError for a line of several labels, but not for one of an image whose name ends in a number."""
     name = line.rsplit(None, 1)[0]
     if not os.path.isfile(root_folder + _path(name)):
-        raise ValueError("line %d: expected one label, as the last word, got several numbers; Caffe takes all before the "
-                         "last blank for the name of the image ('%s'), and only HDF5 holds several labels for it"
+        raise ValueError("line %d: expected one label, as the last word, got several numbers; Caffe takes all before "
+                         "the last blank for the name of the image ('%s'), and only HDF5 holds several labels for it"
                          % (number, _path(name[-60:])))
 
 

@@ -103,7 +103,7 @@ def _check_complete(folder):
         last.update(_numbers(edit))
     logs = [int(name[:-4]) for name in names if re.match("[0-9]+[.]log$", name)]
     if last.get(_LOG) and last[_LOG] not in logs:  # also where the manifest ends too early, between two edits
-        raise IOError("expected a LevelDB, got one that is cut off: %06d.log is not there" % last[_LOG])
+        raise IOError("expected a LevelDB, got one that is cut off: %06d.log is not there; make it anew" % last[_LOG])
 
 
 def _log_records(folder, name):
@@ -128,7 +128,7 @@ def _log_records(folder, name):
             if at < len(block) < _LOG_BLOCK:
                 parts.append(b"")
     if parts:
-        raise IOError("expected a LevelDB, got one that is cut off: %s ends within a record" % name)
+        raise IOError("expected a LevelDB, got one that is cut off: %s ends within a record; make it anew" % name)
 
 
 def _numbers(edit):

@@ -227,7 +227,7 @@ def as_nobody():
 @pytest.mark.parametrize("source", ["lmdb", "leveldb", "labels.h5", "list.txt", "labels.npy", "masks", "hdf5.txt"])
 @pytest.mark.parametrize("inside", [True, False])
 def test_the_data_of_another_user(here, source, inside):
-    """Whether the folder may not be searched that holds the source, or only the source itself may not be read."""
+    """Hide the folder that holds the source, or the source itself."""
     for path in [here] + list(here.parents)[:2]:
         os.chmod(str(path), 0o755)
     os.mkdir("theirs")
