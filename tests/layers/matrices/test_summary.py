@@ -68,7 +68,7 @@ def test_symmetric_and_different_mean_to_float32_rounding():
     found = summary.compare(H, noise)
     assert found["different"] == 1 and found["at"] == [2, 299] and found["row"] == 2
     assert summary.compare(H, noise, 1e-5)["different"] == 0
-    assert summary.compare([[1e-50]], [[0]])["different"] == 0  # float32 has no such number
+    assert summary.compare(np.array([[1e-50]]), np.zeros((1, 1)))["different"] == 0  # float32 has no such number
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int8, np.float16, np.int64])
