@@ -19,6 +19,7 @@ signal.signal(signal.SIGINT, interrupt)  # Ctrl-C is pytest's, and not a command
 os.environ["PYTHONPATH"] = os.pathsep.join(ROOTS + [p for p in [os.environ.get("PYTHONPATH")] if p])
 os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe logs every layer it makes
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.pop("CAFFE_LOSSES_WITHIN", None)  # the commands' "next:" lines are those of a place with Caffe
 
 try:
     import hypothesis

@@ -5,7 +5,8 @@
                what its samples weigh, how much of that is for the class itself, and which
                other classes attract them
   plot FILE    a heat map with the names of the classes
-  diff A B     where two of them differ; exit status 0 if nowhere, 1 if somewhere
+  diff A B     where two of them differ by more than the rounding of float32, or a tolerance;
+               exit status 0 if nowhere, 1 if somewhere
 
 FILE is any that make_h.py writes; its ending says which.
 
@@ -34,7 +35,10 @@ MOST_ROWS = 20
 
 
 def main():
-    args = _parser().parse_args()
+    parser = _parser()
+    args = parser.parse_args()
+    if args.what == "plot":
+        cli.refuse_overwriting(parser, args.output, [args.file, args.names])
     sys.exit({"show": show, "plot": plot, "diff": diff}[args.what](args))
 
 
@@ -47,8 +51,7 @@ def _parser():
         sub = commands.add_parser(name, description=line, epilog="example: " + _example(name))
         for file in ("a", "b") if name == "diff" else ("file",):
             sub.add_argument(file, metavar=file.upper(), help="a file with H")
-        if name != "plot":
-            sub.add_argument("--json", action="store_true", help="print all figures as JSON")
+        sub.add_argument("--json", action="store_true", help="print all figures as JSON")
         sub.add_argument("--names", metavar="FILE", help="class names, one a line, in the order of the labels")
         return sub
 
@@ -59,8 +62,8 @@ def _parser():
     sub = add("plot", "A heat map of H; what it says on 1,000 classes can still be read.")
     sub.add_argument("-o", "--output", required=True, metavar="FILE", help="the picture (.png, .pdf, .svg)")
     sub = add("diff", "Where two matrices differ; exit status 0 if nowhere, 1 if somewhere.")
-    sub.add_argument("--tolerance", type=float, default=0.0, metavar="E", help="the largest difference of two "
-                     "entries that counts as none (default: 0)")
+    sub.add_argument("--tolerance", type=float, metavar="E", help="the largest difference of two entries that counts "
+                     "as none (default: what float32 rounds, 2.4e-7 of the larger one)")
     return parser
 
 
@@ -92,11 +95,11 @@ def show(args):
                                for k in summary.attracted_to(H, l, args.most)])
             for l in _shown(args, names, own)]
     if args.json:
-        cli.say_json(dict(figures, file=args.file, warnings=warnings, classes=rows))
+        cli.say_json(dict(figures, file=args.file, warnings=warnings, classes=rows, weights=sums.tolist()))
         return
-    print("%s: %s" % (args.file, summary.in_words(figures)))
+    cli.say("%s: %s" % (args.file, summary.in_words(figures)))
     for warning in warnings:
-        print("warning: %s" % warning)
+        cli.say("warning: %s" % warning)
     _print_table(rows, args, len(H))
 
 
@@ -118,12 +121,9 @@ def _label(text, names):
 
 def _print_table(rows, args, n_classes):
     table = [("class", "row sum", "for itself", "least loss", "attracted to")] + [_cells(row, args) for row in rows]
-    widths = [max(len(to_unicode(cell)) for cell in column) for column in zip(*table)]
-    for line in table:
-        print("  ".join([line[0] + " " * (widths[0] - len(to_unicode(line[0])))]
-                        + [cell.rjust(width) for cell, width in zip(line[1:4], widths[1:])] + [line[4]]).rstrip())
+    cli.say_table(table, left=(0, 4))
     if len(rows) < n_classes and args.classes is None:
-        print("(the %d of %d classes with the smallest share for themselves; --classes shows others, --json all)"
+        cli.say("(the %d of %d classes with the smallest share for themselves; --classes shows others, --json all)"
               % (len(rows), n_classes))
 
 
@@ -139,27 +139,33 @@ def plot(args):
     names = None if args.names is None else _names(args, len(H))
     title = "gain H" if not summary.looks_like_cost(H) else "distances D"
     matrix_files.write_files([(args.output, matrix_picture(args.output, H, names, title))])
-    print("%s: %s as a picture, %d x %d" % (args.output, args.file, len(H), len(H)))
+    if args.json:
+        cli.say_json({"output": args.output, "file": args.file, "n_classes": len(H)})
+    else:
+        cli.say("%s: %s as a picture, %d x %d" % (args.output, args.file, len(H), len(H)))
 
 
 def diff(args):
     A, B = _read(args.a), _read(args.b)
     names = _names(args, len(A))
-    if not args.tolerance >= 0:
+    if args.tolerance is not None and not args.tolerance >= 0:
         raise ValueError("--tolerance: expected a number of at least 0, got %g" % args.tolerance)
-    difference = summary.compare(A, B)
-    equal = difference["largest"] <= args.tolerance
+    difference = summary.compare(A, B, args.tolerance)
+    equal = not difference["different"]
+    within = "what float32 rounds" if args.tolerance is None else "%g" % args.tolerance
+    row, column = difference["at"]
     if args.json:
-        cli.say_json(dict(difference, files=[args.a, args.b], equal=equal))
-    elif not difference["different"]:
-        print("%s and %s: equal, %d x %d" % (args.a, args.b, len(A), len(A)))
+        cli.say_json(dict(difference, files=[args.a, args.b], equal=equal, tolerance=args.tolerance))
+    elif equal:
+        cli.say("%s and %s: equal, %d x %d%s" % (args.a, args.b, len(A), len(A), "" if not difference["largest"] else
+              ", but for at most %.4g, within %s, at (%s, %s)" % (
+                  difference["largest"], within, names[row], names[column])))
     else:
-        row, column = difference["at"]
-        small = ", none by more than %g" % args.tolerance if equal else ""
-        print("%s and %s: %d of %d entries differ%s" % (args.a, args.b, difference["different"], A.size, small))
-        print("by the most, %.4g, at (%s, %s): %.9g and %.9g"
+        cli.say("%s and %s: %d of %d entries differ by more than %s"
+              % (args.a, args.b, difference["different"], A.size, within))
+        cli.say("by the most, %.4g, at (%s, %s): %.9g and %.9g"
               % (difference["largest"], names[row], names[column], difference["a"], difference["b"]))
-        print("by the most in sum, %.4g, in row %s" % (difference["row_difference"], names[difference["row"]]))
+        cli.say("by the most in sum, %.4g, in row %s" % (difference["row_difference"], names[difference["row"]]))
     return 0 if equal else 1
 
 

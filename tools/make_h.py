@@ -7,8 +7,8 @@ that class. It is made from at most one of
   MATRIX           H itself, as it is: a file of gains, in any of the formats below
   --distances D    a file with costs, D[true class, predicted class], 0 on the diagonal
   --tree TREE      a class tree; the distance of two classes is the height of their lowest
-                   common ancestor. Indented text, or a .csv of edges group,member
-                   or group,member,length
+                   common ancestor. Indented text, or edges (group member, or group member
+                   length), or a class a line with its ancestors (cat,animal,root)
   --confusion F    a confusion matrix [true, predicted] of another classifier: the distance of
                    two classes is 1 if it never confuses them, 0 if it always does
   --embeddings F   a vector for each class, a row each: the distance of two classes is that
@@ -23,6 +23,8 @@ diag(w)), given by one of
   --counts         how often each class occurs
   --labels         the data, whose labels are counted
   --net            the net, whose training labels are counted
+
+which are printed, a class a line, with the counts; --weights-out writes them.
 
 The ending of the file says the format: .binaryproto (what Caffe's InfogainLoss reads), .npy, .csv,
 .json; .h5 or .lmdb for a data layer and .caffemodel for a Parameter layer, which is then printed.
@@ -44,13 +46,16 @@ from __future__ import division, print_function
 
 from caffe_tools import cli  # first, as it puts the checkout's packages on the path
 
+import collections
 import os
+import sys
 
 import numpy as np
 
 from caffe_losses.errors import naming
 from caffe_losses.formats import matrix_files
 from caffe_losses.matrices import class_weights, costs, gains, summary
+from caffe_prototxt.data import label_images
 from caffe_prototxt.data.labels import count_source, per_class
 from caffe_prototxt.data.net_source import net_source
 from caffe_prototxt.data.records import count_samples
@@ -69,25 +74,50 @@ DISTANCES = ("distances", "tree", "confusion", "embeddings")
 CONVERSIONS = ("tau", "softmax_beta", "linear")
 COUNTS = ("counts", "labels", "net")
 UNCOUNTED_BATCHES = 100  # of data whose samples cannot be counted
+MOST_ROWS = 40
+NET = "train_val.prototxt"  # the net of a user, by Caffe's usual name
+
+# weights: one for each class. counts: of each class; None: the weights were given. source: of the labels, str, or None.
+# unit: what was counted. n_ignored: int, or None where no label is ignored.
+Weights = collections.namedtuple("Weights", "weights counts source unit n_ignored")
 
 
 def main():
     parser = _parser()
+    _check_lists(parser)
     args = parser.parse_args()
     _check_together(parser, args)
     names = None if args.names is None else class_files.read_names(args.names)
     D, names = _distances(args, names)
     gain = _gain(args, D, names)
-    w = _weights(args, gain, names)
-    H = gain if w is None else gains.weighted_gain(w, gain)
+    weights = _weights(parser, args, gain, names)
+    H = gain if weights is None else gains.weighted_gain(weights.weights, gain)
     _check_result(H, args, names)
+    warnings = _warnings(args, H, weights, None if D is None else gain)
+    layer = h_fragment(args.output, len(H)) if matrix_files.layer_type(args.output) else None
     writers = [(args.output, matrix_files.matrix_writer(args.output, H))]
     if args.distances_out is not None:
         writers.append((args.distances_out, matrix_files.matrix_writer(args.distances_out, D)))
+    if args.weights_out is not None:
+        writers.append((args.weights_out, class_files.numbers_writer(args.weights_out, weights.weights)))
     if args.plot is not None:
         writers.append((args.plot, matrix_picture(args.plot, H, names)))
     matrix_files.write_files(writers)
-    _report(args, H, names)
+    if args.json:
+        _say_json(args, H, weights, warnings, layer)
+    else:
+        _report(args, H, names, weights, warnings, layer)
+
+
+def _check_lists(parser):
+    """Refuse counts and weights with blanks between them, of which argparse would take the second for a file."""
+    arguments = [word for argument in sys.argv[1:]
+                 for word in (argument.split("=", 1) if argument.startswith("--") else [argument])]
+    found = class_files.list_of_numbers(arguments, ("--counts", "--class-weights"))
+    if found is not None:
+        option, words = found
+        parser.error("%s: expected numbers with commas between them, got blanks; write %s %s"
+                     % (option, option, ",".join(words)))
 
 
 def _parser():
@@ -144,7 +174,8 @@ def _parser():
     group.add_argument("--names", metavar="FILE", help="class names, one a line, in the order of the labels")
     group.add_argument("-o", "--output", required=True, metavar="FILE", help="where H goes")
     group.add_argument("--distances-out", metavar="FILE", help="also write the distances D")
-    group.add_argument("--plot", metavar="PNG", help="also draw H")
+    group.add_argument("--weights-out", metavar="FILE", help="also write the class weights (.csv, .npy or .txt)")
+    group.add_argument("--plot", metavar="PNG", help="also draw H (class weights alone as bars)")
     group.add_argument("--json", action="store_true", help="print the summary as JSON")
     return parser
 
@@ -170,20 +201,39 @@ def _check_together(parser, args):
     only_with(given(*(CONVERSIONS + ("distances_out",))), has_distances, _either(DISTANCES))
     only_with(given("metric"), args.embeddings is not None, "--embeddings")
     only_with(given("weights", "power", "scale"), counted, _either(COUNTS))
+    only_with(given("weights_out"), given(*weight_sources), _either(weight_sources))
     only_with(given("ignore_label"), given("labels", "net"), "--labels or --net")
     only_with(given("pixels", "dataset", "root_folder"), args.labels is not None, "--labels")
     only_with(given("label_blob", "stages", "batches", "no_python"), args.net is not None, "--net")
     if args.batches is not None and args.batches < 1:
         parser.error("--batches: expected at least 1, got %d" % args.batches)
     check_beta(parser, args)
-    outputs = [path for path in (args.output, args.distances_out, args.plot) if path is not None]
+    outputs = _outputs(args)
     if "" in outputs or len(set(map(os.path.realpath, outputs))) < len(outputs):
         parser.error("expected a file of its own for each output, got %s" % ", ".join(map(repr, outputs)))
+    inputs = [getattr(args, name) for name in ("matrix", "labels", "net", "names") + DISTANCES]
+    inputs += [numbers.path for numbers in (args.counts, args.class_weights) if numbers is not None]
+    if args.pixels and os.path.isdir(args.labels):
+        inputs += [os.path.join(args.labels, name) for name in os.listdir(args.labels)
+                   if name.lower().endswith(label_images.ENDINGS)]
+    _refuse_overwriting(parser, args, inputs)
     for path in (args.output, args.distances_out):  # counting may take a while
         if path is not None:
             matrix_files.check_path(path)
+    if args.weights_out is not None:
+        class_files.numbers_writer(args.weights_out, [])
     if args.n_classes is not None and args.n_classes < 1:
         parser.error("--n-classes: expected at least 1, got %d" % args.n_classes)
+
+
+def _outputs(args):
+    return [path for path in (args.output, args.distances_out, args.weights_out, args.plot) if path is not None]
+
+
+def _refuse_overwriting(parser, args, inputs):
+    for output in _outputs(args):
+        for path in matrix_files.files_of(output):
+            cli.refuse_overwriting(parser, path, inputs)
 
 
 def _option(name):
@@ -233,20 +283,23 @@ def _n_classes(args, names):
     return n_classes
 
 
-def _weights(args, gain, names):
-    """Return a weight for each class, or None."""
+def _weights(parser, args, gain, names):
+    """Return Weights, or None."""
     if args.class_weights is not None:
-        return class_weights.check_weights(args.class_weights)
-    counts, present = args.counts, None
-    if args.labels is not None or args.net is not None:
-        counts, present = _count(args, gain, names)
-    return None if counts is None else class_weights.class_weights(
+        return Weights(class_weights.check_weights(args.class_weights), None, None, None, None)
+    if args.counts is None and args.labels is None and args.net is None:
+        return None
+    counts, present, about = args.counts, None, (None, None, None)
+    if counts is None:
+        counts, present, about = _count(parser, args, gain, names)
+    w = class_weights.class_weights(
         counts, args.weights or "balanced", args.beta, 1.0 if args.power is None else args.power,
         args.scale or "sample", present=present)
+    return Weights(w, np.asarray(counts), *about)
 
 
-def _count(args, gain, names):
-    """Count the labels in the data. Returns (counts, present) of the classes."""
+def _count(parser, args, gain, names):
+    """Count the labels in the data. Returns counts and present of the classes, and the source, unit and n_ignored."""
     n_classes = _n_classes(args, names) or (None if gain is None else len(gain))
     ignore_label = args.ignore_label
     if args.net is None:
@@ -258,19 +311,22 @@ def _count(args, gain, names):
                              % (args.net, n_classes, data.n_classes))
         n_classes = n_classes or data.n_classes
         ignore_label = data.ignore_label if ignore_label is None else ignore_label
+        _refuse_overwriting(parser, args, [data.whole and data.whole.source])
         tally = _count_net(data, args.batches, not args.no_python)
+        source = data.whole.source if data.whole else "Caffe"
         if not args.json:
-            source = data.whole.source if data.whole else "Caffe"
-            print("%s: labels from %s, of layer %s" % (args.net, source, data.layer))
+            cli.say("%s: labels from %s, of layer %s" % (args.net, source, data.layer))
     counts, present = per_class(tally, n_classes, ignore_label)
     if len(counts) > MAX_CLASSES:
         raise ValueError("%s: expected labels below %d, the most classes a .binaryproto can hold, got %d"
                          % (tally.source, MAX_CLASSES, len(counts) - 1))
-    if not args.json:
-        ignored = "" if ignore_label is None else " (%d ignored)" % (tally.counts.sum() - counts.sum())
-        print("%s: %d %ss of %d classes%s: %s" % (tally.source, counts.sum(), tally.unit, len(counts), ignored,
-                                                  _listed(["%d" % count for count in counts])))
-    return counts, present
+    if np.count_nonzero(counts) < 2:
+        raise ValueError("%s: expected labels of several classes, got %s of %d %ss%s" % (
+            tally.source, "none" if not counts.any() else "class %d alone" % counts.argmax(), tally.counts.sum(),
+            tally.unit, "" if args.pixels or args.labels is None else
+            "; labels of pixels, and images of labels, are counted with --pixels"))
+    n_ignored = None if ignore_label is None else int(tally.counts.sum() - counts.sum())
+    return counts, present, (tally.source, tally.unit, n_ignored)
 
 
 def _count_net(data, batches, python):
@@ -285,6 +341,8 @@ def _count_net(data, batches, python):
 
 
 def _check_result(H, args, names):
+    if len(H) < 2:
+        raise ValueError("expected at least two classes, got one; with it every loss is 0")
     with np.errstate(over="ignore"):
         gains.check_gain(np.asarray(H, np.float32))  # what a net reads of it
     for what, size in (("--names", len(names) if names else None), ("--n-classes", args.n_classes)):
@@ -292,34 +350,74 @@ def _check_result(H, args, names):
             raise ValueError("%s: expected %d classes, as H is %d x %d, got %d" % (what, len(H), len(H), len(H), size))
 
 
-def _report(args, H, names):
-    H = np.asarray(H, np.float32)
-    figures, warnings = summary.summarise(H), summary.warnings_about(H)
-    layer = h_fragment(args.output, len(H)) if matrix_files.layer_type(args.output) else None
-    if args.json:
-        cli.say_json(dict(figures, output=args.output, warnings=warnings, layer=layer))
-        return
-    print("%s: %s" % (args.output, summary.in_words(figures)))
+def _warnings(args, H, weights, gain):
+    """Return the warnings for the user, one line each. gain: of distances, before the weights; None: there are none."""
+    absent = [] if weights is None or weights.counts is None else np.flatnonzero(weights.counts == 0)
+    warnings = summary.warnings_about(np.asarray(H, np.float32), absent)
+    warnings += [warning for warning in [gain is not None and gains.degenerate(gain)] if warning]
+    if len(absent):
+        from_1 = list(absent) == [0] and args.ignore_label != 0
+        start = "; do the labels start at 1? Caffe's start at 0: subtract 1 from each" * from_1
+        warnings.insert(0, "no %s of class %s: its row of H is 0, so that a sample of it is not trained on%s"
+                        % (weights.unit or "sample", summary.listed(absent), start))
+    return warnings
+
+
+def _say_json(args, H, weights, warnings, layer):
+    w = weights or Weights(None, None, None, None, None)
+    counts, numbers = [None if array is None else np.asarray(array).tolist() for array in (w.counts, w.weights)]
+    cli.say_json(dict(
+        summary.summarise(np.asarray(H, np.float32)), output=args.output, warnings=warnings, layer=layer,
+        source=w.source, unit=w.unit, ignored=w.n_ignored, counts=counts, weights=numbers))
+
+
+def _report(args, H, names, weights, warnings, layer):
+    if weights is not None and weights.counts is not None:
+        _print_weights(weights, names)
+    cli.say("%s: %s" % (args.output, summary.in_words(summary.summarise(np.asarray(H, np.float32)))))
     if args.tree is not None:
-        print("classes, in the order of %s: %s" % (args.names or "the tree (--names sets another)",
-                                                   _listed(["%d %s" % pair for pair in enumerate(names)])))
-    for path, what in ((args.distances_out, "D, the distances it was made from"), (args.plot, "H as a picture")):
+        cli.say("classes, in the order of %s: %s" % (args.names or "the tree (--names sets another)",
+                                                     _listed(["%d %s" % pair for pair in enumerate(names)])))
+    for path, what in ((args.distances_out, "D, the distances it was made from"),
+                       (args.weights_out, "the class weights"), (args.plot, "H as a picture")):
         if path:
-            print("%s: %s" % (path, what))
+            cli.say("%s: %s" % (path, what))
     for warning in warnings:
-        print("warning: %s" % warning)
+        cli.say("warning: %s" % warning)
     if layer is not None:
-        print("the layer that reads it:\n" + layer.rstrip())
+        cli.say("the layer that reads it:\n" + layer.rstrip())
     if args.output.lower().endswith(".caffemodel"):
-        print("without caffe train -weights %s this H is 0, and so is the loss" % cli.quote(args.output))
+        cli.say("without caffe train -weights %s this H is 0, and so is the loss" % cli.quote(args.output))
+    _print_next(args, layer)
+
+
+def _print_weights(weights, names):
+    """Print the class, the count and the weight of each class."""
+    counts, n_classes = weights.counts, len(weights.counts)
+    if weights.source is not None:
+        ignored = "" if weights.n_ignored is None else " (%d ignored)" % weights.n_ignored
+        cli.say("%s: %d %ss of %d classes%s" % (weights.source, counts.sum(), weights.unit, n_classes, ignored))
+    rows = [(str(l) if names is None else "%d %s" % (l, names[l]), "%.15g" % counts[l], "%.4g" % weights.weights[l])
+            for l in range(min(n_classes, MOST_ROWS))]
+    cli.say_table([("class", "count", "weight")] + rows)
+    if n_classes > MOST_ROWS:
+        cli.say("(the first %d of %d classes; --weights-out writes the weights of all, --json says all)"
+              % (MOST_ROWS, n_classes))
+
+
+def _print_next(args, layer):
+    """Print the lines for a shell that put H into a net."""
     # Caffe's own loss itself reads nothing but a .binaryproto
     native = layer is not None or args.output.lower().endswith(".binaryproto")
-    words = ["make_net.py"] if args.net is None else ["use_loss.py", args.net]
-    words += ["--loss", "InfogainLoss" if native else "SoftmaxWithInfogainLoss",
-              "--source" if layer is None else "--h-file", args.output]
-    if args.ignore_label is not None and args.net is None:
-        words.append("--ignore-label=%d" % args.ignore_label)
-    print("next: " + cli.command_line(*words))
+    words = ["--loss", "InfogainLoss" if native else "SoftmaxWithInfogainLoss",
+             "--source" if layer is None else "--h-file", args.output]
+    net = args.net or (NET if os.path.exists(NET) else None)
+    if net is not None:
+        cli.say("next: " + cli.command_line("use_loss.py", net, *words))
+        return
+    ignored = ["--ignore-label=%d" % args.ignore_label] if args.ignore_label is not None else []
+    cli.say("with a net, here %s: %s" % (NET, cli.command_line("use_loss.py", NET, *words)))
+    cli.say("next: " + cli.command_line("make_net.py", *words + ignored))
 
 
 def _listed(texts, most=12):

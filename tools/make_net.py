@@ -156,12 +156,9 @@ def _check_names(parser, args):
             parser.error("--loss-weight: expected a finite number, got %g" % loss_weight)
     if args.loss_weight and len(args.loss_weight) == 1:
         args.loss_weight *= len(args.score or [1])
-    for option, source in (("--source", args.source), ("--h-file", args.h_file), ("--gain", args.gain)):
-        native = option == "--source" and args.loss == "InfogainLoss"
-        endings = (".binaryproto",) if native else matrix_files.ENDINGS
-        if source is not None and not source.lower().endswith(endings):
-            parser.error("%s: expected a file that ends in %s%s, got %r" % (
-                option, ", ".join(endings), ", as Caffe's own InfogainLoss reads nothing else" * native, source))
+    if args.loss == "InfogainLoss" and args.source is not None and not matrix_files.is_binaryproto(args.source):
+        parser.error("--source: expected a file that ends in .binaryproto, as Caffe's own InfogainLoss reads nothing "
+                     "else, got %r" % args.source)
     if args.ignore_label is not None and not -2 ** 31 <= args.ignore_label < 2 ** 31:
         parser.error("--ignore-label: expected a 32-bit number, got %d" % args.ignore_label)
 

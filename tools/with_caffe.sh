@@ -324,7 +324,7 @@ if [[ $1 == *.py ]]; then set -- "$PYTHON" "$(find_command "$1")" "${@:2}"; fi
 folder=$(pwd -P)
 set -- /usr/bin/env --chdir="$folder" PWD="$folder" PATH="$path:$checkout/tools" HOME="${HOME:-/tmp}" \
     PYTHON="$PYTHON" PYTHONPATH="$(python_path)" PYTHONNOUSERSITE=1 LC_ALL=C.UTF-8 MPLCONFIGDIR=/run/matplotlib \
-    MPLBACKEND=Agg "$@"
+    MPLBACKEND=Agg CAFFE_LOSSES_WITHIN="$script" "$@"
 enter=(bwrap "${mounts[@]}" --ro-bind /etc/passwd /etc/passwd --ro-bind /etc/group /etc/group)
 
 # The command is to be this very process, so that its pid, the signals to it and its status are what they are elsewhere;

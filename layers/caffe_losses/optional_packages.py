@@ -3,6 +3,7 @@ from __future__ import division, print_function
 
 import contextlib
 import importlib
+import pkgutil
 import re
 import sys
 import types
@@ -72,6 +73,15 @@ class _StandIn(types.ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
         return missing
+
+
+def has_package(name):
+    """Return whether a package can be found, without importing it."""
+    if str is bytes:  # Python 2
+        return pkgutil.find_loader(name) is not None
+    from importlib.util import find_spec
+    found = find_spec(name)
+    return found is not None and found.has_location  # a mere folder of that name has none
 
 
 def progress(steps, total=None, unit="it", size=lambda step: 1):

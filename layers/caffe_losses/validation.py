@@ -31,24 +31,30 @@ def check_finite(array, name):
 
 
 def check_numbers(array, name):
-    """Return an array of its own type; raise ValueError unless it holds numbers."""
+    """Return numbers as an array of their own type; raise ValueError unless it holds numbers."""
     array = np.asarray(array)
     if array.dtype.kind not in "fiub":
         raise ValueError("%s: expected numbers, got %s" % (name, array.dtype))
     return array
 
 
-def as_floats(array, name):
+def as_float64(array, name):
     """Return numbers as float64, as sums and differences in another type overflow or round; else raise ValueError."""
     return check_numbers(array, name).astype(np.float64, copy=False)
 
 
+def as_floats(array):
+    """Return an array whose sums and differences are right: small floats, integers and bools become float64."""
+    array = np.asarray(array)
+    return array if array.dtype.kind == "f" and array.itemsize >= 4 else array.astype(np.float64)
+
+
 def check_square(matrix, name):
-    """Return a matrix as an array; raise ValueError unless it is square, not empty, and all finite numbers."""
+    """Return a matrix as an array of floats; raise ValueError unless it is square, not empty, and all finite numbers."""
     matrix = np.asarray(matrix)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
         raise ValueError("%s: expected a square matrix, got shape %s" % (name, shape_text(matrix.shape)))
-    check_numbers(matrix, name)
+    matrix = as_floats(check_numbers(matrix, name))
     check_finite(matrix, name)
     return matrix
 

@@ -85,16 +85,33 @@ def test_diff(folder):
     status, out = inspect(folder, "diff", "H.binaryproto", "H.csv")
     assert status == 1
     assert out.splitlines() == [
-        "H.binaryproto and H.csv: 3 of 9 entries differ",
+        "H.binaryproto and H.csv: 3 of 9 entries differ by more than what float32 rounds",
         "by the most, 0.5, at (1, 2): 0 and -0.5",
         "by the most in sum, 0.5, in row 1"]
     status, out = inspect(folder, "diff", "H.binaryproto", "H.csv", "--tolerance", ".5", "--names", "names.txt")
-    assert status == 0 and "none by more than 0.5" in out and "at (dress, b" in out
+    assert status == 0 and "equal, 3 x 3, but for at most 0.5, within 0.5, at (dress, b" in out
     status, out = inspect(folder, "diff", "H.binaryproto", "H.binaryproto")
     assert status == 0 and out == "H.binaryproto and H.binaryproto: equal, 3 x 3\n"
     status, out = inspect(folder, "diff", "H.binaryproto", "H.csv", "--json")
     found = json.loads(out)
     assert status == 1 and not found["equal"] and found["different"] == 3 and found["at"] == [1, 2]
+
+
+def test_diff_of_one_matrix_in_two_formats(folder):
+    write_matrix(os.path.join(folder, "third.npy"), H / 3)
+    write_matrix(os.path.join(folder, "third.binaryproto"), H / 3)
+    status, out = inspect(folder, "diff", "third.npy", "third.binaryproto")
+    assert status == 0 and out.startswith("third.npy and third.binaryproto: equal, 3 x 3, but for at most ")
+    status, out = inspect(folder, "diff", "third.npy", "third.binaryproto", "--tolerance", "0")
+    assert status == 1 and "entries differ by more than 0\n" in out
+    status, out = inspect(folder, "diff", "third.npy", "third.binaryproto", "--json")
+    assert status == 0 and json.loads(out)["equal"] and json.loads(out)["different"] == 0
+
+
+def test_an_input_is_not_drawn_over(folder):
+    os.rename(os.path.join(folder, "H.csv"), os.path.join(folder, "H.png"))
+    status, out, err = run_main("inspect_h.py", "plot", "H.png", "-o", "./H.png", cwd=folder)
+    assert status == 2 and "-o ./H.png: expected a file that is not read, got the input H.png" in err
 
 
 def test_plot(folder):

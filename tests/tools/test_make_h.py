@@ -51,6 +51,8 @@ def test_from_a_matrix_bit_for_bit_and_as_caffe_reads_it(folder):
     assert out.splitlines() == [
         "infogainH.binaryproto: H, 3 x 3, entries 0.125 to 1.125, row sums 1.375 to 1.375, symmetric, "
         "least loss 0.8252 (0.8252 to 0.8252 a class)",
+        "with a net, here train_val.prototxt: %s train_val.prototxt --loss InfogainLoss --source infogainH.binaryproto"
+        % os.path.join(real_nets.CHECKOUT, "tools", "use_loss.py"),
         "next: %s --loss InfogainLoss --source infogainH.binaryproto"
         % os.path.join(real_nets.CHECKOUT, "tools", "make_net.py")]
     proto = caffe_pb2.BlobProto()
@@ -185,7 +187,7 @@ def test_from_labels(folder, kind):
     write_labels(folder, kind)
     np.testing.assert_allclose(made(folder, "--labels", kind), np.diag([6 / 9, 2, 1]), rtol=1e-6)
     out = make_h(folder, "--labels", kind, "--n-classes", "5", "-o", "wide.npy")
-    assert "warning: H has nothing in row 3, 4: a sample of that class is not trained on" in out
+    assert "warning: no record of class 3, 4: its row of H is 0, so that a sample of it is not trained on\n" in out
     assert np.load(os.path.join(folder, "wide.npy")).shape == (5, 5)
 
 
@@ -194,6 +196,7 @@ def test_json(folder):
     least = 1.375 * np.log(1.375) - 1.125 * np.log(1.125) - .25 * np.log(.125)
     assert summary == {"output": "H.csv", "n_classes": 3, "row_sums": [1.375, 1.375], "symmetric": True,
                        "smallest": .125, "largest": 1.125, "warnings": [], "diagonal": False, "layer": None,
+                       "counts": None, "weights": None, "source": None, "unit": None, "ignored": None,
                        "least_loss": [pytest.approx(least)] * 3}
 
 
@@ -342,7 +345,7 @@ def test_for_a_data_layer(folder):
         assert 'the layer that reads it:\nlayer {\n  name: "H"\n  type: "%s"' % kind in out
         assert out.endswith("make_net.py --loss InfogainLoss --%s %s\n" % (option, name))
         np.testing.assert_array_equal(read_matrix(os.path.join(folder, name)), np.eye(3) + .125)
-        summary = json.loads(make_h(folder, name, "-o", name, "--json"))
+        summary = json.loads(make_h(folder, name, "-o", "other." + name, "--json"))
         assert 'type: "%s"' % kind in summary["layer"]
 
 
@@ -355,10 +358,12 @@ def test_net(folder):
         with open(os.path.join(folder, name), "w") as file:
             file.write(content)
     out = make_h(folder, "--net", "net.prototxt", "-o", "H.npy")
-    assert out.startswith("net.prototxt: labels from lmdb, of layer data\nlmdb: 6 records of 3 classes: 3, 1, 2\n")
+    assert out.splitlines()[:6] == [
+        "net.prototxt: labels from lmdb, of layer data", "lmdb: 6 records of 3 classes",
+        "class  count  weight", "0          3  0.6667", "1          1       2", "2          2       1"]
     np.testing.assert_allclose(np.load(os.path.join(folder, "H.npy")), np.diag([6 / 9, 2, 1]), rtol=1e-6)
     out = make_h(folder, "--net", "wide.prototxt", "-o", "H.npy")  # as many classes as the net has scores
-    assert "warning: H has nothing in row 3, 4" in out
+    assert "warning: no record of class 3, 4: " in out
     status, _, err = run_main("make_h.py", "--net", "wide.prototxt", "-o", "no.npy", "--names", "names.txt", cwd=folder)
     assert status == 2 and err == "make_h.py: error: wide.prototxt: expected scores of 3 classes, as --n-classes, --names or the gain say, got 5\n"
 
@@ -414,6 +419,180 @@ def test_pixels(folder):
     sources.write_hdf5(os.path.join(folder, "masks.h5"), np.array([image, np.where(image == 1, 2, image)]))
     out = make_h(folder, "--labels", "masks.h5", "--pixels", "--ignore-label", "255", "--weights", "median_frequency",
                  "--scale", "none", "-o", "H.npy")
-    assert "masks.h5: 14 pixels of 3 classes (2 ignored): 10, 2, 2\n" in out
+    assert "masks.h5: 14 pixels of 3 classes (2 ignored)\nclass  count  weight\n0         10     0.4\n" in out
     # 10 of 16 pixels, and 2 of 8 twice: the median of the frequencies is 2/8
     np.testing.assert_allclose(np.load(os.path.join(folder, "H.npy")), np.diag([.25 / .625, 1, 1]), rtol=1e-6)
+
+
+# What it must not do
+
+@pytest.mark.parametrize("arguments", [
+    ["H.npy", "-o", "H.npy"], ["--distances", "D.csv", "--tau", "1", "-o", "./D.csv"],
+    ["--distances", "D.csv", "--tau", "1", "-o", "out.npy", "--distances-out", "D.csv"],
+    ["--distances", "D.csv", "--tau", "1", "-o", "hard.csv"], ["--distances", "D.csv", "--tau", "1", "-o", "link.csv"],
+    ["--confusion", "D.csv", "--linear", "-o", "D.csv"], ["--embeddings", "H.npy", "--linear", "-o", "H.npy"],
+    ["--tree", "tree.csv", "--tau", "1", "-o", "tree.csv"], ["--counts", "counts.npy", "-o", "counts.npy"],
+    ["--class-weights", "counts.npy", "-o", "out.npy", "--weights-out", "counts.npy"],
+    ["--labels", "labels.npy", "-o", "labels.npy"], ["--labels", "list.csv", "-o", "list.csv"],
+    ["--counts", "1,2,3", "--names", "names.txt", "-o", "out.npy", "--weights-out", "names.txt"],
+    ["--labels", "H.h5.txt", "-o", "H.h5"], ["--labels", "H.lmdb", "-o", "H.lmdb/"],
+    ["--labels", "masks", "--pixels", "-o", "out.npy", "--plot", "masks/a.png"]])
+def test_no_output_replaces_an_input(folder, arguments):
+    pytest.importorskip("lmdb")
+    pytest.importorskip("h5py")
+    write_labels(folder, "labels.npy")
+    np.save(os.path.join(folder, "counts.npy"), [1, 2, 3])
+    for name, content in (("tree.csv", "a,b\na,c\nr,a\nr,d"), ("list.csv", "0\n1\n2"), ("H.h5.txt", "other.h5")):
+        with open(os.path.join(folder, name), "w") as file:
+            file.write(content)
+    for name in ("H.lmdb", "other.h5"):
+        make_h(folder, "H.npy", "-o", name)
+    os.mkdir(os.path.join(folder, "masks"))
+    io.open(os.path.join(folder, "masks", "a.png"), "w").close()
+    os.link(os.path.join(folder, "D.csv"), os.path.join(folder, "hard.csv"))
+    os.symlink("D.csv", os.path.join(folder, "link.csv"))
+    before = contents(folder)
+    status, out, err = run_main("make_h.py", *arguments, cwd=folder)
+    assert status == 2 and not out and len(err.splitlines()) == 1
+    assert "expected a file that is not read, got the input " in err, err
+    assert contents(folder) == before
+
+
+def contents(folder):
+    found = {}
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with open(os.path.join(path, name), "rb") as file:
+                found[os.path.join(path, name)] = file.read()
+    return found
+
+
+def test_data_in_hdf5_are_not_replaced(folder):
+    pytest.importorskip("h5py")
+    sources.write_hdf5(os.path.join(folder, "train.h5"), LABELS)
+    sources.write_text(os.path.join(folder, "list.txt"), ["train.h5"])
+    before = contents(folder)
+    status, out, err = run_main("make_h.py", "--labels", "list.txt", "-o", "train.h5", cwd=folder)
+    assert status == 2 and "train.h5: cannot be written: expected no such file, or one with a dataset H alone, got" in err
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("name, package", [("q.h5", "h5py"), ("q.lmdb", "lmdb")])
+def test_without_the_package_of_a_format_nothing_is_left(folder, monkeypatch, name, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    before = contents(folder)
+    status, out, err = run_main("make_h.py", "--labels", "none", "-o", name, cwd=folder)
+    assert status == 2 and not out and "error: expected the Python package %s, for " % package in err
+    assert contents(folder) == before and name not in os.listdir(folder)
+
+
+def test_a_signal_leaves_no_temporary_file(folder):
+    np.save(os.path.join(folder, "big.npy"), np.random.RandomState(0).rand(1500, 1500))
+    command = [sys.executable, os.path.join(real_nets.CHECKOUT, "tools", "make_h.py"), "big.npy", "-o", "out.csv"]
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE)
+        while not [name for name in os.listdir(folder) if name.startswith(".out.csv.")]:
+            assert process.poll() is None
+            time.sleep(.001)
+        process.send_signal(number)
+        assert process.communicate()[1] == b"" and process.returncode == 128 + number
+        assert not [name for name in os.listdir(folder) if "out.csv" in name]
+
+
+def test_ctrl_c_during_imports_is_silent(folder):
+    """A module that interrupts stands for one that takes long to import."""
+    with open(os.path.join(folder, "numpy.py"), "w") as file:
+        file.write("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nwhile True: pass\n")
+    environment = dict(os.environ, PYTHONPATH=folder)
+    for command in ("make_h.py", "inspect_h.py"):
+        status, out, err = real_nets.tool(command, "--help", env=environment)
+        assert (status, out, err) == (130, "", "")
+
+
+def test_one_class_is_an_error(folder):
+    pytest.importorskip("caffe")
+    pytest.importorskip("lmdb")
+    image = b"\0\1\2\2"
+    sources.write_lmdb(os.path.join(folder, "masks"), [sources.datum(0, (1, 2, 2), image)] * 3)
+    np.save(os.path.join(folder, "zeros.npy"), np.zeros(4))
+    for arguments, message in (
+            (["--labels", "masks"], "masks: expected labels of several classes, got class 0 alone of 3 records; labels of "
+             "pixels, and images of labels, are counted with --pixels"),
+            (["--labels", "masks", "--n-classes", "3"], "masks: expected labels of several classes, got class 0 alone"),
+            (["--labels", "zeros.npy"], "zeros.npy: expected labels of several classes, got class 0 alone of 4 records"),
+            (["--labels", "zeros.npy", "--ignore-label", "0"], "zeros.npy: expected labels of several classes, got none"),
+            (["--counts", "5"], "expected at least two classes, got one"),
+            (["--class-weights", "1"], "expected at least two classes, got one")):
+        status, out, err = run_main("make_h.py", "-o", "H.npy", *arguments, cwd=folder)
+        assert status == 2 and not out and len(err.splitlines()) == 1 and message in err, err
+    assert "3 pixels" not in make_h(folder, "--labels", "masks", "--pixels", "-o", "new.npy")
+
+
+def test_numbers_typed_as_a_list(folder):
+    for option in ("--counts", "--class-weights"):
+        for words in (["100", "50", "5"], ["100,", "50,", "5"]):
+            status, out, err = run_main("make_h.py", option, *(words + ["-o", "out.npy"]), cwd=folder)
+            assert status == 2 and not out and "%s: expected numbers with commas between them, got blanks; write %s 100,50,5" % (
+                option, option) in err
+
+
+def test_labels_that_start_at_1(folder):
+    sources.write_text(os.path.join(folder, "labels.txt"), [1, 2, 3, 1])
+    out = make_h(folder, "--labels", "labels.txt", "-o", "out.npy")
+    assert "no record of class 0: its row of H is 0, so that a sample of it is not trained on; do the labels start at 1?" in out
+    assert "do the labels" not in make_h(folder, "--labels", "labels.txt", "--ignore-label", "0", "-o", "out.npy")
+    status, _, err = run_main("make_h.py", "--labels", "labels.txt", "--n-classes", "3", "-o", "no.npy", cwd=folder)
+    assert status == 2 and "do they start at 1?" in err
+
+
+def test_the_weights_are_told_written_and_drawn(folder):
+    out = make_h(folder, "--counts", "90,9,1", "--names", "names.txt", "-o", "H.npy", "--weights-out", "w.txt")
+    lines = out.splitlines()
+    assert lines[0].split() == ["class", "count", "weight"] and lines[1].split() == ["0", "T-shirt", "90", "0.3704"]
+    assert "w.txt: the class weights" in lines
+    expected = np.load(os.path.join(folder, "H.npy"))
+    make_h(folder, "--class-weights", "w.txt", "-o", "again.npy", "--weights-out", "w.npy")
+    np.testing.assert_array_equal(np.load(os.path.join(folder, "again.npy")), expected)
+    np.testing.assert_array_equal(np.load(os.path.join(folder, "w.npy")), expected.diagonal())
+    found = json.loads(make_h(folder, "--counts", "90,0,1", "-o", "H.npy", "--json"))
+    assert found["counts"] == [90, 0, 1] and found["weights"] == [pytest.approx(91 / 180), 0, 45.5]
+    assert found["warnings"] == ["no sample of class 1: its row of H is 0, so that a sample of it is not trained on"]
+
+
+@pytest.mark.parametrize("arguments, warning", [
+    (["--tau", "100"], "warning: H is flat: it tells no class from another"),
+    (["--softmax-beta", "0"], "warning: H is flat"), (["--tau", "1e-9"], "warning: H is the identity: all mistakes cost the same"),
+    (["--tau", ".1"], "warning: H is the identity but for 4.5e-05 of a row"), (["--softmax-beta", "1000"], "warning: H is the identity"),
+    (["--tau", "1"], None), (["--linear"], None)])
+def test_a_temperature_that_leaves_nothing_of_the_distances(folder, arguments, warning):
+    out = make_h(folder, "--distances", "D.csv", "-o", "out.npy", *arguments)
+    assert warning in out if warning else "warning" not in out
+
+
+def test_a_pipe_is_refused(folder):
+    os.mkfifo(os.path.join(folder, "pipe"))
+    os.symlink("pipe", os.path.join(folder, "pipe.npy"))
+    for arguments in (["pipe.npy"], ["--counts", "pipe"], ["--counts", "pipe.npy"], ["--tree", "pipe", "--tau", "1"],
+                      ["--counts", "1,2", "--names", "pipe"], ["--labels", "pipe"], ["--net", "pipe"], ["--labels", "/dev/zero"]):
+        status, out, err = run_main("make_h.py", "-o", "out.npy", *arguments, cwd=folder)
+        assert status == 2 and not out and len(err.splitlines()) == 1 and "expected a plain file, got a pipe or a device" in err, err
+
+
+@pytest.mark.parametrize("ending", ["npy", "csv", "h5", "binaryproto"])
+def test_matrices_of_bools_and_small_integers(folder, ending):
+    pytest.importorskip("h5py")
+    for kind, entry in (("bool", 1), ("uint8", 200), ("int8", 100), ("float16", 1000), ("int64", 2 ** 40)):
+        np.save(os.path.join(folder, "odd.npy"), (np.eye(3) * entry).astype(kind))
+        make_h(folder, "odd.npy", "-o", "out." + ending)
+        np.testing.assert_array_equal(read_matrix(os.path.join(folder, "out." + ending)), np.eye(3) * entry)
+        np.save(os.path.join(folder, "odd.npy"), (D * entry / 4).astype(kind))
+        make_h(folder, "--distances", "odd.npy", "--softmax-beta", "1", "-o", "out." + ending)
+
+
+def test_a_deep_net_is_one_line(folder):
+    deep = "{ " + "a { " * 10 ** 4 + "} " * (10 ** 4 + 1)
+    for text in ("state " + deep, "layer { include %s }" % deep):
+        with open(os.path.join(folder, "net.prototxt"), "w") as file:
+            file.write(text)
+        status, out, err = run_main("make_h.py", "--net", "net.prototxt", "-o", "no.npy", cwd=folder)
+        assert status == 2 and not out and len(err.splitlines()) == 1 and "at most 20 messages in each other" in err, err

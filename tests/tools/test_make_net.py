@@ -216,7 +216,6 @@ def test_names_that_are_not_ascii():
     (["--loss", "InfogainLoss", "--compute-h", "3", "--beta", ".9"], "--beta: expected with --weights eff"),
     (["--loss", "InfogainLoss", "--compute-h", "3", "--running", "1"], "--running: expected a number between 0 and 1"),
     (["--loss", "InfogainLoss", "--source", "H.npy"], "--source: expected a file that ends in .binaryproto, as Caffe's own"),
-    (["--loss", "SoftmaxWithInfogainLoss", "--source", "H.txt"], "--source: expected a file that ends in .binaryproto, .caffemodel"),
     (["--loss", "InfogainLoss", "--compute-h", "3", "--h-name", "score"], "expected different names for the blobs"),
     (["--loss", "SoftmaxWithLoss", "--name", "label"], "expected different names for the blobs"),
     (["--loss", "SoftmaxWithLoss", "--score", ""], "expected different names for the blobs"),

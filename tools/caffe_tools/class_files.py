@@ -2,7 +2,11 @@
 from __future__ import division, print_function
 
 import argparse
+import io
+import itertools
 import os
+
+import numpy as np
 
 from caffe_losses.errors import naming
 from caffe_losses.formats.matrix_files import map_npy
@@ -32,24 +36,69 @@ def read_tree_costs(path, names=None):
         return class_trees.tree_costs(class_trees.parse_tree(text, edges=path.lower().endswith(".csv")), names)
 
 
+class Numbers(list):
+    """The floats of an option. path: the file that they come from, or None."""
+
+    path = None
+
+
 def numbers(argument):
-    """Return the floats of an option: with commas between them, or those in a file, .npy or text.
+    """Return the Numbers of an option: with commas between them, or those in a file, .npy or text.
 
     Raises argparse.ArgumentTypeError.
     """
     try:
-        return [float(number) for number in argument.split(",")]
+        return Numbers(float(number) for number in argument.split(","))
     except ValueError:
         if not os.path.exists(argument):
             raise argparse.ArgumentTypeError("expected numbers with commas between them, or a file of them, got %r"
                                              % argument)
     try:
-        if argument.lower().endswith(".npy"):
-            return _npy_numbers(argument)
-        words = " ".join(line.split("#")[0] for line in read_text(argument).splitlines()).replace(",", " ").split()
-        return [float(word) for word in words]
+        found = Numbers(_numbers_in(argument))
     except (ValueError, EnvironmentError) as error:
         raise argparse.ArgumentTypeError("expected numbers in the file %s (%s)" % (argument, one_line(error)))
+    found.path = argument
+    return found
+
+
+def list_of_numbers(arguments, options):
+    """Return (option, words) of the first of some options behind which numbers stand with blanks between, or None."""
+    for at, option in enumerate(arguments):
+        words = list(itertools.takewhile(_is_number, arguments[at + 1:]))
+        if option in options and len(words) > 1:
+            return option, [word.strip(",") for word in words]
+    return None
+
+
+def _is_number(word):
+    try:
+        float(word.rstrip(","))
+    except ValueError:
+        return False
+    return not os.path.exists(word)
+
+
+def numbers_writer(path, numbers):
+    """Return a function that writes numbers to an open file, as `numbers` reads them: .npy, or a line each.
+
+    Raises ValueError for a file that ends otherwise.
+    """
+    ending = os.path.splitext(path)[1].lower()
+    if ending not in (".npy", ".txt", ".csv"):
+        raise ValueError("%s: expected a file of numbers, that ends in .csv, .npy or .txt" % path)
+    content = io.BytesIO()
+    if ending == ".npy":
+        np.save(content, numbers)
+    else:
+        content.write("".join("%r\n" % float(number) for number in numbers).encode("ascii"))
+    return lambda file: file.write(content.getvalue())
+
+
+def _numbers_in(path):
+    if path.lower().endswith(".npy"):
+        return _npy_numbers(path)
+    words = " ".join(line.split("#")[0] for line in read_text(path).splitlines()).replace(",", " ").split()
+    return [float(word) for word in words]
 
 
 def _npy_numbers(path):

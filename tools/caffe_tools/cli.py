@@ -23,6 +23,7 @@ import errno
 import io
 import json
 
+
 try:
     from shlex import quote
 except ImportError:  # Python 2
@@ -36,6 +37,8 @@ from caffe_losses import __version__, optional_packages
 from caffe_losses.compat import from_bytes, from_display, to_str, to_unicode
 from caffe_losses.errors import naming
 from caffe_losses.formats.atomic import atomic_write
+from caffe_losses.formats.plain_files import open_plain
+from caffe_losses.optional_packages import has_package
 
 
 class Parser(argparse.ArgumentParser):
@@ -146,7 +149,17 @@ def note(message):
 
 def command_line(name, *arguments):
     """Return the line for a shell that runs another of the commands, from the folder of this one."""
-    return " ".join(map(quote, (os.path.join(os.path.dirname(sys.argv[0]), name),) + arguments))
+    words = _with_caffe() + [os.path.join(os.path.dirname(sys.argv[0]), name)] + list(arguments)
+    return " ".join(map(quote, words))
+
+
+def _with_caffe():
+    """Return the words that bring a command to where a Caffe is, none where it is here."""
+    within = os.environ.get("CAFFE_LOSSES_WITHIN")  # set by with_caffe.sh in its root file system
+    script = os.path.join(CHECKOUT, "tools", "with_caffe.sh")
+    if within or not has_package("caffe") and os.path.exists(script):
+        return [within or script]
+    return []
 
 
 def refuse_overwriting(parser, output, inputs):
@@ -192,7 +205,7 @@ def read_text(path):
 
 
 def _read(path):
-    with naming(path, "cannot be read: "), io.open(path, "rb") as file:
+    with naming(path, "cannot be read: "), open_plain(path) as file:
         return file.read()
 
 
@@ -228,6 +241,14 @@ def write(content, path=None):
 def say(line):
     """Print a line, also one with names in no encoding."""
     write((line if isinstance(line, bytes) else line.encode("utf-8", "surrogateescape")) + b"\n")
+
+
+def say_table(rows, left=(0,)):
+    """Print rows of cells in columns. left: the columns that are not aligned to the right."""
+    widths = [max(len(to_unicode(cell)) for cell in column) for column in zip(*rows)]
+    for row in rows:
+        pads = [" " * (width - len(to_unicode(cell))) for cell, width in zip(row, widths)]
+        say("  ".join(cell + pad if i in left else pad + cell for i, (cell, pad) in enumerate(zip(row, pads))).rstrip())
 
 
 def say_json(value, **options):

@@ -20,7 +20,7 @@ from caffe_losses.errors import naming
 from caffe_losses.functional.losses import check_scores, softmax_parts, softmax_with_infogain
 from caffe_losses.matrices.class_weights import check_weights
 from caffe_losses.matrices.gains import check_cost
-from caffe_losses.validation import as_floats, label_index, refuse, shape_text
+from caffe_losses.validation import as_float64, label_index, refuse, shape_text
 
 TEMPERATURES = 1e-4, 1e4  # between which fit_temperature looks
 PRECISION = 1e-4  # of a fitted temperature, relative
@@ -32,7 +32,7 @@ def temperature_scaled(scores, temperature, axis=1):
     temperature: float, T > 0: above 1 the net is less sure, below 1 surer. The order of the classes stays.
     Source: Guo et al. 2017, On calibration of modern neural networks, arXiv 1706.04599.
     """
-    T = as_floats(temperature, "temperature")
+    T = as_float64(temperature, "temperature")
     if T.ndim or not 0 < T < np.inf:
         raise ValueError("temperature: expected a number above 0, got %s" % (temperature,))
     below = _below_largest(_checked_scores(scores, axis))
@@ -134,7 +134,7 @@ def expected_cost_scores(p, D, weights=None, axis=1):
 
 def check_probabilities(p, axis=1):
     """Return probabilities as float64; raise ValueError unless finite, not negative and above 0 for some class."""
-    p = as_floats(p, "probabilities")
+    p = as_float64(p, "probabilities")
     if p.ndim < 2 or not p.size:
         raise ValueError("probabilities: expected N x C (x spatial), got shape %s" % (p.shape,))
     with np.errstate(invalid="ignore"):
@@ -147,7 +147,7 @@ def check_probabilities(p, axis=1):
 
 def check_costs(D, n_classes=None):
     """Return costs as float64; raise ValueError for another matrix, or one of another number of classes."""
-    D = check_cost(as_floats(D, "D"))
+    D = check_cost(as_float64(D, "D"))
     if n_classes not in (None, len(D)):
         raise ValueError("D: expected %d x %d, got %s" % (n_classes, n_classes, shape_text(D.shape)))
     return D
@@ -163,13 +163,13 @@ def check_labels(labels, shape, n_classes, ignore_label=None, name="labels"):
         labels = np.asarray(labels)
         if [n for n in labels.shape if n != 1] != [n for n in shape if n != 1]:
             raise ValueError("expected %s samples, got %s" % (shape_text(shape), shape_text(labels.shape)))
-        index, valid = label_index(as_floats(labels, "label").reshape(shape), n_classes, ignore_label)
+        index, valid = label_index(as_float64(labels, "label").reshape(shape), n_classes, ignore_label)
     return index, np.ones(shape, bool) if valid is None else valid
 
 
 def _checked_scores(scores, axis):
     """Return scores as float64, the class axis moved to 1."""
-    x = as_floats(scores, "scores")
+    x = as_float64(scores, "scores")
     if x.ndim < 2 or not x.size:
         raise ValueError("scores: expected N x C (x spatial), got shape %s" % (x.shape,))
     x = np.moveaxis(x, axis, 1)
@@ -184,7 +184,7 @@ def _below_largest(x):
 
 
 def _checked_weights(weights, n_classes):
-    weights = check_weights(as_floats(weights, "class weights"))
+    weights = check_weights(as_float64(weights, "class weights"))
     if len(weights) != n_classes:
         raise ValueError("class weights: expected %d numbers, got %d" % (n_classes, len(weights)))
     return weights

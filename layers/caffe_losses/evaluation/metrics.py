@@ -19,7 +19,7 @@ from __future__ import division, print_function
 import numpy as np
 
 from caffe_losses.evaluation.decisions import check_costs, check_labels, check_probabilities, expected_cost_scores
-from caffe_losses.validation import as_floats, check_square, refuse
+from caffe_losses.validation import as_float64, check_square, refuse
 
 SUM_TOLERANCE = 1e-3  # float32 softmax over a thousand classes stays far below
 
@@ -126,7 +126,7 @@ def confidence_bins(confidence, right, n_bins=15):
     confidence: N floats in [0, 1]. right: N bools.
     Returns n_bins x 3 float64: the number of samples, of right ones, the sum of their confidence.
     """
-    confidence, right = as_floats(confidence, "confidence").ravel(), as_floats(right, "right").ravel()
+    confidence, right = as_float64(confidence, "confidence").ravel(), as_float64(right, "right").ravel()
     bins = bin_index(confidence, n_bins)
     return np.stack([np.bincount(bins, weights=weights, minlength=n_bins)
                      for weights in (None, right, confidence)], axis=1).astype(np.float64)
@@ -143,7 +143,7 @@ def bin_index(confidence, n_bins=15):
 
 def error_of_bins(bins):
     """Return the expected calibration error, from confidence_bins or a sum of several."""
-    bins = as_floats(bins, "bins")
+    bins = as_float64(bins, "bins")
     if not bins[:, 0].any():
         raise ValueError("bins: expected samples, got none")
     return float(np.abs(bins[:, 1] - bins[:, 2]).sum() / bins[:, 0].sum())

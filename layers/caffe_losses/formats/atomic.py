@@ -2,12 +2,14 @@
 from __future__ import division, print_function
 
 import contextlib
+import errno
 import os
 import tempfile
 
 from caffe_losses.errors import naming
 
 NOT_WRITTEN = "cannot be written: "
+_DISK_ERRORS = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG, errno.EIO)
 
 
 @contextlib.contextmanager
@@ -24,8 +26,8 @@ def atomic_write(path):
     folder, name = os.path.split(path)
     with naming(path, NOT_WRITTEN):
         handle, temporary = tempfile.mkstemp(prefix="." + name + ".", dir=folder)
-    os.close(handle)
     try:
+        os.close(handle)
         with _open(temporary, path) as file:
             yield file
         os.chmod(temporary, _mode(path))
@@ -55,7 +57,8 @@ def _open(name, path):
     with naming(path, NOT_WRITTEN):
         file = open(name, "wb")
     try:
-        yield file
+        with _naming_disk_errors(path):
+            yield file
         with naming(path, NOT_WRITTEN):
             file.flush()
             if os.path.isfile(name):
@@ -65,6 +68,17 @@ def _open(name, path):
             file.close()
         except EnvironmentError:  # after an error it tries again to write the rest
             pass
+
+
+@contextlib.contextmanager
+def _naming_disk_errors(path):
+    """Put the file in front of the errors of a disk that takes no more; other errors are not of its writing."""
+    try:
+        yield
+    except EnvironmentError as error:
+        if error.errno in _DISK_ERRORS:
+            raise IOError("%s: %s%s" % (path, NOT_WRITTEN, error.strerror))
+        raise
 
 
 def _mode(path):

@@ -9,7 +9,8 @@ import functools
 
 import numpy as np
 
-from caffe_losses.formats.blobs import float32_blocks, matrix_shape, plain_size
+from caffe_losses.formats.blobs import float32_blocks, matrix_shape
+from caffe_losses.formats.plain_files import plain_size
 
 # A protobuf message holds at most 2 GiB, and Caffe reads no larger one.
 MAX_BYTES = 2 ** 31 - 1

@@ -1,18 +1,7 @@
-"""Convert a matrix to the float32 of Caffe's blobs, 1 x 1 x rows x columns, and back; and accept plain files only."""
+"""Convert a matrix to the float32 of Caffe's blobs, 1 x 1 x rows x columns, and back."""
 from __future__ import division, print_function
 
-import os
-import stat
-
 import numpy as np
-
-
-def plain_size(path):
-    """Return the size of a plain file in bytes. Raises IOError for a folder, a pipe, a device or no file."""
-    if not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):
-        raise IOError("expected a plain file, got a pipe or a device")
-    with open(path, "rb") as file:
-        return os.fstat(file.fileno()).st_size
 
 
 def float32_blocks(matrix, size=2 ** 18):

@@ -1,12 +1,16 @@
 """Read and write a matrix in HDF5, for an HDF5Data layer, through h5py."""
 from __future__ import division, print_function
 
+import contextlib
 import os
 import re
 
 import numpy as np
 
-from caffe_losses.formats.blobs import float32_blocks, matrix_shape, plain_size
+from caffe_losses.errors import naming
+from caffe_losses.formats.atomic import NOT_WRITTEN, atomic_write
+from caffe_losses.formats.blobs import float32_blocks, matrix_shape
+from caffe_losses.formats.plain_files import plain_size
 from caffe_losses.optional_packages import optional
 
 DATASET = "H"  # HDF5Data reads the dataset that has its top's name
@@ -28,6 +32,20 @@ def write_hdf5(file, matrix):
                 first += len(block)
     except (RuntimeError, EnvironmentError) as error:  # a full disk
         raise system_error(error)
+
+
+@contextlib.contextmanager
+def atomic_hdf5(path):
+    """Open a file as atomic_write does. Raises IOError for one that is there with other datasets than H."""
+    h5py = optional("h5py", "HDF5")
+    if os.path.isfile(path) and h5py.is_hdf5(path):
+        with naming(path, NOT_WRITTEN), h5py.File(path, "r") as content:
+            others = sorted(set(content) - {DATASET})
+            if others:
+                raise IOError("expected no such file, or one with a dataset %s alone, got one with %s"
+                              % (DATASET, ", ".join(others[:3])))
+    with atomic_write(path) as file:
+        yield file
 
 
 def system_error(error):

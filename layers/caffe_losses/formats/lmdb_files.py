@@ -9,17 +9,19 @@ import numpy as np
 from caffe_losses.errors import naming
 from caffe_losses.formats.atomic import NOT_WRITTEN, atomic_write
 from caffe_losses.formats.binaryproto import datum_head, read_datum
-from caffe_losses.formats.blobs import float32_blocks, plain_size
+from caffe_losses.formats.blobs import float32_blocks
+from caffe_losses.formats.plain_files import exists, plain_size
 from caffe_losses.optional_packages import optional
 
 DATA_FILE, LOCK_FILE = "data.mdb", "lock.mdb"
 _KEY = b"00000000"
 _SPARE = 2 ** 20  # bytes for the pages around the record
+_LARGE = 2 ** 15  # bytes of a record; of larger ones the system must not read more than is asked for
 
 
 def is_lmdb(folder):
-    """Return if a folder holds what Caffe opens as an LMDB."""
-    return os.path.exists(os.path.join(folder, DATA_FILE))
+    """Return if a folder holds what Caffe opens as an LMDB. Raises IOError where nobody may look."""
+    return exists(os.path.join(folder, DATA_FILE))
 
 
 def records(folder):
@@ -28,9 +30,11 @@ def records(folder):
     Each is a buffer of the file itself, and must not be used once the generator is closed: keep that in a variable.
     Raises IOError or ValueError for what is no LMDB, or is cut off.
     """
-    with _environment(folder) as environment, environment.begin(buffers=True) as transaction:
-        for value in transaction.cursor().iternext(keys=False):
-            yield value
+    size, n_records = plain_size(os.path.join(folder, DATA_FILE)), count_records(folder)
+    with _environment(folder, readahead=size < n_records * _LARGE) as environment:
+        with environment.begin(buffers=True) as transaction:
+            for value in transaction.cursor().iternext(keys=False):
+                yield value
 
 
 def count_records(folder):
@@ -40,11 +44,11 @@ def count_records(folder):
 
 
 @contextlib.contextmanager
-def _environment(folder):
+def _environment(folder, **options):
     lmdb = optional("lmdb", "LMDB")
     size = plain_size(os.path.join(folder, DATA_FILE))
     try:
-        with lmdb.open(folder, readonly=True, lock=False, create=False) as environment:
+        with lmdb.open(folder, readonly=True, lock=False, create=False, **options) as environment:
             # The library ends the process at a page that the file does not have.
             least = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
             if size < least:
@@ -73,7 +77,7 @@ def write_lmdb(file, matrix):
             with environment.begin(write=True) as transaction:
                 transaction.put(_KEY, record)
     except lmdb.Error as error:
-        raise IOError(str(error))
+        raise IOError("%s (is the disk full?)" % error)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@
     .npy            numpy's; keeps the matrix's own type
     .csv, .json     text, in which float64 reads back the same
 
+A file whose name ends otherwise is read as a .binaryproto, as Caffe reads a `source` of any name; none is written.
 Those that Caffe reads hold float32, as a blob 1 x 1 x rows x columns.
 """
 from __future__ import division, print_function
@@ -19,7 +20,8 @@ import numpy as np
 from caffe_losses.errors import naming
 from caffe_losses.formats import binaryproto, hdf5_files, lmdb_files, text_files
 from caffe_losses.formats.atomic import atomic_write, write_all
-from caffe_losses.formats.blobs import plain_size
+from caffe_losses.formats.plain_files import plain_size
+from caffe_losses.optional_packages import optional
 
 MAX_BYTES = binaryproto.MAX_BYTES
 
@@ -46,13 +48,27 @@ def _read_npy(path):
     return np.array(array)
 
 
+class _Stream(object):
+    """An open file, to numpy only something to write to: into a file itself it writes without saying why it failed."""
+
+    def __init__(self, file):
+        self.write = file.write
+
+
+def _write_npy(file, matrix):
+    np.save(_Stream(file), matrix)
+
+
 # check: function of a matrix's shape, which raises ValueError before anything is written; or None.
 # layer: the type of Caffe's layer that reads such a file; None: there is none.
 # open: function of a path, which opens the file that `write` gets.
-_Format = collections.namedtuple("_Format", "read write check layer open")
-_Format.__new__.__defaults__ = (None, None, atomic_write)
-_HDF5 = _Format(hdf5_files.read_hdf5, hdf5_files.write_hdf5, None, "HDF5Data")
-_LMDB = _Format(lmdb_files.read_lmdb, lmdb_files.write_lmdb, binaryproto.check_size, "Data", lmdb_files.atomic_lmdb)
+# package: (its name, what it is for), of the Python package that `write` needs; or None.
+_Format = collections.namedtuple("_Format", "read write check layer open package")
+_Format.__new__.__defaults__ = (None, None, None, atomic_write, None)
+_HDF5 = _Format(hdf5_files.read_hdf5, hdf5_files.write_hdf5, None, "HDF5Data", hdf5_files.atomic_hdf5,
+                ("h5py", "HDF5"))
+_LMDB = _Format(lmdb_files.read_lmdb, lmdb_files.write_lmdb, binaryproto.check_size, "Data", lmdb_files.atomic_lmdb,
+                ("lmdb", "LMDB"))
 _FORMATS = {
     ".binaryproto": _Format(binaryproto.read_binaryproto, binaryproto.write_binaryproto, binaryproto.check_size),
     ".caffemodel": _Format(binaryproto.read_caffemodel, binaryproto.write_caffemodel, binaryproto.check_size,
@@ -61,7 +77,7 @@ _FORMATS = {
     ".hdf5": _HDF5,
     ".lmdb": _LMDB,
     "_lmdb": _LMDB,
-    ".npy": _Format(_read_npy, np.save),
+    ".npy": _Format(_read_npy, _write_npy),
     ".csv": _Format(text_files.read_csv, text_files.write_csv),
     ".json": _Format(text_files.read_json, text_files.write_json),
 }
@@ -73,9 +89,22 @@ def layer_type(path):
     return _FORMATS[_ending(path)].layer if _ending(path) in _FORMATS else None
 
 
+def files_of(path):
+    """Return the files that are written for an output of a name: it, and beside an .h5 the list that HDF5Data reads."""
+    return [path] + [path + hdf5_files.LIST_ENDING] * (_FORMATS.get(_ending(path)) is _HDF5)
+
+
+def is_binaryproto(path):
+    """Return whether a file of that name is read as a BlobProto: of any but those of the other formats."""
+    return _ending(path) == ".binaryproto" or _ending(path) not in _FORMATS
+
+
 def check_path(path):
-    """Raise ValueError if no matrix can be written to a file of that name."""
-    if _format(path) is _HDF5 and path.split() != [path]:
+    """Raise ValueError if no matrix can be written to a file of that name, or ImportError without its package."""
+    file_format = _format(path)
+    if file_format.package:
+        optional(*file_format.package)
+    if file_format is _HDF5 and path.split() != [path]:
         raise ValueError("%s: expected a name without spaces, as HDF5Data's list of files has none" % path)
 
 
@@ -87,9 +116,17 @@ def read_matrix(path):
     double_data), float64 from text. Raises IOError for a missing file, ValueError if it holds no matrix, both with the
     file's name, and ImportError if the package for HDF5 or LMDB is missing.
     """
-    file_format = _format(path)
+    file_format = _FORMATS.get(_ending(path), _Format(_read_unknown))
     with naming(path, "cannot be read: "):
         return file_format.read(path)
+
+
+def _read_unknown(path):
+    try:
+        return binaryproto.read_binaryproto(path)
+    except ValueError as error:
+        raise ValueError("expected a file that ends in %s, or a BlobProto under another name, got something else (%s)"
+                         % (", ".join(ENDINGS), error))
 
 
 def write_matrix(path, matrix):

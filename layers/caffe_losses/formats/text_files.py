@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from caffe_losses.formats.blobs import plain_size
+from caffe_losses.formats.plain_files import plain_size
 
 
 def write_csv(file, matrix):

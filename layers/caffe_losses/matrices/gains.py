@@ -3,10 +3,12 @@ from __future__ import division, print_function
 
 import numpy as np
 
-from caffe_losses.validation import check_square, first_bad, refuse
+from caffe_losses.validation import as_floats, check_square, first_bad, refuse
 
 # The error of a 0 among computed distances, relative to the largest of them: 1 - e . e of float32.
 ROUNDING = 1e-6
+# The part of a row of gains beside the diagonal below which the distances change nothing in training.
+NEARLY_IDENTITY = 1e-3
 
 
 def check_gain(H, name="H"):
@@ -33,7 +35,7 @@ def negative_entries(H):
 
 def looks_like_cost(H):
     """Return whether a matrix looks like distances: 0 on the diagonal but for rounding, more elsewhere."""
-    H = np.asarray(H)
+    H = as_floats(H)
     return bool((np.abs(H.diagonal()) <= ROUNDING * H.max()).all() and (H > 0).any())
 
 
@@ -88,6 +90,19 @@ def gain_from_costs(D, tau=None, beta=None, linear=False):
     return H
 
 
+def degenerate(S):
+    """Return a warning if a gain made of distances keeps nothing of them, else None.
+
+    S: C x C, whose rows sum to 1.
+    """
+    elsewhere = (1 - S.diagonal()).max()
+    if len(S) > 1 and elsewhere < NEARLY_IDENTITY:
+        return ("H is the identity%s: all mistakes cost the same, as with SoftmaxWithLoss; a larger --tau, or a "
+                "smaller --softmax-beta, keeps more of the distances"
+                % ("" if elsewhere <= 0 else " but for %.2g of a row" % elsewhere))
+    return None
+
+
 def smoothed_identity(n_classes, epsilon):
     """Make H of uniform label smoothing: (1 - epsilon) I + epsilon / C.
 
@@ -105,9 +120,10 @@ def weighted_gain(weights, gain=None):
 
     weights: L numbers. gain: L x L, S; None: the identity. Returns H, L x L. Raises ValueError if the sizes differ.
     """
+    weights = as_floats(weights)
     if gain is None:
         return np.diag(weights)
     if len(gain) != len(weights):
         raise ValueError("gain: expected %d x %d, as there are %d weights, got %d x %d"
                          % (len(weights), len(weights), len(weights), len(gain), len(gain)))
-    return np.asarray(weights)[:, np.newaxis] * gain
+    return weights[:, np.newaxis] * as_floats(gain)

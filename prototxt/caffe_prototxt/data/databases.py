@@ -1,22 +1,24 @@
 """Read the records of an LMDB or a LevelDB, and the Datums in them."""
 from __future__ import division, print_function
 
-import contextlib
-import os
+import re
 
 import numpy as np
 
 from caffe_losses.formats import lmdb_files
 from caffe_losses.formats.binaryproto import VARINT, fields
-from caffe_losses.optional_packages import optional
+from caffe_prototxt.data import leveldb_files
 
 _LABEL = 5  # the number of a Datum's field
 _SMALL = 2 ** 14  # bytes; larger records are not copied for their label
+# The fields of numbers, and then the tag and the size of the image's bytes: how a Datum begins.
+_HEAD = re.compile(br"((?:[\x08\x10\x18\x28\x38][\x80-\xff]{0,9}[\x00-\x7f])*)\x22([\x80-\xff]{0,4}[\x00-\x7f])")
+_MOST_HEAD = _MOST_TAIL = 64  # bytes, before and after the image's
 
 
 def is_database(folder):
-    """Return if a folder holds what Caffe opens as an LMDB or a LevelDB."""
-    return lmdb_files.is_lmdb(folder) or os.path.exists(os.path.join(folder, "CURRENT"))
+    """Return if a folder holds what Caffe opens as an LMDB or a LevelDB. Raises IOError where nobody may look."""
+    return lmdb_files.is_lmdb(folder) or leveldb_files.is_leveldb(folder)
 
 
 def open_records(folder):
@@ -27,32 +29,7 @@ def open_records(folder):
     """
     if lmdb_files.is_lmdb(folder):
         return lmdb_files.records(folder), lmdb_files.count_records(folder)
-    return _leveldb_records(folder), None
-
-
-def _leveldb_records(folder):
-    """Yield the values of a LevelDB, by the package plyvel, or leveldb (of Caffe's requirements.txt).
-
-    LevelDB opens a database for one program at a time, and puts its files in order whenever it opens it, as it does for
-    each training. For a damaged one plyvel raises an error; leveldb, as Caffe, yields the records before the damage.
-    """
-    module = optional("plyvel", "LevelDB", "leveldb")
-    by_plyvel = module.__name__ == "plyvel"
-    options = {"create_if_missing": False, "paranoid_checks": True}
-    reading = {"verify_checksums": True, "fill_cache": False}
-    try:
-        if by_plyvel:
-            with contextlib.closing(module.DB(folder, **options)) as database:
-                for value in database.iterator(include_key=False, **reading):
-                    yield value
-        else:
-            for _, value in module.LevelDB(folder, **options).RangeIter(**reading):
-                yield value
-    except (module.Error if by_plyvel else module.LevelDBError) as error:
-        if "/LOCK" in str(error):
-            raise IOError("this LevelDB is open in another program, perhaps a training that reads it; wait until "
-                          "that ends, or count a copy")
-        raise IOError("expected a LevelDB: %s" % error)
+    return leveldb_files.records(folder), None
 
 
 def datums(records):
@@ -65,20 +42,42 @@ def datums(records):
 
 
 def datum_labels(records):
-    """Yield the label of each record that is a Datum with one, else None. Images are not copied."""
+    """Yield the label of each record that is a Datum with one, else None. Images are not copied.
+
+    Most records begin as the one before: with the same fields up to the image's bytes, and so as many of these. What
+    follows them is short, and known after a few records.
+    """
     from caffe.proto import caffe_pb2
-    datum = caffe_pb2.Datum()
+    datum, head, before, known = caffe_pb2.Datum(), None, None, {}
     for record in records:
-        try:
-            if len(record) < _SMALL:
-                _parse(datum, record)
-                yield datum.label if datum.HasField("label") else None
-            else:
-                labels = [value for number, kind, value in fields(np.frombuffer(record, np.uint8))
-                          if (number, kind) == (_LABEL, VARINT)]
-                yield labels[-1] if labels else None
-        except ValueError:
-            yield None
+        if head is None or record[:len(head)] != head:
+            match = _HEAD.match(bytes(record[:_MOST_HEAD]))
+            head, start = (match.group(), match.end() + _varint(match.group(2))) if match else (None, 0)
+            if match and match.group(1) != before:
+                before, known = match.group(1), {}
+        tail = None if head is None or len(record) - start > _MOST_TAIL else bytes(record[start:])
+        if tail is None or len(record) < start:
+            yield _label(datum, record)
+            continue
+        if tail not in known:
+            known[tail] = _label(datum, record)
+        yield known[tail]
+
+
+def _varint(encoded):
+    return sum((byte & 0x7f) << 7 * i for i, byte in enumerate(bytearray(encoded)))
+
+
+def _label(datum, record):
+    try:
+        if len(record) < _SMALL:
+            _parse(datum, record)
+            return datum.label if datum.HasField("label") else None
+        labels = [value for number, kind, value in fields(np.frombuffer(record, np.uint8))
+                  if (number, kind) == (_LABEL, VARINT)]
+        return labels[-1] if labels else None
+    except ValueError:
+        return None
 
 
 def _parse(datum, record):

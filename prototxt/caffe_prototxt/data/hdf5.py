@@ -5,6 +5,7 @@ import contextlib
 import os
 
 from caffe_losses.compat import from_bytes, to_display
+from caffe_losses.formats.plain_files import exists, open_plain
 from caffe_losses.optional_packages import optional
 
 ENDINGS = (".h5", ".hdf5")
@@ -17,7 +18,7 @@ def is_hdf5(path):
     if os.path.splitext(path)[1].lower() in ENDINGS:
         return True
     try:
-        with open(path, "rb") as file:
+        with open_plain(path) as file:
             return file.read(len(SIGNATURE)) == SIGNATURE
     except (EnvironmentError, TypeError, ValueError):  # no name of a file
         return False
@@ -27,7 +28,7 @@ def first_file(source):
     """Return the path of an HDF5 file, or of the first one in a list of them."""
     if is_hdf5(source):
         return source
-    with open(source, "rb") as file:
+    with open_plain(source) as file:
         return to_display(from_bytes(b"".join(file.read(_MAX_NAME).split()[:1])))
 
 
@@ -35,8 +36,9 @@ def first_file(source):
 def open_dataset(path, name):
     """Open a dataset of an HDF5 file. Raises IOError or ValueError if there is none of that name."""
     h5py = optional("h5py", "HDF5")
-    if not os.path.isfile(path):
+    if not exists(path):
         raise IOError("cannot be read: no such file")
+    open_plain(path).close()  # which says in one line why it cannot be read
     with h5py.File(path, "r") as file:
         if not isinstance(file.get(name), h5py.Dataset):
             raise ValueError("expected a dataset %r, got %s" % (name, ", ".join(sorted(file)) or "none"))

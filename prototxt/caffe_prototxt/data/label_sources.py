@@ -8,18 +8,21 @@ import codecs
 import io
 import itertools
 import os
+import re
 
 import numpy as np
 
 from caffe_losses.compat import from_bytes, to_display
 from caffe_losses.errors import naming
 from caffe_losses.formats.matrix_files import map_npy
+from caffe_losses.formats.plain_files import exists, open_plain
 from caffe_losses.optional_packages import progress
 from caffe_prototxt.data import databases, hdf5, label_images
 from caffe_prototxt.data.label_tally import HIGHEST, LOWEST
 
 NPY_SIGNATURE = b"\x93NUMPY"
 BLOCK = 2 ** 20  # labels of an array, or bytes of a line, that are held at a time
+_SEVERAL_NUMBERS = re.compile(br"(?:^|[ \t])[+-]?[0-9]+(?:\.[0-9]*)?[ \t]+[^ \t]+$")
 RECORDS, LINES = 1000, 10000  # of a database, and of a text file, that are counted at a time
 
 
@@ -29,7 +32,7 @@ def reading(source, dataset, pixels, root_folder, tally):
         if pixels and not databases.is_database(source):
             return _count_images(label_images.folder_images(source), tally)
         return _count_database(source, pixels, tally)
-    with open(source, "rb") as file:
+    with open_plain(source) as file:
         start = file.read(1024)
     ending = os.path.splitext(source)[1].lower()
     if start.startswith(hdf5.SIGNATURE) or ending in hdf5.ENDINGS:
@@ -48,7 +51,7 @@ def reading(source, dataset, pixels, root_folder, tally):
         return _count_hdf5_list(source, dataset, pixels, tally)
     if pixels:
         return _count_images(_listed_images(source, root_folder), tally)
-    return _count_lines(source, tally)
+    return _count_lines(source, root_folder, tally)
 
 
 def labels_per_record(array):
@@ -105,8 +108,8 @@ def _datum_image(datum):
 
 def _count_images(paths, tally):
     for path in progress(paths, len(paths) if isinstance(paths, list) else None, " images"):
-        with naming(path):
-            tally.add_image(label_images.read_image(path), lambda: path)
+        with naming(path), open_plain(path) as file:
+            tally.add_image(label_images.read_image(file), lambda: path)
         yield
 
 
@@ -116,7 +119,7 @@ def _listed_images(source, root_folder):
         if name != line and name.lstrip(b"-").isdigit():
             name = line[:-len(name)].strip()
         path = root_folder + _path(name)  # without a slash between them, as Caffe
-        if not os.path.isfile(path):
+        if not exists(path):
             raise IOError("line %d: expected an image, got %s, which is not there" % (number, path))
         yield path
 
@@ -159,17 +162,28 @@ def _shape(array):
     return " x ".join(map(str, array.shape)) or "a single number"
 
 
-def _count_lines(source, tally):
+def _count_lines(source, root_folder, tally):
     known = {}
     for lines in _blocks(_lines(source), LINES):
         block = []
         for number, line in lines:
+            if _SEVERAL_NUMBERS.search(line):
+                _check_one_label(line, number, root_folder)
             word = line.rsplit(None, 1)[-1]
             if word not in known:
                 known[word] = _label(word, number)
             block.append(known[word])
         tally.add_labels(np.array(block, np.int64), lambda i: "line %d" % lines[i][0])
         yield
+
+
+def _check_one_label(line, number, root_folder):
+    """Raise ValueError for a line of several labels, but not for one of an image whose name ends in a number."""
+    name = line.rsplit(None, 1)[0]
+    if not os.path.isfile(root_folder + _path(name)):
+        raise ValueError("line %d: expected one label, as the last word, got several numbers; Caffe takes all before "
+                         "the last blank for the name of the image ('%s'), and only HDF5 holds several labels for it"
+                         % (number, _path(name[-60:])))
 
 
 def _label(word, line):
@@ -184,7 +198,7 @@ def _label(word, line):
 
 def _lines(source):
     """Yield (number, bytes without blanks around them) of each line of a text file that is not blank."""
-    with open(source, "rb") as file:
+    with open_plain(source) as file:
         lines = iter(lambda: file.readline(BLOCK + 1), b"")
         for number, line in enumerate(progress(lines, os.path.getsize(source), "B", len), 1):
             if len(line) > BLOCK:

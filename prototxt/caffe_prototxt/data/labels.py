@@ -2,13 +2,13 @@
 from __future__ import division, print_function
 
 import collections
-import os
 import time
 import warnings
 
 import numpy as np
 
 from caffe_losses.errors import naming
+from caffe_losses.formats.plain_files import exists
 from caffe_prototxt.data import hdf5
 from caffe_prototxt.data.label_sources import labels_per_record, reading
 from caffe_prototxt.data.label_tally import Tally
@@ -51,7 +51,7 @@ def count_source(source, dataset="label", pixels=False, root_folder="", seconds=
     """
     tally = Tally()
     with naming(source):
-        if not os.path.exists(source):
+        if not exists(source):
             raise IOError("cannot be read: no such file or folder")
         is_complete = _run(reading(source, dataset, pixels, root_folder, tally), seconds)
         if not tally.counts:
@@ -91,9 +91,11 @@ def per_class(labels, n_classes=None, ignore_label=None):
                              % (labels.source, len(kept), highest, highest, labels.first[kept[-1]]))
     bad = [i for i in kept if not 0 <= labels.values[i] < n_classes]
     if bad:
-        raise ValueError("%s: expected labels 0..%d%s, got %s" % (
+        start_at_1 = [labels.values[i] for i in kept[:1] + bad] == [1, n_classes]
+        raise ValueError("%s: expected labels 0..%d%s, got %s%s" % (
             labels.source, n_classes - 1, "" if ignore_label is None else " or ignore_label %d" % ignore_label,
-            ", ".join(_described(labels, i) for i in bad[:3]) + ", ..." * (len(bad) > 3)))
+            ", ".join(_described(labels, i) for i in bad[:3]) + ", ..." * (len(bad) > 3),
+            "; do they start at 1? Caffe's start at 0: subtract 1 from each" * start_at_1))
     return tuple(None if numbers is None else
                  np.bincount(labels.values[kept], numbers[kept], n_classes).astype(np.int64)
                  for numbers in (labels.counts, labels.present))

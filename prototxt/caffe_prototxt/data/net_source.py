@@ -2,8 +2,12 @@
 from __future__ import division, print_function
 
 import collections
+import os
 
 from caffe_losses.compat import from_bytes, from_display, to_display
+from caffe_losses.errors import naming
+from caffe_losses.formats.plain_files import open_plain
+from caffe_prototxt.data import databases
 from caffe_prototxt.data.labels import is_of_pixels
 from caffe_prototxt.net import data_layers, losses
 from caffe_prototxt.net.graph import Graph, origin
@@ -46,7 +50,7 @@ def net_source(path, label=None, stages=(), level=0):
 
 
 def _training_graph(path, stages, level):
-    with open(path, "rb") as file:
+    with open_plain(path) as file:
         net = Net(from_bytes(file.read()))
     if not net.layers:
         raise ValueError("expected a net (a train_val.prototxt), got no layers%s"
@@ -94,7 +98,19 @@ def _source(node):
     if not data_layers.source_exists(layer):
         raise IOError("layer %s: its source '%s' is not there (a path is relative to where caffe runs)"
                       % (name, to_display(data_layers.source(layer) or "")))
+    _check_readable(layer)
     return {"layer": name, "whole": whole_source(*made_by)}
+
+
+def _check_readable(layer):
+    """Raise IOError if the source of a data layer may not be read, which Caffe does not say of each."""
+    source = to_display(data_layers.source(layer) or "")
+    if layer.type in data_layers.PARAMS:
+        with naming(source):
+            if os.path.isdir(source):
+                databases.is_database(source)
+            else:
+                open_plain(source).close()
 
 
 def whole_source(node, number):

@@ -7,6 +7,7 @@ import warnings
 from caffe_losses.compat import from_bytes, to_display
 from caffe_losses.errors import naming
 from caffe_losses.formats import lmdb_files
+from caffe_losses.formats.plain_files import open_plain
 from caffe_losses.optional_packages import optional
 from caffe_prototxt.data import databases, hdf5
 from caffe_prototxt.net import data_layers
@@ -40,7 +41,7 @@ def _datum_shape(source):
 
 
 def _image_shape(source, layer):
-    with open(source, "rb") as file:
+    with open_plain(source) as file:
         name = from_bytes(file.readline()).rsplit(None, 1)[:1]
     if not name:
         raise ValueError("%s: expected a list of images, got nothing" % source)
@@ -52,6 +53,9 @@ def _size(file, name, channels):
     """Return channels, height, width of an image. channels: those that Caffe makes of it; None for its own."""
     optional("PIL", "images")
     from PIL import Image
+    if file is name:
+        with naming(name):
+            open_plain(name).close()  # a pipe would keep it waiting
     try:
         image = Image.open(file)
     except Exception as error:  # whatever the reader of its format fails with
@@ -60,7 +64,7 @@ def _size(file, name, channels):
 
 
 def _hdf5_shape(source, dataset):
-    with open(source, "rb") as file:
+    with open_plain(source) as file:
         name = to_display(from_bytes(file.readline()).strip())
     with naming(name), hdf5.open_dataset(name, dataset) as data:
         return tuple(int(size) for size in data.shape[1:])
@@ -87,5 +91,5 @@ def count_samples(layer):
 
 
 def _lines(path):
-    with open(path, "rb") as file:
+    with open_plain(path) as file:
         return [to_display(from_bytes(line)).strip() for line in file if line.strip()]

@@ -5,7 +5,7 @@ import json
 from collections import OrderedDict
 
 from caffe_losses.compat import from_display, to_display
-from caffe_losses.formats.matrix_files import ENDINGS, layer_type, read_matrix
+from caffe_losses.formats.matrix_files import is_binaryproto, layer_type, read_matrix
 from caffe_prototxt.textformat.messages import Name
 
 MODULE = "caffe_losses"
@@ -30,10 +30,10 @@ class FileMatrix(_Source):
 
     def check(self, loss, kind):
         """Raise ValueError unless a loss of this kind reads such a file."""
-        path, endings = to_display(self.path), ENDINGS if kind.layer else (".binaryproto",)
-        if not path.lower().endswith(endings):
-            reason = "" if kind.layer else ", as Caffe's own InfogainLoss reads nothing else"
-            raise loss.layer.error("a file that ends in %s%s for %s" % (", ".join(endings), reason, kind.name), path)
+        path = to_display(self.path)
+        if not kind.layer and not is_binaryproto(path):
+            raise loss.layer.error("a file that ends in .binaryproto, as Caffe's own InfogainLoss reads nothing else, "
+                                   "for %s" % kind.name, path)
 
     def __str__(self):
         return "matrix from %s" % to_display(self.path)

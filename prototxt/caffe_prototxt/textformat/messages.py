@@ -5,6 +5,8 @@ import collections
 
 from caffe_prototxt.textformat import scanner as T
 
+MOST_DEEP = 20  # messages in each other; Caffe's are five at most
+
 # One value of a field: its range in the text, and the scanner.Field that it belongs to.
 Item = collections.namedtuple("Item", "start end field")
 
@@ -60,12 +62,19 @@ class Message(object):
         return set(self._named)
 
 
-def read(text, item):
-    """Return a value: a str, Name, int or float, or for a message a dict of lists, in its order."""
+def read(text, item, depth=0):
+    """Return a value: a str, Name, int or float, or for a message a dict of lists, in its order.
+
+    Raises ValueError for messages in more messages than any of Caffe's. depth: the number that this one is in.
+    """
     char = text[item.start]
     if char in "{<":
+        if depth == MOST_DEEP:
+            raise T.error(text, item.start, "at most %d messages in each other" % MOST_DEEP)
         message = Message(text, item.start)
-        return collections.OrderedDict((field.name, message.values(field.name)) for field in message.fields)
+        return collections.OrderedDict(
+            (field.name, [read(text, inner, depth + 1) for inner in message.items(field.name)])
+            for field in message.fields)
     if char in T.QUOTES:
         return T.unquote(text, item.start, item.end)
     if char == "-":

@@ -217,7 +217,20 @@ def test_what_cannot_be_read(path, ending):
         read_matrix(os.path.join(data, "H" + ending))
 
 
-@pytest.mark.parametrize("name", ["/dev/stdin", "/dev/null", "H", "", "."])
-def test_no_ending(name):
-    with pytest.raises(ValueError, match="expected a file that ends in .binaryproto, "):
+@pytest.mark.parametrize("name, message", [
+    ("/dev/null", "expected a plain file"), ("none", "No such file"), ("", "No such file"), (".", "Is a directory"),
+    ("text", "expected a file that ends in .binaryproto, .*, or a BlobProto under another name, got something else")])
+def test_no_ending(name, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text").write_text(u"1,0")
+    with pytest.raises((IOError, ValueError), match="^%s: cannot be read: %s|^%s: %s" % (2 * (name, message))):
         read_matrix(name)
+
+
+@pytest.mark.parametrize("name", ["infogainH", "H.dat", "my.H"])
+def test_any_other_name_is_that_of_a_binaryproto_as_in_caffe(name, tmp_path):
+    write_matrix(str(tmp_path / "H.binaryproto"), np.eye(3) + .125)
+    os.rename(str(tmp_path / "H.binaryproto"), str(tmp_path / name))
+    np.testing.assert_array_equal(read_matrix(str(tmp_path / name)), np.eye(3) + .125)
+    with pytest.raises(ValueError, match="%s: expected a file that ends in" % name):
+        write_matrix(str(tmp_path / name), np.eye(3))

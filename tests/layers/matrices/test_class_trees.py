@@ -156,10 +156,10 @@ def test_several_roots_of_edges_join():
 
 @pytest.mark.parametrize("text, message", [
     ("", "got no classes"),
-    ("a", "line 1: expected group,member or group,member,length, got 1 fields"),
-    ("a,b,1,2", "got 4 fields"),
-    ("a,", "got 1 fields"),
-    ("a,b\nc,b", "line 2: expected every member in one group, got b in a and c"),
+    ("a", "line 1: expected group,member or group,member,length, got a"),
+    ("a,b\nc", "line 2: expected group,member or group,member,length, got c"),
+    ("a,", "line 1: expected a name in each column, got a,"),
+    ("r,a\na,b\nb,c\nc,a", "line 1: expected a tree, got a group inside itself: a"),
     ("a,b\nb,a", "line 1: expected a tree, got a group inside itself: a"),
     ("r,x\na,b\nb,c\nc,a", "line 2: expected a tree, got a group inside itself: a"),
     ("a,a", "inside itself"),
@@ -185,3 +185,79 @@ def test_any_text(text, edges):
     except ValueError:
         return
     assert D.shape == (len(names), len(names)) and np.isfinite(D).all() and not D.diagonal().any()
+
+
+ANIMALS = [[0, 1, 2], [1, 0, 2], [2, 2, 0]]  # cat, dog, oak
+FORMS = {
+    "blanks": "animal cat\nanimal dog\nplant oak\nroot animal\nroot   plant",
+    "tabs, child first": "cat\tanimal\ndog\tanimal\noak\tplant\nanimal\troot\nplant\troot",
+    "semicolons": "animal;cat\nanimal;dog\nplant;oak\nroot;animal\nroot;plant\n",
+    "commas": "animal, cat\nanimal, dog\nplant, oak\nroot, animal\nroot, plant\n",
+    "bars": "animal|cat\nanimal|dog\nplant|oak\nroot|animal\nroot|plant\n",
+    "arrows": "cat -> animal\ndog -> animal\noak -> plant\nanimal -> root\nplant->root",
+    "arrows of Graphviz": '"root" -> "animal";\n"root" -> "plant";\n"animal" -> "cat";\n"animal" -> "dog";\n"plant" -> "oak";',
+    "a header": "child parent\ncat animal\ndog animal\noak plant\nanimal root\nplant root",
+    "lengths": "animal cat 1\nanimal dog 1\nplant oak 1\nroot animal 1\nroot plant 1",
+    "paths": "cat,animal,root\ndog,animal,root\noak,plant,root",
+    "paths from the root": "root\tanimal\tcat\nroot\tanimal\tdog\nroot\tplant\toak",
+    "paths of arrows": "cat -> animal -> root\ndog -> animal -> root  # a comment\noak -> plant -> root",
+    "paths with a header": "class;parent;root\ncat;animal;all\ndog;animal;all\noak;plant;all",
+}
+
+
+@pytest.mark.parametrize("form", sorted(FORMS))
+def test_edges_and_paths_of_any_form(form):
+    D, names = tree_costs(parse_tree(FORMS[form]))
+    order = [names.index(name) for name in ("cat", "dog", "oak")]
+    np.testing.assert_array_equal(D[np.ix_(order, order)], ANIMALS)
+    np.testing.assert_array_equal(tree_costs(parse_tree(FORMS[form]), ["oak", "cat", "dog"])[0],
+                                  np.array(ANIMALS)[np.ix_([2, 0, 1], [2, 0, 1])])
+
+
+def test_a_class_may_be_a_group():
+    D, _ = tree_costs(parse_tree(FORMS["blanks"]), ["animal", "cat", "oak"])
+    np.testing.assert_array_equal(D, [[0, 1, 2], [1, 0, 2], [2, 2, 0]])
+    D, names = tree_costs(parse_tree("cat,animal,root\noak,plant,root\nanimal,root"))  # a class a line
+    assert names == ["cat", "oak", "animal"]
+    np.testing.assert_array_equal(D, [[0, 2, 1], [2, 0, 2], [1, 2, 0]])
+    D, _ = tree_costs(parse_tree(TEXT), ["T-shirt", "pull over", "sandal", "bag", "tops"])
+    assert D[:, 4].tolist() == [1, 1, 3, 3, 0]
+
+
+def test_the_nearest_of_several_common_ancestors_counts():
+    text = "animal cat\nanimal cow\npet cat\npet fish\nfood cow\nfood fish\nfood bread\nall animal\nall pet\nall food"
+    D, names = tree_costs(parse_tree(text), ["cat", "cow", "fish", "bread"])
+    np.testing.assert_array_equal(D, [[0, 1, 1, 2], [1, 0, 1, 1], [1, 1, 0, 1], [2, 1, 1, 0]])
+
+
+def test_classes_out_of_a_larger_tree():
+    """Some words of WordNet are classes; what holds none of them adds to no height."""
+    text = FORMS["blanks"] + "\ncat tom\ntom tomcat\nroot stone\nplant tree\ntree oak2"
+    D, _ = tree_costs(parse_tree(text), ["cat", "dog", "oak"])
+    np.testing.assert_array_equal(D, ANIMALS)
+
+
+def test_costs_of_a_graph_by_a_search():
+    rng = np.random.RandomState(5)
+    groups = {i: set(rng.choice(i, min(i, rng.randint(1, 3)), replace=False)) for i in range(1, 60)}
+    members = {i: [j for j in groups if i in groups[j]] for i in range(60)}
+    text = "\n".join("n%d n%d" % (group, i) for i in groups for group in groups[i])
+    height = {}
+    for i in reversed(range(60)):
+        height[i] = max([height[j] + 1 for j in members[i]] or [0])
+
+    def ancestors(i):
+        return {i}.union(*[ancestors(group) for group in groups.get(i, ())])
+
+    D, names = tree_costs(parse_tree(text))
+    for a, name_a in enumerate(names):
+        for b, name_b in enumerate(names):
+            common = ancestors(int(name_a[1:])) & ancestors(int(name_b[1:]))
+            assert D[a, b] == (0 if a == b else min(height[i] for i in common))
+
+
+@pytest.mark.parametrize("text", ["cat\ndog\noak\n", "all\n cat\n dog\n oak", "all cat\nall dog\nall oak", "cat,all,x\ndog,all,x\noak,all,x",
+                                  "big cat\nwild dog\nold oak"])
+def test_all_classes_at_one_distance(text):
+    with pytest.raises(ValueError, match="got one that puts all 3 at one distance; indent the members of a group below"):
+        tree_costs(parse_tree(text))

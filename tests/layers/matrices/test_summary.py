@@ -52,3 +52,31 @@ def test_compare_by_the_loop():
     assert found["largest"] == max(gaps.values()) == gaps[tuple(found["at"])]
     in_rows = [sum(gaps[i, j] for j in range(6)) for i in range(6)]
     assert in_rows[found["row"]] == max(in_rows) == pytest.approx(found["row_difference"])
+
+
+def test_symmetric_and_different_mean_to_float32_rounding():
+    H = np.random.RandomState(0).rand(300, 300) + .01
+    H += H.T
+    noise = H * (1 + 5e-8 * np.random.RandomState(1).uniform(-1, 1, H.shape))
+    for matrix in (H, noise, noise.astype(np.float32)):
+        assert summary.summarise(matrix)["symmetric"]
+        found = summary.compare(H, matrix)
+        assert found["different"] == 0 and found["largest"] == np.abs(H - matrix).max()
+        assert summary.compare(H, matrix, 0)["different"] == np.count_nonzero(H != matrix)
+    noise[2, 299] *= 1 + 1e-6
+    assert not summary.summarise(noise)["symmetric"]
+    found = summary.compare(H, noise)
+    assert found["different"] == 1 and found["at"] == [2, 299] and found["row"] == 2
+    assert summary.compare(H, noise, 1e-5)["different"] == 0
+    assert summary.compare(np.array([[1e-50]]), np.zeros((1, 1)))["different"] == 0  # float32 has no such number
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int8, np.float16, np.int64])
+def test_matrices_of_small_numbers(dtype):
+    H = (np.eye(3) * 100 + 60 * (dtype != bool)).astype(np.float64)
+    small = H.astype(dtype) if dtype != np.int8 else (H - 100).astype(dtype)
+    expected = small.astype(np.float64)
+    assert summary.summarise(small) == summary.summarise(expected)
+    assert summary.warnings_about(small) == summary.warnings_about(expected)
+    assert summary.compare(small, expected)["largest"] == 0
+    assert summary.compare(small, expected - 50)["largest"] == 50

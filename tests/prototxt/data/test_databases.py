@@ -2,6 +2,9 @@
 from __future__ import division, print_function
 
 import os
+import subprocess
+import sys
+import tempfile
 import warnings
 
 import numpy as np
@@ -72,12 +75,39 @@ def test_a_leveldb_is_read_and_keeps_its_records(tmp_path, leveldb, compression)
 
 def test_a_leveldb_that_a_training_has_open(tmp_path, leveldb):
     path = sources.write_leveldb(tmp_path / "leveldb", [b"a", b"b"])
-    held, _ = databases.open_records(path)
-    assert next(held) == b"a"
+    opening = "plyvel.DB(%r)" if sources.has_plyvel() else "leveldb.LevelDB(%r)"
+    program = "import sys, %s\nheld = %s\nsys.stdout.write('.'); sys.stdout.flush(); sys.stdin.read()" % (
+        opening.split(".")[0], opening % path)
+    training = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert training.stdout.read(1) == b"."
     with pytest.raises(IOError, match="this LevelDB is open in another program"):
         records(path)
-    held.close()
+    training.communicate()
     assert records(path) == [b"a", b"b"]
+
+
+def contents(folder):
+    found = {}
+    for name in os.listdir(folder):
+        with open(os.path.join(folder, name), "rb") as file:
+            found[name] = file.read()
+    return found
+
+
+@pytest.mark.parametrize("n_records", [20, 5000])  # in the log alone, and in tables too
+def test_a_leveldb_keeps_its_files_and_is_whole_or_an_error(tmp_path, leveldb, n_records):
+    path = sources.write_leveldb(tmp_path / "leveldb", [b"%05d" % i * 20 for i in range(n_records)])
+    before, temporary = contents(path), sorted(os.listdir(tempfile.gettempdir()))
+    assert len(records(path)) == n_records and contents(path) == before
+    assert sorted(os.listdir(tempfile.gettempdir())) == temporary
+    for name in [name for name in before if name.endswith(".log") or name.startswith("MANIFEST")]:
+        with open(os.path.join(path, name), "r+b") as file:
+            file.truncate(len(before[name]) // 2 - 5)  # within a record
+        with pytest.raises(IOError, match="expected a LevelDB, got one that is cut off: "):
+            records(path)
+        with open(os.path.join(path, name), "wb") as file:
+            file.write(before[name])
+    assert len(records(path)) == n_records
 
 
 def test_a_broken_leveldb_is_an_error(tmp_path, leveldb):
@@ -133,6 +163,21 @@ def test_labels_by_hand():
         b"\x28\x07", b"\x28\x07\x28\x02", b"\x22\x02\x28\x01", b"\x28" + b"\xff" * 9 + b"\x01", b"",
         b"\x28\x07" + image, image + b"\x28\x07" + b"\x28\x02", image, image[:-1]])) == [
             7, 2, None, -1, None, 7, 2, None, None]
+
+
+@settings(max_examples=examples(200), deadline=None)
+@given(st.lists(st.tuples(LABELS, IMAGES, ORDERS, st.integers(0, 3)), max_size=12))
+def test_what_is_known_of_the_records_before_is_true_of_the_next(datums):
+    caffe_pb2 = pytest.importorskip("caffe.proto.caffe_pb2")
+    records = []
+    for label, image, order, cut in datums:
+        fields = {"data": image, "label": label, "encoded": True}
+        record = b"".join(caffe_pb2.Datum(**{name: fields[name]}).SerializeToString() for name in order)
+        records.append(record[:len(record) - cut])
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        assert list(databases.datum_labels(records)) == [
+            list(databases.datum_labels([record]))[0] for record in records]
 
 
 def test_datums():

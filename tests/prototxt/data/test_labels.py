@@ -2,6 +2,7 @@
 from __future__ import division, print_function
 
 import collections
+import contextlib
 import io
 import os
 import re
@@ -200,6 +201,51 @@ def test_images_of_other_depths(here):
     assert counted(count_source("two.png", pixels=True)) == {0: 1, 1: 3}
 
 
+def test_an_image_of_three_equal_channels(here):
+    found = count_source(sources.write_image("mask.png", np.stack([MASKS[1]] * 3, axis=2)), pixels=True)
+    assert (counted(found), dict(zip(found.values.tolist(), found.present.tolist()))) == pixels(MASKS[1:2])
+
+
+def test_an_image_whose_name_ends_in_a_number(here):
+    sources.write_image("IMG 12.png", MASKS[0])
+    os.rename("IMG 12.png", "IMG 12")
+    assert counted(count_source(sources.write_text("list.txt", ["IMG 12 3", "a.png 1"]))) == {3: 1, 1: 1}
+
+
+@contextlib.contextmanager
+def as_nobody():
+    """Be a user who may read nothing here, where the tests run as root."""
+    if os.geteuid():
+        pytest.skip("only root can become another user")
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("source", ["lmdb", "leveldb", "labels.h5", "list.txt", "labels.npy", "masks", "hdf5.txt"])
+@pytest.mark.parametrize("inside", [True, False])
+def test_the_data_of_another_user(here, source, inside):
+    """Hide the folder that holds the source, or the source itself."""
+    for path in [here] + list(here.parents)[:2]:
+        os.chmod(str(path), 0o755)
+    os.mkdir("theirs")
+    os.chdir("theirs")
+    sources.write_lmdb("lmdb", datums([1, 2]))
+    sources.write_leveldb("leveldb", datums([1, 2]))
+    sources.write_hdf5("labels.h5", [1, 2])
+    np.save("labels.npy", [1, 2])
+    mask_files("masks")
+    sources.write_text("list.txt", ["a.png 1", "b.png 0"])
+    sources.write_text("hdf5.txt", [os.path.abspath("labels.h5")])
+    hidden = "." if inside else "labels.h5" if source == "hdf5.txt" else source
+    os.chmod(hidden, 0o600 if not os.path.isdir(hidden) else 0o700)
+    os.chdir("..")
+    with as_nobody(), pytest.raises(IOError, match="theirs/.*: Permission denied$"):
+        count_source(os.path.join("theirs", source), pixels=source == "masks")
+
+
 # What is wrong is said.
 
 def counts_of(*values):
@@ -218,6 +264,7 @@ def test_per_class():
 @pytest.mark.parametrize("values, arguments, message", [
     ([0, 12, 12, 12], (10, 255), r"train_lmdb: expected labels 0..9 or ignore_label 255, got 12 in 3 records "
      r"\(the first: record 12\)"),
+    ([1, 2, 3, 4, 5, 6], (6,), r"labels 0..5, got 6 in 1 record .the first: record 6.; do they start at 1[?] Caffe's start at 0: "),
     ([-1, 5, 6, 7, 8], (5,), r"expected labels 0..4, got -1 in 1 record \(the first: record -1\), 5 in .*, 6 in .*, \.\.\."),
     ([-1, 0], (), "expected labels 0..0, got -1 in 1 record"),
     ([0, 1, 255], (), r"expected the number of classes, or an ignore_label, as only 3 of the labels 0..255 occur "
@@ -271,6 +318,13 @@ def image(*arguments):
     return sources.write_image("image.png", *arguments)
 
 
+def png(values):
+    stream = io.BytesIO()
+    from PIL import Image
+    Image.fromarray(values).save(stream, "PNG")
+    return stream.getvalue()
+
+
 def jpeg():
     return sources.write_image("image.jpg", MASKS[0])
 
@@ -312,7 +366,18 @@ HOSTILE = {
     "cut npy": (lambda: np.save("labels.npy", LABELS) or cut("labels.npy", 200), {}, "labels.npy: "),
     "not npy": (lambda: broken("labels.npy", b"text"), {}, "labels.npy: "),
     "too many numbers": (lambda: np.save("l.npy", np.arange(10 ** 5 + 1)) or "l.npy", {}, "got more than 100000 different numbers"),
-    "RGB": (lambda: image(np.zeros((4, 4, 3), np.uint8)), {"pixels": True}, "expected an image of one channel .*, got mode RGB"),
+    "RGB": (lambda: image(np.arange(48, dtype=np.uint8).reshape(4, 4, 3)), {"pixels": True},
+            "got mode RGB with colours; give each colour its class number, and write it as one channel"),
+    "RGBA": (lambda: image(np.zeros((4, 4, 4), np.uint8)), {"pixels": True}, "got mode RGBA; write it as one channel"),
+    "RGB in a Datum": (lambda: sources.write_lmdb("db", [sources.datum(0, (3, 4, 4), png(np.zeros((4, 4, 3), np.uint8)), encoded=True)]),
+                       {"pixels": True}, "record 0: .* got mode RGB; write it as one channel"),
+    "several labels in a line": (lambda: broken("list.txt", b"a.jpg 1\nb.jpg 0 1 0\n"), {},
+                                 "line 2: expected one label, as the last word, got several numbers; .* .'b.jpg 0 1'."),
+    "a matrix of labels": (lambda: broken("list.txt", b"0 1 0\n1 0 0\n"), {}, "line 1: expected one label"),
+    "a pipe": (lambda: os.mkfifo("pipe") or "pipe", {}, "expected a plain file, got a pipe or a device"),
+    "a pipe of HDF5": (lambda: os.mkfifo("pipe.h5") or "pipe.h5", {}, "expected a plain file, got a pipe or a device"),
+    "a pipe in a list": (lambda: os.mkfifo("a.png") or broken("list.txt", b"a.png\n"), {"pixels": True},
+                         "a.png: expected a plain file, got a pipe or a device"),
     "JPEG": (jpeg, {"pixels": True}, "expected a format that keeps labels as they are .PNG., got JPEG"),
     "no image": (lambda: broken("a.png", b"text"), {"pixels": True}, "a.png: cannot be read as an image: "),
     "cut image": (lambda: cut(image(np.random.RandomState(0).randint(0, 9, (99, 99)).astype(np.uint8)), 2000), {"pixels": True}, "image.png: cannot be read as an image: "),

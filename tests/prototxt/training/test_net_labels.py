@@ -166,9 +166,9 @@ def test_make_h_counts_batches(folder):
     with open("net.prototxt", "w") as file:
         file.write(DATA + MASKS % "" + SCORE % IGNORED)
     status, out, err = run_main("make_h.py", "--net", "net.prototxt", "-o", "H.npy", cwd=folder)
-    assert status == 0 and not err and "masks: 48 pixels of 3 classes (16 ignored): 16, 16, 16" in out
+    assert status == 0 and not err and "masks: 48 pixels of 3 classes (16 ignored)\n" in out
     status, out, err = run_main("make_h.py", "--net", "net.prototxt", "-o", "H.npy", "--batches", "1", cwd=folder)
-    assert status == 0 and not err and "label, 1 batches as Caffe reads them: 24 labels of 3 classes (8 ignored): 8, 8, 8" in out
+    assert status == 0 and not err and "label, 1 batches as Caffe reads them: 24 labels of 3 classes (8 ignored)\n" in out
     status, _, err = run_main("make_h.py", "--net", "net.prototxt", "-o", "H.npy", "--batches", "0", cwd=folder)
     assert status == 2 and "--batches: expected at least 1, got 0" in err
 

@@ -73,3 +73,15 @@ def test_formats(kind, start):
     file = io.BytesIO()
     matrix_plot.matrix_picture("H." + kind, gain(3), ["$1 shirt", u"b\u00f6ot", "x" * 40])(file)
     assert file.getvalue().startswith(start)
+
+
+@pytest.mark.parametrize("weights", [[.25, 3, 0], [1e-4, 1, 30], list(range(1, 300))])
+def test_class_weights_alone_are_bars(weights):
+    assert matrix_plot.is_diagonal(np.diag(weights)) and not matrix_plot.is_diagonal(gain(3))
+    axes = Figure().add_subplot(1, 1, 1)
+    matrix_plot.draw_weights(axes, weights)
+    assert [bar.get_height() for bar in axes.patches] == weights
+    assert axes.get_yscale() == ("log" if min(w for w in weights if w) < max(weights) / 100 else "linear")
+    file = io.BytesIO()
+    matrix_plot.matrix_picture("H.png", np.diag(weights))(file)
+    assert file.getvalue().startswith(b"\x89PNG")

@@ -16,7 +16,7 @@ MOST_CELLS = 1600  # a side; below two dots a cell nothing could be told apart
 
 
 def matrix_picture(path, matrix, names=None, title="gain H"):
-    """Draw a heat map of a matrix, and return the function that writes it to an open file.
+    """Draw a heat map of a matrix, of class weights alone bars, and return the function that writes it to an open file.
 
     path: str; its ending is the format (.png, .pdf, .svg ...).
     matrix: C x C, [true, predicted]. names: C class names; None: their numbers.
@@ -26,18 +26,22 @@ def matrix_picture(path, matrix, names=None, title="gain H"):
     optional("matplotlib", "the picture " + path)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    side = side_inches(len(matrix))
-    figure = Figure(figsize=(side + 1.5, side + .5))
+    side, are_weights = side_inches(len(matrix)), is_diagonal(matrix)
+    figure = Figure(figsize=(side + 1.5, 4 if are_weights else side + .5))
     kinds = FigureCanvasAgg(figure).get_supported_filetypes()
     kind = os.path.splitext(path)[1][1:].lower()
     if kind not in kinds:
         raise ValueError("%s: expected a picture that ends in .%s" % (path, ", .".join(sorted(kinds))))
     axes = figure.add_subplot(1, 1, 1)
-    image = draw_matrix(axes, matrix, names)
-    figure.colorbar(image, ax=axes, fraction=.046, pad=.02)
-    if is_logarithmic(matrix):
-        title += " (log scale%s)" % ("" if np.all(matrix) else "; grey: 0")
-    axes.set_title(title)
+    if are_weights:
+        draw_weights(axes, np.diagonal(matrix), names)
+        axes.set_title(title + ": class weights alone")
+    else:
+        image = draw_matrix(axes, matrix, names)
+        figure.colorbar(image, ax=axes, fraction=.046, pad=.02)
+        if is_logarithmic(matrix):
+            title += " (log scale%s)" % ("" if np.all(matrix) else "; grey: 0")
+        axes.set_title(title)
 
     def write(file):
         with warnings.catch_warnings():
@@ -76,6 +80,25 @@ def draw_matrix(axes, matrix, names=None):
     return image
 
 
+def is_diagonal(matrix):
+    """Return whether a matrix is class weights alone."""
+    return bool(np.count_nonzero(matrix) == np.count_nonzero(np.diagonal(matrix)) > 0)
+
+
+def draw_weights(axes, weights, names=None):
+    """Draw class weights, C numbers, as bars into matplotlib axes, on a logarithmic scale as draw_matrix has it."""
+    weights = np.asarray(weights, np.float64)
+    bars = axes.bar(np.arange(len(weights)), weights, align="center", color="C0")
+    if is_logarithmic(weights[weights != 0]):  # a weight of 0 has no bar on it
+        axes.set_yscale("log")
+    _name_classes(axes, len(weights), names, ("x",))
+    axes.set(ylabel="weight of a sample", xlim=(-.6, len(weights) - .4))
+    if len(weights) <= MOST_WRITTEN:
+        for bar, weight in zip(bars, weights):
+            axes.annotate(_short(weight), (bar.get_x() + bar.get_width() / 2, max(weight, 0)), xytext=(0, 2),
+                          textcoords="offset points", ha="center", va="bottom", fontsize=8)
+
+
 def is_logarithmic(matrix):
     """Return whether the heat map of a matrix has a logarithmic scale."""
     matrix = np.asarray(matrix)
@@ -88,17 +111,19 @@ def _largest_in_blocks(matrix, size):
     return np.maximum.reduceat(np.maximum.reduceat(matrix, starts, axis=0), starts, axis=1)
 
 
-def _name_classes(axes, n_classes, names):
+def _name_classes(axes, n_classes, names, sides=("x", "y")):
     every = -(-n_classes // MOST_NAMED)
     shown = np.arange(0, n_classes, every)
     text = [str(i) if names is None else short_label(names[i]) for i in shown]
     size = 8 if n_classes <= 40 else 7
-    axes.set_xticks(shown)
-    axes.set_yticks(shown)
-    axes.set_xticklabels(text, rotation=90 if names or len(shown) > 20 else 0, fontsize=size)
-    axes.set_yticklabels(text, fontsize=size)
     ending = {1: "", 2: " (every 2nd named)", 3: " (every 3rd named)"}.get(every, " (every %dth named)" % every)
-    axes.set(xlabel="predicted class" + ending, ylabel="true class" + ending)
+    axes.set_xticks(shown)
+    axes.set_xticklabels(text, rotation=90 if names or len(shown) > 20 else 0, fontsize=size)
+    axes.set(xlabel=("predicted class" if "y" in sides else "true class") + ending)
+    if "y" in sides:
+        axes.set_yticks(shown)
+        axes.set_yticklabels(text, fontsize=size)
+        axes.set(ylabel="true class" + ending)
 
 
 def short_label(name, longest=24):
