@@ -24,7 +24,6 @@ import sys
 
 import numpy as np
 
-from caffe_losses.compat import to_unicode
 from caffe_losses.formats import matrix_files
 from caffe_losses.matrices import summary
 from caffe_losses.validation import check_square

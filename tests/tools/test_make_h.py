@@ -3,6 +3,7 @@ from __future__ import division, print_function
 
 import io
 import json
+import glob
 import os
 import re
 import signal
@@ -491,7 +492,7 @@ def test_a_signal_leaves_no_temporary_file(folder):
     command = [sys.executable, os.path.join(real_nets.CHECKOUT, "tools", "make_h.py"), "big.npy", "-o", "out.csv"]
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE)
-        while not [name for name in os.listdir(folder) if name.startswith(".out.csv.")]:
+        while not any(os.path.getsize(name) for name in glob.glob(os.path.join(folder, ".out.csv.*"))):
             assert process.poll() is None
             time.sleep(.001)
         process.send_signal(number)

@@ -7,7 +7,7 @@ from caffe_losses.matrices.gains import looks_like_cost, negative_entries
 from caffe_losses.validation import as_floats
 
 # The largest difference of two float32 that are the same number, computed and rounded in two ways: relative, near 0.
-_ROUNDING, _SMALLEST = 2 * float(np.finfo(np.float32).eps), 2. ** -149
+_ROUNDING, _SMALLEST = 2. ** -22, 2. ** -149
 _FLAT = 1.1  # the largest entry of a row by its smallest, below which H tells no class from another
 
 
