@@ -10,7 +10,7 @@ from caffe_prototxt.net.graph import HAND_ON, origin
 from caffe_prototxt.net.losses import (CLASSIC, INFOGAIN, is_loss_type, is_on_labels, is_python_loss, kind_of,
                                        python_class, read_params)
 from caffe_prototxt.net.matrix_sources import MODULE
-from caffe_prototxt.net.nets import KEEP_CLASSES, MAKE_CLASSES
+from caffe_prototxt.net.shapes import KEEP_CLASSES, MAKE_CLASSES
 from caffe_prototxt.textformat.messages import is_true
 
 # A top that counts as loss. type: of its layer, or the module and class of a Python layer.
