@@ -93,6 +93,9 @@ def _top_shapes(layer, bottoms):
         return _slice(layer, bottoms[0])
     if kind == "Concat":
         return [_concat(layer, bottoms)]
+    if kind in MAKE_CLASSES or layer.items("convolution_param"):  # of a fork's convolutions, too
+        param = layer.message(MAKE_CLASSES.get(kind, "convolution_param"))
+        return [_classes(param, bottoms[0], kind == "InnerProduct")]
     return [_RULES[kind](layer, bottoms[0])] if kind in _RULES else []
 
 
@@ -114,22 +117,18 @@ def _of_data(layer):
     return [Shape((data_layers.batch_size(layer), None) + planes, True), Shape(labels or (), bool(labels))]
 
 
-def _inner_product(layer, bottom):
-    param = layer.message(MAKE_CLASSES[layer.type])
-    axis = bottom.axis(_whole(param, "axis", 1)) if param else None
-    return UNKNOWN if axis is None else Shape(bottom.first(axis) + (positive(param.value("num_output")),), True)
-
-
-def _convolution(layer, bottom):
-    param = layer.message(MAKE_CLASSES[layer.type])
+def _classes(param, bottom, is_last):
+    """Return the Shape of the top of a layer that makes `num_output` classes. is_last: whether on its last axis."""
     axis = bottom.axis(_whole(param, "axis", 1)) if param else None
     if axis is None:
         return UNKNOWN
+    sizes = bottom.first(axis) + (positive(param.value("num_output")),)
+    if is_last:
+        return Shape(sizes, True)
     kernels = param.values("kernel_size") + param.values("kernel_h") + param.values("kernel_w")
     one_by_one = set(kernels) == {1} and not param.names() & {"pad", "pad_h", "pad_w", "stride", "stride_h", "stride_w"}
     planes = bottom.sizes[axis + 1:]
-    return Shape(bottom.first(axis) + (positive(param.value("num_output")),)
-                 + (planes if one_by_one else (None,) * len(planes)), bottom.whole)
+    return Shape(sizes + (planes if one_by_one else (None,) * len(planes)), bottom.whole)
 
 
 def _planes(layer, bottom):
@@ -218,8 +217,7 @@ def _permute(layer, bottom):
     return Shape(tuple(bottom.size(axis) for axis in order + rest), bottom.whole)
 
 
-_RULES = {"InnerProduct": _inner_product, "Convolution": _convolution, "Deconvolution": _convolution,
-          "Flatten": _flatten, "Permute": _permute, "Reduction": _reduction, "Reshape": _reshape, "Tile": _tile}
+_RULES = {"Flatten": _flatten, "Permute": _permute, "Reduction": _reduction, "Reshape": _reshape, "Tile": _tile}
 _RULES.update(dict.fromkeys(_OTHER_PLANES, _planes))
 
 

@@ -64,6 +64,7 @@ def test_what_is_known_is_what_caffe_makes(layers, axis, n_classes):
     ([SCORES, "type: 'Flatten'"], 1, 84), ([CONVOLUTION, "type: 'Flatten'"], 1, None), ([CONVOLUTION, reshape([0, -1])], 1, None),
     ([CONVOLUTION, 'type: "Permute" permute_param { order: 0 order: 2 order: 3 order: 1 }'], 3, 18),
     ([CONVOLUTION, 'type: "Permute" permute_param { order: 0 order: 2 order: 3 order: 1 }', "type: 'Flatten'", reshape([0, -1, 21])], 2, 21),
+    ([CONVOLUTION.replace("Convolution", "DepthwiseConvolution")], 1, 18),
     ([CONVOLUTION, "type: 'Interp'", "type: 'BN'"], 1, 18), ([CONVOLUTION, "type: 'ROIPooling'"], 1, None),
     ([CONVOLUTION, 'type: "Python" python_param { module: "own" layer: "ReLU" }'], 1, None),
     ([CONVOLUTION, 'type: "Reshape" reshape_param { shape { dim: x } }'], 1, None), ([CONVOLUTION, "type: 'Reshape'"], 1, None),
