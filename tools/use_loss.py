@@ -116,8 +116,8 @@ def _parser():
     parser.add_argument("--layer", action="append", default=[], metavar="NAME[=FILE]", help="name of the loss, and its "
                         "own file with the matrix, read as --source or --h-file are (repeatable)")
     parser.add_argument("--all", action="store_true", help="all losses")
-    parser.add_argument("--label-check", nargs="?", const=True, type=int, metavar="C", help="a LabelCheck before Caffe's "
-                        "own losses, of C classes (default: as many as the scores have)")
+    parser.add_argument("--label-check", nargs="?", const=True, type=int, metavar="C", help="a LabelCheck before "
+                        "Caffe's own losses, of C classes (default: as many as the scores have)")
     compute_options.add_infogain(parser)
     parser.add_argument("-o", "--output", metavar="FILE", help="where the net goes (default: it is changed in place)")
     parser.add_argument("--diff", action="store_true", help="show the changes, write nothing")
@@ -137,7 +137,7 @@ def _check_options(parser, args):
         parser.error("expected --json or --diff, got both")
     if args.label_check is not None and args.label_check < 1:
         parser.error("--label-check: expected at least 1 class, got %d" % args.label_check)
-    own = [name.rpartition("=")[2] for name in args.layer if "=" in name]
+    own = [argument[split.end():] for argument in args.layer for split in re.finditer("=", argument)]
     cli.refuse_overwriting(parser, args.output, [args.source, args.h_file, args.gain] + own)
     return compute
 
@@ -146,8 +146,8 @@ def _task(text, args, compute):
     """Return the _Task that the options ask for; its request is None where they ask for nothing."""
     _refuse_other_files(text)
     matrix = matrix_source(args.source, args.h_file, compute, args.h_blob)
-    is_used = args.loss == losses.INFOGAIN.name or args.loss is None and matrix is not None or "=" in "".join(args.layer)
-    net = Net(text, compute_options.is_classic(args, is_used or "infogain" in text.lower()))
+    will_be = args.loss == losses.INFOGAIN.name or args.loss is None and bool(matrix or args.layer)
+    net = Net(text, compute_options.is_classic(args, will_be or "infogain" in text.lower()))
     layers = losses.find_losses(net)
     if not layers:
         others = ", ".join("%s is %s" % (layer, to_display(layer.type)) for layer in losses.other_losses(net)[:3])
@@ -156,6 +156,8 @@ def _task(text, args, compute):
     names, own = _own_matrices(layers, args)
     chosen, kind, writers = losses.select(layers, names, args.all), losses.KINDS.get(args.loss), []
     if args.from_class_weighting:
+        if own:
+            raise ValueError("expected --layer NAME=FILE or --from-class-weighting, got both")
         chosen = _weighted(layers, names)
         own, writers = _from_class_weighting(chosen, args)
         kind = kind or losses.OURS
@@ -179,13 +181,15 @@ def _own_matrices(layers, args):
     """Return (the names of --layer, {index of a layer: the matrix that --layer NAME=FILE gives it})."""
     known, names, own = set(to_display(layer.name) for layer in layers), [], {}
     for argument in args.layer:
-        name, equals, path = argument.rpartition("=")
-        if argument in known or not equals:
+        splits = [split.start() for split in re.finditer("=", argument)]
+        split = next((split for split in splits if argument[:split] in known), (splits or [None])[0])
+        if argument in known or split is None:
             if args.all:
                 raise ValueError("expected --layer or --all, got both; with --all, --layer NAME=FILE gives a loss a "
                                  "matrix of its own")
             names.append(from_display(argument))
             continue
+        name, path = argument[:split], argument[split + 1:]
         if not path:
             raise ValueError("--layer %s: expected NAME=FILE, got no FILE" % argument)
         names.append(from_display(name))
@@ -212,27 +216,29 @@ def _from_class_weighting(layers, args):
         with naming(layer):
             H = np.diag(class_weights.check_weights(losses.class_weighting(layer))).astype(np.float32)
         path = "%s_%s_H.binaryproto" % (stem, re.sub(r"[^\w.-]", "_", to_display(layer.name) or "loss"))
-        there = matrix_files.read_matrix(path) if os.path.exists(path) and path not in matrices else matrices.get(path, H)
-        if not np.array_equal(there, H):
-            raise ValueError("%s: expected to write the class weights of %s there, got another matrix in its place; move it "
-                             "away, or use -o" % (path, layer))
+        there = matrices.get(path)
+        if there is None and os.path.exists(path):
+            there = matrix_files.read_matrix(path)
+        if there is not None and not np.array_equal(there, H):
+            raise ValueError("%s: expected to write the class weights of %s there, got another matrix in its place; "
+                             "move it away, or use -o" % (path, layer))
         own[layer.index], matrices[path] = FileMatrix(from_display(path)), H
     return own, [(path, matrix_files.matrix_writer(path, H)) for path, H in matrices.items()]
 
 
 def _check_matrices(planned, task):
-    """Refuse a matrix that the loss would refuse, or learn nonsense from. Returns notes on what could not be checked."""
+    """Refuse a matrix that the loss would refuse, or learn nonsense from; return notes on what could not be checked."""
     sizes, notes = {}, []
     for loss, kind, matrix in planned.targets:
         n_classes = loss.n_classes()
         given = task.request.own.get(loss.layer.index, task.request.matrix)
         for what, size in _sizes(loss, kind, matrix, task, sizes) if given else ():
             if None not in (size, n_classes) and size != n_classes:
-                raise ValueError("%s: expected %d classes, as the scores of %s have, got %d (--layer NAME=FILE gives a loss "
-                                 "a matrix of its own)" % (what, n_classes, loss.layer, size))
+                raise ValueError("%s: expected %d classes, as the scores of %s have, got %d (--layer NAME=FILE gives a "
+                                 "loss a matrix of its own)" % (what, n_classes, loss.layer, size))
             if n_classes is None and size is not None:
-                notes.append("not checked: whether %s, of %d classes, fits the scores of %s, as the text does not tell how "
-                             "many these have; check_net.py makes the net in Caffe" % (what, size, loss.layer))
+                notes.append("not checked: whether %s, of %d classes, fits the scores of %s, as the text does not tell "
+                             "how many these have; check_net.py makes the net in Caffe" % (what, size, loss.layer))
     return notes
 
 

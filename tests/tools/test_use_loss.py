@@ -338,6 +338,7 @@ def test_class_weights_of_a_fork(folder, loss, where):
     assert status == 0 and net(folder) == before and not os.path.exists(str(folder / "train_val_loss_H.binaryproto"))
     status, out, err = use_loss(folder, "train_val.prototxt", "--from-class-weighting", *more)
     assert status == 0 and "train_val_loss_H.binaryproto: H, the class weights" in out
+    assert "note: the net before could not be checked with Caffe, which reads the new one: it cannot read the net: " in err
     assert loss or '"SoftmaxWithInfogainLoss"' in net(folder)
     assert "class_weighting" not in net(folder) and "freqs" not in net(folder) and "loss_param {}" not in net(folder)
     cwd = os.getcwd()

@@ -52,7 +52,7 @@ def is_classic(args, is_used):
 
 
 def layer_params(parser, args):
-    """Return the parameters of the ComputeH layer, or None without --compute-h; without n_classes where the net tells it.
+    """Return the parameters of the ComputeH layer, without n_classes where the net tells it; None: no --compute-h.
 
     Values that ComputeH would refuse in its setup end the command here.
     """

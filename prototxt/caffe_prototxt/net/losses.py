@@ -137,11 +137,11 @@ def class_weighting(layer):
     if not all(isinstance(weight, (int, float)) for weight in weights):
         raise layer.error("numbers as class_weighting", ", ".join(map(str, weights)))
     if not weights:
-        raise layer.error("class_weighting, a weight for each class", "weight_by_label_freqs alone; --compute-h weighs by "
-                          "the labels of each batch")
+        raise layer.error("class_weighting, a weight for each class", "weight_by_label_freqs alone; --compute-h weighs "
+                          "by the labels of each batch")
     if not any(map(is_true, used)):
-        raise layer.error("weight_by_label_freqs: true beside class_weighting, without which that Caffe passes over the "
-                          "weights", "none")
+        raise layer.error("weight_by_label_freqs: true beside class_weighting, without which that Caffe passes over "
+                          "the weights", "none")
     return weights
 
 

@@ -86,7 +86,7 @@ class LayerMatrix(_Source):
         return [label] if self.python_class in ("ComputeH", "LabelCheck") else []
 
     def for_loss(self, loss):
-        """Return this source with what ComputeH's param_str has from the loss: its classes, and the label it ignores."""
+        """Return this source with what ComputeH has from the loss: the number of classes, the label that is ignored."""
         if self.python_class != "ComputeH":
             return self
         keys = dict(self.keys)

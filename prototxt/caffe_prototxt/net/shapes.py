@@ -149,11 +149,12 @@ def _flatten(layer, bottom):
     end = bottom.axis(end)
     if None in (start, end):
         return UNKNOWN
-    return Shape(bottom.first(start) + (_product(bottom.first(end + 1)[start:]),) + bottom.sizes[end + 1:], bottom.whole)
+    size = _product(bottom.first(end + 1)[start:])
+    return Shape(bottom.first(start) + (size,) + bottom.sizes[end + 1:], bottom.whole)
 
 
 def _reshape(layer, bottom):
-    """Return the Shape of the top of a Reshape: a dim 0 keeps the bottom's size there, and a -1 is what is left over."""
+    """Return the Shape of the top of a Reshape: a dim 0 keeps the bottom's size there, a -1 is what is left over."""
     param = layer.message("reshape_param")
     dims = param.value("shape", {}).get("dim", []) if param else []
     start, n_axes = bottom.axis(_whole(param, "axis", 0), len(bottom.sizes) + 1), _whole(param, "num_axes", -1)

@@ -92,8 +92,8 @@ def infogain_loss(score, label, H=None, source=None, python=False, loss_weight=N
                            normalization)
     if is_classic():
         if (axis in (None, 1), ignore_label, normalization == "NONE") != (True, None, False):
-            raise ValueError("python: expected True with axis, ignore_label or normalization NONE, as the InfogainLoss of "
-                             "this Caffe, that of before April 2017, has no such thing")
+            raise ValueError("python: expected True with axis, ignore_label or normalization NONE, as the InfogainLoss "
+                             "of this Caffe, that of before April 2017, has no such thing")
         axis, score = None, L.Softmax(score, exclude=EXCLUDE)
     return L.InfogainLoss(*filter(None, (score, label, H)), infogain_loss_param=without_none(source=source, axis=axis),
                           **_native_options(loss_weight, ignore_label, normalization))

@@ -74,8 +74,8 @@ class Additions(object):
         if self.label_check is not True and n_classes not in (None, self.label_check):
             raise layer.error("--label-check %d, as its scores have" % n_classes, self.label_check)
         if self.label_check is True and n_classes is None:
-            raise layer.error("--label-check C, with the number of classes, as the text does not tell that of its scores",
-                              "--label-check alone")
+            raise layer.error("--label-check C, with the number of classes, as the text does not tell that of its "
+                              "scores", "--label-check alone")
         keys = {"n_classes": n_classes or self.label_check, "ignore_label": loss.params.ignore_label}
         return self._shared(loss, LayerMatrix("Python", None, "LabelCheck", {
             key: value for key, value in keys.items() if value is not None}), "label_check")

@@ -13,8 +13,8 @@ from caffe_prototxt.textformat.messages import Name
 
 # kind: a Kind, or None to keep the one there is (InfogainLoss, if that has no matrix and gets one). matrix: one of
 # matrix_sources, or None to keep the one there is. h_name: of an added layer of H and its top. own: {index of a loss's
-# layer: the matrix that it gets instead}. weighting: whether the matrices have the class weights of a fork's fields, which go.
-# label_check: whether a LabelCheck goes before Caffe's own losses: True, or the number of classes.
+# layer: the matrix that it gets instead}. weighting: whether the matrices have the class weights of a fork's fields,
+# which then go. label_check: whether a LabelCheck goes before Caffe's own losses: True, or the number of classes.
 Request = namedtuple("Request", "kind matrix h_name own weighting label_check")
 Request.__new__.__defaults__ = ({}, False, None)
 
@@ -98,8 +98,8 @@ def _target(loss, request):
     if kind == INFOGAIN and loss.layer.net.classic:
         kind = CLASSIC
     if kind != loss.kind and has_class_weighting(loss.layer) and not request.weighting:
-        raise ValueError("%s: expected no class weights of a fork (class_weighting, weight_by_label_freqs), which %s does "
-                         "not have: --from-class-weighting makes H of them" % (loss.layer, kind.name))
+        raise ValueError("%s: expected no class weights of a fork (class_weighting, weight_by_label_freqs), which %s "
+                         "does not have: --from-class-weighting makes H of them" % (loss.layer, kind.name))
     matrix = given or (loss.matrix if kind.matrix == loss.kind.matrix else None)
     if kind.matrix is None and matrix is not None:
         raise loss.layer.error("no matrix for %s" % kind.name, "one")

@@ -50,11 +50,16 @@ def verify(net, after, plan):
         reason = error
     changed = [pair for pair in pairs if pair.changed]
     field = net.layers[0].field_name if net.layers else "layer"
-    before, after = ["\n".join("%s %s" % (field, pair[side]) for pair in changed) for side in (0, 1)]
+    before, after_changed = ["\n".join("%s %s" % (field, pair[side]) for pair in changed) for side in (0, 1)]
     check_readable("\n".join(on_one_line(field, fields) for _, fields in plan.added))
     try:
-        _compare(before, after, changed, [], [])
+        _compare(before, after_changed, changed, [], [])
         return "only the layers that change could be checked with Caffe: %s" % reason
+    except Unreadable:
+        pass
+    try:
+        _read(after)
+        return "the net before could not be checked with Caffe, which reads the new one: %s" % reason
     except Unreadable:
         return "could not check with Caffe: %s" % reason
 
@@ -107,8 +112,8 @@ def _read_ours(text):
         return _read(text)
     except Unreadable as error:
         missing = re.search('no field named "(\\w+)"', str(error))
-        remedy = REMEDIES.get(missing.group(1)) if missing else None
-        raise ValueError("expected a Caffe that has what the new layers need: %s%s" % (error, remedy and "; " + remedy or ""))
+        remedy = REMEDIES.get(missing.group(1), "") if missing else ""
+        raise ValueError("expected a Caffe that has what the new layers need: %s%s" % (error, remedy and "; " + remedy))
 
 
 def _caffe():
