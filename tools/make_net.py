@@ -100,8 +100,7 @@ def _loss_text(args, compute):
         size = compute_options.check_matrix(path, kind)
         if args.compute_h and size not in (None, args.compute_h):
             raise ValueError("%s: expected %d classes, as --compute-h says, got %d" % (path, args.compute_h, size))
-    compute_options.advise(kind)
-    return text
+    return "".join("# %s\n" % line for line in compute_options.advice(kind)) + text
 
 
 def _triplet_text(args):

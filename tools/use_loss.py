@@ -22,21 +22,21 @@ The matrix, H or costs, comes from
 
 and stays as it is without one of them. Names, bottoms, tops, rules, loss_weight and
 loss_param stay or are translated; all else keeps every byte, comments too. A second
-run changes nothing. Several losses: say which, or all; NET alone lists them. Losses
-of different sizes: --layer NAME=FILE, a matrix for each. One loss for TRAIN and one
-for TEST, of one name, count as one. --label-check puts our LabelCheck before Caffe's
-own losses, which read past the end of H on a label out of range. Names of files are
-relative to where caffe runs. Exit status 2, and nothing written, for any error.
+run changes nothing. Several losses: say which, or all; NET alone lists them. A matrix
+for each: --layer cls_loss=H21.binaryproto --layer rpn_loss=H2.binaryproto. One loss for
+TRAIN and one for TEST, of one name, count as one. --label-check puts our LabelCheck
+before Caffe's own losses, which read past the end of H on a label out of range. Names
+of files are relative to where caffe runs. Exit status 2, and nothing written, for any
+error.
 
 examples:
   use_loss.py train_val.prototxt
   use_loss.py train_val.prototxt --source infogainH.binaryproto --diff
   use_loss.py train_val.prototxt --source infogainH.binaryproto
+  use_loss.py train_val.prototxt --label-check
   use_loss.py train_val.prototxt --loss SoftmaxWithInfogainLoss -o ours.prototxt
   use_loss.py train_val.prototxt --compute-h --running 0.99
   use_loss.py train_val.prototxt --loss ExpectedCostLoss --source D.csv --layer loss
-  use_loss.py train_val.prototxt --layer cls_loss=H21.binaryproto --layer rpn_loss=H2.binaryproto
-  use_loss.py train_val.prototxt --source infogainH.binaryproto --label-check
   use_loss.py train_val.prototxt --loss SoftmaxWithLoss --all
 """
 from __future__ import division, print_function
@@ -331,7 +331,8 @@ def _print_changes(planned, output, args):
     for layer in planned.removed:
         say("%s: layer %s is out, as nothing else used it" % (output, layer))
     for kind in set(kind for loss, kind, _ in planned.targets if kind != loss.kind):
-        compute_options.advise(kind)
+        for line in compute_options.advice(kind):
+            say("%s: %s" % (output, line))
 
 
 def _as_json(task, planned, changed, output, args, notes):

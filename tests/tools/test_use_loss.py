@@ -419,4 +419,4 @@ def test_json(folder):
 def test_what_a_loss_is_for(folder):
     pytest.importorskip("caffe")
     status, out, err = use_loss(folder, "train_val.prototxt", "--loss", "ExpectedCostLoss", "--source", "D.csv")
-    assert status == 0 and "ExpectedCostLoss is for a net trained before (caffe train -weights)" in err
+    assert (status, err) == (0, "") and "ExpectedCostLoss is for a net trained before (caffe train -weights)" in out

@@ -88,11 +88,10 @@ def check_matrix(path, kind):
     return len((gains.check_cost if kind.matrix == "cost" else gains.check_gain)(matrix, path))
 
 
-def advise(kind):
-    """Print a note on what a loss is for, if it is not for every net."""
-    if kind == losses.EXPECTED_COST:
-        cli.note("%s is for a net trained before (caffe train -weights): from fresh weights it falls onto one class"
-                 % kind.name)
+def advice(kind):
+    """Return lines on what a loss is for, if it is not for every net."""
+    return ["%s is for a net trained before (caffe train -weights): from fresh weights it falls onto one class"
+            % kind.name] if kind == losses.EXPECTED_COST else []
 
 
 def check_beta(parser, args):
