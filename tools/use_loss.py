@@ -159,8 +159,10 @@ def _task(text, args, compute):
         if own:
             raise ValueError("expected --layer NAME=FILE or --from-class-weighting, got both")
         chosen = _weighted(layers, names)
-        own, writers = _from_class_weighting(chosen, args)
         kind = kind or losses.OURS
+        if kind.matrix != "gain":
+            raise ValueError("expected a loss with gains for --from-class-weighting, got %s" % kind.name)
+        own, writers = _from_class_weighting(chosen, args)
     asks = kind or matrix or own or args.label_check
     request = plan.Request(kind, matrix, from_display(args.h_name), own, args.from_class_weighting, args.label_check)
     return _Task(net, layers, chosen, request if asks else None, writers)

@@ -272,6 +272,8 @@ def test_without_caffe(folder):
     (["train_val.prototxt", "--label-check", "6"], "expected --label-check 7, as its scores have, got 6"),
     (["train_val.prototxt", "--label-check", "--loss", "SoftmaxWithInfogainLoss", "--source", "infogainH.binaryproto"], "as ours check their labels"),
     (["old_syntax.prototxt", "--label-check"], "convert the net first: upgrade_net_proto_text OLD NEW"),
+    (["weighted_fork.prototxt", "--from-class-weighting", "--loss", "ExpectedCostLoss"], "expected a loss with gains for --from"),
+    (["weighted_fork.prototxt", "--from-class-weighting", "--layer", "loss=H3.binaryproto"], "or --from-class-weighting, got both"),
     (["train_val.prototxt", "--from-class-weighting"], "expected a loss with class_weighting in its loss_param"),
     (["weighted_fork.prototxt", "--from-class-weighting"], "class_weighting: expected 3 classes, as the scores of loss (line 4) have, got 2"),
     (["train_val.prototxt", "--source", "infogainH.binaryproto", "-o", "./infogainH.binaryproto"], "expected a file that is not read, got the input infogainH.binaryproto"),

@@ -16,7 +16,7 @@ from any_net import PIECES, mutated  # noqa: E402
 from counts import calls, examples  # noqa: E402
 
 MATRICES = [FileMatrix("H.binaryproto"), compute_h({"n_classes": 3}), compute_h({"n_classes": 3, "running": .9}),
-            layer_that_reads("H.npy"), BlobMatrix("label"), None]
+            layer_that_reads("H.npy"), BlobMatrix("label"), compute_h({}), None]
 
 
 @hypothesis.settings(max_examples=examples(400))
