@@ -196,6 +196,8 @@ def _own_matrices(layers, args):
             raise ValueError("--layer %s: expected NAME=FILE, got no FILE" % argument)
         names.append(from_display(name))
         source = matrix_source(h_file=path) if args.h_file else matrix_source(source=path)
+        if names[-1] in names[:-1]:
+            raise ValueError("--layer %s: expected one FILE for each loss, got two" % argument)
         own.update((layer.index, source) for layer in layers if layer.name == names[-1])
     losses.select(layers, names, False)  # for the names that there are not
     return [] if args.all else names, own
@@ -321,7 +323,7 @@ def _report(task, planned, changed, output, args, notes):
     for path, _ in task.writers if output is not None else ():
         say("%s: H, the class weights of the text on its diagonal" % path)
     if changed and output is not None and os.path.isfile(output):
-        say("next: " + cli.in_caffe(cli.command_line("check_net.py", output)))
+        say("next: " + cli.command_line("check_net.py", output))
 
 
 def _print_changes(planned, output, args):

@@ -56,15 +56,6 @@ def command_line(name, *arguments):
     return " ".join(map(quote, (os.path.join(os.path.dirname(sys.argv[0]), name),) + arguments))
 
 
-def in_caffe(line):
-    """Return a line for a shell by with_caffe.sh, if there is no Caffe where it will be typed."""
-    inside = os.environ.get("MPLCONFIGDIR") == "/run/matplotlib"  # of with_caffe.sh's own file system, left by then
-    proto = os.path.join("caffe", "proto", "caffe_pb2.py")
-    here = not inside and any(os.path.exists(os.path.join(folder, proto)) for folder in sys.path)
-    runner = os.path.join(os.path.dirname(sys.argv[0]), "with_caffe.sh")
-    return line if here or not os.path.exists(runner) else "%s %s" % (quote(runner), line)
-
-
 def refuse_overwriting(parser, output, inputs):
     """End the command if its output is one of its inputs. inputs: paths, or None for an input that is not there."""
     for name in inputs:

@@ -218,7 +218,18 @@ def _permute(layer, bottom):
     return Shape(tuple(bottom.size(axis) for axis in order + rest), bottom.whole)
 
 
-_RULES = {"Flatten": _flatten, "Permute": _permute, "Reduction": _reduction, "Reshape": _reshape, "Tile": _tile}
+def _embed(layer, bottom):
+    n_output = positive(layer.value_in("embed_param", "num_output"))
+    return Shape(bottom.sizes + (n_output,), True) if bottom.whole else UNKNOWN
+
+
+def _recurrent(layer, bottom):
+    return Shape(bottom.first(2) + (positive(layer.value_in("recurrent_param", "num_output")),), True)
+
+
+_RULES = {"BatchReindex": lambda layer, bottom: bottom.with_size(0, None), "Embed": _embed, "Flatten": _flatten,
+          "LSTM": _recurrent, "Permute": _permute, "RNN": _recurrent, "Reduction": _reduction, "Reshape": _reshape,
+          "Tile": _tile}
 _RULES.update(dict.fromkeys(_OTHER_PLANES, _planes))
 
 

@@ -59,7 +59,7 @@ class Additions(object):
         top = self._shared(loss, matrix, self.h_name)
         if top != H_NAME and matrix.type in FIND_BY_NAME:
             raise ValueError("%s: expected %s to be free as the name of the layer of type %s, as this is what it "
-                             "reads; it would be %s" % (loss.layer, H_NAME, matrix.type, top))
+                             "reads, got %s; take an .lmdb, or --source" % (loss.layer, H_NAME, matrix.type, top))
         return top
 
     def checked_label(self, loss):

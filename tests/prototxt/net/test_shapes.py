@@ -6,7 +6,8 @@ import pytest
 import real_nets
 from caffe_prototxt.net.nets import Net
 
-DATA = 'layer { name: "d" type: "DummyData" top: "x" dummy_data_param { shape { dim: 6 dim: 4 dim: 8 dim: 10 } } }\n'
+DATA = ('layer { name: "d" type: "DummyData" top: "x" dummy_data_param { shape { dim: 6 dim: 4 dim: 8 dim: 10 } } }\n'
+        'layer { name: "c" type: "DummyData" top: "cont" top: "order" dummy_data_param { shape { dim: 6 dim: 4 } shape { dim: 2 } } }\n')
 CONVOLUTION = ('type: "Convolution" convolution_param { num_output: 18 kernel_size: 1 weight_filler { type: "xavier" } }')
 POOL = 'type: "Pooling" pooling_param { pool: AVE global_pooling: true }'
 SCORES = 'type: "InnerProduct" inner_product_param { num_output: 84 weight_filler { type: "xavier" } }'
@@ -43,6 +44,9 @@ CHAINS = [  # layers, class axis, number of classes
     ([SCORES, 'type: "Concat" bottom: "b0"'], 1, 168), ([SCORES, 'type: "Concat" bottom: "b0" concat_param { axis: 0 }'], 1, 84),
     ([SCORES, 'type: "Tile" tile_param { tiles: 2 }'], 1, 168), ([SCORES, 'type: "Eltwise" bottom: "b0"'], 1, 84),
     ([reshape([6, 4, 80]), SCORES.replace("num_output", "axis: 2 num_output"), 'type: "ReLU"'], 2, 84),
+    ([reshape([6, 4, 80]), 'type: "LSTM" bottom: "cont" recurrent_param { num_output: 5 weight_filler { type: "uniform" } }'], 2, 5),
+    ([reshape([0, -1]), 'type: "Embed" embed_param { input_dim: 9 num_output: 5 bias_term: false }'], -1, 5),
+    ([SCORES, 'type: "BatchReindex" bottom: "order"'], 1, 84),
     ([CONVOLUTION, 'type: "Reduction" reduction_param { axis: 2 }'], 1, 18),
     ([CONVOLUTION, 'type: "Pooling" pooling_param { kernel_size: 2 stride: 2 }', "type: 'LRN'"], 1, 18),
 ]
