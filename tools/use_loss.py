@@ -87,16 +87,16 @@ def main():
             notes += filter(None, [verify.verify(task.net, after, planned) if after != before else None])
     if before.startswith(scanner.BOM):
         notes.append("%s begins with a byte order mark, at which Caffe stops" % args.net)
+    output = args.output or args.net
+    writes = not (args.dry_run or args.diff) and (after != before or args.output is not None)
+    if writes:
+        notes += _other_names(output)
+        matrix_files.write_files(task.writers + [(output, lambda file: file.write(to_bytes(after)))])
     for note in notes:
         cli.note(note)
     if args.diff:
         cli.write(to_bytes("".join(_diff(before, after, args.net))))
         return
-    output = args.output or args.net
-    writes = not args.dry_run and (after != before or args.output is not None)
-    if writes:
-        _check_replaceable(output)
-        matrix_files.write_files(task.writers + [(output, lambda file: file.write(to_bytes(after)))])
     _report(task, planned, after != before, output if writes else None, args, notes)
 
 
@@ -262,18 +262,15 @@ def _sizes(loss, kind, matrix, task, known):
     return sizes
 
 
-def _check_replaceable(path):
-    """Refuse to replace a file that is read-only; say where it has other names."""
-    if not os.path.isfile(path):
-        return
-    state = os.stat(path)
-    if not state.st_mode & 0o222 or not os.access(path, os.W_OK):
-        raise IOError("%s: expected a file that may be written, got a read-only one; chmod u+w it, or use -o" % path)
+def _other_names(path):
+    """Return notes on the other names of a file that is replaced."""
+    notes, n_links = [], os.stat(path).st_nlink if os.path.isfile(path) else 1
     if os.path.islink(path):
-        cli.note("%s is a link: the file that changes is %s" % (path, os.path.realpath(path)))
-    if state.st_nlink > 1:
-        cli.note("%s has %d names (hard links): it is now a file of its own, and the others stay as they were"
-                 % (path, state.st_nlink))
+        notes.append("%s is a link: the file that changes is %s" % (path, os.path.realpath(path)))
+    if n_links > 1:
+        notes.append("%s has %d names (hard links): it is now a file of its own, and the others stay as they were"
+                     % (path, n_links))
+    return notes
 
 
 def _print_losses(task, args):
