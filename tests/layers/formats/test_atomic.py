@@ -30,7 +30,7 @@ def test_a_read_only_file_stays(path):
     write_matrix(path("H.npy"), H)
     os.chmod(path("H.npy"), 0o444)
     with pytest.raises(IOError, match="H.npy: cannot be written: expected another file than a read-only one; chmod u.w it"):
-        write_files([(path("D.npy"), matrix_writer(path("D.npy"), H)), (path("H.npy"), matrix_writer(path("H.npy"), 2 * H))])
+        write_files([(path("D.npy"), matrix_writer(path("D.npy"), H)), (path("H.npy"), matrix_writer(path("H.npy"), -H))])
     assert os.listdir(path("")) == ["H.npy"] and same_bits(read_matrix(path("H.npy")), H)
 
 
