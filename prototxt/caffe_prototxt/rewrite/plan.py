@@ -245,12 +245,13 @@ def _native_fields(loss, kind, source):
         fields["softmax_param"] = None if params.axis is None else {"axis": params.axis, "source": None}
         fields["infogain_loss_param"] = None
     loss_param = loss.layer.message("loss_param")
-    gone = loss_param.names() & CLASS_WEIGHTING if loss_param and kind != loss.kind else set()
-    if kind == INFOGAIN and loss_param and loss_param.items("normalize"):  # Caffe's InfogainLoss does not start with it
+    names = loss_param.names() if loss_param else set()
+    gone = names & CLASS_WEIGHTING if kind != loss.kind else set()
+    if kind == INFOGAIN and "normalize" in names:  # Caffe's InfogainLoss does not start with it
         gone.add("normalize")
-        if not loss_param.items("normalization"):
+        if "normalization" not in names:
             fields["loss_param"] = {"normalization": normalization}
-    if gone == (loss_param.names() if loss_param else None) and "loss_param" not in fields:
+    if gone and gone == names and "loss_param" not in fields:
         fields["loss_param"] = None
     elif gone:
         fields.setdefault("loss_param", {}).update(dict.fromkeys(gone))
