@@ -3,9 +3,16 @@ from __future__ import division, print_function
 
 import collections
 
-from caffe_prototxt.net.matrix_sources import FIND_BY_NAME, H_NAME, LayerMatrix
+from caffe_prototxt.net.losses import python_class
+from caffe_prototxt.net.matrix_sources import FIND_BY_NAME, H_NAME, MODULE, LayerMatrix
 from caffe_prototxt.net.states import PHASES
 from caffe_prototxt.textformat.messages import Name, on_one_line
+
+
+def label_checks(loss):
+    """Return the LabelCheck layers that make the labels of a loss."""
+    return [maker for maker in loss.layer.net.makers(loss.layer, loss.label)
+            if python_class(maker) == (MODULE, "LabelCheck")]
 
 
 class Additions(object):
@@ -65,8 +72,7 @@ class Additions(object):
     def checked_label(self, loss):
         """Add a LabelCheck before a loss; return its top, or the label if none is wanted or one is there."""
         layer, n_classes = loss.layer, loss.n_classes()
-        if not self.label_check or any(maker.value_in("python_param", "layer") == "LabelCheck"
-                                       for maker in layer.net.makers(layer, loss.label)):
+        if not self.label_check or label_checks(loss):
             return loss.label
         if layer.old:
             raise layer.error("the present syntax (layer { }) for a LabelCheck; convert the net first: "

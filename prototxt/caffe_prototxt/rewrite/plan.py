@@ -7,7 +7,7 @@ from collections import OrderedDict, namedtuple
 from caffe_losses.compat import to_display
 from caffe_prototxt.net.losses import CLASS_WEIGHTING, CLASSIC, INFOGAIN, SOFTMAX, has_class_weighting
 from caffe_prototxt.net.matrix_sources import MODULE, BlobMatrix, FileMatrix, LayerMatrix
-from caffe_prototxt.rewrite.additions import Additions
+from caffe_prototxt.rewrite.additions import Additions, label_checks
 from caffe_prototxt.textformat.edits import Edits
 from caffe_prototxt.textformat.messages import Name
 
@@ -42,7 +42,7 @@ def plan(net, losses, request):
     """
     targets = [_target(loss, request) for loss in losses]
     _check_force_backward(net, targets, request.label_check)
-    if request.label_check and all(target.kind.layer for target in targets):
+    if request.label_check and targets and all(target.kind.layer for target in targets):
         raise ValueError("expected one of Caffe's own losses for --label-check, as ours check their labels themselves, "
                          "got %s" % targets[0].kind.name)
     changing = set(loss.layer.index for loss in losses)
@@ -175,7 +175,9 @@ def _makers_to_keep(net, target, changing):
         return None
     makers = net.makers(loss.layer, loss.matrix.name)
     others = any(user.index not in changing for user in net.users(loss.matrix.name))
-    fit = all(matrix.is_made_by(maker, loss.label) and (matrix.has_same_keys(maker) or not others) for maker in makers)
+    labels = [loss.label] + [bottom for check in label_checks(loss) for bottom in check.bottoms]
+    fit = all(any(matrix.is_made_by(maker, label) for label in labels) and (matrix.has_same_keys(maker) or not others)
+              for maker in makers)
     return makers if makers and fit else None
 
 
