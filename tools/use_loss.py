@@ -286,15 +286,16 @@ def _in_words(layer):
     phases = "" if len(layer.phases) != 1 else ", %s only" % to_display("".join(layer.phases))
     weights = "".join(", loss_weight %s" % weight for weight in layer.values("loss_weight"))
     weighting = ", class weights in its text (--from-class-weighting)" * losses.has_class_weighting(layer)
-    n_classes, error = _n_classes(layer)
-    return "%s: %s, %s%s%s%s" % (to_display(layer.name) or "(no name)", losses.kind_of(layer).name,
-                                 error or "%s classes" % (n_classes or "unknown number of"), weights, phases, weighting)
+    loss, error = _read_loss(layer)
+    classes = error or "%s classes" % (loss.n_classes() or "unknown number of")
+    return "%s: %s, %s%s%s%s" % (to_display(layer.name) or "(no name)", losses.kind_of(layer).name, classes, weights,
+                                 phases, weighting)
 
 
-def _n_classes(layer):
-    """Return (the number of classes of a loss or None, why it cannot be read or None)."""
+def _read_loss(layer):
+    """Return (the Loss of a layer or None, why it cannot be read or None)."""
     try:
-        return losses.read_loss(layer).n_classes(), None
+        return losses.read_loss(layer), None
     except ValueError as error:
         return None, str(error)
 
@@ -341,13 +342,14 @@ def _as_json(task, planned, changed, output, args, notes):
     becomes = {} if planned is None else {target.loss.layer.index: target for target in planned.targets}
     listed = []
     for layer in task.layers:
-        n_classes, error = _n_classes(layer)
+        loss, error = _read_loss(layer)
         target = becomes.get(layer.index)
+        matrix = (target or loss).matrix if target or loss else None
         listed.append({
             "name": to_display(layer.name), "line": layer.line, "type": losses.kind_of(layer).name, "error": error,
-            "n_classes": n_classes, "loss_weight": layer.values("loss_weight"), "phases": sorted(layer.phases),
-            "class_weighting": losses.has_class_weighting(layer), "becomes": target and target.kind.name,
-            "matrix": target and target.matrix and str(target.matrix)})
+            "n_classes": loss and loss.n_classes(), "loss_weight": layer.values("loss_weight"),
+            "phases": sorted(layer.phases), "class_weighting": losses.class_weighting(layer, False), "becomes": target and target.kind.name,
+            "matrix": matrix and str(matrix)})
     return {"net": args.net, "written": output, "changed": changed, "losses": listed, "notes": notes,
             "others": [{"name": to_display(layer.name), "line": layer.line, "type": _type_name(layer)}
                        for layer in losses.other_losses(task.net)],

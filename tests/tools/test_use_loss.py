@@ -413,9 +413,11 @@ def test_json(folder):
     pytest.importorskip("caffe")
     listed = json.loads(use_loss(folder, "train_val.prototxt", "--json")[1])
     assert listed["losses"][0]["n_classes"] == 7 and listed["losses"][0]["becomes"] is None and listed["written"] is None
+    assert json.loads(use_loss(folder, "weighted_fork.prototxt", "--json")[1])["losses"][0]["class_weighting"] == [.25, 4.5]
     result = json.loads(use_loss(folder, "train_val.prototxt", "--compute-h", "--json")[1])
     assert result["written"] == "train_val.prototxt" and result["changed"] and result["added"] == ["H"]
     assert (result["losses"][0]["type"], result["losses"][0]["becomes"]) == ("SoftmaxWithLoss", "InfogainLoss")
+    assert json.loads(use_loss(folder, "train_val.prototxt", "--json")[1])["losses"][0]["matrix"] == "matrix from the blob H"
 
 
 def test_what_a_loss_is_for(folder):

@@ -126,13 +126,15 @@ def has_class_weighting(layer):
     return any(message.names() & CLASS_WEIGHTING for message in map(layer.message, WEIGHTING_PARAMS) if message)
 
 
-def class_weighting(layer):
+def class_weighting(layer, check=True):
     """Return the weight of each class that the text of a fork's loss has, a list.
 
-    Raises ValueError for fields with which that fork's Caffe does not weigh, or by other weights than those.
+    check: whether to raise ValueError for fields with which that fork's Caffe does not weigh, or by other weights.
     """
     messages = [message for message in map(layer.message, WEIGHTING_PARAMS) if message]
     weights = [weight for message in messages for weight in message.values("class_weighting")]
+    if not check:
+        return weights
     used = [message.value("weight_by_label_freqs") for message in messages if message.items("weight_by_label_freqs")]
     if not all(isinstance(weight, (int, float)) for weight in weights):
         raise layer.error("numbers as class_weighting", ", ".join(map(str, weights)))
