@@ -348,8 +348,8 @@ def _as_json(task, planned, changed, output, args, notes):
         listed.append({
             "name": to_display(layer.name), "line": layer.line, "type": losses.kind_of(layer).name, "error": error,
             "n_classes": loss and loss.n_classes(), "loss_weight": layer.values("loss_weight"),
-            "phases": sorted(layer.phases), "class_weighting": losses.class_weighting(layer, False), "becomes": target and target.kind.name,
-            "matrix": matrix and str(matrix)})
+            "phases": sorted(layer.phases), "class_weighting": losses.class_weighting(layer, False),
+            "becomes": target and target.kind.name, "matrix": matrix and str(matrix)})
     return {"net": args.net, "written": output, "changed": changed, "losses": listed, "notes": notes,
             "others": [{"name": to_display(layer.name), "line": layer.line, "type": _type_name(layer)}
                        for layer in losses.other_losses(task.net)],
