@@ -39,12 +39,12 @@ def read(name):
         return from_bytes(file.read())
 
 
-def changed(text, kind=None, matrix=None, classic=False, h_name="H", names=()):
+def changed(text, kind=None, matrix=None, classic=False, h_name="H", names=(), label_check=None):
     """Return (the changed text, what could not be checked) for losses of those names, or all."""
     net = Net(text, classic)
     chosen = losses.select(losses.find_losses(net), names, not names)
     planned = plan.plan(net, [losses.read_loss(layer) for layer in chosen],
-                        plan.Request(losses.KINDS.get(kind), matrix, h_name))
+                        plan.Request(losses.KINDS.get(kind), matrix, h_name, label_check=label_check))
     after = plan.write(text, planned)
     return after, verify(net, after, planned)
 

@@ -6,7 +6,8 @@
   --loss SoftmaxWithInfogainLoss     ours, with H: exact for any scores, checks labels
   --loss caffe_losses.InfogainLoss   ours, on probabilities: a Softmax layer goes before it
   --loss CostScaledSoftmaxLoss       ours, with costs D
-  --loss ExpectedCostLoss            ours, with costs D
+  --loss ExpectedCostLoss            ours, with costs D; for a net trained before: from fresh
+                                     weights it falls onto one class
   --loss TripletSoftmaxLoss          of triplets: ours, or with --native the same out of Caffe's own layers
 
 Which of these two: ours on the CPU (exact at any distance, less memory: up to 1 MB where Caffe's
@@ -21,14 +22,14 @@ H, or D, comes from
                            (.lmdb), Parameter (.caffemodel), else our InfogainMatrix
   --compute-h C            the labels of each batch of C classes, through a layer
 
-Put the layers in the place of the net's loss; every one has
+A net that you have is changed by use_loss.py. For a new one put the layers in the place of its loss; every one has
 exclude { stage: "deploy" }. Names of files are relative to where caffe runs.
 
 examples:
   make_net.py --loss InfogainLoss --source infogainH.binaryproto
   make_net.py --loss SoftmaxWithInfogainLoss --source infogainH.binaryproto --ignore-label 255
   make_net.py --loss InfogainLoss --h-file H.h5
-  make_net.py --loss InfogainLoss --compute-h 7 --weights balanced --scale sample --running 0.99
+  make_net.py --loss InfogainLoss --compute-h 7 --running 0.99
   make_net.py --loss ExpectedCostLoss --source D.csv
   make_net.py --loss TripletSoftmaxLoss --embedding fc7 --select semi_hard
   make_net.py --loss TripletSoftmaxLoss --native --anchor a --positive p --negative n
@@ -41,11 +42,14 @@ from caffe_tools import cli  # first, as it puts the checkout's packages on the 
 import os
 
 from caffe_losses.formats import matrix_files
-from caffe_losses.compat import from_display, to_bytes
+from caffe_losses.compat import from_display, to_bytes, to_display
+from caffe_losses.errors import naming
 from caffe_losses.functional.blocks import NORMALIZATIONS
-from caffe_prototxt.net.losses import INFOGAIN
+from caffe_prototxt.net.losses import INFOGAIN, KINDS
 from caffe_prototxt.net.matrix_sources import matrix_source
-from caffe_prototxt.rewrite.fragment import loss_fragment
+from caffe_prototxt.net.nets import Net
+from caffe_prototxt.rewrite.fragment import RULES, loss_fragment
+from caffe_prototxt.rewrite.verify import check_readable
 from caffe_tools import compute_options
 
 TRIPLET = "TripletSoftmaxLoss"
@@ -57,10 +61,32 @@ def main():
     compute = compute_options.layer_params(parser, args)
     _check_triplet(parser, args)
     _check_names(parser, args)
+    cli.refuse_overwriting(parser, args.output, [args.source, args.h_file, args.gain])
+    _refuse_net(args.output)
     text = from_display(_triplet_text(args)) if args.loss == TRIPLET else _loss_text(args, compute)
-    cli.write(to_bytes(text), args.output)
-    if args.output is not None:
-        print("%s: %s; next: put it in the place of the loss of your train_val.prototxt" % (args.output, args.loss))
+    check_readable(text)
+    if args.output is not None or not args.json:
+        cli.write(to_bytes(text), args.output)
+    if args.json:
+        cli.say_json({"loss": args.loss, "output": args.output, "text": to_display(text)})
+    elif args.output is not None:
+        print("%s: %s; next: put it in the place of the loss of a new train_val.prototxt (use_loss.py does that in one "
+              "that you have)" % (args.output, args.loss))
+
+
+def _refuse_net(path):
+    """Refuse to replace a file that holds anything but what this command has written before."""
+    if path is None or not os.path.isfile(path):
+        return
+    with naming(path):
+        try:
+            layers = Net(cli.read_net(path)).layers
+            is_ours = all(layer.rules == RULES for layer in layers) and (layers or not os.path.getsize(path))
+        except ValueError:
+            is_ours = False
+        if not is_ours:
+            raise ValueError("expected a new file for -o, or one that this command wrote, got another, which would be "
+                             "lost; use_loss.py changes the loss of a net in place")
 
 
 def _loss_text(args, compute):
@@ -69,20 +95,29 @@ def _loss_text(args, compute):
     text = loss_fragment(args.loss, matrix, list(map(from_display, args.score)), label, name, h_name,
                          args.loss_weight or [None], args.axis, args.ignore_label, args.normalization,
                          compute_options.is_classic(args, args.loss == INFOGAIN.name))
-    for source in (args.source, args.h_file, args.gain):
-        if source and not os.path.exists(source):
-            cli.note("%s is not there yet; caffe reads it from where it runs" % source)
-    return text
+    kind = KINDS[args.loss]
+    for path in matrix.files if matrix else ():
+        size = compute_options.check_matrix(path, kind)
+        if args.compute_h and size not in (None, args.compute_h):
+            raise ValueError("%s: expected %d classes, as --compute-h says, got %d" % (path, args.compute_h, size))
+    return "".join("# %s\n" % line for line in compute_options.advice(kind)) + text
 
 
 def _triplet_text(args):
-    from caffe_prototxt.netspec.triplet_layers import triplet_fragment
+    try:
+        from caffe_prototxt.netspec.triplet_layers import triplet_fragment
+    except ImportError as error:
+        raise ImportError("expected Caffe's Python, for the layers of triplets, got none (%s): run this by tools/"
+                          "with_caffe.sh" % error)
     select = None if args.select is None else {
         "strategy": args.select, "seed": args.seed, "ignore_label": args.ignore_label, "count": True}
-    return triplet_fragment(
-        (args.anchor, args.positive, args.negative), args.name, args.embedding, args.label, select,
-        python=not args.native, norm=args.norm or "l2", form=args.form or "mse", normalization=args.normalization,
-        loss_weight=(args.loss_weight or [None])[0])
+    try:
+        return triplet_fragment(
+            (args.anchor, args.positive, args.negative), args.name, args.embedding, args.label, select,
+            python=not args.native, norm=args.norm or "l2", form=args.form or "mse", normalization=args.normalization,
+            loss_weight=(args.loss_weight or [None])[0])
+    except (AttributeError, KeyError) as error:  # of net_spec
+        raise ValueError("expected a Caffe that has what the layers of triplets need, got an older one (%s)" % error)
 
 
 def _check_triplet(parser, args):
@@ -141,6 +176,7 @@ def _parser():
     group.add_argument("--form", choices=("mse", "log"), help="mse: the paper's, (d+)^2 (default); log: "
                        "log(1 + e^(a - b)), which keeps its gradient on the hardest triplets")
     parser.add_argument("-o", "--output", metavar="FILE", help="where the text goes (default: it is printed)")
+    parser.add_argument("--json", action="store_true", help="print the text as JSON")
     return parser
 
 

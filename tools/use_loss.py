@@ -6,28 +6,36 @@
   --loss SoftmaxWithInfogainLoss     ours, with H: exact for any scores, checks labels
   --loss caffe_losses.InfogainLoss   ours, on probabilities: a Softmax layer goes before it
   --loss CostScaledSoftmaxLoss       ours, with costs
-  --loss ExpectedCostLoss            ours, with costs
+  --loss ExpectedCostLoss            ours, with costs; for a net trained before: from fresh
+                                     weights it falls onto one class
 
 The matrix, H or costs, comes from
 
   --source FILE            a file the loss reads itself
   --h-file FILE            a file, through a layer, for one loss or several: HDF5Data (.h5), Data
                            (.lmdb), Parameter (.caffemodel), else our InfogainMatrix
-  --compute-h C            the labels of each batch of C classes, through a layer
+  --compute-h [C]          the labels of each batch, through a layer; of C classes, or as many as
+                           the scores have
   --h-blob BLOB            a blob that a layer of the net makes already
+  --from-class-weighting   the class weights in the text of a fork's SoftmaxWithLoss (SegNet's,
+                           ENet's), as the diagonal of H in a file beside the net
 
 and stays as it is without one of them. Names, bottoms, tops, rules, loss_weight and
 loss_param stay or are translated; all else keeps every byte, comments too. A second
-run changes nothing. Several losses: say which, or all; NET alone lists them. One
-loss for TRAIN and one for TEST, of one name, count as one. Names of files are
-relative to where caffe runs. Exit status 2, and nothing written, for any error.
+run changes nothing. Several losses: say which, or all; NET alone lists them. A matrix
+for each: --layer cls_loss=H21.binaryproto --layer rpn_loss=H2.binaryproto. One loss for
+TRAIN and one for TEST, of one name, count as one. --label-check puts our LabelCheck
+before Caffe's own losses, which read past the end of H on a label out of range. Names
+of files are relative to where caffe runs. Exit status 2, and nothing written, for any
+error.
 
 examples:
   use_loss.py train_val.prototxt
   use_loss.py train_val.prototxt --source infogainH.binaryproto --diff
   use_loss.py train_val.prototxt --source infogainH.binaryproto
+  use_loss.py train_val.prototxt --label-check
   use_loss.py train_val.prototxt --loss SoftmaxWithInfogainLoss -o ours.prototxt
-  use_loss.py train_val.prototxt --compute-h 3 --weights balanced --scale sample --running 0.99
+  use_loss.py train_val.prototxt --compute-h --running 0.99
   use_loss.py train_val.prototxt --loss ExpectedCostLoss --source D.csv --layer loss
   use_loss.py train_val.prototxt --loss SoftmaxWithLoss --all
 """
@@ -35,6 +43,7 @@ from __future__ import division, print_function
 
 from caffe_tools import cli  # first, as it puts the checkout's packages on the path
 
+import collections
 import difflib
 import os
 import re
@@ -42,50 +51,53 @@ import re
 import numpy as np
 
 from caffe_losses.compat import from_display, to_bytes, to_display
+from caffe_losses.errors import naming
 from caffe_losses.formats import matrix_files
-from caffe_losses.matrices import gains
+from caffe_losses.matrices import class_weights
+from caffe_prototxt.check import solvers
 from caffe_prototxt.net import losses
-from caffe_prototxt.net.matrix_sources import matrix_source
+from caffe_prototxt.net.matrix_sources import BlobMatrix, FileMatrix, LayerMatrix, matrix_source
 from caffe_prototxt.net.nets import Net
 from caffe_prototxt.rewrite import plan, verify
 from caffe_prototxt.textformat import scanner
+from caffe_prototxt.textformat.messages import Item, read
 from caffe_tools import compute_options
 from caffe_tools.cli import say
+
+# net: nets.Net. layers: its losses. chosen: those that are meant; None where that is not clear. request: plan.Request.
+# writers: pairs of a file to write beside the net and its writer.
+_Task = collections.namedtuple("_Task", "net layers chosen request writers")
 
 
 def main():
     parser = _parser()
     args = parser.parse_args()
-    request = _request(parser, args)
+    compute = _check_options(parser, args)
     before = cli.read_net(args.net)
-    try:
-        will_be = args.loss == losses.INFOGAIN.name or args.loss is None and request.matrix is not None
-        net = Net(before, compute_options.is_classic(args, will_be or "infogain" in before.lower()))
-        layers = losses.find_losses(net)
-        chosen = _choose(net, layers, args)
-        if request.kind is None and request.matrix is None:
-            _list(layers, args.net)
-            return
-        if chosen is None:
-            _list(layers, args.net)
-            raise ValueError("expected --layer NAME or --all, as there are %d losses" % len(layers))
-        planned = plan.plan(net, [losses.read_loss(layer) for layer in chosen], request)
-        _check_matrices(net, planned, args)
-        after = plan.write(before, planned)
-        unchecked = verify.verify(net, after, planned) if after != before else None
-    except ValueError as error:
-        raise ValueError("%s: %s" % (args.net, error))
-    if unchecked:
-        cli.note(unchecked)
+    planned, after, notes = None, before, []
+    with naming(args.net):
+        task = _task(before, args, compute)
+        if task.request:
+            if task.chosen is None:
+                _print_losses(task, args)
+                raise ValueError("expected --layer NAME or --all, as there are %d losses" % len(task.layers))
+            planned = plan.plan(task.net, [losses.read_loss(layer) for layer in task.chosen], task.request)
+            notes += _check_matrices(planned, task)
+            after = plan.write(before, planned)
+            notes += filter(None, [verify.verify(task.net, after, planned) if after != before else None])
     if before.startswith(scanner.BOM):
-        cli.note("%s begins with a byte order mark, at which Caffe stops" % args.net)
+        notes.append("%s begins with a byte order mark, at which Caffe stops" % args.net)
+    output = args.output or args.net
+    writes = not (args.dry_run or args.diff) and (after != before or args.output is not None)
+    if writes:
+        notes += _other_names(output)
+        matrix_files.write_files(task.writers + [(output, lambda file: file.write(to_bytes(after)))])
+    for note in notes:
+        cli.note(note)
     if args.diff:
         cli.write(to_bytes("".join(_diff(before, after, args.net))))
         return
-    output = args.output or args.net
-    if not args.dry_run and (after != before or args.output):
-        cli.write(to_bytes(after), output)
-    _report(planned, after != before, output, args)
+    _report(task, planned, after != before, output if writes else None, args, notes)
 
 
 def _parser():
@@ -97,79 +109,222 @@ def _parser():
     source.add_argument("--h-file", metavar="FILE",
                         help="file with the matrix, that a layer reads; its ending says which")
     source.add_argument("--h-blob", metavar="BLOB", help="blob with the matrix, that the net makes")
-    compute_options.add_options(parser, source)
+    source.add_argument("--from-class-weighting", action="store_true",
+                        help="H from class_weighting in loss_param; SoftmaxWithInfogainLoss unless --loss says another")
+    compute_options.add_options(parser, source, has_net=True)
     parser.add_argument("--h-name", default="H", help="of the layer of H and its top (default: %(default)s)")
-    parser.add_argument("--layer", action="append", default=[], metavar="NAME", help="name of the loss (repeatable)")
+    parser.add_argument("--layer", action="append", default=[], metavar="NAME[=FILE]", help="name of the loss, and its "
+                        "own file with the matrix, read as --source or --h-file are (repeatable)")
     parser.add_argument("--all", action="store_true", help="all losses")
+    parser.add_argument("--label-check", nargs="?", const=True, type=int, metavar="C", help="a LabelCheck before "
+                        "Caffe's own losses, of C classes (default: as many as the scores have)")
     compute_options.add_infogain(parser)
     parser.add_argument("-o", "--output", metavar="FILE", help="where the net goes (default: it is changed in place)")
     parser.add_argument("--diff", action="store_true", help="show the changes, write nothing")
     parser.add_argument("--dry-run", action="store_true", help="say what would change, write nothing")
+    parser.add_argument("--json", action="store_true", help="print the losses and what changes as JSON")
     return parser
 
 
-def _request(parser, args):
+def _check_options(parser, args):
+    """End the command for options that do not go together. Returns the keys of ComputeH's param_str, or None."""
     compute = compute_options.layer_params(parser, args)
-    if args.layer and args.all:
-        parser.error("expected --layer or --all, got both")
     for option, name in (("--h-blob", args.h_blob), ("--h-name", args.h_name), ("--source", args.source),
                          ("--h-file", args.h_file), ("--output", args.output)):
         if name == "":
             parser.error("%s: expected a name, got none" % option)
+    if args.json and args.diff:
+        parser.error("expected --json or --diff, got both")
+    if args.label_check is not None and args.label_check < 1:
+        parser.error("--label-check: expected at least 1 class, got %d" % args.label_check)
+    own = [argument[split.end():] for argument in args.layer for split in re.finditer("=", argument)]
+    cli.refuse_overwriting(parser, args.output, [args.source, args.h_file, args.gain] + own)
+    return compute
+
+
+def _task(text, args, compute):
+    """Return the _Task that the options ask for; its request is None where they ask for nothing."""
+    _refuse_other_files(text)
     matrix = matrix_source(args.source, args.h_file, compute, args.h_blob)
-    return plan.Request(losses.KINDS.get(args.loss), matrix, from_display(args.h_name))
-
-
-def _choose(net, layers, args):
+    will_be = args.loss == losses.INFOGAIN.name or args.loss is None and bool(matrix or args.layer)
+    net = Net(text, compute_options.is_classic(args, will_be or "infogain" in text.lower()))
+    layers = losses.find_losses(net)
     if not layers:
         others = ", ".join("%s is %s" % (layer, to_display(layer.type)) for layer in losses.other_losses(net)[:3])
         raise ValueError("expected a loss that can be changed (%s), found %s%s"
                          % (", ".join(losses.KINDS), others or "no loss", "" if net.layers else " and no layer"))
-    return losses.select(layers, list(map(from_display, args.layer)), args.all)
+    names, own = _own_matrices(layers, args)
+    chosen, kind, writers = losses.select(layers, names, args.all), losses.KINDS.get(args.loss), []
+    if args.from_class_weighting:
+        if own:
+            raise ValueError("expected --layer NAME=FILE or --from-class-weighting, got both")
+        chosen = _weighted(layers, names)
+        kind = kind or losses.OURS
+        if kind.matrix != "gain":
+            raise ValueError("expected a loss with gains for --from-class-weighting, got %s" % kind.name)
+        own, writers = _from_class_weighting(chosen, args)
+    asks = kind or matrix or own or args.label_check
+    request = plan.Request(kind, matrix, from_display(args.h_name), own, args.from_class_weighting, args.label_check)
+    return _Task(net, layers, chosen, request if asks else None, writers)
 
 
-def _list(layers, path):
+def _refuse_other_files(text):
+    """Raise ValueError for the text of a solver, naming its net, and for no text at all."""
+    if not text.strip():
+        raise ValueError("expected a net, got an empty file")
+    if solvers.is_solver(text):
+        named = [read(text, Item(start, end, field)) for field in scanner.fields(text) for start, end in
+                 scanner.values(text, field) if field.name in solvers.TRAIN_NETS and text[field.value] not in "{<"]
+        raise ValueError("expected a net, got a solver's file%s" % "".join(
+            "; give its net, %s" % to_display(name) for name in named[:1]))
+
+
+def _own_matrices(layers, args):
+    """Return (the names of --layer, {index of a layer: the matrix that --layer NAME=FILE gives it})."""
+    known, names, own = set(to_display(layer.name) for layer in layers), [], {}
+    for argument in args.layer:
+        splits = [split.start() for split in re.finditer("=", argument)]
+        split = next((split for split in splits if argument[:split] in known), (splits or [None])[0])
+        if argument in known or split is None:
+            if args.all:
+                raise ValueError("expected --layer or --all, got both; with --all, --layer NAME=FILE gives a loss a "
+                                 "matrix of its own")
+            names.append(from_display(argument))
+            continue
+        name, path = argument[:split], argument[split + 1:]
+        if not path:
+            raise ValueError("--layer %s: expected NAME=FILE, got no FILE" % argument)
+        names.append(from_display(name))
+        source = matrix_source(h_file=path) if args.h_file else matrix_source(source=path)
+        if names[-1] in names[:-1]:
+            raise ValueError("--layer %s: expected one FILE for each loss, got two" % argument)
+        own.update((layer.index, source) for layer in layers if layer.name == names[-1])
+    losses.select(layers, names, False)  # for the names that there are not
+    return [] if args.all else names, own
+
+
+def _weighted(layers, names):
+    """Return the losses with class weights in their text. names: those that are meant; empty: all."""
+    weighted = [layer for layer in losses.select(layers, names, not names) if losses.has_class_weighting(layer)]
+    if not weighted:
+        raise ValueError("expected a loss with class_weighting in its loss_param for --from-class-weighting, got none")
+    return weighted
+
+
+def _from_class_weighting(layers, args):
+    """Return ({index of a layer: its FileMatrix}, writers) of the class weights in the text of losses."""
+    own, matrices = {}, collections.OrderedDict()
+    is_file = args.output is not None and (os.path.isfile(args.output) or not os.path.exists(args.output))
+    stem = os.path.splitext(args.output if is_file else args.net)[0]
     for layer in layers:
-        try:
-            n_classes = _n_classes(losses.read_loss(layer))
-            classes = "%s classes" % (n_classes or "unknown number of")
-        except ValueError as error:
-            classes = str(error)
-        phases = "" if len(layer.phases) != 1 else ", %s only" % to_display("".join(layer.phases))
-        weights = "".join(", loss_weight %s" % weight for weight in layer.values("loss_weight"))
-        say("%s:%d: %s: %s, %s%s%s" % (path, layer.line, to_display(layer.name) or "(no name)",
-                                       losses.kind_of(layer).name, classes, weights, phases))
+        with naming(layer):
+            H = np.diag(class_weights.check_weights(losses.class_weighting(layer))).astype(np.float32)
+        path = "%s_%s_H.binaryproto" % (stem, re.sub(r"[^\w.-]", "_", to_display(layer.name) or "loss"))
+        there = matrices.get(path)
+        if there is None and os.path.exists(path):
+            there = matrix_files.read_matrix(path)
+        if there is not None and not np.array_equal(there, H):
+            raise ValueError("%s: expected to write the class weights of %s there, got another matrix in its place; "
+                             "move it away, or use -o" % (path, layer))
+        own[layer.index], matrices[path] = FileMatrix(from_display(path)), H
+    return own, [(path, matrix_files.matrix_writer(path, H)) for path, H in matrices.items()]
 
 
-def _check_matrices(net, planned, args):
-    """Refuse a matrix that the loss would refuse, or learn nonsense from."""
-    sizes, path = [("--compute-h", args.compute_h)], args.source or args.h_file or args.gain
-    if path is not None and not os.path.exists(path):
-        cli.note("%s is not there yet, and could not be checked; caffe reads it from where it runs" % path)
-    elif path is not None:
-        with np.errstate(over="ignore"):
-            matrix = matrix_files.read_matrix(path).astype(np.float32)
-        are_costs = any(kind.matrix == "cost" for _, kind, _ in planned.targets)
-        check = gains.check_cost if are_costs else gains.check_gain
-        sizes.append((path, len(check(matrix, path))))
-    for loss, _, _ in planned.targets:
-        n_classes = _n_classes(loss)
-        for what, size in sizes:
+def _check_matrices(planned, task):
+    """Refuse a matrix that the loss would refuse, or learn nonsense from; return notes on what could not be checked."""
+    sizes, notes = {}, []
+    for loss, kind, matrix in planned.targets:
+        n_classes = loss.n_classes()
+        given = task.request.own.get(loss.layer.index, task.request.matrix)
+        for what, size in _sizes(loss, kind, matrix, task, sizes) if given else ():
             if None not in (size, n_classes) and size != n_classes:
-                raise ValueError("%s: expected %d classes, as the scores of %s have, got %d"
-                                 % (what, n_classes, loss.layer, size))
+                raise ValueError("%s: expected %d classes, as the scores of %s have, got %d (--layer NAME=FILE gives a "
+                                 "loss a matrix of its own)" % (what, n_classes, loss.layer, size))
+            if n_classes is None and size is not None:
+                notes.append("not checked: whether %s, of %d classes, fits the scores of %s, as the text does not tell "
+                             "how many these have; check_net.py makes the net in Caffe" % (what, size, loss.layer))
+    return notes
 
 
-def _n_classes(loss):
-    axis = loss.params.axis
-    return loss.layer.net.n_classes(loss.layer, loss.bottom, 1 if axis is None else axis)
+def _sizes(loss, kind, matrix, task, known):
+    """Return pairs of what says the number of classes of a matrix, and that. known: {file: that}, to which it adds."""
+    if task.writers:
+        return [("class_weighting", len(losses.class_weighting(loss.layer)))]
+    for path in matrix.files:
+        if path not in known:
+            known[path] = compute_options.check_matrix(path, kind)
+    sizes = [(path, known[path]) for path in matrix.files]
+    if isinstance(matrix, BlobMatrix):
+        shape = loss.layer.net.shape(loss.layer, matrix.name)
+        sizes.append(("--h-blob %s" % to_display(matrix.name), shape.size(-1) or shape.size(3)))
+    elif isinstance(matrix, LayerMatrix) and "n_classes" in (matrix.keys or {}):
+        sizes.append(("--compute-h", matrix.keys["n_classes"]))
+    return sizes
 
 
-def _report(planned, changed, output, args):
-    if not changed:
-        say("%s: nothing to change: %s" % (output, "; ".join(
-            "%s is %s" % (loss.layer, _described(kind, matrix)) for loss, kind, matrix in planned.targets)))
+def _other_names(path):
+    """Return notes on the other names of a file that is replaced."""
+    notes, n_links = [], os.stat(path).st_nlink if os.path.isfile(path) else 1
+    if os.path.islink(path):
+        notes.append("%s is a link: the file that changes is %s" % (path, os.path.realpath(path)))
+    if n_links > 1:
+        notes.append("%s has %d names (hard links): it is now a file of its own, and the others stay as they were"
+                     % (path, n_links))
+    return notes
+
+
+def _print_losses(task, args):
+    if not args.json:
+        for layer in task.layers:
+            say("%s:%d: %s" % (args.net, layer.line, _in_words(layer)))
+        for layer in losses.other_losses(task.net):
+            say("%s:%d: %s: %s, which this command does not change" % (
+                args.net, layer.line, to_display(layer.name) or "(no name)", _type_name(layer)))
+
+
+def _in_words(layer):
+    phases = "" if len(layer.phases) != 1 else ", %s only" % to_display("".join(layer.phases))
+    weights = "".join(", loss_weight %s" % weight for weight in layer.values("loss_weight"))
+    weighting = ", class weights in its text (--from-class-weighting)" * losses.has_class_weighting(layer)
+    loss, error = _read_loss(layer)
+    classes = error or "%s classes" % (loss.n_classes() or "unknown number of")
+    return "%s: %s, %s%s%s%s" % (to_display(layer.name) or "(no name)", losses.kind_of(layer).name, classes, weights,
+                                 phases, weighting)
+
+
+def _read_loss(layer):
+    """Return (the Loss of a layer or None, why it cannot be read or None)."""
+    try:
+        return losses.read_loss(layer), None
+    except ValueError as error:
+        return None, str(error)
+
+
+def _type_name(layer):
+    return to_display(".".join(filter(None, losses.python_class(layer))) or layer.type)
+
+
+def _report(task, planned, changed, output, args, notes):
+    if args.json:
+        cli.say_json(_as_json(task, planned, changed, output, args, notes))
         return
+    written = output or args.output or args.net
+    if planned is None:
+        _print_losses(task, args)
+    elif not changed:
+        say("%s: nothing to change: %s" % (written, "; ".join(
+            "%s is %s" % (loss.layer, _described(kind, matrix)) for loss, kind, matrix in planned.targets)))
+    else:
+        _print_changes(planned, written, args)
+    if output is not None and not changed:
+        say("%s: a copy of %s, with nothing to change" % (output, args.net))
+    for path, _ in task.writers if output is not None else ():
+        say("%s: H, the class weights of the text on its diagonal" % path)
+    if changed and output is not None and os.path.isfile(output):
+        say("next: " + cli.command_line("check_net.py", output))
+
+
+def _print_changes(planned, output, args):
     would = "would be" if args.dry_run else "is now"
     for loss, kind, matrix in planned.targets:
         say("%s: %s: %s %s %s" % (output, loss.layer, loss.kind.name, would, _described(kind, matrix)))
@@ -177,7 +332,30 @@ def _report(planned, changed, output, args):
         say("%s: new layer %s" % (output, to_display(fields["name"])))
     for layer in planned.removed:
         say("%s: layer %s is out, as nothing else used it" % (output, layer))
-    say("next: " + cli.command_line("check_net.py", output))
+    for kind in set(kind for loss, kind, _ in planned.targets if kind != loss.kind):
+        for line in compute_options.advice(kind):
+            say("%s: %s" % (output, line))
+
+
+def _as_json(task, planned, changed, output, args, notes):
+    """Return what is printed as a dict. output: the file that was written, or None."""
+    becomes = {} if planned is None else {target.loss.layer.index: target for target in planned.targets}
+    listed = []
+    for layer in task.layers:
+        loss, error = _read_loss(layer)
+        target = becomes.get(layer.index)
+        matrix = (target or loss).matrix if target or loss else None
+        listed.append({
+            "name": to_display(layer.name), "line": layer.line, "type": losses.kind_of(layer).name, "error": error,
+            "n_classes": loss and loss.n_classes(), "loss_weight": layer.values("loss_weight"),
+            "phases": sorted(layer.phases), "class_weighting": losses.class_weighting(layer, False),
+            "becomes": target and target.kind.name, "matrix": matrix and str(matrix)})
+    return {"net": args.net, "written": output, "changed": changed, "losses": listed, "notes": notes,
+            "others": [{"name": to_display(layer.name), "line": layer.line, "type": _type_name(layer)}
+                       for layer in losses.other_losses(task.net)],
+            "added": [to_display(fields["name"]) for _, fields in planned.added] if planned else [],
+            "removed": [layer.display_name for layer in planned.removed] if planned else [],
+            "files": [path for path, _ in task.writers] if output is not None else []}
 
 
 def _described(kind, matrix):

@@ -1,12 +1,14 @@
 """make_net.py: its layers in the real Caffe have the loss and the gradient of plain loops."""
 from __future__ import division, print_function
 
+import json
 import os
 
 import numpy as np
 import pytest
 
 import loops
+import old_caffe
 import real_nets
 from commands import run_main
 from caffe_losses.formats.matrix_files import write_matrix
@@ -75,6 +77,7 @@ def test_the_other_losses(tmp_path, monkeypatch, loss, loop, matrix, how):
     write_matrix("M.h5", matrix)
     status, fragment, err = make_net("--loss", loss, how, "M.h5" if how == "--h-file" and matrix is D else "M.npy")
     assert status == 0 and not err, err
+    assert fragment.startswith("# ExpectedCostLoss is for a net trained before (caffe train -weights)") == (loss == "ExpectedCostLoss")
     value, gradient = loss_of(fragment)
     expected, expected_gradient = loops.batch(loop, X, LABELS, matrix)
     assert value == pytest.approx(expected, rel=1e-5)
@@ -164,7 +167,7 @@ def test_options(tmp_path, monkeypatch, loss):
 def test_compute_h_ignores_the_label_that_the_loss_ignores():
     label = np.where(LABELS == 3, 255, LABELS)
     fragment = make_net("--loss", "InfogainLoss", "--compute-h", "5", "--ignore-label", "255")[1]
-    assert fragment.count("255") == 2
+    assert '{"ignore_label": 255, "n_classes": 5, "scale": "sample", "weights": "balanced"}' in fragment
     assert np.isfinite(loss_of(fragment, label=label)[0])
 
 
@@ -185,7 +188,7 @@ def test_names(tmp_path, monkeypatch):
     fragment = make_net("--loss", "InfogainLoss", "--h-file", "H.npy", "--score", "fc8", "--label",
                         "target", "--name", "loss3", "--h-name", "H3", "-o", "out.prototxt")
     assert fragment[0] == 0 and fragment[1].startswith("out.prototxt: InfogainLoss; next: put it in")
-    assert fragment[2] == "make_net.py: note: H.npy is not there yet; caffe reads it from where it runs\n"
+    assert fragment[2] == "make_net.py: note: H.npy is not there yet, and could not be checked; caffe reads it from where it runs\n"
     with open("out.prototxt") as file:
         text = file.read()
     from google.protobuf import text_format
@@ -193,6 +196,37 @@ def test_names(tmp_path, monkeypatch):
     assert [layer.name for layer in net.layer] == ["H3", "loss3"]
     assert list(net.layer[1].bottom) == ["fc8", "target", "H3"] and list(net.layer[1].top) == ["loss3"]
     assert os.listdir(".") == ["out.prototxt"]
+
+
+def test_json_and_the_same_file_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = make_net("--loss", "SoftmaxWithLoss")[1]
+    for _ in range(2):
+        status, out, err = make_net("--loss", "SoftmaxWithLoss", "-o", "new.prototxt", "--json")
+        assert status == 0 and json.loads(out) == {"loss": "SoftmaxWithLoss", "output": "new.prototxt", "text": text}
+        assert (tmp_path / "new.prototxt").read_text() == text
+
+
+@pytest.mark.parametrize("missing, arguments, message", [
+    (("LayerParameter", "parameter_param"), ["InfogainLoss", "--h-file", "H.caffemodel"], "it has no Parameter layer: take an .h5"),
+    (("SoftmaxParameter", "axis"), ["SoftmaxWithLoss", "--axis", "2"], "leave out the axis"),
+    (("LayerParameter", "python_param"), ["InfogainLoss", "--compute-h", "3"], "it has no Python layers: take one of Caffe's own"),
+    (("LayerParameter", "reduction_param"), ["TripletSoftmaxLoss", "--native", "--anchor", "a", "--positive", "p", "--negative", "n"],
+     "expected a Caffe that has what"),
+])
+def test_a_caffe_without_what_the_layers_need(tmp_path, monkeypatch, missing, arguments, message):
+    old_caffe.without_fields(monkeypatch, [missing])
+    monkeypatch.chdir(tmp_path)
+    write_matrix("H.caffemodel", H)
+    status, out, err = make_net("--loss", *arguments)
+    assert status == 2 and not out and len(err.splitlines()) == 1 and message in err, err
+    if missing[1] == "parameter_param":
+        net = real_nets.input_layer(data=X.shape, label=LABELS.shape) + real_nets.learned("data", "score") + (
+            'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top: "loss" }')
+        (tmp_path / "net.prototxt").write_text(u"%s" % net)
+        status, out, err = run_main("use_loss.py", "net.prototxt", "--h-file", "H.caffemodel")
+        assert status == 2 and message in err and len(err.splitlines()) == 1, err
+        assert (tmp_path / "net.prototxt").read_text() == net
 
 
 @pytest.mark.scores
@@ -234,13 +268,41 @@ def test_names_that_are_not_ascii():
     (["--loss", "SoftmaxWithLoss", "--ignore-label", "99999999999"], "--ignore-label: expected a 32-bit number"),
     (["--loss", "InfogainLoss", "--compute-h", "3", "--power", "-1"], "--power: expected a number of at least 0"),
     (["--loss", "InfogainLoss", "--source", "H", "--axis", "x"], "--axis"),
+    (["--loss", "ExpectedCostLoss", "--source", "G.npy"], "G.npy at .0, 0.: expected a cost matrix, with 0 on the diagonal"),
+    (["--loss", "SoftmaxWithInfogainLoss", "--h-file", "D.npy"], "D.npy: expected a gain, got what looks like distances"),
+    (["--loss", "InfogainLoss", "--compute-h", "3", "--gain", "G.npy"], "G.npy: expected 3 classes, as --compute-h says, got 5"),
+    (["--loss", "SoftmaxWithInfogainLoss", "--source", "G.npy", "-o", "./G.npy"], "expected a file that is not read, got the input G.npy"),
+    (["--loss", "SoftmaxWithLoss", "-o", "net.prototxt"], "net.prototxt: expected a new file for -o, or one that this command wrote"),
 ])
 @pytest.mark.scores
-def test_errors_are_one_line(arguments, message):
+def test_errors_are_one_line(tmp_path, monkeypatch, arguments, message):
     import re
+    monkeypatch.chdir(tmp_path)
+    write_matrix("G.npy", H)
+    write_matrix("D.npy", D)
+    (tmp_path / "net.prototxt").write_text(u'layer { name: "data" type: "Input" top: "data" }\n')
+    kept = {name: (tmp_path / name).read_bytes() for name in os.listdir(str(tmp_path))}
     status, out, err = make_net(*arguments)
     assert status == 2 and not out and len(err.splitlines()) == 1, err
     assert err.startswith("make_net.py: error: ") and re.search(message, err), err
+    assert kept == {name: (tmp_path / name).read_bytes() for name in os.listdir(str(tmp_path))}
+
+
+def test_net_spec_on_an_older_caffe(monkeypatch):
+    from caffe import NetSpec, layers as L
+    from caffe_prototxt.netspec import loss_layers
+    old_caffe.without_fields(monkeypatch, [("LayerParameter", "parameter_param"), ("SoftmaxParameter", "axis"),
+                                           ("InfogainLossParameter", "axis")])
+    with pytest.raises(ValueError, match="parameter_param: expected a Caffe that has shape in it, got an older one"):
+        loss_layers.h_from_file("H.caffemodel", 3)
+    n = NetSpec()
+    n.score, n.label = L.Input(ntop=2)
+    with pytest.raises(ValueError, match="softmax_param: expected a Caffe that has axis in it, got an older one"):
+        loss_layers.softmax_loss(n.score, n.label, axis=2)
+    with pytest.raises(ValueError, match="python: expected True with axis, ignore_label or normalization NONE"):
+        loss_layers.infogain_loss(n.score, n.label, source="H", ignore_label=255)
+    n.loss = loss_layers.infogain_loss(n.score, n.label, source="H")
+    assert [layer.type for layer in n.to_proto().layer] == ["Input", "Softmax", "InfogainLoss"]
 
 
 def test_fragments_with_net_spec():

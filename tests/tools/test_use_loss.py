@@ -3,6 +3,7 @@
 from __future__ import division, print_function
 
 import io
+import json
 import os
 import re
 import shutil
@@ -31,6 +32,13 @@ layer {
   top: "loss"
 }
 '''
+REGIONS = """layer { name: "rpn" type: "Convolution" bottom: "data" top: "rpn" convolution_param { num_output: 18 kernel_size: 1 } }
+layer { name: "shaped" type: "Reshape" bottom: "rpn" top: "shaped" reshape_param { shape { dim: 0 dim: 2 dim: -1 dim: 0 } } }
+layer { name: "rpn_loss" type: "SoftmaxWithLoss" bottom: "shaped" bottom: "rpn_labels" top: "rpn_loss" loss_param { ignore_label: -1 } }
+layer { name: "scores" type: "InnerProduct" bottom: "pooled" top: "scores" inner_product_param { num_output: 3 } }
+layer { name: "cls=loss" type: "SoftmaxWithLoss" bottom: "scores" bottom: "labels" top: "cls" }
+layer { name: "bbox" type: "SmoothL1Loss" bottom: "b" bottom: "targets" bottom: "in" bottom: "out" top: "bbox" }
+"""
 NATIVE = NET.replace("SoftmaxWithLoss", "InfogainLoss").replace(
     '  top: "loss"\n', '  top: "loss"\n  infogain_loss_param { source: "infogainH.binaryproto" }\n')
 
@@ -67,9 +75,10 @@ def test_in_place_and_twice(folder):
     pytest.importorskip("caffe")
     os.chmod(str(folder / "train_val.prototxt"), 0o640)
     status, out, err = use_loss(folder, "train_val.prototxt", "--source", "infogainH.binaryproto")
-    assert (status, err) == (0, "") and out.splitlines() == [
-        "train_val.prototxt: loss (line 6): SoftmaxWithLoss is now InfogainLoss, matrix from infogainH.binaryproto",
-        "next: %s train_val.prototxt" % os.path.join(real_nets.CHECKOUT, "tools", "check_net.py")]
+    changed, following = out.splitlines()
+    assert (status, err) == (0, "") and following.startswith("next: ") and changed == (
+        "train_val.prototxt: loss (line 6): SoftmaxWithLoss is now InfogainLoss, matrix from infogainH.binaryproto")
+    assert following.endswith("%s train_val.prototxt" % os.path.join(real_nets.CHECKOUT, "tools", "check_net.py"))
     assert net(folder) == NATIVE
     assert stat.S_IMODE(os.stat(str(folder / "train_val.prototxt")).st_mode) == 0o640
     before = os.stat(str(folder / "train_val.prototxt"))
@@ -85,7 +94,7 @@ def test_in_place_and_twice(folder):
 @pytest.mark.scores
 def test_layers_come_and_go(folder):
     pytest.importorskip("caffe")
-    status, out, err = use_loss(folder, "train_val.prototxt", "--compute-h", 7, "--weights", "balanced")
+    status, out, err = use_loss(folder, "train_val.prototxt", "--compute-h")
     assert (status, err) == (0, "") and "train_val.prototxt: new layer H\n" in out
     assert '''
 layer {
@@ -96,7 +105,7 @@ layer {
   python_param {
     module: "caffe_losses"
     layer: "ComputeH"
-    param_str: '{"n_classes": 7, "weights": "balanced"}'
+    param_str: '{"n_classes": 7, "scale": "sample", "weights": "balanced"}'
   }
 }
 # the loss
@@ -215,7 +224,8 @@ def test_one_loss_for_each_phase_is_one(folder):
 def test_a_fork_and_a_mark(folder):
     pytest.importorskip("caffe")
     status, out, err = use_loss(folder, "fork.prototxt", "--source", "infogainH.binaryproto")
-    assert status == 0 and err.startswith("use_loss.py: note: could not check with Caffe: ") and len(err.splitlines()) == 1
+    assert status == 0 and "use_loss.py: note: could not check with Caffe: " in err and len(err.splitlines()) == 2
+    assert "note: not checked: whether infogainH.binaryproto, of 7 classes, fits the scores of loss (line 11), as the text " in err
     put(folder, b"\xef\xbb\xbf" + NET.encode("utf-8"))
     status, out, err = use_loss(folder, "train_val.prototxt", "--source", "infogainH.binaryproto")
     assert status == 0 and err == "use_loss.py: note: train_val.prototxt begins with a byte order mark, at which Caffe stops\n"
@@ -255,9 +265,31 @@ def test_without_caffe(folder):
     (["train_val.prototxt", "--source", "infogainH.binaryproto", "--layer", "los"], "--layer: expected the name of a loss (loss), got los"),
     (["train_val.prototxt", "--source", "infogainH.binaryproto", "--layer", "loss", "--all"], "expected --layer or --all, got both"),
     (["train_val.prototxt", "--source", "infogainH.binaryproto", "-o", "no/where"], "no/where: cannot be written"),
-    (["weighted_fork.prototxt", "--source", "H3.binaryproto"], "expected loss_param without class_weighting, which has no known meaning"),
+    (["weighted_fork.prototxt", "--source", "H3.binaryproto"], "class weights of a fork (class_weighting, weight_by_label_freqs), which InfogainLoss does not have: --from-class-weighting makes"),
     (["old_syntax.prototxt", "--compute-h", "3"], "convert the net first: upgrade_net_proto_text OLD NEW"),
-    (["solver.prototxt", "--source", "H3.binaryproto"], "found no loss and no layer"),
+    (["solver.prototxt", "--source", "H3.binaryproto"], "expected a net, got a solver's file; give its net, train_val.prototxt"),
+    (["solver.prototxt"], "expected a net, got a solver's file; give its net, train_val.prototxt"),
+    (["empty.prototxt"], "empty.prototxt: expected a net, got an empty file"),
+    (["ssd.prototxt", "--all", "--source", "H3.binaryproto"], "found mbox_loss (line 1) is MultiBoxLoss"),
+    (["regions.prototxt", "--all", "--source", "H3.binaryproto"], "expected 2 classes, as the scores of rpn_loss (line 3) have, got 3 (--layer NAME=FILE"),
+    (["regions.prototxt", "--layer", "bbox", "--source", "H3.binaryproto"], "got bbox, which is SmoothL1Loss"),
+    (["regions.prototxt", "--layer", "rpn_loss=", "--source", "H3.binaryproto"], "--layer rpn_loss=: expected NAME=FILE, got no FILE"),
+    (["regions.prototxt", "--layer", "rpn_loss=H2", "--layer", "rpn_loss=H3"], "--layer rpn_loss=H3: expected one FILE for each"),
+    (["regions.prototxt", "--layer", "rpn_loss=H3.binaryproto"], "expected 2 classes, as the scores of rpn_loss"),
+    (["unknown.prototxt", "--compute-h"], "expected --compute-h C, with the number of classes"),
+    (["unknown.prototxt", "--label-check"], "expected --label-check C, with the number of classes"),
+    (["train_val.prototxt", "--label-check", "6"], "expected --label-check 7, as its scores have, got 6"),
+    (["train_val.prototxt", "--label-check", "--loss", "SoftmaxWithInfogainLoss", "--source", "infogainH.binaryproto"], "as ours check their labels"),
+    (["old_syntax.prototxt", "--label-check"], "convert the net first: upgrade_net_proto_text OLD NEW"),
+    (["weighted_fork.prototxt", "--from-class-weighting", "--loss", "ExpectedCostLoss"], "expected a loss with gains for --from"),
+    (["weighted_fork.prototxt", "--from-class-weighting", "--layer", "loss=H3.binaryproto"], "or --from-class-weighting, got both"),
+    (["train_val.prototxt", "--from-class-weighting"], "expected a loss with class_weighting in its loss_param"),
+    (["weighted_fork.prototxt", "--from-class-weighting"], "class_weighting: expected 3 classes, as the scores of loss (line 4) have, got 2"),
+    (["train_val.prototxt", "--source", "infogainH.binaryproto", "-o", "./infogainH.binaryproto"], "expected a file that is not read, got the input infogainH.binaryproto"),
+    (["train_val.prototxt", "--layer", "loss=infogainH.binaryproto", "-o", "infogainH.binaryproto"], "expected a file that is not read"),
+    (["read_only.prototxt", "--source", "infogainH.binaryproto"], "read_only.prototxt: cannot be written: expected another file than a read-only one"),
+    (["train_val.prototxt", "--source", "infogainH.binaryproto", "-o", "read_only.prototxt"], "chmod u+w it, or choose another name"),
+    (["train_val.prototxt", "--source", "infogainH.binaryproto", "--json", "--diff"], "expected --json or --diff, got both"),
     (["other.prototxt", "--source", "H3.binaryproto"], "found euclid (line 1) is EuclideanLoss"),
     (["broken.prototxt", "--source", "H3.binaryproto"], "broken.prototxt: line 2, column 12: expected a value, got '}'"),
     ([".", "--source", "H3.binaryproto"], "directory"),
@@ -267,6 +299,12 @@ def test_errors_are_one_line(folder, arguments, message):
     put(folder, "net: \"train_val.prototxt\"\nbase_lr: 0.1\n", "solver.prototxt")
     put(folder, 'layer { name: "euclid" type: "EuclideanLoss" bottom: "a" bottom: "b" }', "other.prototxt")
     put(folder, 'layer {\n  type:    }', "broken.prototxt")
+    put(folder, "\n", "empty.prototxt")
+    put(folder, 'layer { name: "mbox_loss" type: "MultiBoxLoss" bottom: "l" bottom: "c" bottom: "p" bottom: "g" }', "ssd.prototxt")
+    put(folder, REGIONS, "regions.prototxt")
+    put(folder, NET.replace('bottom: "score"', 'bottom: "pooled"'), "unknown.prototxt")
+    put(folder, NET, "read_only.prototxt")
+    os.chmod(str(folder / "read_only.prototxt"), 0o444)
     kept = {name: (folder / name).read_bytes() for name in os.listdir(str(folder))}
     status, out, err = use_loss(folder, *arguments)
     err = "".join(line for line in err.splitlines(True) if ": note: could not check with Caffe: " not in line)
@@ -279,3 +317,120 @@ def test_lists_without_caffe(folder):
     program = "import sys, runpy; sys.argv[0] = %r\ntry: runpy.run_path(%r, run_name='__main__')\nfinally: assert 'caffe' not in sys.modules" % (TOOL, TOOL)
     status, out, err = real_nets.run([sys.executable, "-c", program, "train_val.prototxt"], cwd=str(folder))
     assert status == 0 and not err, err
+
+
+def test_a_matrix_for_each_loss(folder):
+    pytest.importorskip("caffe")
+    write_matrix(str(folder / "H2.binaryproto"), np.eye(2))
+    put(folder, REGIONS, "regions.prototxt")
+    for arguments in (["--layer", "rpn_loss=H2.binaryproto", "--layer", "cls=loss=H3.binaryproto"],
+                      ["--all", "--source", "H3.binaryproto", "--layer", "rpn_loss=H2.binaryproto"]):
+        status, out, err = use_loss(folder, "regions.prototxt", "-o", "new.prototxt", *arguments)
+        assert (status, err) == (0, "")
+        assert re.findall('source: "(.*?)"', net(folder, "new.prototxt")) == ["H2.binaryproto", "H3.binaryproto"]
+    status, out, err = use_loss(folder, "regions.prototxt", "--all", "--compute-h", "-o", "new.prototxt")
+    assert re.findall('"n_classes": (.)', net(folder, "new.prototxt")) == ["2", "3"] and 'name: "H_2"' in net(folder, "new.prototxt")
+    assert use_loss(folder, "regions.prototxt")[1].splitlines() == [
+        "regions.prototxt:3: rpn_loss: SoftmaxWithLoss, 2 classes", "regions.prototxt:5: cls=loss: SoftmaxWithLoss, 3 classes",
+        "regions.prototxt:6: bbox: SmoothL1Loss, which this command does not change"]
+
+
+@pytest.mark.parametrize("where", ["loss_param", "softmax_param"])
+@pytest.mark.parametrize("loss", [None, "InfogainLoss"])
+def test_class_weights_of_a_fork(folder, loss, where):
+    """The loss is that of the fork: each sample's, times the weight of its class, divided by their number."""
+    caffe = pytest.importorskip("caffe")
+    weights = [.25, 0, 3, 1, 1, 2, 4.5]
+    fields = "weight_by_label_freqs: true class_weighting: [%s]" % ", ".join(map(str, weights))
+    before = NET.replace('  top: "loss"\n', '  top: "loss"\n  %s { %s }\n  loss_weight: 2\n' % (where, fields))
+    put(folder, before)
+    assert "7 classes, loss_weight 2, class weights in its text (--from-class-weighting)" in use_loss(folder, "train_val.prototxt")[1]
+    more = ["--loss", loss] if loss else []
+    status, out, err = use_loss(folder, "train_val.prototxt", "--from-class-weighting", "--dry-run", *more)
+    assert status == 0 and net(folder) == before and not os.path.exists(str(folder / "train_val_loss_H.binaryproto"))
+    status, out, err = use_loss(folder, "train_val.prototxt", "--from-class-weighting", *more)
+    assert status == 0 and "train_val_loss_H.binaryproto: H, the class weights" in out
+    assert "note: the net before could not be checked with Caffe, which reads the new one: it cannot read the net: " in err
+    assert loss or '"SoftmaxWithInfogainLoss"' in net(folder)
+    assert "class_weighting" not in net(folder) and "freqs" not in net(folder) and "loss_param {}" not in net(folder)
+    cwd = os.getcwd()
+    os.chdir(str(folder))
+    try:
+        made = caffe.Net("train_val.prototxt", caffe.TRAIN)
+    finally:
+        os.chdir(cwd)
+    made.forward()
+    scores, labels = made.blobs["score"].data.astype(float), made.blobs["label"].data.astype(int)
+    log_p = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    expected = -np.mean([weights[label] * log_p[i, label] for i, label in enumerate(labels)])
+    assert float(made.blobs["loss"].data) == pytest.approx(expected, rel=1e-5)
+    put(folder, before.replace("4.5", "4"))
+    status, out, err = use_loss(folder, "train_val.prototxt", "--from-class-weighting")
+    assert status == 2 and "got another matrix in its place" in err
+
+
+@pytest.mark.parametrize("fields, message", [
+    ("class_weighting: 1", "expected weight_by_label_freqs: true beside class_weighting"),
+    ("weight_by_label_freqs: false class_weighting: 1", "expected weight_by_label_freqs: true beside class_weighting"),
+    ("weight_by_label_freqs: true", "got weight_by_label_freqs alone; --compute-h weighs by the labels of each batch"),
+    ("weight_by_label_freqs: true class_weighting: x", "expected numbers as class_weighting, got x"),
+    ("weight_by_label_freqs: true class_weighting: -1", "expected numbers of at least 0, got -1 for class 0"),
+    ("weight_by_label_freqs: true class_weighting: [0, 0]", "expected at least one above 0")])
+def test_class_weights_that_are_none(folder, fields, message):
+    put(folder, NET.replace('  top: "loss"\n', '  top: "loss"\n  loss_param { %s }\n' % fields))
+    status, out, err = use_loss(folder, "train_val.prototxt", "--from-class-weighting")
+    assert status == 2 and message in err and len(err.splitlines()) == 1, err
+
+
+def test_labels_are_checked_before_a_native_loss(folder, monkeypatch):
+    caffe = pytest.importorskip("caffe")
+    monkeypatch.chdir(folder)
+    put(folder, NET.replace('top: "loss"\n', 'top: "loss"\n  loss_param { ignore_label: 255 }\n', 1))
+    status, out, err = use_loss(folder, "train_val.prototxt", "--label-check")
+    assert (status, err) == (0, "") and "train_val.prototxt: new layer label_check\n" in out
+    changed = net(folder)
+    assert 'bottom: "score"\n  bottom: "label_check"\n' in changed and '\'{"ignore_label": 255, "n_classes": 7}\'' in changed
+    assert "nothing to change" in use_loss(folder, "train_val.prototxt", "--label-check")[1] and net(folder) == changed
+    assert use_loss(folder, "train_val.prototxt", "--compute-h")[0] == 0
+    made = caffe.Net("train_val.prototxt", caffe.TRAIN)
+    made.forward()
+    put(folder, net(folder).replace("value: 2", "value: 8"))
+    with pytest.raises(Exception):
+        caffe.Net("train_val.prototxt", caffe.TRAIN).forward()
+
+
+def test_a_copy_with_nothing_to_change(folder):
+    for arguments in ([], ["--loss", "SoftmaxWithLoss"]):
+        status, out, err = use_loss(folder, "train_val.prototxt", "-o", "copy.prototxt", *arguments)
+        assert (status, err) == (0, "") and "copy.prototxt: a copy of train_val.prototxt, with nothing to change\n" in out
+        assert net(folder, "copy.prototxt") == NET
+        os.unlink(str(folder / "copy.prototxt"))
+
+
+def test_links(folder):
+    pytest.importorskip("caffe")
+    os.symlink("train_val.prototxt", str(folder / "link.prototxt"))
+    status, out, err = use_loss(folder, "link.prototxt", "--source", "infogainH.binaryproto")
+    assert status == 0 and "link.prototxt is a link: the file that changes is %s" % (folder / "train_val.prototxt") in err
+    assert os.path.islink(str(folder / "link.prototxt")) and net(folder) == NATIVE
+    os.link(str(folder / "train_val.prototxt"), str(folder / "other.prototxt"))
+    status, out, err = use_loss(folder, "train_val.prototxt", "--loss", "SoftmaxWithLoss")
+    assert status == 0 and "train_val.prototxt has 2 names (hard links)" in err
+    assert net(folder) == NET and net(folder, "other.prototxt") == NATIVE
+
+
+def test_json(folder):
+    pytest.importorskip("caffe")
+    listed = json.loads(use_loss(folder, "train_val.prototxt", "--json")[1])
+    assert listed["losses"][0]["n_classes"] == 7 and listed["losses"][0]["becomes"] is None and listed["written"] is None
+    assert json.loads(use_loss(folder, "weighted_fork.prototxt", "--json")[1])["losses"][0]["class_weighting"] == [.25, 4.5]
+    result = json.loads(use_loss(folder, "train_val.prototxt", "--compute-h", "--json")[1])
+    assert result["written"] == "train_val.prototxt" and result["changed"] and result["added"] == ["H"]
+    assert (result["losses"][0]["type"], result["losses"][0]["becomes"]) == ("SoftmaxWithLoss", "InfogainLoss")
+    assert json.loads(use_loss(folder, "train_val.prototxt", "--json")[1])["losses"][0]["matrix"] == "matrix from the blob H"
+
+
+def test_what_a_loss_is_for(folder):
+    pytest.importorskip("caffe")
+    status, out, err = use_loss(folder, "train_val.prototxt", "--loss", "ExpectedCostLoss", "--source", "D.csv")
+    assert (status, err) == (0, "") and "ExpectedCostLoss is for a net trained before (caffe train -weights)" in out

@@ -1,21 +1,32 @@
-"""The options of the commands that write an infogain loss, and the ComputeH layer before it."""
+"""The options of the commands that write a loss, and the ComputeH layer before it; the check of its matrix."""
 from __future__ import division, print_function
 
-from caffe_losses.matrices import class_weights
+import os
+
+import numpy as np
+
+from caffe_losses.formats import matrix_files
+from caffe_losses.matrices import class_weights, gains
 from caffe_prototxt.net import losses
 from caffe_tools import cli
 
 KEYS = ("weights", "beta", "power", "scale", "missing", "gain", "running")
+DEFAULTS = {"weights": "balanced", "scale": "sample"}  # the layer's own are the published ones
 
 
-def add_options(parser, source):
-    """Add --compute-h to `source`, a group of options that exclude each other, and its own options to the parser."""
-    source.add_argument("--compute-h", type=int, metavar="C", help="H from the labels, of C classes")
-    parser.add_argument("--weights", choices=class_weights.KINDS, help="of --compute-h (default: max_over_count)")
+def add_options(parser, source, has_net=False):
+    """Add --compute-h to `source`, a group of options that exclude each other, and its own options to the parser.
+
+    has_net: whether the command has a net, which tells the number of classes where that is not given.
+    """
+    more = {"nargs": "?", "const": True} if has_net else {}
+    source.add_argument("--compute-h", type=int, metavar="C", help="H from the labels, of C classes%s"
+                        % (" (default: as many as the scores have)" if has_net else ""), **more)
+    parser.add_argument("--weights", choices=class_weights.KINDS, help="of --compute-h (default: balanced)")
     parser.add_argument("--beta", type=float, help="of --weights effective_number")
     parser.add_argument("--power", type=float, help="of --compute-h: softens the weights; 0.5: square root")
-    parser.add_argument("--scale", choices=class_weights.SCALES, help="of --compute-h (default: sum, the weights "
-                        "sum to 1; sample: the average sample weighs 1)")
+    parser.add_argument("--scale", choices=class_weights.SCALES, help="of --compute-h (default: sample, the average "
+                        "sample weighs 1, and so the learning rate keeps its meaning; sum: the weights sum to 1)")
     parser.add_argument("--missing", choices=("zero", "error"), help="of --compute-h: what a class gets that "
                         "the batch does not hold (default: weight 0)")
     parser.add_argument("--gain", metavar="FILE", help="of --compute-h: gain whose rows the weights multiply")
@@ -41,7 +52,7 @@ def is_classic(args, is_used):
 
 
 def layer_params(parser, args):
-    """Return the parameters of the ComputeH layer, or None without --compute-h.
+    """Return the parameters of the ComputeH layer, without n_classes where the net tells it; None: no --compute-h.
 
     Values that ComputeH would refuse in its setup end the command here.
     """
@@ -59,7 +70,28 @@ def layer_params(parser, args):
         parser.error("--running: expected a number between 0 and 1, got %g" % args.running)
     if args.power is not None and not 0 <= args.power < float("inf"):
         parser.error("--power: expected a number of at least 0, got %g" % args.power)
-    return dict(params, n_classes=args.compute_h)
+    if args.compute_h is not True:
+        params["n_classes"] = args.compute_h
+    return dict(DEFAULTS, **params)
+
+
+def check_matrix(path, kind):
+    """Return the number of classes in a file with the matrix of a loss; None, and a note, where it is not there.
+
+    kind: losses.Kind. Raises ValueError for a matrix that the loss would refuse, or learn nonsense from.
+    """
+    if not os.path.exists(path):
+        cli.note("%s is not there yet, and could not be checked; caffe reads it from where it runs" % path)
+        return None
+    with np.errstate(over="ignore"):
+        matrix = matrix_files.read_matrix(path).astype(np.float32)
+    return len((gains.check_cost if kind.matrix == "cost" else gains.check_gain)(matrix, path))
+
+
+def advice(kind):
+    """Return lines on what a loss is for, if it is not for every net."""
+    return ["%s is for a net trained before (caffe train -weights): from fresh weights it falls onto one class"
+            % kind.name] if kind == losses.EXPECTED_COST else []
 
 
 def check_beta(parser, args):

@@ -23,6 +23,9 @@ def atomic_write(path):
             yield file
         return
     path = os.path.realpath(path)  # a link stays a link
+    if os.path.exists(path) and not (os.access(path, os.W_OK) and os.stat(path).st_mode & 0o222):  # root may all
+        raise IOError("%s: cannot be written: expected another file than a read-only one; chmod u+w it, or choose "
+                      "another name" % path)
     folder, name = os.path.split(path)
     with naming(path, NOT_WRITTEN):
         handle, temporary = tempfile.mkstemp(prefix="." + name + ".", dir=folder)

@@ -187,6 +187,8 @@ class ExpectedCostLoss(_Loss):
         loss = w/Z sum over positions of sum_j D[l, j] p_j,  p = softmax(x)
         dx_k = w/Z p_k (D[l, k] - sum_j D[l, j] p_j)
 
+    For a net that has been trained before: from fresh weights it falls onto one class, that of the least cost on
+    average, at every learning rate tried, as the gradient of the right class is small where that has a small p.
     param_str, bottoms, tops and errors as of SoftmaxWithInfogainLoss, with a cost matrix D in place of H.
     """
 

@@ -16,6 +16,8 @@ LABELS = "bottom[0] (labels)"
 
 # Too small to count anywhere, its square too.
 MARK = 1e-30
+# The weight of the average sample outside of which a warning says so.
+LEAST_AVERAGE, MOST_AVERAGE = .5, 2
 
 
 def _read_gain(source):
@@ -33,7 +35,8 @@ class ComputeH(caffe.Layer):
         H = diag(w) S,  w from the counts of the classes (class_weights.class_weights)
 
     With no further keys the published layer's numbers: for the classes that are present max count / count, divided by
-    their sum.
+    their sum. The average sample then weighs much less than 1, which acts as a smaller learning rate (the layer says so
+    once): use_loss.py and make_net.py write "weights": "balanced" and "scale": "sample".
 
     param_str:
         n_classes: int, L; required.
@@ -73,6 +76,7 @@ class ComputeH(caffe.Layer):
         check_blobs(bottom, top, (1,), (1,))
         self.params = param_str.parse(self.param_str, self.KEYS)
         self.n_classes = self.params["n_classes"]
+        self.warned = not in_training(self)
         if (self.params["beta"] is None) == (self.params["weights"] == "effective_number"):
             raise ValueError('key "beta" in param_str: expected with "weights": "effective_number", and only with it')
         self.gain = None
@@ -95,7 +99,16 @@ class ComputeH(caffe.Layer):
             counts = self._keep(counts)
         options = {key: self.params[key] for key in ("beta", "power", "scale", "missing")}
         w = class_weights.class_weights(counts, self.params["weights"], **options)
+        self._warn_of_scale(counts, w)
         top[0].data[0, 0] = gains.weighted_gain(w, self.gain)
+
+    def _warn_of_scale(self, counts, w):
+        """Warn, once, of weights that act as another learning rate."""
+        average = float(counts.dot(w)) / (counts.sum() or 1)
+        if not self.warned and average and not LEAST_AVERAGE <= average <= MOST_AVERAGE:
+            self.warned = True
+            warn(self, 'the average sample weighs %.3g, which acts as a learning rate %.3g times as large; '
+                 '"scale": "sample" in param_str makes it 1' % (average, average))
 
     def _keep(self, counts):
         """Return the counts kept over batches, to which TRAIN adds this batch."""

@@ -2,6 +2,8 @@
 from __future__ import division, print_function
 
 import collections
+import os
+import sys
 
 from caffe_losses.compat import to_display
 from caffe_prototxt.check.faults import ERROR, WARNING, fault_of
@@ -10,7 +12,7 @@ from caffe_prototxt.net.graph import HAND_ON, origin
 from caffe_prototxt.net.losses import (CLASSIC, INFOGAIN, is_loss_type, is_on_labels, is_python_loss, kind_of,
                                        python_class, read_params)
 from caffe_prototxt.net.matrix_sources import MODULE
-from caffe_prototxt.net.nets import KEEP_CLASSES, MAKE_CLASSES
+from caffe_prototxt.net.shapes import KEEP_CLASSES, MAKE_CLASSES
 from caffe_prototxt.textformat.messages import is_true
 
 # A top that counts as loss. type: of its layer, or the module and class of a Python layer.
@@ -55,10 +57,18 @@ def state_faults(graph):
 
 def multi_gpu(graph):
     """Return the Faults of a net that `caffe train` is to run on more than one GPU."""
+    train_py = _train_py()
+    other = ", or %s with one process for each GPU" % train_py if train_py else ""
     return [fault_of(node.layer, ERROR, "multi_gpu",
-                     "is a Python layer, and caffe train takes none on more than one GPU (\"use train.py\"); a native "
-                     "InfogainLoss with H from a file trains there, or pycaffe's train.py with one process for each GPU")
+                     "is a Python layer, and caffe train takes none on more than one GPU; a native InfogainLoss with H "
+                     "from a file trains there" + other)
             for node in graph.nodes if node.type == "Python" and graph.state.phase == "TRAIN"]
+
+
+def _train_py():
+    """Return the path of pycaffe's train.py, which lies beside the package where Caffe was built, or None."""
+    return next((os.path.join(folder, "train.py") for folder in sys.path if all(os.path.exists(os.path.join(
+        folder, name)) for name in ("train.py", os.path.join("caffe", "__init__.py")))), None)
 
 
 def loss_parts(graph):

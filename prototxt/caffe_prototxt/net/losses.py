@@ -22,6 +22,7 @@ KINDS = collections.OrderedDict((kind.name, kind) for kind in (
     Kind("CostScaledSoftmaxLoss", "Python", None, "CostScaledSoftmaxLoss", "cost", False),
     Kind("ExpectedCostLoss", "Python", None, "ExpectedCostLoss", "cost", False)))
 SOFTMAX, INFOGAIN = KINDS["SoftmaxWithLoss"], KINDS["InfogainLoss"]
+OURS, EXPECTED_COST = KINDS["SoftmaxWithInfogainLoss"], KINDS["ExpectedCostLoss"]
 
 # Caffe's InfogainLoss of before April 2017, which some forks still have.
 CLASSIC = INFOGAIN._replace(probabilities=True)
@@ -30,6 +31,12 @@ CLASSIC = INFOGAIN._replace(probabilities=True)
 OTHER_ON_LABELS = frozenset(("MultinomialLogisticLoss", "HingeLoss"))
 ON_VALUES = frozenset(("EuclideanLoss", "SigmoidCrossEntropyLoss", "ContrastiveLoss", "SmoothL1Loss", "L1Loss",
                        "HuberLoss"))
+# Forks' losses whose second bottom is neither: SSD's has the confidences of boxes there, and makes labels of its own.
+NOT_ON_LABELS = frozenset(("MultiBoxLoss",))
+
+# The fields with which forks (SegNet's, ENet's) weigh classes in their SoftmaxWithLoss, and where these are.
+CLASS_WEIGHTING = frozenset(("class_weighting", "weight_by_label_freqs"))
+WEIGHTING_PARAMS = ("loss_param", "softmax_param")
 
 # The message in which a layer has its axis.
 AXIS_PARAM = {"SoftmaxWithLoss": "softmax_param", "InfogainLoss": "infogain_loss_param", "Accuracy": "accuracy_param"}
@@ -39,7 +46,12 @@ Params = collections.namedtuple("Params", "axis ignore_label normalization sourc
 
 # scores: the blob they come in, None if only their probabilities are known. bottom: the blob of the first bottom.
 # matrix: FileMatrix, BlobMatrix or None. softmaxes: the Softmax layers that make the probabilities. params: Params.
-Loss = collections.namedtuple("Loss", "layer kind bottom scores label matrix softmaxes params")
+class Loss(collections.namedtuple("Loss", "layer kind bottom scores label matrix softmaxes params")):
+    def n_classes(self):
+        """Return the number of classes in the scores, or None where the text leaves it open."""
+        axis = self.params.axis
+        return self.layer.net.n_classes(self.layer, self.bottom, 1 if axis is None else axis)
+
 
 KEYS = {"source": param_str.path(None), "axis": param_str.integer(None), "ignore_label": param_str.integer(None),
         "normalization": param_str.choice(None, NORMALIZATIONS), "normalize": param_str.boolean(None)}
@@ -104,9 +116,35 @@ def other_losses(net):
 
 def on_labels(graph):
     """Return the nodes of a graph that are losses on labels of classes; if none is known as one, those that may be."""
-    nodes = [node for node in graph.nodes if len(node.bottoms) > 1]
+    nodes = [node for node in graph.nodes if len(node.bottoms) > 1 and node.type not in NOT_ON_LABELS]
     return [node for node in nodes if is_on_labels(node.layer)] or [node for node in nodes if any(
         node.layer.values("loss_weight")) or "Loss" in node.type and node.type not in ON_VALUES]
+
+
+def has_class_weighting(layer):
+    """Return whether the text of a loss has a fork's fields of class weights."""
+    return any(message.names() & CLASS_WEIGHTING for message in map(layer.message, WEIGHTING_PARAMS) if message)
+
+
+def class_weighting(layer, check=True):
+    """Return the weight of each class that the text of a fork's loss has, a list.
+
+    check: whether to raise ValueError for fields with which that fork's Caffe does not weigh, or by other weights.
+    """
+    messages = [message for message in map(layer.message, WEIGHTING_PARAMS) if message]
+    weights = [weight for message in messages for weight in message.values("class_weighting")]
+    if not check:
+        return weights
+    used = [message.value("weight_by_label_freqs") for message in messages if message.items("weight_by_label_freqs")]
+    if not all(isinstance(weight, (int, float)) for weight in weights):
+        raise layer.error("numbers as class_weighting", ", ".join(map(str, weights)))
+    if not weights:
+        raise layer.error("class_weighting, a weight for each class", "weight_by_label_freqs alone; --compute-h weighs "
+                          "by the labels of each batch")
+    if not any(map(is_true, used)):
+        raise layer.error("weight_by_label_freqs: true beside class_weighting, without which that Caffe passes over "
+                          "the weights", "none")
+    return weights
 
 
 def select(layers, names, every):
@@ -120,7 +158,9 @@ def select(layers, names, every):
     known = sorted(set(to_display(layer.name) for layer in layers))
     for name in map(to_display, names):
         if name not in known:
-            raise ValueError("--layer: expected the name of a loss (%s), got %s" % (", ".join(known), name))
+            other = [layer.type for layer in layers[0].net.layers if to_display(layer.name) == name] if layers else []
+            raise ValueError("--layer: expected the name of a loss (%s), got %s%s" % (
+                ", ".join(known), name, ", which is %s" % to_display(other[0]) if other else ""))
     if names:
         return [layer for layer in layers if layer.name in names]
     phases = [phase for layer in layers for phase in layer.phases]

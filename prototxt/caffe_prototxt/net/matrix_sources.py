@@ -15,6 +15,14 @@ NOT_TRAINED = OrderedDict((("lr_mult", 0), ("decay_mult", 0)))
 
 
 class _Source(object):
+    """The base of all. files: of the matrices that it reads, as users name them."""
+
+    files = ()
+
+    def for_loss(self, loss):
+        """Return the source as it is for a loss."""
+        return self
+
     def __eq__(self, other):
         return type(self) is type(other) and vars(self) == vars(other)
 
@@ -27,6 +35,10 @@ class FileMatrix(_Source):
 
     def __init__(self, path):
         self.path = path
+
+    @property
+    def files(self):
+        return [to_display(self.path)]
 
     def check(self, loss, kind):
         """Raise ValueError unless a loss of this kind reads such a file."""
@@ -62,21 +74,28 @@ class LayerMatrix(_Source):
     of its param_str.
     """
 
-    def __init__(self, type, params=None, python_class=None, keys=None):
+    def __init__(self, type, params=None, python_class=None, keys=None, files=()):
         self.type, self.params, self.python_class, self.keys = type, params or {}, python_class, keys
+        self.files = list(files)
 
     @property
     def param_str(self):
         return json.dumps(self.keys, sort_keys=True)
 
     def bottoms(self, label):
-        return [label] if self.python_class == "ComputeH" else []
+        return [label] if self.python_class in ("ComputeH", "LabelCheck") else []
 
     def for_loss(self, loss):
-        """Return this source with the label that the loss ignores left out of ComputeH's counts."""
-        if self.python_class != "ComputeH" or loss.params.ignore_label is None:
+        """Return this source with what ComputeH has from the loss: the number of classes, the label that is ignored."""
+        if self.python_class != "ComputeH":
             return self
-        return LayerMatrix(self.type, None, self.python_class, dict(self.keys, ignore_label=loss.params.ignore_label))
+        keys = dict(self.keys)
+        if loss.params.ignore_label is not None:
+            keys["ignore_label"] = loss.params.ignore_label
+        if keys.setdefault("n_classes", loss.n_classes()) is None:
+            raise loss.layer.error("--compute-h C, with the number of classes, as the text does not tell that of its "
+                                   "scores", "--compute-h alone")
+        return LayerMatrix(self.type, None, self.python_class, keys, self.files)
 
     def check(self, loss, kind):
         if kind.matrix == "cost" and self.python_class:
@@ -136,8 +155,11 @@ def matrix_source(source=None, h_file=None, compute=None, h_blob=None):
 
 
 def compute_h(keys):
-    """Return the source that computes H from the labels. keys: of ComputeH's param_str."""
-    return LayerMatrix("Python", None, "ComputeH", keys)
+    """Return the source that computes H from the labels.
+
+    keys: of ComputeH's param_str; without n_classes it is the number of classes of each loss.
+    """
+    return LayerMatrix("Python", None, "ComputeH", keys, [keys["gain"]] if "gain" in keys else [])
 
 
 def layer_that_reads(path, n_classes=None):
@@ -147,14 +169,15 @@ def layer_that_reads(path, n_classes=None):
     """
     kind = layer_type(path)
     if kind == "HDF5Data":
-        return LayerMatrix(kind, {"hdf5_data_param": {"source": from_display(path + ".txt"), "batch_size": 1}})
+        param = {"source": from_display(path + ".txt"), "batch_size": 1}
+        return LayerMatrix(kind, {"hdf5_data_param": param}, files=[path])
     if kind == "Data":
         param = {"source": from_display(path), "batch_size": 1, "backend": Name("LMDB")}
-        return LayerMatrix(kind, {"data_param": param})
+        return LayerMatrix(kind, {"data_param": param}, files=[path])
     if kind == "Parameter":
         sizes = [1, 1] + 2 * [len(read_matrix(path)) if n_classes is None else n_classes]
-        return LayerMatrix(kind, {"parameter_param": {"shape": {"dim": sizes}}})
-    return LayerMatrix("Python", None, "InfogainMatrix", {"source": path})
+        return LayerMatrix(kind, {"parameter_param": {"shape": {"dim": sizes}}}, files=[path])
+    return LayerMatrix("Python", None, "InfogainMatrix", {"source": path}, [path])
 
 
 def _as_read(value):

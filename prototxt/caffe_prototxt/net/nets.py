@@ -6,17 +6,9 @@ import bisect
 from caffe_losses.compat import to_display
 from caffe_prototxt.net import states
 from caffe_prototxt.net.losses import SOFTMAX
+from caffe_prototxt.net.shapes import Shapes
 from caffe_prototxt.textformat import scanner as T
 from caffe_prototxt.textformat.messages import Item, Message, is_true, read
-
-# Layers whose first top has as many classes on the class axis as their first bottom.
-KEEP_CLASSES = frozenset((
-    "AbsVal", "BNLL", "BatchNorm", "Bias", "Clip", "Crop", "Dropout", "ELU", "Eltwise", "Exp", "LRN", "Log", "MVN",
-    "PReLU", "Pooling", "Power", "ReLU", "Scale", "Sigmoid", "Softmax", "Split", "Swish", "TanH", "Threshold"))
-
-# Layers that make scores of classes, and the message that holds their number.
-MAKE_CLASSES = {"InnerProduct": "inner_product_param", "Convolution": "convolution_param",
-                "Deconvolution": "convolution_param"}
 
 # Types of the old syntax that are not just spelt in another way, as INNER_PRODUCT is (Caffe's upgrade_proto.cpp).
 # A type may be its number in caffe.proto, too; the one that matters is that of the layer that writes files.
@@ -94,6 +86,7 @@ class Net(object):
             elif field.name == "state" and text[field.value] in "{<":
                 self.state = read(text, Item(field.value, field.end, field))
         self._made, self._used = _by_blob(self.layers, "tops"), _by_blob(self.layers, "bottoms")
+        self._shapes = Shapes(self)
 
     def _add_layer(self, item):
         if self.text[item.start] not in "{<":
@@ -122,15 +115,11 @@ class Net(object):
 
     def n_classes(self, layer, blob, axis=1):
         """Return the number of classes in the scores that `layer` gets, or None where the text leaves it open."""
-        while True:
-            makers = self.makers(layer, blob)
-            numbers = set(_n_output(maker, axis) for maker in makers)
-            if len(numbers) != 1:
-                return None
-            layer = makers[0]
-            if None not in numbers or not _keeps_classes(layer):
-                return numbers.pop()
-            blob = layer.bottoms[0]
+        return self.shape(layer, blob).size(axis)
+
+    def shape(self, layer, blob):
+        """Return the shapes.Shape of a blob as `layer` gets it."""
+        return self._shapes.of(layer, blob)
 
 
 def _by_blob(layers, bottoms_or_tops):
@@ -139,13 +128,3 @@ def _by_blob(layers, bottoms_or_tops):
         for blob in set(getattr(layer, bottoms_or_tops)):
             indices.setdefault(blob, []).append(layer.index)
     return indices
-
-
-def _keeps_classes(layer):
-    return layer.type in KEEP_CLASSES and bool(layer.bottoms) and layer.value_in("crop_param", "axis", 2) not in (0, 1)
-
-
-def _n_output(layer, axis):
-    param = MAKE_CLASSES.get(layer.type)
-    n_output = layer.value_in(param, "num_output") if layer.value_in(param, "axis", 1) == axis else None
-    return n_output if isinstance(n_output, int) and n_output > 0 else None

@@ -19,6 +19,7 @@ from caffe import layers as L, params as P
 from caffe.proto import caffe_pb2
 
 from caffe_losses.formats.matrix_files import layer_type
+from caffe_prototxt.net.losses import is_classic
 from caffe_prototxt.net.matrix_sources import MODULE, NOT_TRAINED
 
 EXCLUDE = {"stage": "deploy"}
@@ -59,12 +60,15 @@ def h_from_file(path, n_classes=None):
     if kind == "Parameter":
         if n_classes is None:
             raise ValueError("n_classes: expected the number of classes, for a Parameter layer, got none")
+        _check_known("parameter_param", "shape")
         return L.Parameter(shape={"dim": [1, 1, n_classes, n_classes]}, param=NOT_TRAINED, exclude=EXCLUDE)
     return infogain_matrix(path)
 
 
 def softmax_loss(score, label, loss_weight=None, axis=None, ignore_label=None, normalization=None):
     """Add Caffe's SoftmaxWithLoss. Parameters as infogain_loss's."""
+    if axis is not None:
+        _check_known("softmax_param", "axis")
     return L.SoftmaxWithLoss(score, label, softmax_param=without_none(axis=axis),
                              **_native_options(loss_weight, ignore_label, normalization))
 
@@ -74,8 +78,8 @@ def infogain_loss(score, label, H=None, source=None, python=False, loss_weight=N
     """Add the infogain loss of the softmax of the scores.
 
     score, label: Tops. Either H: Top, 1 x 1 x C x C, or source: str, its file.
-    python: False for Caffe's InfogainLoss (of after April 2017, which applies the softmax itself), True for
-        caffe_losses.SoftmaxWithInfogainLoss.
+    python: False for Caffe's InfogainLoss (that of before April 2017, which takes probabilities, gets a Softmax before
+        it), True for caffe_losses.SoftmaxWithInfogainLoss.
     loss_weight: float, 1 unless given. axis, ignore_label: int. normalization: "FULL", "VALID" (unless given),
         "BATCH_SIZE" or "NONE".
     Returns the Top of the loss. Raises ValueError without H and source, and with both.
@@ -86,6 +90,11 @@ def infogain_loss(score, label, H=None, source=None, python=False, loss_weight=N
     if python:
         return python_loss("SoftmaxWithInfogainLoss", score, label, H, source, loss_weight, axis, ignore_label,
                            normalization)
+    if is_classic():
+        if (axis in (None, 1), ignore_label, normalization == "NONE") != (True, None, False):
+            raise ValueError("python: expected True with axis, ignore_label or normalization NONE, as the InfogainLoss "
+                             "of this Caffe, that of before April 2017, has no such thing")
+        axis, score = None, L.Softmax(score, exclude=EXCLUDE)
     return L.InfogainLoss(*filter(None, (score, label, H)), infogain_loss_param=without_none(source=source, axis=axis),
                           **_native_options(loss_weight, ignore_label, normalization))
 
@@ -103,6 +112,13 @@ def python_loss(layer, score, label, matrix=None, source=None, loss_weight=None,
     # Caffe takes a Python layer for a loss only if it has a loss_weight.
     return L.Python(*filter(None, (score, label, matrix)), module=MODULE, layer=layer, param_str=param_text(param),
                     exclude=EXCLUDE, loss_weight=1 if loss_weight is None else loss_weight)
+
+
+def _check_known(message, field):
+    """Raise ValueError if this Caffe has no such field of a layer, as older ones do not."""
+    param = caffe_pb2.LayerParameter.DESCRIPTOR.fields_by_name.get(message)
+    if param is None or field not in param.message_type.fields_by_name:
+        raise ValueError("%s: expected a Caffe that has %s in it, got an older one" % (message, field))
 
 
 def _native_options(loss_weight, ignore_label, normalization):

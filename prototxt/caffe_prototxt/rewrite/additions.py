@@ -1,25 +1,33 @@
-"""The layers that changed losses need before them: a Softmax, and a layer that makes the matrix."""
+"""The layers that changed losses need before them: a Softmax, a layer that makes the matrix, a check of the labels."""
 from __future__ import division, print_function
 
 import collections
 
-from caffe_prototxt.net.matrix_sources import FIND_BY_NAME, H_NAME
+from caffe_prototxt.net.losses import python_class
+from caffe_prototxt.net.matrix_sources import FIND_BY_NAME, H_NAME, MODULE, LayerMatrix
 from caffe_prototxt.net.states import PHASES
 from caffe_prototxt.textformat.messages import Name, on_one_line
+
+
+def label_checks(loss):
+    """Return the LabelCheck layers that make the labels of a loss."""
+    return [maker for maker in loss.layer.net.makers(loss.layer, loss.label)
+            if python_class(maker) == (MODULE, "LabelCheck")]
 
 
 class Additions(object):
     """The layers that are added to a net for its changed losses.
 
     net: nets.Net. removed: of its layers, whose names become free. h_name: of the layer of H and its top.
+    label_check: whether labels are checked: True, or the number of classes.
     added: pairs of the Layer before which a new one goes, and its fields.
     changed: pairs of a Layer that makes H already, and the fields that it is to have.
     """
 
-    def __init__(self, net, removed, h_name):
-        self.h_name = h_name
+    def __init__(self, net, removed, h_name, label_check=None):
+        self.h_name, self.label_check = h_name, label_check
         self.added, self.changed = [], []
-        self._tops = {}  # of the added layers of H, by all that they say
+        self._tops = {}  # of the added layers that losses can share, by all that they say
         self._numbers = collections.defaultdict(lambda: 1)  # the last that a name has got
         self._taken = collections.defaultdict(set, {name: set(PHASES) for name in net.inputs})  # phases of each name
         for layer in net.layers:
@@ -49,18 +57,39 @@ class Additions(object):
 
     def matrix(self, loss, matrix, makers):
         """Add or change the layer that makes H, a LayerMatrix; return its top. makers: those that make it, or None."""
-        fields = matrix.fields(self.h_name, loss.label, loss.layer.rules)
         if makers:
+            fields = matrix.fields(self.h_name, loss.label, loss.layer.rules)
             change = {"param": fields["param"], "python_param": {"param_str": matrix.param_str}}
             self.changed += [(maker, change) for maker in makers if not matrix.has_same_keys(maker)
                              and maker not in [layer for layer, _ in self.changed]]
             return loss.matrix.name
-        layer = loss.layer
-        key = on_one_line("layer", fields)
+        top = self._shared(loss, matrix, self.h_name)
+        if top != H_NAME and matrix.type in FIND_BY_NAME:
+            raise ValueError("%s: expected %s to be free as the name of the layer of type %s, as this is what it "
+                             "reads, got %s; take an .lmdb, or --source" % (loss.layer, H_NAME, matrix.type, top))
+        return top
+
+    def checked_label(self, loss):
+        """Add a LabelCheck before a loss; return its top, or the label if none is wanted or one is there."""
+        layer, n_classes = loss.layer, loss.n_classes()
+        if not self.label_check or label_checks(loss):
+            return loss.label
+        if layer.old:
+            raise layer.error("the present syntax (layer { }) for a LabelCheck; convert the net first: "
+                              "upgrade_net_proto_text OLD NEW", "the old one (layers { }), which has no Python layers")
+        if self.label_check is not True and n_classes not in (None, self.label_check):
+            raise layer.error("--label-check %d, as its scores have" % n_classes, self.label_check)
+        if self.label_check is True and n_classes is None:
+            raise layer.error("--label-check C, with the number of classes, as the text does not tell that of its "
+                              "scores", "--label-check alone")
+        keys = {"n_classes": n_classes or self.label_check, "ignore_label": loss.params.ignore_label}
+        return self._shared(loss, LayerMatrix("Python", None, "LabelCheck", {
+            key: value for key, value in keys.items() if value is not None}), "label_check")
+
+    def _shared(self, loss, source, name):
+        """Add a layer that losses of the same rules can share; return its top. source: LayerMatrix."""
+        key = on_one_line("layer", source.fields(name, loss.label, loss.layer.rules))
         if key not in self._tops:
-            name = self._tops[key] = self.name(self.h_name, layer)
-            if name != H_NAME and matrix.type in FIND_BY_NAME:
-                raise ValueError("%s: expected %s to be free as the name of the layer of type %s, as this is what it "
-                                 "reads; it would be %s" % (layer, H_NAME, matrix.type, name))
-            self.added.append((layer, matrix.fields(name, loss.label, layer.rules)))
+            self._tops[key] = self.name(name, loss.layer)
+            self.added.append((loss.layer, source.fields(self._tops[key], loss.label, loss.layer.rules)))
         return self._tops[key]

@@ -5,15 +5,18 @@ import json
 from collections import OrderedDict, namedtuple
 
 from caffe_losses.compat import to_display
-from caffe_prototxt.net.losses import CLASSIC, INFOGAIN, SOFTMAX
+from caffe_prototxt.net.losses import CLASS_WEIGHTING, CLASSIC, INFOGAIN, SOFTMAX, has_class_weighting
 from caffe_prototxt.net.matrix_sources import MODULE, BlobMatrix, FileMatrix, LayerMatrix
-from caffe_prototxt.rewrite.additions import Additions
+from caffe_prototxt.rewrite.additions import Additions, label_checks
 from caffe_prototxt.textformat.edits import Edits
 from caffe_prototxt.textformat.messages import Name
 
-# kind: a Kind, or None to keep the one there is (InfogainLoss, if that has no matrix). matrix: one of matrix_sources,
-# or None to keep the one there is. h_name: of an added layer of H and its top.
-Request = namedtuple("Request", "kind matrix h_name")
+# kind: a Kind, or None to keep the one there is (InfogainLoss, if that has no matrix and gets one). matrix: one of
+# matrix_sources, or None to keep the one there is. h_name: of an added layer of H and its top. own: {index of a loss's
+# layer: the matrix that it gets instead}. weighting: whether the matrices have the class weights of a fork's fields,
+# which then go. label_check: whether a LabelCheck goes before Caffe's own losses: True, or the number of classes.
+Request = namedtuple("Request", "kind matrix h_name own weighting label_check")
+Request.__new__.__defaults__ = ({}, False, None)
 
 # changed: pairs of a Layer and the fields it is to have (as Edits.set takes them). added: pairs of the Layer before
 # which a new one goes, and its fields. removed: Layers. targets: of Target.
@@ -38,7 +41,10 @@ def plan(net, losses, request):
     Raises ValueError for a net that Caffe would not run, or not as before.
     """
     targets = [_target(loss, request) for loss in losses]
-    _check_force_backward(net, targets)
+    _check_force_backward(net, targets, request.label_check)
+    if request.label_check and targets and all(target.kind.layer for target in targets):
+        raise ValueError("expected one of Caffe's own losses for --label-check, as ours check their labels themselves, "
+                         "got %s" % targets[0].kind.name)
     changing = set(loss.layer.index for loss in losses)
     makers = [_makers_to_keep(net, target, changing) for target in targets]
     leaving = []
@@ -50,7 +56,7 @@ def plan(net, losses, request):
             _check_scores(net, loss)
             leaving.append((loss.layer, loss.bottom))
     removed = _unused(net, leaving)
-    additions = Additions(net, removed, request.h_name)
+    additions = Additions(net, removed, request.h_name, request.label_check)
     changed = [_planned(target, kept, additions) for target, kept in zip(targets, makers)]
     return Plan(changed + additions.changed, additions.added, removed, targets)
 
@@ -71,6 +77,8 @@ def _planned(target, makers, additions):
     """Return the layer of a loss and the fields it is to have; add the layers that these need."""
     loss, kind, matrix = target
     bottoms, tops = [loss.bottom, loss.label], list(loss.layer.tops)
+    if not kind.layer:
+        bottoms[1] = additions.checked_label(loss)
     if kind.probabilities and not loss.kind.probabilities:
         bottoms[0] = additions.softmax(loss, tops)
     elif loss.kind.probabilities and not kind.probabilities:
@@ -85,17 +93,20 @@ def _planned(target, makers, additions):
 
 
 def _target(loss, request):
-    kind = request.kind or (loss.kind if loss.kind.matrix else INFOGAIN)
+    given = request.own.get(loss.layer.index, request.matrix)
+    kind = request.kind or (loss.kind if loss.kind.matrix or given is None else INFOGAIN)
     if kind == INFOGAIN and loss.layer.net.classic:
         kind = CLASSIC
-    matrix = request.matrix or (loss.matrix if kind.matrix == loss.kind.matrix else None)
+    if kind != loss.kind and has_class_weighting(loss.layer) and not request.weighting:
+        raise ValueError("%s: expected no class weights of a fork (class_weighting, weight_by_label_freqs), which %s "
+                         "does not have: --from-class-weighting makes H of them" % (loss.layer, kind.name))
+    matrix = given or (loss.matrix if kind.matrix == loss.kind.matrix else None)
     if kind.matrix is None and matrix is not None:
         raise loss.layer.error("no matrix for %s" % kind.name, "one")
     if kind.matrix and matrix is None:
         raise loss.layer.error(
             "a file or a layer with the %s matrix of %s (as --source FILE)" % (kind.matrix, kind.name), "none")
-    if isinstance(matrix, LayerMatrix):
-        matrix = matrix.for_loss(loss)
+    matrix = matrix and matrix.for_loss(loss)
     _check_target(loss, kind, matrix)
     return Target(loss, kind, matrix)
 
@@ -123,16 +134,17 @@ def _check_target(loss, kind, matrix):
         raise layer.error("one top, as Caffe's %s runs with no more" % kind.name, 2)
     for name, known in KNOWN.items():
         message = layer.message(name)
+        known = known | CLASS_WEIGHTING
         for unknown in sorted(message.names() - known) if message else ():
             raise ValueError("%s: expected %s without %s, which has no known meaning in %s"
                              % (layer, name, unknown, kind.name))
 
 
-def _check_force_backward(net, targets):
+def _check_force_backward(net, targets, label_check):
     """Raise ValueError where Caffe would ask for every gradient, whatever propagate_down says, and there is none."""
     for _, kind, matrix in targets:
-        if net.force_backward and (kind.layer or matrix and not isinstance(matrix, FileMatrix)):
-            what = "labels" if kind.layer else "H"
+        if net.force_backward and (kind.layer or label_check or matrix and not isinstance(matrix, FileMatrix)):
+            what = "labels" if kind.layer or label_check else "H"
             raise ValueError(
                 "line %d: expected no force_backward: true, as Caffe then asks %s for a gradient with respect to the "
                 "%s and stops at the first backward pass; take it out, or use InfogainLoss with --source"
@@ -163,7 +175,9 @@ def _makers_to_keep(net, target, changing):
         return None
     makers = net.makers(loss.layer, loss.matrix.name)
     others = any(user.index not in changing for user in net.users(loss.matrix.name))
-    fit = all(matrix.is_made_by(maker, loss.label) and (matrix.has_same_keys(maker) or not others) for maker in makers)
+    labels = [loss.label] + [bottom for check in label_checks(loss) for bottom in check.bottoms]
+    fit = all(any(matrix.is_made_by(maker, label) for label in labels) and (matrix.has_same_keys(maker) or not others)
+              for maker in makers)
     return makers if makers and fit else None
 
 
@@ -223,7 +237,8 @@ def _native_fields(loss, kind, source):
     if kind.name == INFOGAIN.name:
         param = loss.layer.message("infogain_loss_param")
         axis = None if kind == CLASSIC else params.axis  # a field that a classic Caffe does not have
-        infogain = OrderedDict((("source", source), ("axis", axis), ("engine", None)))
+        infogain = OrderedDict([("source", source), ("axis", axis), ("engine", None)]
+                               + [(name, None) for name in sorted(CLASS_WEIGHTING)])
         empty = source is None and axis is None and not (param and param.names() - set(infogain))
         fields["infogain_loss_param"] = None if empty else infogain
         if loss.kind.name != INFOGAIN.name:
@@ -232,8 +247,14 @@ def _native_fields(loss, kind, source):
         fields["softmax_param"] = None if params.axis is None else {"axis": params.axis, "source": None}
         fields["infogain_loss_param"] = None
     loss_param = loss.layer.message("loss_param")
-    if kind == INFOGAIN and loss_param and loss_param.items("normalize"):  # Caffe's InfogainLoss does not start with it
-        fields["loss_param"] = {"normalize": None}
-        if not loss_param.items("normalization"):
-            fields["loss_param"]["normalization"] = normalization
+    names = loss_param.names() if loss_param else set()
+    gone = names & CLASS_WEIGHTING if kind != loss.kind else set()
+    if kind == INFOGAIN and "normalize" in names:  # Caffe's InfogainLoss does not start with it
+        gone.add("normalize")
+        if "normalization" not in names:
+            fields["loss_param"] = {"normalization": normalization}
+    if gone and gone == names and "loss_param" not in fields:
+        fields["loss_param"] = None
+    elif gone:
+        fields.setdefault("loss_param", {}).update(dict.fromkeys(gone))
     return fields

@@ -2,12 +2,19 @@
 from __future__ import division, print_function
 
 import collections
+import re
 
 from caffe_losses.compat import to_bytes
 from caffe_prototxt.textformat import scanner as T
+from caffe_prototxt.textformat.messages import on_one_line
 
 # protobuf's Python reads about 1 MB a second: of a larger net only the layers that change are compared as messages.
 MAX_BYTES = 1000000
+
+# Fields that older Caffes do not have, and what to do without.
+REMEDIES = {"parameter_param": "it has no Parameter layer: take an .h5 or .lmdb file of H, or --source",
+            "python_param": "it has no Python layers: take one of Caffe's own losses",
+            "axis": "leave out the axis"}
 
 # A layer that stays: its text before and after, and the names of the fields that the plan changes.
 _Pair = collections.namedtuple("_Pair", "before after changed")
@@ -15,6 +22,15 @@ _Pair = collections.namedtuple("_Pair", "before after changed")
 
 class Unreadable(Exception):
     """Caffe's Python cannot read a text, or is not there."""
+
+
+def check_readable(text):
+    """Raise ValueError if there is a Caffe, and its Python cannot read a text that is ours."""
+    try:
+        _caffe()
+    except Unreadable:
+        return
+    _read_ours(text)
 
 
 def verify(net, after, plan):
@@ -34,10 +50,16 @@ def verify(net, after, plan):
         reason = error
     changed = [pair for pair in pairs if pair.changed]
     field = net.layers[0].field_name if net.layers else "layer"
-    before, after = ["\n".join("%s %s" % (field, pair[side]) for pair in changed) for side in (0, 1)]
+    before, after_changed = ["\n".join("%s %s" % (field, pair[side]) for pair in changed) for side in (0, 1)]
+    check_readable("\n".join(on_one_line(field, fields) for _, fields in plan.added))
     try:
-        _compare(before, after, changed, [], [])
+        _compare(before, after_changed, changed, [], [])
         return "only the layers that change could be checked with Caffe: %s" % reason
+    except Unreadable:
+        pass
+    try:
+        _read(after)
+        return "the net before could not be checked with Caffe, which reads the new one: %s" % reason
     except Unreadable:
         return "could not check with Caffe: %s" % reason
 
@@ -69,7 +91,7 @@ def _aligned(net, after, plan):
 
 def _compare(before, after, pairs, added, removed):
     """Raise ValueError unless the NetParameters of two texts are the same but for what was planned."""
-    nets = _read(before), _read(after)
+    nets = _read(before), _read_ours(after)
     layers = [[layer for index, layer in enumerate(net.layers or net.layer) if index not in gone]
               for net, gone in zip(nets, (removed, added))]
     for one, other, pair in zip(layers[0], layers[1], pairs):
@@ -84,13 +106,29 @@ def _compare(before, after, pairs, added, removed):
         raise ValueError("expected the change and nothing else, got another net when Caffe reads it: it is not written")
 
 
-def _read(text):
-    """Return the NetParameter of a text."""
+def _read_ours(text):
+    """Return the NetParameter of a text that is ours, which Caffe can read unless it is too old for it."""
+    try:
+        return _read(text)
+    except Unreadable as error:
+        missing = re.search('no field named "(\\w+)"', str(error))
+        remedy = REMEDIES.get(missing.group(1), "") if missing else ""
+        raise ValueError("expected a Caffe that has what the new layers need: %s%s" % (error, remedy and "; " + remedy))
+
+
+def _caffe():
+    """Return the modules that read a text as Caffe does."""
     try:
         from caffe.proto import caffe_pb2
         from google.protobuf import text_format
+        return caffe_pb2, text_format
     except Exception as error:  # a Caffe that is not for this Python fails in its own ways
         raise Unreadable(str(error))
+
+
+def _read(text):
+    """Return the NetParameter of a text."""
+    caffe_pb2, text_format = _caffe()
     content = to_bytes(text)
     try:
         content = content.decode("utf-8-sig")

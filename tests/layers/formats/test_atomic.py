@@ -26,6 +26,14 @@ def path(tmp_path):
     return lambda name: str(tmp_path / name)
 
 
+def test_a_read_only_file_stays(path):
+    write_matrix(path("H.npy"), H)
+    os.chmod(path("H.npy"), 0o444)
+    with pytest.raises(IOError, match="H.npy: cannot be written: expected another file than a read-only one; chmod u.w it"):
+        write_files([(path("D.npy"), matrix_writer(path("D.npy"), H)), (path("H.npy"), matrix_writer(path("H.npy"), -H))])
+    assert os.listdir(path("")) == ["H.npy"] and same_bits(read_matrix(path("H.npy")), H)
+
+
 def test_several_files_all_or_none(path):
     def broken(file):
         file.write(b"half")

@@ -379,6 +379,19 @@ def test_compute_h_absent_class_and_ignore_label():
         compute_h(labels, {"n_classes": 4, "ignore_label": 255, "missing": "error"})
 
 
+@pytest.mark.parametrize("scale, average", [("sum", ".0267"), ("none", "2.7"), ("classes", ".0802"), ("sample", None)])
+@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+def test_compute_h_warns_once_of_weights_that_are_a_learning_rate(capfd, scale, average, phase):
+    net = real_nets.net(real_nets.input_layer(label=COUNTS.shape)
+                        + real_nets.python_layer("ComputeH", ["label"], ["H"], {"n_classes": 3, "scale": scale}), phase)
+    net.blobs["label"].data[...] = COUNTS
+    net.forward()
+    net.forward()
+    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("ComputeH: ")]
+    assert len(said) == (average is not None and phase == "TRAIN")
+    assert not said or "warning: the average sample weighs %s, which acts as" % average.replace(".0", "0.0") in said[0]
+
+
 def test_compute_h_python_literal():
     np.testing.assert_allclose(compute_h([0, 1, 1], "{'n_classes': 2}"), np.diag([2 / 3, 1 / 3]), rtol=1e-6)
 

@@ -239,9 +239,14 @@ def test_one_fault_does_not_hide_the_next(folder, check):
     assert [fault[1:3] for fault in found["error"]] == [("bad", 7), ("worse", 11), ("loss", 19)]
 
 
-def test_more_than_one_gpu(folder, one, nothing):
-    assert "caffe train takes none on more than one GPU" in one(
-        DATA + SCORE + python_loss(), "error", "multi_gpu", "loss", 11, gpus=2)
+def test_more_than_one_gpu(folder, one, nothing, monkeypatch):
+    arguments = DATA + SCORE + python_loss(), "error", "multi_gpu", "loss", 11
+    assert one(*arguments, gpus=2).endswith("a native InfogainLoss with H from a file trains there")
+    (folder / "python" / "caffe").mkdir(parents=True)
+    for name in ("train.py", "caffe/__init__.py"):
+        (folder / "python" / name).write_text(u"")
+    monkeypatch.setattr("sys.path", sys.path + [str(folder / "python")])
+    assert one(*arguments, gpus=2).endswith("or %s with one process for each GPU" % (folder / "python" / "train.py"))
     nothing(DATA + SCORE + native(), gpus=2)
 
 

@@ -16,19 +16,19 @@ from any_net import PIECES, mutated  # noqa: E402
 from counts import calls, examples  # noqa: E402
 
 MATRICES = [FileMatrix("H.binaryproto"), compute_h({"n_classes": 3}), compute_h({"n_classes": 3, "running": .9}),
-            layer_that_reads("H.npy"), BlobMatrix("label"), None]
+            layer_that_reads("H.npy"), BlobMatrix("label"), compute_h({}), None]
 
 
 @hypothesis.settings(max_examples=examples(400))
-@hypothesis.given(mutated(), st.sampled_from([None] + list(losses.KINDS)), st.sampled_from(MATRICES), st.booleans())
-def test_mutated_nets(text, kind, matrix, classic):
+@hypothesis.given(mutated(), st.sampled_from([None] + list(losses.KINDS)), st.sampled_from(MATRICES), st.booleans(), st.sampled_from([None, 3, True]))
+def test_mutated_nets(text, kind, matrix, classic, label_check):
     pytest.importorskip("caffe")
     try:
-        after = corpus.changed(text, kind, matrix, classic)[0]
+        after = corpus.changed(text, kind, matrix, classic, label_check=label_check)[0]
     except ValueError as error:
         assert str(error) and "not written" not in str(error), error
         return
-    assert corpus.changed(after, kind, matrix, classic)[0] == after
+    assert corpus.changed(after, kind, matrix, classic, label_check=label_check)[0] == after
 
 
 @hypothesis.settings(max_examples=examples(300))
