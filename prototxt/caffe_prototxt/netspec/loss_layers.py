@@ -106,10 +106,14 @@ def python_loss(layer, score, label, matrix=None, source=None, loss_weight=None,
 
 
 def _native_options(loss_weight, ignore_label, normalization):
+    return without_none(exclude=EXCLUDE, loss_param=loss_param(ignore_label, normalization), loss_weight=loss_weight)
+
+
+def loss_param(ignore_label, normalization):
+    """Return the fields of a loss_param that are given. normalization: str, or None."""
     if normalization is not None:
         normalization = caffe_pb2.LossParameter.NormalizationMode.Value(normalization)
-    loss_param = without_none(ignore_label=ignore_label, normalization=normalization)
-    return without_none(exclude=EXCLUDE, loss_param=loss_param, loss_weight=loss_weight)
+    return without_none(ignore_label=ignore_label, normalization=normalization)
 
 
 def without_none(**options):
