@@ -25,19 +25,20 @@ from caffe_losses.formats.matrix_files import write_matrix
 from caffe_prototxt.netspec.native_layers import write_weights
 from caffe_prototxt.netspec.native_losses import native_fragment
 from tables import Part, Table
-from timing import (Ratio, findings, in_turn, number, parameter_layer, pass_through, quartiles, ratio_cell, ratios, rounded,
-                    shape_text, time_cell)
+from timing import (Ratio, findings, in_turn, number, parameter_layer, pass_through, quartiles, ratio_cell, ratios,
+                    rounded, shape_text, time_cell)
 from tqdm import tqdm
 
 KIND = "SoftmaxWithInfogainLoss"
-COMPETITORS = [("native", "native InfogainLoss"), ("ours", "our SoftmaxWithInfogainLoss"), ("softmax", "SoftmaxWithLoss")]
+COMPETITORS = [("native", "native InfogainLoss"), ("ours", "our SoftmaxWithInfogainLoss"),
+               ("softmax", "SoftmaxWithLoss")]
 WAYS = ["composition"] + [name for name, _ in COMPETITORS]
 TOLERANCE = 2e-6  # of the composition: its gradient relative to the largest of ours, its loss to a loop in float64
 SMALLEST = 2 ** 20  # scores whose memory is more than what else the process takes
 
 
 def build(shape, H, folder):
-    """A net with all losses on the scores of a Parameter layer, in the order of WAYS; the composition has its weights."""
+    """A net with all losses on the scores of a Parameter layer, in the order of WAYS, with the weights it needs."""
     source, weights = [os.path.join(folder, name) for name in ("H.binaryproto", "loss.caffemodel")]
     write_matrix(source, H)
     text, blobs = native_fragment(KIND, H, "x", name="composition", axis=-1 if len(shape) == 2 else 1)
@@ -93,7 +94,7 @@ def measure(shape, rounds):
 
 
 def check(net, H):
-    """Return {way: the error of its loss, relative to a loop in float64}, and the composition's gradient's from ours."""
+    """Return {way: the error of its loss, relative to a loop in float64}, and that of the gradient, as TOLERANCE has it."""
     loss, _ = loops.batch(loops.softmax_with_infogain, net.blobs["x"].data, net.blobs["label"].data, H)
     errors = {way: abs(float(net.blobs[way].data) / loss - 1) for way in ("composition", "native", "ours")}
     own, _, ours = [net.blobs["x_x_0_split_%d" % i].diff for i in range(3)]
@@ -103,7 +104,8 @@ def check(net, H):
 
 
 def figures(shapes=SHAPES, rounds=9):
-    return {"rounds": rounds, "shapes": [measure(shape, rounds) for shape in tqdm(shapes, desc="native", disable=None)]}
+    rows = [measure(shape, rounds) for shape in tqdm(shapes, desc="native", disable=None)]
+    return {"rounds": rounds, "shapes": rows}
 
 
 def all_ratios(found):
@@ -128,7 +130,8 @@ def part(found):
             + ["%.1g" % value for value in (row["difference"], row["errors"]["composition"], row["errors"]["native"])]
             for row in found["shapes"]]
     return Part("The infogain loss out of Caffe's own layers", introduction,
-                [Table("Forward + backward", [head] + rows)], [sentence.replace(" ours is ", " the composition is ") for sentence in findings(all_ratios(found))])
+                [Table("Forward + backward", [head] + rows)],
+                [sentence.replace(" ours is ", " the composition is ") for sentence in findings(all_ratios(found))])
 
 
 def main():

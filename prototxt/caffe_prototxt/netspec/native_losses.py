@@ -8,10 +8,13 @@
     n.data, n.label = L.Data(...)
     n.score = L.InnerProduct(n.data, num_output=7)
     blobs = native_infogain_loss(n, n.score, n.label, H, axis=-1)  # adds n.loss and the layers before it
-    write_weights("loss.caffemodel", blobs)  # caffe train -weights pretrained.caffemodel,loss.caffemodel
+    write_weights("loss.caffemodel", blobs)
+
+    caffe train -solver solver.prototxt -weights pretrained.caffemodel,loss.caffemodel
 
 They run where a Python layer does not: under caffe train on several GPUs, and without Python layers. Their matrix is in
-the weights of layers that are not trained: without the .caffemodel these are 0, and so is the loss. A snapshot has them.
+the weights of layers that are not trained: without the .caffemodel these are 0, and so is the loss. A snapshot has
+them.
 
 labels: one for each position, N, N x 1, N x spatial or N x 1 x spatial. A label that is no class counts as ignored, as
 nothing in Caffe's layers can refuse it; only FULL, and VALID without an ignore_label, count its position.
@@ -25,9 +28,12 @@ from google.protobuf import text_format
 import caffe
 import numpy as np
 from caffe import layers as L
+from caffe.proto import caffe_pb2
 
+from caffe_losses.compat import to_display
 from caffe_losses.functional.blocks import NORMALIZATIONS
 from caffe_losses.validation import check_square
+from caffe_prototxt.net.states import phase_name
 from caffe_prototxt.netspec.loss_layers import loss_param, without_none
 from caffe_prototxt.netspec.native_layers import NativeLayers
 
@@ -39,9 +45,10 @@ def native_infogain_loss(net, score, label, H, name="loss", ignore_label=None, n
 
     net: caffe.NetSpec. score, label: Tops. H: array, C x C.
     name: str, of the loss layer and its top; the names of the layers before begin with it.
-    ignore_label: int, one of the classes or not. normalization: "FULL", "VALID" (unless given), "BATCH_SIZE" or "NONE".
-    options: axis: int, of the classes in the scores, 1 (unless given), 2 ..., or -1; loss_weight: float, 1 unless given;
-        rules: dict, the include or exclude of every layer, {"exclude": {"stage": "deploy"}} unless given.
+    ignore_label: int, one of the classes or not.
+    normalization: "FULL", "VALID" (unless given), "BATCH_SIZE" or "NONE".
+    options: axis: int, of the classes in the scores, 1 (unless given), 2 ..., or -1; loss_weight: float, 1 unless
+        given; rules: dict, the include or exclude of every layer, {"exclude": {"stage": "deploy"}} unless given.
     Returns the blobs of the layers, {name: list of arrays of float32}. Raises ValueError.
     """
     H, weights = _read_matrix(H, "H", ignore_label)
@@ -77,20 +84,32 @@ def native_expected_cost_loss(net, score, label, D, name="loss", ignore_label=No
 NATIVE = {"SoftmaxWithInfogainLoss": native_infogain_loss, "ExpectedCostLoss": native_expected_cost_loss}
 
 
-def native_fragment(kind, matrix, score="score", label="label", **options):
+def native_fragment(kind, matrix, score="score", label="label", name="loss", top=None, rules=None, **options):
     """Return the text of a loss out of Caffe's own layers, for a prototxt, and the blobs of its layers.
 
     kind: a name in NATIVE. matrix: array, H or D. score, label: str, names of blobs of the net.
+    name: str, of the loss layer; top: str, of its top, unless that is the same. rules: as a nets.Layer has them.
     options: as of native_infogain_loss.
     """
     net = caffe.NetSpec()
     for blob in (score, label):
         net[blob] = L.Input()
-    blobs = NATIVE[kind](net, net[score], net[label], matrix, **options)
+    rules = rules if rules is None else {field: [_rule(values) for values in rules[field]] for field in rules}
+    blobs = NATIVE[kind](net, net[score], net[label], matrix, name, rules=rules, **options)
     proto = net.to_proto()
     for layer in [layer for layer in proto.layer if layer.type == "Input"]:  # these stand for the rest of the net
         proto.layer.remove(layer)
+    proto.layer[-1].top[:] = [name if top is None else top]
     return text_format.MessageToString(proto), blobs
+
+
+def _rule(values):
+    """Return an include or exclude, given as {field: list of values}, as net_spec takes it."""
+    rule = {field: [to_display(stage) for stage in values[field]] if "stage" in field else values[field][-1]
+            for field in values}
+    if "phase" in rule:
+        rule["phase"] = caffe_pb2.Phase.Value(phase_name(rule["phase"]))
+    return rule
 
 
 def _read_matrix(matrix, name, ignore_label):

@@ -9,18 +9,20 @@ import pytest
 import loops
 import real_nets
 from caffe_losses.formats.matrix_files import write_matrix
+from caffe_prototxt.net import losses
+from caffe_prototxt.net.nets import Net
 
 caffe = pytest.importorskip("caffe")
 
 from caffe import layers as L
 from caffe_prototxt.netspec import native_layers, native_losses
 
-# The types with a .cu file in Caffe's src/caffe/layers, as of the source of Debian 11's package (commit 99bd997 of August
-# 2018) without Accuracy, Clip and Swish, which got theirs after tag 1.0 of April 2017.
-WITH_CUDA = set("""AbsVal BNLL BatchNorm BatchReindex Bias Concat ContrastiveLoss Convolution Crop Deconvolution Dropout ELU
-    Eltwise Embed EuclideanLoss Exp Filter HDF5Data HDF5Output Im2col InnerProduct LRN LSTM LSTMUnit Log MVN PReLU Pooling
-    Power RNN ReLU Reduction Scale Sigmoid SigmoidCrossEntropyLoss Silence Slice Softmax SoftmaxWithLoss Split TanH Threshold
-    Tile""".split())
+# The types with a .cu file in Caffe's src/caffe/layers, as of the source of Debian 11's package (commit 99bd997 of
+# August 2018) without Accuracy, Clip and Swish, which got theirs after tag 1.0 of April 2017.
+WITH_CUDA = set("""AbsVal BNLL BatchNorm BatchReindex Bias Concat ContrastiveLoss Convolution Crop Deconvolution Dropout
+    ELU Eltwise Embed EuclideanLoss Exp Filter HDF5Data HDF5Output Im2col InnerProduct LRN LSTM LSTMUnit Log MVN PReLU
+    Pooling Power RNN ReLU Reduction Scale Sigmoid SigmoidCrossEntropyLoss Silence Slice Softmax SoftmaxWithLoss Split
+    TanH Threshold Tile""".split())
 WITHOUT_WORK = {"Reshape"}  # its top shares the data and the diff of its bottom, on a GPU too
 
 
@@ -199,25 +201,27 @@ def test_shapes_change_from_batch_to_batch(axis):
 
 
 def test_rules_and_description():
-    rules = {"include": [{"phase": 0, "stage": ["a", "b"]}, {"phase": 1}]}
-    net = caffe.NetSpec()
-    net.x, net.label = L.Input(), L.Input()
-    native_losses.native_infogain_loss(net, net.x, net.label, np.eye(3), "loss3/top", 255, "BATCH_SIZE", axis=2,
-                                       loss_weight=.3, rules=rules)
-    layers = net.to_proto().layer[2:]
-    assert all([rule.phase for rule in layer.include] == [0, 1] and list(layer.include[0].stage) == ["a", "b"]
-               and not layer.exclude for layer in layers)
+    """Every layer has the rules of the loss that is replaced, and the last says what the loss is."""
+    line = """layer { name: "loss3/top" type: "SoftmaxWithLoss" bottom: "x" bottom: "y" top: "loss3"
+              include { phase: TRAIN stage: "a" not_stage: "b" stage: "c\303\273" }
+              include { phase: 1 min_level: 2 } }"""
+    layer, = Net(line).layers
+    text, _ = native_losses.native_fragment(
+        "SoftmaxWithInfogainLoss", np.eye(3), "x", "y", layer.name, layer.tops[0], layer.rules, ignore_label=255,
+        normalization="BATCH_SIZE", axis=2, loss_weight=.3)
+    layers = Net(text).layers
+    assert len(layers) > 20 and all(made.include == layer.include and not made.exclude for made in layers)
     last = layers[-1]
-    assert (last.name, list(last.top), list(last.loss_weight)) == ("loss3/top", ["loss3/top"], [pytest.approx(.3)])
-    assert (last.loss_param.ignore_label, last.loss_param.normalization, last.softmax_param.axis) == (255, 2, 2)
-    assert all(layer.name.startswith("loss3/top_") for layer in layers[:-1])
-    assert len(set(layer.name for layer in layers)) == len(layers)
+    assert (last.name, last.tops, last.value("loss_weight")) == ("loss3/top", ["loss3"], .3)
+    assert losses.read_params(last)[1:3] == (255, "BATCH_SIZE") and last.value_in("softmax_param", "axis") == 2
+    names = [made.name for made in layers[:-1]]
+    assert all(name.startswith("loss3/top_") for name in names) and len(set(names)) == len(names)
 
 
 def test_weights_in_a_file(tmp_path):
     """Caffe reads what is written, of two losses in one file, and nothing else is left in the folder."""
-    path, blobs, text = str(tmp_path / "loss.caffemodel"), {}, real_nets.input_layer(x=(6, 3), y=(6, 3, 2, 2), label=(6,),
-                                                                                     label2=(6, 2, 2))
+    path, blobs = str(tmp_path / "loss.caffemodel"), {}
+    text = real_nets.input_layer(x=(6, 3), y=(6, 3, 2, 2), label=(6,), label2=(6, 2, 2))
     for kind, score, label, name, axis in (("SoftmaxWithInfogainLoss", "x", "label", "loss", -1),
                                            ("ExpectedCostLoss", "y", "label2", u"co\xfbt/1", 1)):
         name = name if str is not bytes else name.encode("utf-8")

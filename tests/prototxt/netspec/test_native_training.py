@@ -46,7 +46,7 @@ ROUNDING = 2e-5  # of 100 iterations: both drift as far along what no softmax se
 
 @pytest.mark.parametrize("options, loss_param", [(dict(axis=-1), ""), (dict(ignore_label=2), "ignore_label: 2")])
 def test_it_trains_as_native_does(tmp_path, monkeypatch, options, loss_param):
-    """The same weights and test losses after 100 iterations, from scratch and from weights that another loss trained."""
+    """The same weights and test losses after 100 iterations, from scratch and from weights of another training."""
     monkeypatch.chdir(tmp_path)
     write_matrix("H.binaryproto", H)
     text, blobs = composition(**options)
