@@ -23,6 +23,7 @@ help:
 	@echo 'make bench-growth        the same: how their cost grows with classes and positions, and what bounds it'
 	@echo 'make bench-by_hand       the same: against layers that people write by hand'
 	@echo 'make bench-triplets      the same: the triplet layers'
+	@echo 'make bench-native        the same: the infogain loss out of Caffe'"'"'s own layers'
 	@echo 'make bench-labels        the same: counting labels against a loop over the records'
 	@echo 'make bench-matrix_files  the same: H in files against caffe.io'
 	@echo 'make clean      delete what the examples wrote'

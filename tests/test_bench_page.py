@@ -24,6 +24,7 @@ import bench_growth
 import bench_labels
 import bench_losses
 import bench_matrix_files
+import bench_native
 import bench_page
 import bench_triplets
 import benchmark
@@ -50,6 +51,7 @@ TINY = {"losses": lambda: bench_losses.figures(SHAPES, 1),
         "growth": lambda: bench_growth.figures(SWEEPS, 1),
         "by_hand": lambda: bench_by_hand.figures(SHAPES, 1),
         "triplets": lambda: bench_triplets.figures([(3, 2)], 1, [(6, 2)]),
+        "native": lambda: bench_native.figures(SHAPES, 1),
         "labels": lambda: bench_labels.figures(RECORDS, 1),
         "matrix_files": lambda: bench_matrix_files.figures([20], 1)}
 

@@ -9,16 +9,19 @@ import bench_growth
 import bench_labels
 import bench_losses
 import bench_matrix_files
+import bench_native
 import bench_triplets
 import tables
 from tables import Part, Table
 from timing import number, ratio_cell
 
 BENCHES = [("losses", bench_losses), ("growth", bench_growth), ("by_hand", bench_by_hand),
-           ("triplets", bench_triplets), ("labels", bench_labels), ("matrix_files", bench_matrix_files)]
+           ("triplets", bench_triplets), ("native", bench_native), ("labels", bench_labels),
+           ("matrix_files", bench_matrix_files)]
 MACHINE = ("%(cores)d cores of %(cpu)s, Python %(python)s, numpy %(numpy)s, Caffe %(caffe)s, BLAS: %(blas)s with "
            "OPENBLAS_NUM_THREADS %(OPENBLAS_NUM_THREADS)s; threads that ours may use: %(our_threads)s")
-KINDS = [("a layer of ours", ["losses", "growth", "by_hand", "triplets"]), ("our work on files", ["labels", "matrix_files"])]
+KINDS = [("a layer of ours", ["losses", "growth", "by_hand", "triplets"]),
+         ("a loss out of Caffe's own layers", ["native"]), ("our work on files", ["labels", "matrix_files"])]
 
 
 def as_markdown(results):

@@ -31,9 +31,9 @@ LAYER = b"H"  # the name of the layer of a .caffemodel whose blob is the matrix
 
 # writing: a message is a head, and behind it the numbers
 
-def blob_head(shape):
-    """Return the bytes before the numbers in a BlobProto, 1 x 1 x rows x columns."""
-    dims = b"".join(_varint(n) for n in (1, 1) + shape)
+def blob_head(shape, before=(1, 1)):
+    """Return the bytes before the numbers in a BlobProto, 1 x 1 x rows x columns. before: the dims before `shape`."""
+    dims = b"".join(_varint(n) for n in before + shape)
     return _field(_SHAPE, _field(_SHAPE_DIM, dims)) + _tag(_DATA, _BYTES) + _varint(_size(shape))
 
 
@@ -68,8 +68,35 @@ write_binaryproto = functools.partial(_write, blob_head)
 write_caffemodel = functools.partial(_write, caffemodel_head)
 
 
+def write_layers(file, layers):
+    """Write a NetParameter of layers with blobs, for -weights, to an open file.
+
+    layers: list of the bytes of a name, and of arrays of at least one axis. Raises ValueError for more than 2 GiB.
+    """
+    parts = []  # pairs of bytes and the array behind them
+    for name, blobs in layers:
+        heads = [_field(_LAYER_BLOBS, blob_head(blob.shape, ()), _size(blob.shape)) for blob in blobs]
+        layer = _field(_NET_LAYER, _field(_LAYER_NAME, name), _total(zip(heads, blobs)))
+        parts += [(layer, np.empty(0))] + list(zip(heads, blobs))
+    if _total(parts) > MAX_BYTES:
+        raise ValueError("expected weights that fit into 2 GiB, the most that Caffe reads in one message, got %d bytes"
+                         % _total(parts))
+    for head, blob in parts:
+        file.write(head)
+        for block in float32_blocks(blob.reshape(len(blob), -1)) if blob.size else ():
+            file.write(block.data)
+
+
+def _total(parts):
+    return sum(len(head) + 4 * blob.size for head, blob in parts)
+
+
 def _size(shape):
-    return 4 * shape[0] * shape[1]
+    """Return the number of bytes of an array of float32."""
+    size = 4
+    for dim in shape:
+        size *= int(dim)
+    return size
 
 
 def _field(number, content, more=0):

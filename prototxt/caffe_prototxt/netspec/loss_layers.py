@@ -122,10 +122,14 @@ def _check_known(message, field):
 
 
 def _native_options(loss_weight, ignore_label, normalization):
+    return without_none(exclude=EXCLUDE, loss_param=loss_param(ignore_label, normalization), loss_weight=loss_weight)
+
+
+def loss_param(ignore_label, normalization):
+    """Return the fields of a loss_param that are given. normalization: str, or None."""
     if normalization is not None:
         normalization = caffe_pb2.LossParameter.NormalizationMode.Value(normalization)
-    loss_param = without_none(ignore_label=ignore_label, normalization=normalization)
-    return without_none(exclude=EXCLUDE, loss_param=loss_param, loss_weight=loss_weight)
+    return without_none(ignore_label=ignore_label, normalization=normalization)
 
 
 def without_none(**options):
