@@ -119,7 +119,7 @@ def test_make_deploy_does_not_write(folder, net):
 def test_make_deploy_with_an_output_that_is_kept(folder):
     """Caffe would stop at the top only after it has emptied the file."""
     write("net.prototxt", NEW + DUMP.replace("hdf5", 'top: "dumped" hdf5', 1))
-    status, _, err = run_main("make_deploy.py", "net.prototxt", "-o", "deploy.prototxt", "--output", "dumped")
+    status, _, err = run_main("make_deploy.py", "net.prototxt", "-o", "deploy.prototxt", "--blob", "dumped")
     assert status == 0 and is_kept()
     assert err == "make_deploy.py: note: not checked: layer dump HDF5Output writes kept, and was left out\n"
 

@@ -65,6 +65,14 @@ def one_line(message):
     return " ".join(str(message).split())
 
 
+def refuse_overwriting(parser, output, inputs):
+    """End the command if a file to be written is one that it reads. output: str; inputs: of str; None: no file."""
+    for path in inputs:
+        if None not in (output, path) and (os.path.realpath(output) == os.path.realpath(path) or all(
+                map(os.path.exists, (output, path))) and os.path.samefile(output, path)):
+            parser.error("--output: expected another file than %s, which this command reads, got %s" % (path, output))
+
+
 # Input
 
 def read_net(path):

@@ -15,7 +15,7 @@ from caffe_losses.formats.blobs import float32_blocks, matrix_shape, plain_size
 MAX_BYTES = 2 ** 31 - 1
 MAX_AXES = 32  # of a blob in Caffe
 
-VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
+VARINT, _FIXED64, BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
 _WIDTHS = {_FIXED64: 8, _FIXED32: 4}
 
 # The numbers of the fields in Caffe's caffe.proto.
@@ -33,7 +33,7 @@ LAYER = b"H"  # the name of the layer of a .caffemodel whose blob is the matrix
 def blob_head(shape):
     """Return the bytes before the numbers in a BlobProto, 1 x 1 x rows x columns."""
     dims = b"".join(_varint(n) for n in (1, 1) + shape)
-    return _field(_SHAPE, _field(_SHAPE_DIM, dims)) + _tag(_DATA, _BYTES) + _varint(_size(shape))
+    return _field(_SHAPE, _field(_SHAPE_DIM, dims)) + _tag(_DATA, BYTES) + _varint(_size(shape))
 
 
 def caffemodel_head(shape):
@@ -46,7 +46,7 @@ def caffemodel_head(shape):
 def datum_head(shape):
     """Return the bytes before the numbers in a Datum, 1 x rows x columns."""
     dims = b"".join(_tag(number, VARINT) + _varint(n) for number, n in zip(_DATUM_DIMS, (1,) + shape))
-    return dims + _tag(_DATUM_FLOATS, _BYTES) + _varint(_size(shape))
+    return dims + _tag(_DATUM_FLOATS, BYTES) + _varint(_size(shape))
 
 
 def check_size(shape):
@@ -73,7 +73,7 @@ def _size(shape):
 
 def _field(number, content, more=0):
     """Return a field of bytes: its content, which `more` bytes are still to follow."""
-    return _tag(number, _BYTES) + _varint(len(content) + more) + content
+    return _tag(number, BYTES) + _varint(len(content) + more) + content
 
 
 def _tag(number, kind):
@@ -149,7 +149,7 @@ def _dims(shape):
     for number, kind, value in fields(shape):
         if (number, kind) == (_SHAPE_DIM, VARINT):
             dims.append(value)
-        elif (number, kind) == (_SHAPE_DIM, _BYTES):
+        elif (number, kind) == (_SHAPE_DIM, BYTES):
             at = 0
             while at < value.size:
                 dim, at = _read_varint(value, at)
@@ -161,7 +161,7 @@ def _numbers(message, number, dtype):
     """Return all numbers in the fields `number`: packed, one by one, or both, as protobuf takes them."""
     width, numbers = np.dtype(dtype).itemsize, bytearray()
     for field, kind, value in fields(message):
-        if field != number or kind != _BYTES and _WIDTHS.get(kind) != width:
+        if field != number or kind != BYTES and _WIDTHS.get(kind) != width:
             continue
         if value.size % width:
             raise ValueError("expected packed numbers of %d bytes, got %d bytes" % (width, value.size))
@@ -171,7 +171,7 @@ def _numbers(message, number, dtype):
 
 def _parts(message, number):
     """Return the content of each field `number` of a message that holds bytes."""
-    return [value for field, kind, value in fields(message) if field == number and kind == _BYTES]
+    return [value for field, kind, value in fields(message) if field == number and kind == BYTES]
 
 
 def fields(message):
@@ -184,12 +184,12 @@ def fields(message):
         start = at
         tag, at = _read_varint(message, at)
         number, kind = tag >> 3, tag & 7
-        if not 0 < number < 2 ** 29 or kind not in (VARINT, _FIXED64, _BYTES, _FIXED32):
+        if not 0 < number < 2 ** 29 or kind not in (VARINT, _FIXED64, BYTES, _FIXED32):
             raise ValueError("expected a serialised BlobProto, got something else at byte %d" % start)
         if kind == VARINT:
             value, at = _read_varint(message, at)
         else:
-            size, at = _read_varint(message, at) if kind == _BYTES else (_WIDTHS[kind], at)
+            size, at = _read_varint(message, at) if kind == BYTES else (_WIDTHS[kind], at)
             if not 0 <= size <= message.size - at:
                 raise ValueError("expected %d bytes from byte %d on, got %d: the file is cut off"
                                  % (size, at, message.size - at))

@@ -6,21 +6,18 @@ import re
 from collections import OrderedDict, namedtuple
 
 from caffe_losses.compat import to_display
-from caffe_prototxt.data import records
-from caffe_prototxt.net import data_layers, losses
+from caffe_prototxt.net import data_layers
 from caffe_prototxt.net.graph import INPUT, Graph, Node, usual_states
-from caffe_prototxt.net.nets import Net
+from caffe_prototxt.net.nets import KEEP_CLASSES, Net
+from caffe_prototxt.rewrite.heads import blob_head, find_heads, same_output
+from caffe_prototxt.rewrite.inputs import Shapes, net_shapes, own_shape
 from caffe_prototxt.textformat import scanner as T
 from caffe_prototxt.textformat.edits import Edits
-from caffe_prototxt.textformat.messages import Name, on_one_line
+from caffe_prototxt.textformat.messages import Message, Name, on_one_line
 
 # text: str, one character a byte. inputs: [(top, shape)]. outputs: [(top, its kind in words)]. transforms: {top: the
-# transform_param of its data, for whoever feeds the net}.
-Deploy = namedtuple("Deploy", "text inputs outputs transforms")
-
-# The scores that a loss leaves: their blob, its maker (a Node or INPUT), the layer that replaces the loss ("Softmax",
-# "Sigmoid" or None), that one's axis, and the loss's second top, if it has one.
-_Head = namedtuple("_Head", "loss blob maker add axis top")
+# transform_param of its data, for whoever feeds the net}. notes: list of str, what was assumed or chosen.
+Deploy = namedtuple("Deploy", "text inputs outputs transforms notes")
 
 _EMPTY_LINES = re.compile(r"(\r?\n)(?:[ \t]*\r?\n){2,}")
 
@@ -42,14 +39,44 @@ def make_deploy(text, state=None, shapes=None, batch=None, names=(), outputs=())
     for name in names:
         if name not in [layer.name for layer in net.layers]:
             raise ValueError("expected the name of a loss, got %s, which no layer has" % to_display(name))
-    graph = Graph(net, state or next(state for state in usual_states(net) if state.phase == "TEST"))
-    heads = [_blob_head(graph, blob) for blob in outputs] or _heads(graph, names)
-    kept = graph.before(head.maker for head in heads if isinstance(head.maker, Node))
-    kept.update(filter(None, (_same_output(graph, head) for head in heads)))
-    made = _Made(graph, kept, shapes or {}, batch)
+    state = state or next(state for state in usual_states(net) if state.phase == "TEST")
+    graph, heads = _graph_and_heads(net, state, names, outputs)
+    made = _Made(graph, _kept(graph, heads), Shapes(shapes, batch))
     made.add_inputs()
     made.add_outputs(heads)
     return made.deploy()
+
+
+def _graph_and_heads(net, state, names, blobs):
+    """Return the Graph of a state, with the layers of TRAIN that make what it lacks, and its Heads."""
+    def heads_of(graph):
+        return [blob_head(graph, blob) for blob in blobs] or find_heads(graph, names)
+
+    graph = Graph(net, state)
+    heads = heads_of(graph)
+    lacking = set(head.blob for head in heads if head.maker is None)
+    lacking.update(bottom for node in _kept(graph, heads) for bottom, maker in zip(node.bottoms, node.makers)
+                   if maker is None)
+    if lacking:
+        train = Graph(net, state._replace(phase="TRAIN"))
+        makers = train.before(node for node in train.nodes if lacking.intersection(node.tops))
+        graph = Graph(net, state, set(node.layer for node in makers))
+        heads = heads_of(graph)
+    for head in heads:
+        if head.maker is None and head.loss is None:
+            raise ValueError("expected a blob to put out, got %s, which no layer of %s makes"
+                             % (to_display(head.blob), state.phase))
+        if head.maker is None:
+            raise ValueError("layer %s: takes %s, which no layer before it makes"
+                             % (to_display(head.loss.name), to_display(head.blob)))
+    return graph, heads
+
+
+def _kept(graph, heads):
+    """Return the nodes that stay: those that the heads need, and those that make what is to be added already."""
+    kept = graph.before(head.maker for head in heads if isinstance(head.maker, Node))
+    kept.update(filter(None, (same_output(graph, head) for head in heads)))
+    return kept
 
 
 def _one_by_one(net):
@@ -63,62 +90,14 @@ def _one_by_one(net):
     return "".join(parts) + net.text[at:]
 
 
-def _blob_head(graph, blob):
-    maker = next((node for node in reversed(graph.nodes) if blob in node.tops), None)
-    if maker is None:
-        raise ValueError("expected a blob to put out, got %s, which no layer of %s makes"
-                         % (to_display(blob), graph.state.phase))
-    return _Head(None, blob, maker, None, None, None)
-
-
-def _heads(graph, names):
-    """Return the _Heads of the losses in TEST; where there are none, of those in TRAIN."""
-    heads = [_head(node.layer, node.makers[0]) for node in graph.nodes if _is_loss(node)]
-    if not heads:
-        nodes = Graph(graph.net, graph.state._replace(phase="TRAIN")).nodes
-        heads = [_head(node.layer, _blob_head(graph, node.bottoms[0]).maker) for node in nodes if _is_loss(node)]
-    heads = [head for head in heads if not names or head.loss.name in names]
-    if not heads:
-        raise ValueError("expected a loss%s, of which to tell what the net puts out, got none; say which blobs are: "
-                         "--output BLOB" % (" of these names" if names else ""))
-    for head in heads:
-        if head.maker is None:
-            raise ValueError("layer %s: takes %s, which no layer before it makes"
-                             % (to_display(head.loss.name), to_display(head.blob)))
-    return heads
-
-
-def _is_loss(node):
-    return bool(node.bottoms) and (any(node.loss_weights) or losses.is_loss_type(node.type)
-                                   or losses.is_python_loss(node.layer))
-
-
-def _head(layer, maker):
-    kind = losses.kind_of(layer)
-    if kind is None:
-        add = "Sigmoid" if layer.type == "SigmoidCrossEntropyLoss" else None
-        return _Head(layer, layer.bottoms[0], maker, add, None, None)
-    loss = losses.read_loss(layer)
-    is_softmax = isinstance(maker, Node) and maker.type == "Softmax"
-    add = None if kind.probabilities or is_softmax else "Softmax"
-    return _Head(layer, loss.bottom, maker, add, loss.params.axis, (layer.tops + [None, None])[1])
-
-
-def _same_output(graph, head):
-    """Return the node that makes of a head's blob already what is to be added, or None."""
-    wanted = head.add, [head.maker], [head.blob], 1 if head.axis is None else head.axis
-    return next((node for node in graph.nodes if wanted == (
-        node.type, node.makers, node.bottoms, node.layer.value_in("softmax_param", "axis", 1))), None)
-
-
 class _Made(object):
-    """The edits that make a net one to deploy. kept: the nodes that stay."""
+    """The edits that make a net one to deploy. kept: the nodes that stay. shapes: inputs.Shapes."""
 
-    def __init__(self, graph, kept, shapes, batch):
-        self.net, self.graph, self.kept, self.shapes, self.batch = graph.net, graph, kept, shapes, batch
+    def __init__(self, graph, kept, shapes):
+        self.net, self.graph, self.kept, self.shapes = graph.net, graph, kept, shapes
         self.edits = Edits(self.net.text)
         self.replaced = set()  # the indices of layers that others replace
-        self.inputs, self.outputs, self.transforms = [], [], OrderedDict()
+        self.inputs, self.outputs, self.transforms, self.notes = [], [], OrderedDict(), []
         self.names = set(name for node in kept for name in [node.layer.name] + node.tops)
 
     def deploy(self):
@@ -128,8 +107,10 @@ class _Made(object):
                 self.edits.take_out(layer)
             elif layer.index not in self.replaced:
                 self.edits.set(layer, {name: None for name in layer.rules})
-        self._add_own_inputs()
-        return Deploy(_EMPTY_LINES.sub(r"\1\1", self.edits.apply()), self.inputs, self.outputs, self.transforms)
+        self._edit_own_inputs()
+        self.shapes.check_tops([top for top, _ in self.inputs])
+        return Deploy(_EMPTY_LINES.sub(r"\1\1", self.edits.apply()), self.inputs, self.outputs, self.transforms,
+                      self.shapes.notes + self.notes)
 
     def add_inputs(self):
         """Replace each data layer by an Input layer; the old syntax has inputs of the net."""
@@ -138,15 +119,19 @@ class _Made(object):
         sources = [node for node in sources if node.type != "DummyData"] or sources
         for node in sources:
             self._add_input(node)
+            if not node.layer.is_kept(self.graph.state):
+                self.notes.append("%s: its layer %s is that of TRAIN, as %s has none" % (
+                    to_display(node.tops[0]), node.layer.display_name, self.graph.state.phase))
         if self.net.layers[0].old:
             self.kept.difference_update(sources)
 
     def _add_input(self, node):
         layer = node.layer
         numbers = sorted(set(node.tops.index(user.bottoms[bottom]) for user, bottom in node.users if user in self.kept))
-        tops, shapes = [node.tops[number] for number in numbers], [self._shape(node, number) for number in numbers]
+        tops = [node.tops[number] for number in numbers]
+        shapes = [self.shapes.of_top(node, number, self._takers(node, [node.tops[number]])) for number in numbers]
         self.inputs += zip(tops, shapes)
-        if node.type == "Input" and tops == node.tops and self.batch is None:
+        if node.type == "Input" and tops == node.tops and shapes == [own_shape(layer, number) for number in numbers]:
             return
         comment = self._transform(layer, tops)
         fields = [{"dim": list(shape)} for shape in shapes]
@@ -164,11 +149,14 @@ class _Made(object):
     def add_outputs(self, heads):
         """Replace each loss of scores by the layer that makes their probabilities."""
         several = len(set(head.blob for head in heads)) > 1
+        if several and all(head.loss for head in heads):
+            self.notes.append("the net has several losses, and gives the output of each: %s; --loss NAME keeps one"
+                              % ", ".join(sorted(set(to_display(head.loss.name) for head in heads))))
         different = OrderedDict()
         for head in heads:
             different.setdefault((head.blob, head.add), head)
         for head in different.values():
-            same = _same_output(self.graph, head)
+            same = same_output(self.graph, head)
             if same or head.add is None:
                 maker = same or head.maker
                 kind = "an input of the net" if maker is INPUT else maker.type
@@ -180,39 +168,49 @@ class _Made(object):
                 ("name", name), ("type", Name(head.add.upper()) if layer.old else head.add), ("bottom", head.blob),
                 ("top", name), ("softmax_param", None if head.axis in (None, 1) else {"axis": head.axis})])
             self.outputs.append((name, "%s of %s" % (head.add, to_display(head.blob))))
+        taken = set(head.blob for head in heads).union(top for top, _ in self.outputs)
+        for node in sorted(self.kept, key=lambda node: node.index):
+            used = set(user.bottoms[bottom] for user, bottom in node.users if user in self.kept) | taken
+            if node.layer.index not in self.replaced:
+                self.outputs += [(top, "top of %s that no layer takes" % node.layer.display_name)
+                                 for top in node.tops if top not in used]
 
-    def _add_own_inputs(self):
-        """Take out the net's own `input` fields that are not used, if each has its shape in fields of its own."""
-        used = set(bottom for node in self.kept for bottom, maker in zip(node.bottoms, node.makers) if maker is INPUT)
-        used.update(top for top, kind in self.outputs if top in self.net.inputs)
-        inputs, dims, shapes = [[field for field in T.fields(self.net.text) if field.name == name]
-                                for name in ("input", "input_dim", "input_shape")]
-        n = len(self.net.inputs)
-        one_by_one = len(inputs) == n and (len(dims), len(shapes)) in ((4 * n, 0), (0, n))
-        for i, (name, field) in enumerate(zip(self.net.inputs, inputs)):
-            if name in used:
-                self.inputs.append((name, None))
-            elif one_by_one:
-                self.edits.take_out_fields([field] + dims[4 * i:4 * i + 4] + shapes[i:i + 1])
+    def _edit_own_inputs(self):
+        """Give the net's own `input` fields that are used their shapes, and take the others out."""
+        if not self.net.inputs:
+            return
+        net = Message(self.net.text, 0, list(T.fields(self.net.text)), len(self.net.text))
+        takers = {name: [] for name, _ in self.outputs}
+        for node in self.kept:
+            for bottom, maker in zip(node.bottoms, node.makers):
+                if maker is INPUT:
+                    takers.setdefault(bottom, []).append(node)
+        own = [(name, shape) for name, shape in zip(self.net.inputs, net_shapes(net, len(self.net.inputs)))
+               if name in takers]
+        used = [(name, self.shapes.of_input(name, shape, takers[name])) for name, shape in own]
+        self.inputs += used
+        if used == own and len(used) == len(self.net.inputs):
+            return
+        fields, shapes = {"input": [name for name, _ in used]}, [list(shape) for _, shape in used]
+        if net.items("input_dim") and all(len(shape) == 4 for shape in shapes):
+            fields["input_dim"] = sum(shapes, [])
+        else:
+            fields.update(input_dim=None, input_shape=[{"dim": shape} for shape in shapes])
+            for item, shape in zip(net.items("input_shape"), shapes):
+                self.edits.set(Message(net.text, item.start), {"dim": shape})
+        self.edits.set(net, fields)
 
-    def _shape(self, node, number):
-        layer, top = node.layer, node.tops[number]
-        if top in self.shapes:
-            return self.shapes[top]
-        shape = _own_shape(layer, number)
-        if shape:
-            return shape if self.batch is None else (self.batch,) + shape[1:]
-        size, why = data_layers.image_size(layer) if number == 0 else None, ""
-        try:
-            record = records.record_shape(layer, top) if number == 0 or layer.type == "HDF5Data" else ()
-        except (EnvironmentError, ImportError, ValueError) as error:
-            record, why = None, " (%s)" % error
-        if size:
-            record = (record[0] if record else data_layers.channels(layer),) + size
-        if record is None or not all(record):
-            raise ValueError("layer %s: expected --shape %s=N,C,H,W, as neither its text nor its data tells%s"
-                             % (to_display(layer.name), to_display(top), why))
-        return (self.batch or 1,) + record
+    def _takers(self, node, tops):
+        """Return the nodes that stay and take tops of a node, directly or through layers that keep their shape."""
+        takers, waiting = [], [(node, tops)]
+        while waiting:
+            node, tops = waiting.pop()
+            for user, bottom in node.users:
+                if user in self.kept and user.bottoms[bottom] in tops and user not in takers:
+                    takers.append(user)
+                    if user.type in KEEP_CLASSES:
+                        waiting.append((user, user.tops))
+        return takers
 
     def _transform(self, layer, tops):
         """Return a comment on the transforms of a layer's data other than crops and mirrors."""
@@ -229,21 +227,3 @@ class _Made(object):
         free = next(free for free in itertools.chain([name], like_it) if free not in self.names)
         self.names.add(free)
         return free
-
-
-def _own_shape(layer, number):
-    """Return the shape of a top of a layer whose text has it, or None."""
-    name = {"Input": "input_param", "DummyData": "dummy_data_param", "MemoryData": "memory_data_param"}.get(layer.type)
-    param = name and layer.message(name)
-    if not param:
-        return None
-    if layer.type == "MemoryData":
-        sizes = [param.value(name) for name in ("batch_size", "channels", "height", "width")][:1 if number else 4]
-    elif param.items("shape"):
-        shapes = param.values("shape")
-        shape = shapes[number if len(shapes) > 1 else 0] if number < len(shapes) or len(shapes) == 1 else None
-        sizes = shape.get("dim", ()) if isinstance(shape, dict) else ()
-    else:  # as DummyData has it from of old
-        sizes = [(param.values(name) * (number + 1) or [None] * (number + 1))[number]
-                 for name in ("num", "channels", "height", "width")]
-    return tuple(sizes) if sizes and all(map(data_layers.positive, sizes)) else None
