@@ -190,7 +190,11 @@ def fault_of(command, result):
         (line,) = [line for line in out.splitlines() if line.startswith("error: ")]
         assert status == 1 and not err
         return line
-    assert status == 2 and len(err.splitlines()) == 1 and not out
+    assert len(err.splitlines()) == 1
+    if command == "make_deploy.py":  # the net is written, as another Caffe may have the layer
+        assert status == 0 and "note: not checked: " in err
+    else:
+        assert status == 2 and not out
     return err
 
 

@@ -58,9 +58,7 @@ def _graph_and_heads(net, state, names, blobs):
     lacking.update(bottom for node in _kept(graph, heads) for bottom, maker in zip(node.bottoms, node.makers)
                    if maker is None)
     if lacking:
-        train = Graph(net, state._replace(phase="TRAIN"))
-        makers = train.before(node for node in train.nodes if lacking.intersection(node.tops))
-        graph = Graph(net, state, set(node.layer for node in makers))
+        graph = Graph(net, state, _makers_in_train(graph, lacking))
         heads = heads_of(graph)
     for head in heads:
         if head.maker is None and head.loss is None:
@@ -70,6 +68,17 @@ def _graph_and_heads(net, state, names, blobs):
             raise ValueError("layer %s: takes %s, which no layer before it makes"
                              % (to_display(head.loss.name), to_display(head.blob)))
     return graph, heads
+
+
+def _makers_in_train(graph, lacking):
+    """Return the layers of TRAIN that make the blobs that a graph lacks, of those that it has."""
+    made = set(graph.net.inputs).union(*[node.tops for node in graph.nodes])
+    layers = set()
+    for node in reversed(Graph(graph.net, graph.state._replace(phase="TRAIN")).nodes):
+        if lacking.intersection(node.tops):
+            layers.add(node.layer)
+            lacking = lacking.union(node.bottoms) - made
+    return layers
 
 
 def _kept(graph, heads):
