@@ -54,7 +54,8 @@ def test_what_it_says(folder):
     status, out, err = run_main("make_deploy.py", "net.prototxt", "--json", "-o", "again.prototxt", "--batch", "1")
     said = json.loads(out)
     assert status == 0 and not err and read("again.prototxt") == read("deploy.prototxt") and said == {
-        "output": "again.prototxt", "net": None, "notes": [], "transforms": {}, "inputs": [{"blob": "data", "shape": [1, 5]}],
+        "output": "again.prototxt", "net": None, "notes": [], "transforms": {}, "caffemodel": None,
+        "weights": None, "counts": None, "inputs": [{"blob": "data", "shape": [1, 5]}],
         "outputs": [{"blob": "prob", "meaning": "Softmax of score"}]}
 
 

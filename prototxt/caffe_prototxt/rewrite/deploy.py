@@ -8,7 +8,7 @@ from collections import OrderedDict, namedtuple
 from caffe_losses.compat import to_display
 from caffe_prototxt.net import data_layers
 from caffe_prototxt.net.graph import INPUT, Graph, Node, usual_states
-from caffe_prototxt.net.nets import KEEP_CLASSES, Net
+from caffe_prototxt.net.nets import KEEP_CLASSES, MAKE_CLASSES, Net
 from caffe_prototxt.rewrite.heads import blob_head, find_heads, same_output
 from caffe_prototxt.rewrite.inputs import Shapes, net_shapes, own_shape
 from caffe_prototxt.textformat import scanner as T
@@ -107,7 +107,9 @@ class _Made(object):
         self.edits = Edits(self.net.text)
         self.replaced = set()  # the indices of layers that others replace
         self.inputs, self.outputs, self.transforms, self.notes = [], [], OrderedDict(), []
-        self.names = set(name for node in kept for name in [node.layer.name] + node.tops)
+        # A new layer must not get the blobs that a .caffemodel has for another.
+        self.names = set(layer.name for layer in self.net.layers if layer.type in MAKE_CLASSES)
+        self.names.update(name for node in kept for name in [node.layer.name] + node.tops)
 
     def deploy(self):
         kept = set(node.layer.index for node in self.kept)
