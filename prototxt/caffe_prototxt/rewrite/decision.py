@@ -25,7 +25,7 @@ Decision = namedtuple("Decision", "weights D temperature decide sources")
 _OLD_TYPES = {"Power": "POWER", "Softmax": "SOFTMAX", "InnerProduct": "INNER_PRODUCT", "Convolution": "CONVOLUTION",
               "ArgMax": "ARGMAX"}
 _KEEP_AXES = KEEP_CLASSES | frozenset(("Convolution", "Deconvolution", "Concat"))
-_HAVE_BLOBS = frozenset(MAKE_CLASSES) | frozenset(("Embed", "PReLU", "BatchNorm", "LSTM", "RNN", "Parameter"))
+_HAVE_BLOBS = frozenset(("Embed", "PReLU", "BatchNorm", "LSTM", "RNN", "Parameter"))
 
 
 def add_decision(made, decision, model=None, shape_of=lambda blob: None):
@@ -48,8 +48,7 @@ def add_decision(made, decision, model=None, shape_of=lambda blob: None):
     for top, node in heads:
         prefix = "" if len(heads) == 1 else (top[:-len("prob")] if top.endswith("_prob") else top + "_")
         replaced[top] = adding.head(node, prefix)
-    return made._replace(text=adding.text(), outputs=[replaced.get(pair[0], pair) for pair in made.outputs],
-                         notes=made.notes + adding.notes)
+    return made._replace(text=adding.text(), outputs=[replaced.get(pair[0], pair) for pair in made.outputs])
 
 
 def n_classes_of(made):
@@ -64,7 +63,7 @@ class _Adding(object):
 
     def __init__(self, graph, made, decision, model, shape_of):
         self.graph, self.made, self.decision, self.model, self.shape_of = graph, made, decision, model, shape_of
-        self.edits, self.added, self.notes = Edits(graph.net.text), [], []
+        self.edits, self.added = Edits(graph.net.text), []
         self.old = graph.net.layers[0].old
         self.newline = "\r\n" if "\r\n" in graph.net.text else "\n"
         self.names = set(name for node in graph.nodes for name in [node.layer.name] + node.tops)
@@ -80,8 +79,9 @@ class _Adding(object):
         self._check_classes(node, axis)
         top = self._divide(node, prefix, axis) if decision.temperature != 1 else node.tops[0]
         meaning = "Softmax of %s" % to_display(node.bottoms[0])
-        biased = decision.D is None and decision.weights is not None and self._add_to_bias(node, axis)
-        if not biased and (decision.D is not None or decision.weights is not None):
+        if decision.D is None and decision.weights is not None and self._add_to_bias(node, axis):
+            meaning += ", with the class weights in the bias of its layer"
+        elif decision.D is not None or decision.weights is not None:
             top, meaning = self._score(node, top, prefix, axis)
         if decision.decide:
             comment = "%s: the class of the biggest %s" % (prefix + "decision", top)
@@ -141,8 +141,6 @@ class _Adding(object):
         self.edits.insert_before(node.layer, ["# " + _comment(
             "%s: the probabilities times %s, and divided by their sum: %slog w is added to the bias of layer %s" % (
                 node.tops[0], self._words("weights"), "T " if T != 1 else "", maker.layer.name))])
-        self.notes.append("the class weights are in the bias of layer %s: %s is of the weighted decision" % (
-            maker.layer.display_name, to_display(node.tops[0])))
         return True
 
     def _score(self, node, prob, prefix, axis):
@@ -223,26 +221,36 @@ def check_weights(graph, model, made):
     for node in graph.nodes:
         blobs = model.layers.get(to_bytes(node.layer.name), ())
         shapes = made.get(node)
-        n_output = node.layer.value_in(MAKE_CLASSES.get(node.type), "num_output")
         if shapes is None:
-            has_blobs = node.type in _HAVE_BLOBS or node.type in ("Scale", "Bias") and len(node.bottoms) == 1
-            fits = not has_blobs or blobs and (n_output is None or len(blobs) < 2 or blobs[1].shape[-1:] == (n_output,))
-            expected = "" if n_output is None else " of %d outputs" % n_output
+            expected, fits = _known_blobs(node, blobs)
         else:
-            fits = len(shapes) == len(blobs) and all(map(same_shape, blobs, shapes))
             expected = " of shape " + ", ".join(map(shape_text, shapes))
+            fits = len(shapes) == len(blobs) and all(map(same_shape, blobs, shapes))
         if not fits:
             raise ValueError("%s: expected the weights of this net, with blobs of layer %s%s, got %s" % (
                 model.path, node.layer.display_name, expected,
                 ", ".join(shape_text(blob.shape) for blob in blobs) or "none"))
 
 
+def _known_blobs(node, blobs):
+    """Return (the blobs of a layer in words, whether these are them), as far as its text tells."""
+    if node.type not in MAKE_CLASSES:
+        has_blobs = node.type in _HAVE_BLOBS or node.type in ("Scale", "Bias") and len(node.bottoms) == 1
+        return "", bool(blobs) or not has_blobs
+    n_output, with_bias = node.layer.value_in(MAKE_CLASSES[node.type], "num_output"), _has_bias(node)
+    fits = len(blobs) == 1 + with_bias and (not with_bias or blobs[1].shape[-1:] == (n_output,))
+    return " of %s outputs%s" % (n_output, "" if with_bias else " without a bias"), fits
+
+
+def _has_bias(node):
+    return node.layer.value_in(MAKE_CLASSES[node.type], "bias_term") not in ("false", "False", "f", 0)
+
+
 def _is_bias_of_classes(node, axis):
     """Return whether a layer adds a number of its own for each class along an axis, which no other layer shares."""
-    param = MAKE_CLASSES.get(node.type)
-    if param is None or node.layer.value_in(param, "bias_term") in ("false", "False", "f", 0):
+    if node.type not in MAKE_CLASSES or not _has_bias(node):
         return False
-    own = node.layer.value_in(param, "axis", 1)
+    own = node.layer.value_in(MAKE_CLASSES[node.type], "axis", 1)
     if axis != own and not (axis == -1 and node.type == "InnerProduct"):
         return False
     names = node.layer.values("param")[1:2]

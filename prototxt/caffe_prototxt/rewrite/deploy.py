@@ -112,12 +112,12 @@ class _Made(object):
         self.names.update(name for node in kept for name in [node.layer.name] + node.tops)
 
     def deploy(self):
-        kept = set(node.layer.index for node in self.kept)
+        kept = set(node.layer.index for node in self.kept) - self.replaced
         for layer in self.net.layers:
-            if layer.index not in kept | self.replaced:
-                self.edits.take_out(layer)
+            if layer.index in kept:
+                self.edits.set(layer, dict.fromkeys(layer.rules))
             elif layer.index not in self.replaced:
-                self.edits.set(layer, {name: None for name in layer.rules})
+                self.edits.take_out(layer)
         self._edit_own_inputs()
         self.shapes.check_tops([top for top, _ in self.inputs])
         return Deploy(_EMPTY_LINES.sub(r"\1\1", self.edits.apply()), self.inputs, self.outputs, self.transforms,
