@@ -38,7 +38,8 @@ from caffe_losses.formats.atomic import atomic_write, write_all
 from caffe_losses.formats.caffemodel import CaffeModel
 from caffe_prototxt.check.caffe_checks import shape_text
 from caffe_prototxt.net.states import State
-from caffe_prototxt.rewrite import decision, deploy
+from caffe_prototxt.rewrite.decision import check_weights
+from caffe_prototxt.rewrite.deploy import Deployment
 from caffe_prototxt.training import precautions
 from caffe_tools import decision_options
 from caffe_tools.deploy_check import check_deployed
@@ -54,22 +55,17 @@ def main():
     model_path = _model_path(parser, args)
     for output in (args.output, model_path):
         cli.refuse_overwriting(parser, output, [args.net] + decision_options.files_read(args))
-    content = cli.read_net(args.net)
-    state = None if args.stage is None else State("TEST", 0, cli.stages(args.stage))
     model = None if args.weights is None else CaffeModel(args.weights)
-    with naming(args.net):
-        made = deploy.make_deploy(content, state, dict(args.shape), args.batch, list(map(from_display, args.loss)),
-                                  list(map(from_display, args.blob)))
-    weights = counts = None
+    deployment = _deployment(args)
+    wanted = counts = None
     if decides:
-        wanted, counts = decision_options.read_decision(args, lambda: decision.n_classes_of(made))
-        weights = wanted.weights
+        wanted, counts = decision_options.read_decision(args, deployment.n_classes)
     with naming(args.net):
-        if decides:
-            made = decision.add_decision(made, wanted, model, _Shapes(made.text, not args.no_python))
+        made = deployment.make(wanted, model, _Shapes(args))
         checked = check_deployed(made.text, not args.no_python)
     if model is not None:
-        decision.check_weights(checked.graph, model, checked.weights)
+        check_weights(made.nodes, model, checked.weights)
+    weights = wanted and wanted.weights
     notes = made.notes + decision_options.weight_notes(weights) + checked.notes
     _write(made, model, args, model_path)
     if args.json:
@@ -97,15 +93,23 @@ def _model_path(parser, args):
     return stem + ".caffemodel"
 
 
-class _Shapes(object):
-    """The shapes of the blobs of a net, for which Caffe makes it once they are asked for."""
+def _deployment(args):
+    state = None if args.stage is None else State("TEST", 0, cli.stages(args.stage))
+    content = cli.read_net(args.net)
+    with naming(args.net):
+        return Deployment(content, state, dict(args.shape), args.batch,
+                          list(map(from_display, args.loss)), list(map(from_display, args.blob)))
 
-    def __init__(self, text, python):
-        self.text, self.python, self.shapes = text, python, None
+
+class _Shapes(object):
+    """The shapes of the blobs of a net without a decision, for which Caffe makes it once they are asked for."""
+
+    def __init__(self, args):
+        self.args, self.shapes = args, None
 
     def __call__(self, blob):
         if self.shapes is None:
-            self.shapes = check_deployed(self.text, self.python).shapes
+            self.shapes = check_deployed(_deployment(self.args).make().text, not self.args.no_python).shapes
         return self.shapes.get(blob)
 
 

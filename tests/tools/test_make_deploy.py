@@ -115,12 +115,12 @@ def test_weights_of_another_net(trained):
 
 
 @pytest.mark.parametrize("options, message", [
-    (["--distances", "D4.csv"], "D: expected 3 classes, as prob has, got 4"),
-    (["--class-weights", "1,2"], "class weights: expected 3 classes, as prob has, got 2"),
+    (["--distances", "D4.csv"], "net.prototxt: the costs of D4.csv: expected 3 classes, as the scores of loss have, got 4"),
+    (["--class-weights", "1,2"], "the class weights 1,2: expected 3 classes, as the scores of loss have, got 2\n"),
     (["--class-weights", "1,-2,3"], "class weights: expected numbers of at least 0, got -2 for class 1"),
     (["--class-weights", "0,0,0"], "class weights: expected at least one above 0"),
     (["--class-weights", "1,nan,3"], "class weights: expected numbers of at least 0, got nan"),
-    (["--class-weights", "1,2", "--distances", "D4.csv"], "classes, as prob has, got 2"),
+    (["--class-weights", "1,2", "--distances", "D4.csv"], "classes, as the scores of loss have, got 2"),
     (["--counts", "0,0,0"], "class weights: expected at least one above 0"),
     (["--class-weights", "1e38,1,1", "--distances", "D1e3.csv"], "whose products float32 can hold"),
     (["--distances", "H.csv"], "a cost matrix, with 0 on the diagonal"),

@@ -14,9 +14,9 @@ from caffe_prototxt.training import caffe_process
 # Faults of layers that the Caffe here does not have, and another may have.
 _NOT_HERE = frozenset(("python", "type", "field"))
 
-# graph: Graph. notes: list of str, the parts that could not be checked. shapes: {blob: shape}, weights: {Node: shapes
-# of its blobs}, of what Caffe has made.
-Checked = collections.namedtuple("Checked", "graph notes shapes weights")
+# notes: list of str, the parts that could not be checked. shapes: {blob: shape}, weights: {name of a layer: shapes of its
+# blobs}, of what Caffe has made.
+Checked = collections.namedtuple("Checked", "notes shapes weights")
 
 
 def check_deployed(text, python):
@@ -25,23 +25,22 @@ def check_deployed(text, python):
     text: str, one character a byte. python: bool, whether Python layers may run. Returns Checked.
     Raises ValueError if Caffe stops at a layer that it has.
     """
-    graph = Graph(Net(text), State("TEST"))
-    faults, shapes, weights = text_checks.net_faults(graph.net) + text_checks.state_faults(graph), {}, {}
-    broken = set(fault.layer.index for fault in faults if fault.kind in PREVENT and fault.layer)
+    with caffe_process.Caffe() as caffe:
+        no_caffe = caffe.run("", "TEST", []).no_caffe
+        if no_caffe:
+            return Checked(["not checked: what Caffe itself says, as there is none here (%s)" % no_caffe], {}, {})
+        graph = Graph(Net(text), State("TEST"))
+        faults = text_checks.net_faults(graph.net) + text_checks.state_faults(graph)
+        broken = set(fault.layer.index for fault in faults if fault.kind in PREVENT and fault.layer)
+        made = caffe_checks.CaffeCheck(
+            caffe, graph, [node for node in graph.nodes if node.layer.index in broken], python=python).make()
     notes = []
-    try:
-        with caffe_process.Caffe() as caffe:
-            made = caffe_checks.CaffeCheck(
-                caffe, graph, [node for node in graph.nodes if node.layer.index in broken], python=python).make()
-        faults, weights = faults + made.faults, made.weights
-        shapes = {top: shape for node in graph.nodes for top, shape in zip(node.tops, made.shapes.get(node, ()))}
-    except caffe_checks.NoCaffe as error:
-        notes.append("not checked: what Caffe itself says, as there is none here (%s)" % error)
-    for fault in faults:
+    for fault in faults + made.faults:
         if fault.level == ERROR and fault.kind not in _NOT_HERE:
             raise ValueError("expected a net that Caffe makes when its losses are gone, got one with layer %s: %s"
                              % (fault.layer and fault.layer.display_name, fault.message))
         if fault.level in (ERROR, UNCHECKED):
             notes.append("not checked: %s%s"
                          % ("layer %s " % fault.layer.display_name if fault.layer else "", fault.message))
-    return Checked(graph, notes, shapes, weights)
+    shapes = {top: shape for node in graph.nodes for top, shape in zip(node.tops, made.shapes.get(node, ()))}
+    return Checked(notes, shapes, {node.layer.name: shapes for node, shapes in made.weights.items()})

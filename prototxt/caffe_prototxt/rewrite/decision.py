@@ -4,7 +4,6 @@
 """
 from __future__ import division, print_function
 
-import itertools
 from collections import OrderedDict, namedtuple
 
 import numpy as np
@@ -12,125 +11,122 @@ import numpy as np
 from caffe_losses.compat import from_bytes, from_display, to_bytes, to_display
 from caffe_losses.formats.caffemodel import same_shape
 from caffe_losses.validation import shape_text
-from caffe_prototxt.net.graph import Graph, Node
-from caffe_prototxt.net.nets import KEEP_CLASSES, MAKE_CLASSES, Net
-from caffe_prototxt.net.states import State
-from caffe_prototxt.textformat.edits import Edits
+from caffe_prototxt.net.graph import Node
+from caffe_prototxt.net.nets import KEEP_CLASSES, MAKE_CLASSES
 from caffe_prototxt.textformat.messages import Name, on_lines
 
 # weights: C numbers, or None. D: C x C, or None. temperature: float. decide: bool, whether the net gives the class.
 # sources: {"weights", "D": where they came from, in words}.
 Decision = namedtuple("Decision", "weights D temperature decide sources")
 
+# A Softmax. layer: the one that it is, or the loss that it replaces. node: its Node, or None. scores: blob; maker: the
+# Node that makes it, or INPUT. axis: int, of the classes. top: blob. users: the other nodes that take the scores.
+# is_alone: whether the scores are no output themselves.
+Softmax = namedtuple("Softmax", "layer node scores maker axis top users is_alone")
+
 _OLD_TYPES = {"Power": "POWER", "Softmax": "SOFTMAX", "InnerProduct": "INNER_PRODUCT", "Convolution": "CONVOLUTION",
               "ArgMax": "ARGMAX"}
-_KEEP_AXES = KEEP_CLASSES | frozenset(("Convolution", "Deconvolution", "Concat"))
+_KEEP_AXES = KEEP_CLASSES | frozenset(("Convolution", "Deconvolution", "Concat", "InnerProduct"))
 _HAVE_BLOBS = frozenset(("Embed", "PReLU", "BatchNorm", "LSTM", "RNN", "Parameter"))
 
 
-def add_decision(made, decision, model=None, shape_of=lambda blob: None):
-    """Return a deployed net with a decision after each Softmax that it ends in.
+class Adding(object):
+    """The layers of decisions, while they are added to a net that is deployed.
 
-    made: deploy.Deploy. decision: Decision. model: formats.caffemodel.CaffeModel, which gets the blobs of the new
-    layers; None where the decision has neither weights nor costs. shape_of: function of a blob's name that returns its
-    shape as Caffe makes it, or None; it is asked only for what the text leaves open.
-    Returns a Deploy. Raises ValueError for a net that has no probabilities, or of another number of classes.
+    deployment: deploy.Deployment. decision: Decision. model: formats.caffemodel.CaffeModel, which gets the blobs; None
+    where the decision has neither weights nor costs. shape_of: as Deployment.make takes it.
     """
-    net = Net(made.text)
-    graph = Graph(net, State("TEST"))
-    tops = [top for top, _ in made.outputs]
-    makers = {top: node for node in graph.nodes for top in node.tops}
-    heads = [(top, makers[top]) for top in tops if top in makers and makers[top].type == "Softmax"]
-    if not heads:
-        raise ValueError("expected a net that gives probabilities (by a Softmax) to decide by, got one that gives %s"
-                         % ", ".join(map(to_display, tops)))
-    adding, replaced = _Adding(graph, made, decision, model, shape_of), {}
-    for top, node in heads:
-        prefix = "" if len(heads) == 1 else (top[:-len("prob")] if top.endswith("_prob") else top + "_")
-        replaced[top] = adding.head(node, prefix)
-    return made._replace(text=adding.text(), outputs=[replaced.get(pair[0], pair) for pair in made.outputs])
 
+    def __init__(self, deployment, decision, model, shape_of):
+        self.deployment, self.decision, self.model, self.shape_of = deployment, decision, model, shape_of
+        self.edits, self.net, self.added = deployment.edits, deployment.net, []
+        self.old = self.net.layers[0].old
+        self.newline = "\r\n" if "\r\n" in self.net.text else "\n"
+        self._scaled = {}  # the scores of a Softmax divided by the temperature, by its top
+        self._several = False
+        deployment.names.update(map(from_bytes, model.layers if model else ()))
 
-def n_classes_of(made):
-    """Return the number of classes of the first Softmax of a deployed net, or None where the text leaves it open."""
-    net = Net(made.text)
-    softmax = next((layer for layer in net.layers if layer.type == "Softmax" and layer.bottoms), None)
-    return softmax and net.n_classes(softmax, softmax.bottoms[0], softmax.value_in("softmax_param", "axis", 1))
-
-
-class _Adding(object):
-    """The layers of decisions, while they are added to a net."""
-
-    def __init__(self, graph, made, decision, model, shape_of):
-        self.graph, self.made, self.decision, self.model, self.shape_of = graph, made, decision, model, shape_of
-        self.edits, self.added = Edits(graph.net.text), []
-        self.old = graph.net.layers[0].old
-        self.newline = "\r\n" if "\r\n" in graph.net.text else "\n"
-        self.names = set(name for node in graph.nodes for name in [node.layer.name] + node.tops)
-        self.names.update(from_bytes(name) for name in (model.layers if model else ()))
-
-    def text(self):
-        text = self.edits.apply()
+    def added_to(self, text):
+        """Return the text of the net with the layers that come at its end."""
         return text + (self.newline if self.added and not text.endswith("\n") else "") + "".join(self.added)
 
-    def head(self, node, prefix):
-        """Add the decision after a Softmax. Returns (the blob that the net gives, its meaning)."""
-        decision, axis = self.decision, node.layer.value_in("softmax_param", "axis", 1)
-        self._check_classes(node, axis)
-        top = self._divide(node, prefix, axis) if decision.temperature != 1 else node.tops[0]
-        meaning = "Softmax of %s" % to_display(node.bottoms[0])
-        if decision.D is None and decision.weights is not None and self._add_to_bias(node, axis):
+    def check(self, softmaxes, blobs):
+        """Raise ValueError if there is no Softmax to decide by, or one of another number of classes."""
+        if not softmaxes:
+            raise ValueError("expected a net that gives probabilities (by a Softmax) to decide by, got one that gives %s"
+                             % ", ".join(blobs))
+        self._several = len(softmaxes) > 1
+        sized = [(to_display(self._words(name)), len(matrix)) for name, matrix in (
+            ("weights", self.decision.weights), ("D", self.decision.D)) if matrix is not None]
+        for softmax in softmaxes if sized else ():
+            n_classes = self._n_classes(softmax)
+            for name, size in sized:
+                if size != (n_classes or size):
+                    raise ValueError("%s: expected %d classes, as the scores of %s have, got %d%s" % (
+                        name, n_classes, softmax.layer.display_name, size,
+                        "; --loss NAME takes one of several losses" * self._several))
+        if len(sized) == 2 and sized[0][1] != sized[1][1]:
+            raise ValueError("%s: expected %d classes, as %s, got %d" % (
+                sized[0][0], sized[1][1], sized[1][0], sized[0][1]))
+
+    def scores(self, softmax):
+        """Return the blob that a new Softmax takes: the scores, or these divided by the temperature."""
+        return self._scaled.get(softmax.top, softmax.scores)
+
+    def add(self, softmax):
+        """Add the decision to a Softmax. Returns (the blob that the net gives, its meaning)."""
+        decision, axis, top = self.decision, softmax.axis, softmax.top
+        prefix = "" if not self._several else (top[:-len("prob")] if top.endswith("_prob") else top + "_")
+        if decision.temperature != 1:
+            top = self._divide(softmax, prefix)
+        meaning = "Softmax of %s" % to_display(self.scores(softmax))
+        if decision.D is None and decision.weights is not None and self._add_to_bias(softmax):
             meaning += ", with the class weights in the bias of its layer"
         elif decision.D is not None or decision.weights is not None:
-            top, meaning = self._score(node, top, prefix, axis)
+            top, meaning = self._score(softmax, top, prefix)
         if decision.decide:
-            comment = "%s: the class of the biggest %s" % (prefix + "decision", top)
+            comment = "decision: the class of the biggest %s" % top
             top, meaning = self._append(prefix + "decision", "ArgMax", top, {"argmax_param": {"axis": axis}}, comment)
         return top, meaning
 
-    def _check_classes(self, node, axis):
-        """Raise ValueError unless there are weights and costs for as many classes as a head has."""
-        decision, layer = self.decision, node.layer
-        n_classes = self.graph.net.n_classes(layer, node.bottoms[0], axis)
-        if n_classes is None:
-            shape = self.shape_of(node.tops[0]) or ()
-            n_classes = shape[axis] if -len(shape) <= axis < len(shape) else None
-        for name, matrix in (("class weights", decision.weights), ("D", decision.D)):
-            if matrix is not None and len(matrix) != (n_classes or len(matrix)):
-                raise ValueError("%s: expected %d classes, as %s has, got %d; of several losses --loss names one" % (
-                    name, n_classes, layer.display_name, len(matrix)))
-        sizes = [len(matrix) for matrix in (decision.weights, decision.D) if matrix is not None]
-        if len(set(sizes)) > 1:
-            raise ValueError("class weights: expected %d classes, as D has, got %d" % (sizes[1], sizes[0]))
+    def _n_classes(self, softmax):
+        n_classes = self.net.n_classes(softmax.layer, softmax.scores, softmax.axis)
+        shape = () if n_classes else self._shape(softmax)
+        return shape[softmax.axis] if -len(shape) <= softmax.axis < len(shape) else n_classes
 
-    def _divide(self, node, prefix, axis):
+    def _shape(self, softmax):
+        """Return the shape of the scores as Caffe makes them, or () if that is unknown."""
+        return self.shape_of and self.shape_of(softmax.scores) or ()
+
+    def _divide(self, softmax, prefix):
         """Divide the scores of a Softmax by the temperature. Returns the top with the probabilities."""
-        scores, T = node.bottoms[0], self.decision.temperature
-        in_place, is_taken = node.tops[0] == scores, bool(node.users)
+        scores, T = softmax.scores, self.decision.temperature
+        in_place, is_taken = softmax.top == scores, bool(softmax.node) and bool(
+            [user for user, _ in softmax.node.users if user in self.deployment.kept])
         if in_place and is_taken:
-            raise node.layer.error("a Softmax with a top of its own, to have a temperature", "one in place")
+            raise softmax.layer.error("a Softmax with a top of its own, to have a temperature", "one in place")
         name = self._name(prefix + "scaled")
-        scaled = scores if in_place else name
+        scaled = self._scaled[softmax.top] = scores if in_place else name
         fields = self._fields(name, "Power", scores, scaled, {"power_param": {"scale": float(1 / T)}})
         comment = "%s: %s divided by the temperature %r" % (scaled, scores, T)
         if is_taken:
             self.added.append(self._block(fields, comment))
-            return self._append(prefix + "prob", "Softmax", scaled, {
-                "softmax_param": None if axis == 1 else {"axis": axis}}, "the probabilities at that temperature")[0]
-        self.edits.insert_before(node.layer, self._lines(fields, comment))
-        if not in_place:
-            self.edits.set(node.layer, {"bottom": [scaled]})
-        return node.tops[0]
+            return self._append(prefix + "prob", "Softmax", scaled, {"softmax_param": None if softmax.axis == 1 else {
+                "axis": softmax.axis}}, "the probabilities at that temperature")[0]
+        self.edits.insert_before(softmax.layer, self._lines(fields, comment))
+        if softmax.node and not in_place:
+            self.edits.set(softmax.layer, {"bottom": [scaled]})
+        return softmax.top
 
-    def _add_to_bias(self, node, axis):
+    def _add_to_bias(self, softmax):
         """Multiply probabilities by class weights in the bias of the layer of the scores, if that is exact.
 
         softmax((x + T log w) / T) is w softmax(x / T), but for its sum. Returns whether it was done.
         """
-        w, T, maker = self.decision.weights, self.decision.temperature, node.makers[0]
-        if not (isinstance(maker, Node) and _is_bias_of_classes(maker, axis) and (w > 0).all()
-                and maker.users == [(node, 0)] and not node.users
-                and node.bottoms[0] not in [top for top, _ in self.made.outputs if top != node.tops[0]]):
+        w, T, maker = self.decision.weights, self.decision.temperature, softmax.maker
+        is_taken = softmax.users or softmax.node and any(user in self.deployment.kept for user, _ in softmax.node.users)
+        if (not isinstance(maker, Node) or not _is_bias_of_classes(maker, softmax.axis) or is_taken
+                or not softmax.is_alone or not (w > 0).all()):
             return False
         name = to_bytes(maker.layer.name)
         blobs = self.model.layers.get(name, ())
@@ -138,14 +134,14 @@ class _Adding(object):
         if bias is None or bias.size != len(w):
             return False
         bias += T * np.log(w)
-        self.edits.insert_before(node.layer, ["# " + _comment(
+        self.edits.insert_before(softmax.layer, ["# " + _comment(
             "%s: the probabilities times %s, and divided by their sum: %slog w is added to the bias of layer %s" % (
-                node.tops[0], self._words("weights"), "T " if T != 1 else "", maker.layer.name))])
+                softmax.top, self._words("weights"), "T " if T != 1 else "", maker.layer.name))])
         return True
 
-    def _score(self, node, prob, prefix, axis):
+    def _score(self, softmax, prob, prefix):
         """Add the layer that scores the classes by their weighted probabilities, or their expected cost."""
-        w, D = self.decision.weights, self.decision.D
+        w, D, axis = self.decision.weights, self.decision.D, softmax.axis
         if D is None and not self.old:
             comment = "score: %s times %s; the bigger, the better" % (prob, self._words("weights"))
             return self._append(prefix + "score", "Scale", prob, {
@@ -157,7 +153,7 @@ class _Adding(object):
             what = "minus the expected cost of deciding for a class k, -sum_j %sp_j D[j, k]: p = %s, %sD = %s" % (
                 "" if w is None else "w_j ", prob, "" if w is None else "w = %s, " % self._words("weights"),
                 self._words("D"))
-        n_axes = self._n_axes(node)
+        n_axes = self._n_axes(softmax)
         axis += n_axes if axis < 0 else 0
         param, spatial = OrderedDict((("num_output", len(matrix)), ("bias_term", False))), n_axes - 1 - axis
         if axis != 1:
@@ -199,36 +195,33 @@ class _Adding(object):
         return from_display(self.decision.sources[what])
 
     def _name(self, name):
-        like_it = ("%s_%d" % (name, number) for number in itertools.count(2))
-        free = next(free for free in itertools.chain([name], like_it) if free not in self.names)
-        self.names.add(free)
-        return free
+        return self.deployment.new_name(name)
 
-    def _n_axes(self, node):
-        """Return the number of axes of a Softmax's bottom, by the text, or else by Caffe."""
-        n_axes = _n_axes(node, node.bottoms[0], dict(self.made.inputs)) or len(self.shape_of(node.tops[0]) or ())
+    def _n_axes(self, softmax):
+        """Return the number of axes of the scores, by the text, or else by Caffe."""
+        n_axes = _n_axes(softmax.maker, softmax.scores, dict(self.deployment.inputs)) or len(self._shape(softmax))
         if not n_axes:
             raise ValueError("layer %s: expected scores of known shape, by which to choose the layer of D, got those of "
-                             "layers that Caffe does not make here" % node.layer.display_name)
+                             "layers that Caffe does not make here" % softmax.layer.display_name)
         return n_axes
 
 
-def check_weights(graph, model, made):
-    """Raise ValueError unless a .caffemodel has the blobs of a net, of the same shapes.
+def check_weights(nodes, model, made):
+    """Raise ValueError unless a .caffemodel has the blobs of a deployed net, of the same shapes.
 
-    graph: Graph of the net. model: CaffeModel. made: {Node: shapes of its blobs}, those that Caffe has made.
+    nodes: of the layers that stay. model: CaffeModel. made: {name of a layer: shapes of its blobs}, by Caffe.
     """
-    for node in graph.nodes:
-        blobs = model.layers.get(to_bytes(node.layer.name), ())
-        shapes = made.get(node)
+    own = OrderedDict((node.layer.name, node) for node in nodes)
+    for name in list(own) + sorted(set(made) - set(own)):
+        blobs, shapes = model.layers.get(to_bytes(name), ()), made.get(name)
         if shapes is None:
-            expected, fits = _known_blobs(node, blobs)
+            expected, fits = _known_blobs(own[name], blobs)
         else:
             expected = " of shape " + ", ".join(map(shape_text, shapes))
             fits = len(shapes) == len(blobs) and all(map(same_shape, blobs, shapes))
         if not fits:
             raise ValueError("%s: expected the weights of this net, with blobs of layer %s%s, got %s" % (
-                model.path, node.layer.display_name, expected,
+                model.path, to_display(name), expected,
                 ", ".join(shape_text(blob.shape) for blob in blobs) or "none"))
 
 
@@ -257,23 +250,17 @@ def _is_bias_of_classes(node, axis):
     return not any(name.get("name") if isinstance(name, dict) else name for name in names)
 
 
-def _n_axes(node, blob, inputs):
-    """Return the number of axes of a blob that a node takes, as far as the text has it, else None."""
-    while True:
-        maker = node.makers[node.bottoms.index(blob)]
-        if not isinstance(maker, Node) or maker.type == "Input":
-            return len(inputs[blob]) if blob in inputs else None
-        if maker.type == "InnerProduct":
-            axis = maker.layer.value_in("inner_product_param", "axis", 1)
-            if axis >= 0:
-                return axis + 1
-        elif maker.type == "Flatten" and not maker.layer.message("flatten_param"):
+def _n_axes(maker, blob, inputs):
+    """Return the number of axes of a blob, as far as the text has it, else None. maker: its Node, or INPUT."""
+    while isinstance(maker, Node) and maker.bottoms:
+        if maker.type == "InnerProduct" and maker.layer.value_in("inner_product_param", "axis", 1) >= 0:
+            return maker.layer.value_in("inner_product_param", "axis", 1) + 1
+        if maker.type == "Flatten" and not maker.layer.message("flatten_param"):
             return 2
-        elif maker.type not in _KEEP_AXES:
+        if maker.type not in _KEEP_AXES:
             return None
-        if not maker.bottoms:
-            return None
-        node, blob = maker, maker.bottoms[0]
+        maker, blob = maker.makers[0], maker.bottoms[0]
+    return len(inputs[blob]) if blob in inputs else None
 
 
 def _comment(text):

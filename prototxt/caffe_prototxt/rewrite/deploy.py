@@ -9,6 +9,7 @@ from caffe_losses.compat import to_display
 from caffe_prototxt.net import data_layers
 from caffe_prototxt.net.graph import INPUT, Graph, Node, usual_states
 from caffe_prototxt.net.nets import KEEP_CLASSES, MAKE_CLASSES, Net
+from caffe_prototxt.rewrite.decision import Adding, Softmax
 from caffe_prototxt.rewrite.heads import blob_head, find_heads, same_output
 from caffe_prototxt.rewrite.inputs import Shapes, net_shapes, own_shape
 from caffe_prototxt.textformat import scanner as T
@@ -16,35 +17,16 @@ from caffe_prototxt.textformat.edits import Edits
 from caffe_prototxt.textformat.messages import Message, Name, on_one_line
 
 # text: str, one character a byte. inputs: [(top, shape)]. outputs: [(top, its kind in words)]. transforms: {top: the
-# transform_param of its data, for whoever feeds the net}. notes: list of str, what was assumed or chosen.
-Deploy = namedtuple("Deploy", "text inputs outputs transforms notes")
+# transform_param of its data, for whoever feeds the net}. notes: list of str, what was assumed or chosen. nodes: of the
+# layers that stay as they are.
+Deploy = namedtuple("Deploy", "text inputs outputs transforms notes nodes")
 
 _EMPTY_LINES = re.compile(r"(\r?\n)(?:[ \t]*\r?\n){2,}")
 
 
 def make_deploy(text, state=None, shapes=None, batch=None, names=(), outputs=()):
-    """Return the net to deploy, as a Deploy.
-
-    text: str, one character a byte, a net. state: states.State whose layers are meant; None: TEST.
-    shapes: {top: shape}, of data whose shape neither the net nor the data has. batch: int, the first axis of the
-    inputs; None: 1 for data layers, and as before for inputs. names: of the losses whose outputs to keep; empty: all.
-    outputs: blobs to keep instead of what losses score.
-    The layers that stay keep every byte, comments too. Raises ValueError for a net that cannot be deployed.
-    """
-    net = Net(text)
-    if not net.layers:
-        raise ValueError("expected a net (a train_val.prototxt), got no layers")
-    if any(layer.listed for layer in net.layers):
-        net = Net(_one_by_one(net))
-    for name in names:
-        if name not in [layer.name for layer in net.layers]:
-            raise ValueError("expected the name of a loss, got %s, which no layer has" % to_display(name))
-    state = state or next(state for state in usual_states(net) if state.phase == "TEST")
-    graph, heads = _graph_and_heads(net, state, names, outputs)
-    made = _Made(graph, _kept(graph, heads), Shapes(shapes, batch))
-    made.add_inputs()
-    made.add_outputs(heads)
-    return made.deploy()
+    """Return the net to deploy, as a Deploy, without a decision: see Deployment."""
+    return Deployment(text, state, shapes, batch, names, outputs).make()
 
 
 def _graph_and_heads(net, state, names, blobs):
@@ -65,9 +47,15 @@ def _graph_and_heads(net, state, names, blobs):
             raise ValueError("expected a blob to put out, got %s, which no layer of %s makes"
                              % (to_display(head.blob), state.phase))
         if head.maker is None:
-            raise ValueError("layer %s: takes %s, which no layer before it makes"
-                             % (to_display(head.loss.name), to_display(head.blob)))
+            raise _not_made(head.loss, head.blob)
+    for node in graph.nodes if lacking else ():
+        if None in node.makers and node in _kept(graph, heads):
+            raise _not_made(node.layer, node.bottoms[node.makers.index(None)])
     return graph, heads
+
+
+def _not_made(layer, blob):
+    return ValueError("layer %s: takes %s, which no layer before it makes" % (layer.display_name, to_display(blob)))
 
 
 def _makers_in_train(graph, lacking):
@@ -99,31 +87,65 @@ def _one_by_one(net):
     return "".join(parts) + net.text[at:]
 
 
-class _Made(object):
-    """The edits that make a net one to deploy. kept: the nodes that stay. shapes: inputs.Shapes."""
+class Deployment(object):
+    """A net that is to be deployed.
 
-    def __init__(self, graph, kept, shapes):
-        self.net, self.graph, self.kept, self.shapes = graph.net, graph, kept, shapes
-        self.edits = Edits(self.net.text)
+    text: str, one character a byte, a net. state: states.State whose layers are meant; None: TEST.
+    shapes: {top: shape}, of data whose shape neither the net nor the data has. batch: int, the first axis of the
+    inputs; None: 1 for data layers, and as before for inputs. names: of the losses whose outputs to keep; empty: all.
+    outputs: blobs to keep instead of what losses score.
+    Raises ValueError for a net that cannot be deployed.
+    """
+
+    def __init__(self, text, state=None, shapes=None, batch=None, names=(), outputs=()):
+        net = Net(text)
+        if not net.layers:
+            raise ValueError("expected a net (a train_val.prototxt), got no layers")
+        if any(layer.listed for layer in net.layers):
+            net = Net(_one_by_one(net))
+        for name in names:
+            if name not in [layer.name for layer in net.layers]:
+                raise ValueError("expected the name of a loss, got %s, which no layer has" % to_display(name))
+        state = state or next(state for state in usual_states(net) if state.phase == "TEST")
+        self.net, self.shapes = net, Shapes(shapes, batch)
+        self.graph, self.heads = _graph_and_heads(net, state, names, outputs)
+        self.kept = _kept(self.graph, self.heads)
+        self.edits = Edits(net.text)
         self.replaced = set()  # the indices of layers that others replace
         self.inputs, self.outputs, self.transforms, self.notes = [], [], OrderedDict(), []
         # A new layer must not get the blobs that a .caffemodel has for another.
-        self.names = set(layer.name for layer in self.net.layers if layer.type in MAKE_CLASSES)
-        self.names.update(name for node in kept for name in [node.layer.name] + node.tops)
+        self.names = set(layer.name for layer in net.layers if layer.type in MAKE_CLASSES)
+        self.names.update(name for node in self.kept for name in [node.layer.name] + node.tops)
 
-    def deploy(self):
+    def n_classes(self):
+        """Return the number of classes of the first Softmax that the net gets or has, or None if the text leaves it open."""
+        found = [self.net.n_classes(softmax.layer, softmax.scores, softmax.axis)
+                 for softmax in map(self._softmax, self._different_heads()) if softmax]
+        return found[0] if found else None
+
+    def make(self, decision=None, model=None, shape_of=None):
+        """Return the Deploy. The layers that stay keep every byte, comments too.
+
+        decision: decision.Decision, or None. model: formats.caffemodel.CaffeModel that gets the decision's blobs.
+        shape_of: function of a blob that returns its shape in the net that Caffe makes without a decision, or None; it
+        is asked only for what the text leaves open.
+        """
+        self._add_inputs()
+        self._edit_own_inputs()
+        self.shapes.check_tops([top for top, _ in self.inputs])
+        adding = Adding(self, decision, model, shape_of) if decision else None
+        self._add_outputs(adding)
         kept = set(node.layer.index for node in self.kept) - self.replaced
         for layer in self.net.layers:
             if layer.index in kept:
                 self.edits.set(layer, dict.fromkeys(layer.rules))
             elif layer.index not in self.replaced:
                 self.edits.take_out(layer)
-        self._edit_own_inputs()
-        self.shapes.check_tops([top for top, _ in self.inputs])
-        return Deploy(_EMPTY_LINES.sub(r"\1\1", self.edits.apply()), self.inputs, self.outputs, self.transforms,
-                      self.shapes.notes + self.notes)
+        text = _EMPTY_LINES.sub(r"\1\1", self.edits.apply())
+        return Deploy(adding.added_to(text) if adding else text, self.inputs, self.outputs, self.transforms,
+                      self.shapes.notes + self.notes, sorted(self.kept, key=lambda node: node.index))
 
-    def add_inputs(self):
+    def _add_inputs(self):
         """Replace each data layer by an Input layer; the old syntax has inputs of the net."""
         sources = [node for node in self.graph.nodes if node in self.kept
                    and (data_layers.is_data(node) or node.type in ("Input", "DummyData", "MemoryData"))]
@@ -157,41 +179,73 @@ class _Made(object):
         self.replaced.add(layer.index)
         self.edits.replace_layer(layer, OrderedDict(fields), comment)
 
-    def add_outputs(self, heads):
-        """Replace each loss of scores by the layer that makes their probabilities."""
-        several = len(set(head.blob for head in heads)) > 1
-        if several and all(head.loss for head in heads):
-            self.notes.append("the net has several losses, and gives the output of each: %s; --loss NAME keeps one"
-                              % ", ".join(sorted(set(to_display(head.loss.name) for head in heads))))
+    def _different_heads(self):
         different = OrderedDict()
-        for head in heads:
+        for head in self.heads:
             different.setdefault((head.blob, head.add), head)
-        for head in different.values():
+        return list(different.values())
+
+    def _softmax(self, head):
+        """Return the decision.Softmax of a head, which the net has or gets in the place of the loss; None without."""
+        node = same_output(self.graph, head)
+        if node is None and head.add is None and isinstance(head.maker, Node) and head.maker.type == "Softmax":
+            node = head.maker
+        if node is None and head.add != "Softmax":
+            return None
+        others = [other for other in self.heads if other.blob == (node.bottoms[0] if node else head.blob)]
+        if node is None:
+            return Softmax(head.loss, None, head.blob, head.maker, 1 if head.axis is None else head.axis, None,
+                           self._users(head.maker, head.blob), len(others) == 1)
+        users = [user for user in self._users(node.makers[0], node.bottoms[0]) if user is not node]
+        axis = node.layer.value_in("softmax_param", "axis", 1)
+        return Softmax(node.layer, node, node.bottoms[0], node.makers[0], axis, node.tops[0], users,
+                       all(other.add == "Softmax" for other in others))
+
+    def _users(self, maker, blob):
+        users = maker.users if isinstance(maker, Node) else ()
+        return [user for user, bottom in users if user in self.kept and user.bottoms[bottom] == blob]
+
+    def _add_outputs(self, adding):
+        """Replace each loss of scores by the layer that makes their probabilities, and add the decisions."""
+        several = len(set(head.blob for head in self.heads)) > 1
+        if several and all(head.loss for head in self.heads):
+            self.notes.append("the net has several losses, and gives the output of each: %s; --loss NAME keeps one"
+                              % ", ".join(sorted(set(to_display(head.loss.name) for head in self.heads))))
+        heads = [(head, self._softmax(head)) for head in self._different_heads()]
+        if adding:
+            adding.check([softmax for _, softmax in heads if softmax], [to_display(head.blob) for head, _ in heads])
+        taken = set(head.blob for head in self.heads)
+        for head, softmax in heads:
             same = same_output(self.graph, head)
-            if same or head.add is None:
-                maker = same or head.maker
-                kind = "an input of the net" if maker is INPUT else maker.type
-                self.outputs.append((same.tops[0] if same else head.blob, kind))
-                continue
-            layer = head.loss
-            name = self._new_name(head.top or ((layer.name or "loss") + "_prob" if several else "prob"))
-            self._replace(layer, [
-                ("name", name), ("type", Name(head.add.upper()) if layer.old else head.add), ("bottom", head.blob),
-                ("top", name), ("softmax_param", None if head.axis in (None, 1) else {"axis": head.axis})])
-            self.outputs.append((name, "%s of %s" % (head.add, to_display(head.blob))))
-        taken = set(head.blob for head in heads).union(top for top, _ in self.outputs)
+            output = same.tops[0] if same else head.blob, getattr(same or head.maker, "type", "an input of the net")
+            if not same and head.add is not None:
+                name = self.new_name(head.top or ((head.loss.name or "loss") + "_prob" if several else "prob"))
+                softmax = softmax and softmax._replace(top=name)
+                output = name, "%s of %s" % (head.add, to_display(head.blob))
+            taken.add(output[0])
+            if adding and softmax:
+                output = adding.add(softmax)
+            if not same and head.add is not None:
+                self._replace_loss(head, name, adding.scores(softmax) if adding and softmax else head.blob)
+            self.outputs.append(output)
+        taken.update(top for top, _ in self.outputs)
         for node in sorted(self.kept, key=lambda node: node.index):
             used = set(user.bottoms[bottom] for user, bottom in node.users if user in self.kept) | taken
             if node.layer.index not in self.replaced:
                 self.outputs += [(top, "top of %s that no layer takes" % node.layer.display_name)
                                  for top in node.tops if top not in used]
 
+    def _replace_loss(self, head, name, scores):
+        self._replace(head.loss, [
+            ("name", name), ("type", Name(head.add.upper()) if head.loss.old else head.add), ("bottom", scores),
+            ("top", name), ("softmax_param", None if head.axis in (None, 1) else {"axis": head.axis})])
+
     def _edit_own_inputs(self):
         """Give the net's own `input` fields that are used their shapes, and take the others out."""
         if not self.net.inputs:
             return
         net = Message(self.net.text, 0, list(T.fields(self.net.text)), len(self.net.text))
-        takers = {name: [] for name, _ in self.outputs}
+        takers = {head.blob: [] for head in self.heads if head.maker is INPUT}
         for node in self.kept:
             for bottom, maker in zip(node.bottoms, node.makers):
                 if maker is INPUT:
@@ -233,7 +287,8 @@ class _Made(object):
         self.transforms[tops[0]] = done
         return "%s went through %s in training: for whoever fills this" % (tops[0], done)
 
-    def _new_name(self, name):
+    def new_name(self, name):
+        """Return a name like `name` that no layer or blob has, and take it."""
         like_it = ("%s_%d" % (name, number) for number in itertools.count(2))
         free = next(free for free in itertools.chain([name], like_it) if free not in self.names)
         self.names.add(free)

@@ -10,6 +10,7 @@ import real_nets
 
 caffe = pytest.importorskip("caffe")
 from commands import run_main  # noqa: E402
+from counts import calls  # noqa: E402
 from caffe_losses.compat import to_bytes  # noqa: E402
 from caffe_losses.formats.caffemodel import CaffeModel  # noqa: E402
 from caffe_losses.formats.matrix_files import write_matrix  # noqa: E402
@@ -218,13 +219,11 @@ def test_old_weights_with_a_new_net(tmp_path, monkeypatch):
         np.testing.assert_array_equal(filled(net, data).blobs[top].data.argmax(axis=1), score.argmax(axis=1))
 
 
-def test_time_is_linear():
-    """Megabytes of a net, without Caffe."""
-    import time
-    deep = "".join(layer("InnerProduct", "l%d" % i, "l%d" % (i - 1), "inner_product_param { num_output: 4 }  # %s" % (60 * "x"))
-                   .replace("}  #", "}  #", 1).rstrip("\n").replace(" }", "\n}") + "\n" for i in range(1, 12000))
-    text = WHOLE + scoring("InnerProduct", "l0") + deep + loss("l11999")
-    started = time.time()
-    made = deploy.make_deploy(text)
-    decision.add_decision(made, decision.Decision(None, None, 2., True, {}))
-    assert time.time() - started < 10 and len(text) > 2e6
+def test_work_is_linear():
+    def work(n):
+        deep = "".join(layer("InnerProduct", "l%d" % i, "l%d" % (i - 1), "inner_product_param { num_output: 4 }") for i in range(1, n))
+        text = WHOLE + scoring("InnerProduct", "l0") + deep + loss("l%d" % (n - 1))
+        return calls(lambda: deploy.Deployment(text).make(decision.Decision(None, None, 2., True, {})))
+
+    work(10)
+    assert work(1000) < 11 * work(100)
