@@ -195,7 +195,7 @@ class Deployment(object):
         others = [other for other in self.heads if other.blob == (node.bottoms[0] if node else head.blob)]
         if node is None:
             return Softmax(head.loss, None, head.blob, head.maker, 1 if head.axis is None else head.axis, None,
-                           self._users(head.maker, head.blob), len(others) == 1)
+                           self._users(head.maker, head.blob), all(other.add == "Softmax" for other in others))
         users = [user for user in self._users(node.makers[0], node.bottoms[0]) if user is not node]
         axis = node.layer.value_in("softmax_param", "axis", 1)
         return Softmax(node.layer, node, node.bottoms[0], node.makers[0], axis, node.tops[0], users,

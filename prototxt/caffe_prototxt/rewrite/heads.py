@@ -28,17 +28,22 @@ def find_heads(graph, names=()):
 
     names: of the losses that are meant; empty: all. Raises ValueError where losses do not tell what the net gives.
     """
-    phases = [graph, Graph(graph.net, graph.state._replace(phase="TRAIN"))]
-    nodes = [[node for node in of_phase.nodes if _is_loss(node)] for of_phase in phases]
-    chosen = [[node for node in found if not names or node.layer.name in names] for found in nodes]
-    heads = [_head(graph, node, bool(chosen[0])) for node in chosen[0] or chosen[1]]
-    if not any(nodes) and not names:
+    train = graph.state._replace(phase="TRAIN")
+    heads = _of_losses(graph, graph, names) or _of_losses(graph, Graph(graph.net, train), names)
+    if not heads and not names:
         heads = [blob_head(graph, node.tops[0]) for node in graph.nodes if node.type == "Softmax" and node.tops and all(
             user.type in ("Accuracy", "Silence") for user, _ in node.users)]
+    if not heads:  # a stage to deploy leaves the losses out
+        heads = _of_losses(graph, Graph(graph.net, train._replace(stages=())), names)
     if not heads:
         raise ValueError("expected a loss%s, of which to tell what the net puts out, got none; say which blobs are: "
                          "--blob BLOB" % (" of these names" if names else ""))
     return heads
+
+
+def _of_losses(graph, of_losses, names):
+    return [_head(graph, node, graph is of_losses) for node in of_losses.nodes
+            if _is_loss(node) and (not names or node.layer.name in names)]
 
 
 def same_output(graph, head):
