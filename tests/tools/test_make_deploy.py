@@ -78,12 +78,15 @@ def test_what_it_refuses(folder):
     ('layer { name: "x" type: "ConvolutionDepthwise" bottom: "data" top: "x" }\n', "of type ConvolutionDepthwise, which this Caffe"),
     ('layer { name: "x" type: "Lstm" bottom: "data" top: "x" }\n', "of type Lstm, which this Caffe does not have"),
     ('layer { name: "x" type: "ReLU" bottom: "data" top: "x" relu_param { negative_slop: 1 } }\n', "has negative_slop, which this"),
-    ('layer { name: "x" type: "ReLU" bottom: "data" top: "x" fork_param { a: 1 } }\n', "has fork_param, which this Caffe")])
+    ('layer { name: "x" type: "ReLU" bottom: "data" top: "x" fork_param { a: 1 } }\n', "has fork_param, which this Caffe"),
+    ('layer { name: "x" type: "Softmax" bottom: "data" top: "x" softmax_param { engine: FORK } }\n', 'Unknown enumeration value of "FORK"'),
+    ('fork_field: true\n' + SCORE.replace("score", "x") % "data", 'has no field named "fork_field"')])
 def test_what_this_caffe_lacks_is_written_and_not_checked(folder, layer, message):
     write("net.prototxt", DATA + layer + SCORE % "x" + LOSS)
     status, _, err = run_main("make_deploy.py", "net.prototxt", "-o", "deploy.prototxt")
     assert status == 0 and layer.strip() in read("deploy.prototxt")
-    assert len(err.splitlines()) == 1 and "note: not checked: layer x " in err and message in err
+    assert len(err.splitlines()) == 1 and "note: not checked: " in err and message in err
+    assert "layer x " in err or layer.startswith("fork_field")
 
 
 @pytest.fixture

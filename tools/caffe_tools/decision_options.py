@@ -91,6 +91,9 @@ def read_decision(args, n_classes):
         tally = count_source(args.labels, pixels=args.pixels)
         counts, _ = per_class(tally, n_classes() if D is None else len(D), args.ignore_label)
         of_what = "labels of " + args.labels
+        if np.count_nonzero(counts) < 2:
+            raise ValueError("%s: expected labels of several classes, got %s; of label images: --pixels" % (
+                args.labels, "class %d alone" % np.argmax(counts) if np.any(counts) else "none"))
     if counts is not None:
         power = 1.0 if args.power is None else args.power
         with naming("--counts" if args.labels is None else args.labels):

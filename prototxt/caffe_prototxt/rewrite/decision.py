@@ -108,7 +108,7 @@ class Adding(object):
         name = self._name(prefix + "scaled")
         scaled = self._scaled[softmax.top] = scores if in_place else name
         fields = self._fields(name, "Power", scores, scaled, {"power_param": {"scale": float(1 / T)}})
-        comment = "%s: %s divided by the temperature %r" % (scaled, scores, T)
+        comment = "%s: %s divided by the temperature %r, for probabilities that are calibrated" % (scaled, scores, T)
         if is_taken:
             self.added.append(self._block(fields, comment))
             return self._append(prefix + "prob", "Softmax", scaled, {"softmax_param": None if softmax.axis == 1 else {

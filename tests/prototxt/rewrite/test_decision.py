@@ -200,7 +200,7 @@ def test_the_comments(tmp_path, monkeypatch):
     with open("deploy.prototxt") as file:
         comments = [line[2:].strip() for line in file if line.startswith("# ")]
     assert comments == [
-        "scaled: fc divided by the temperature 2.0",
+        "scaled: fc divided by the temperature 2.0, for probabilities that are calibrated",
         "score: minus the expected cost of deciding for a class k, -sum_j w_j p_j D[j, k]: p = prob, w = the class weights w.npy, "
         "D = the costs of D.csv; the bigger, the better", "decision: the class of the biggest score"]
 
