@@ -16,8 +16,8 @@ from caffe_prototxt.training import caffe_process
 _NOT_HERE = frozenset(("python", "type", "field"))
 _UNKNOWN = re.compile('has no field named "|Unknown enumeration value of "')
 
-# notes: list of str, the parts that could not be checked. shapes: {blob: shape}, weights: {name of a layer: shapes of its
-# blobs}, of what Caffe has made.
+# notes: list of str, the parts that could not be checked. shapes: {blob: shape}. weights: {name of a layer: shapes of
+# its blobs}. Both are of what Caffe has made.
 Checked = collections.namedtuple("Checked", "notes shapes weights")
 
 

@@ -16,7 +16,8 @@ _PRESENT, _OLD = _Syntax(100, 1, 7, 2), _Syntax(2, 4, 6, None)
 _SHAPE, _DIM, _DATA, _DOUBLE_DATA = 7, 1, 5, 8  # of a BlobProto and its shape
 _HDF5 = b"\x89HDF"
 
-# message: array of its bytes, None for one that was added. shape: tuple. is_legacy: whether that is num, channels, height and width.
+# message: array of its bytes, None for one that was added. shape: tuple. is_legacy: whether that is num, channels,
+# height and width.
 Blob = collections.namedtuple("Blob", "message shape is_legacy")
 
 

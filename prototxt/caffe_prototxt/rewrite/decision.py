@@ -53,8 +53,8 @@ class Adding(object):
     def check(self, softmaxes, blobs):
         """Raise ValueError if there is no Softmax to decide by, or one of another number of classes."""
         if not softmaxes:
-            raise ValueError("expected a net that gives probabilities (by a Softmax) to decide by, got one that gives %s"
-                             % ", ".join(blobs))
+            raise ValueError("expected a net that gives probabilities (by a Softmax) to decide by, got one that gives "
+                             + ", ".join(blobs))
         self._several = len(softmaxes) > 1
         sized = [(to_display(self._words(name)), len(matrix)) for name, matrix in (
             ("weights", self.decision.weights), ("D", self.decision.D)) if matrix is not None]
@@ -85,8 +85,8 @@ class Adding(object):
         elif decision.D is not None or decision.weights is not None:
             top, meaning = self._score(softmax, top, prefix)
         if decision.decide:
-            comment = "decision: the class of the biggest %s" % top
-            top, meaning = self._append(prefix + "decision", "ArgMax", top, {"argmax_param": {"axis": axis}}, comment)
+            top, meaning = self._append(prefix + "decision", "ArgMax", top, {"argmax_param": {"axis": axis}},
+                                        "the class of the biggest %s" % top)
         return top, meaning
 
     def _n_classes(self, softmax):
@@ -143,7 +143,7 @@ class Adding(object):
         """Add the layer that scores the classes by their weighted probabilities, or their expected cost."""
         w, D, axis = self.decision.weights, self.decision.D, softmax.axis
         if D is None and not self.old:
-            comment = "score: %s times %s; the bigger, the better" % (prob, self._words("weights"))
+            comment = "%s times %s; the bigger, the better" % (prob, self._words("weights"))
             return self._append(prefix + "score", "Scale", prob, {
                 "scale_param": {"axis": axis} if axis != 1 else None}, comment, np.asarray(w))
         if D is None:
@@ -165,13 +165,13 @@ class Adding(object):
             if (axis, spatial) != (1, 2):
                 param["engine"] = Name("CAFFE")  # cuDNN has no other
             kind, params = "Convolution", {"convolution_param": param}
-        return self._append(prefix + "score", kind, prob, params, "score: %s; the bigger, the better" % what,
+        return self._append(prefix + "score", kind, prob, params, what + "; the bigger, the better",
                             matrix.reshape(matrix.shape + (1,) * spatial))
 
     def _append(self, name, kind, bottom, params, comment, blob=None):
         """Add a layer at the end of the net, with its blob. Returns (its top, its meaning)."""
         name = self._name(name)
-        self.added.append(self._block(self._fields(name, kind, bottom, name, params), comment))
+        self.added.append(self._block(self._fields(name, kind, bottom, name, params), "%s: %s" % (name, comment)))
         if blob is not None:
             with np.errstate(over="ignore"):
                 blob = np.asarray(blob, np.float32)
@@ -201,8 +201,8 @@ class Adding(object):
         """Return the number of axes of the scores, by the text, or else by Caffe."""
         n_axes = _n_axes(softmax.maker, softmax.scores, dict(self.deployment.inputs)) or len(self._shape(softmax))
         if not n_axes:
-            raise ValueError("layer %s: expected scores of known shape, by which to choose the layer of D, got those of "
-                             "layers that Caffe does not make here" % softmax.layer.display_name)
+            raise ValueError("layer %s: expected scores of known shape, by which to choose the layer of D, got those "
+                             "of layers that Caffe does not make here" % softmax.layer.display_name)
         return n_axes
 
 

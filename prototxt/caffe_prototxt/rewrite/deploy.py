@@ -48,9 +48,10 @@ def _graph_and_heads(net, state, names, blobs):
                              % (to_display(head.blob), state.phase))
         if head.maker is None:
             raise _not_made(head.loss, head.blob)
-    for node in graph.nodes if lacking else ():
-        if None in node.makers and node in _kept(graph, heads):
-            raise _not_made(node.layer, node.bottoms[node.makers.index(None)])
+    unmade = [node for node in _kept(graph, heads) if None in node.makers]
+    if unmade:
+        first = min(unmade, key=lambda node: node.index)
+        raise _not_made(first.layer, first.bottoms[first.makers.index(None)])
     return graph, heads
 
 
@@ -118,7 +119,7 @@ class Deployment(object):
         self.names.update(name for node in self.kept for name in [node.layer.name] + node.tops)
 
     def n_classes(self):
-        """Return the number of classes of the first Softmax that the net gets or has, or None if the text leaves it open."""
+        """Return the number of classes of the first Softmax of the deployed net; None where the text leaves it open."""
         found = [self.net.n_classes(softmax.layer, softmax.scores, softmax.axis)
                  for softmax in map(self._softmax, self._different_heads()) if softmax]
         return found[0] if found else None

@@ -9,7 +9,7 @@ from caffe_prototxt.net.graph import Graph, Node, origin
 from caffe_prototxt.net.matrix_sources import MODULE
 
 # blob: the one that the loss gets. maker: its Node, INPUT, or None if no layer makes it. add: the type of the layer
-# that replaces the loss, "Softmax" or "Sigmoid", or None. axis: that of this layer. top: the loss's second top, or None.
+# that replaces the loss, "Softmax" or "Sigmoid", or None. axis: of this layer, or None. top: the loss's second, or None.
 Head = namedtuple("Head", "loss blob maker add axis top")
 
 # Layers between embeddings and a loss of their distances, as netspec.triplet_layers writes it of Caffe's own.
