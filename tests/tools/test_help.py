@@ -60,6 +60,8 @@ def test_examples(tool, tmp_path):
         matrix_files.write_matrix(os.path.join(folder, name), np.eye(3) + .125)
     if tool == "report.py":
         assert training.train(folder) == 0
+    if tool == "make_deploy.py":
+        assert real_nets.run(["caffe", "train", "-solver", "solver.prototxt"], cwd=folder)[0] == 0
     status, help_text, err = run_main(tool, "--help")
     assert status == 0 and not err
     for line in examples(help_text):

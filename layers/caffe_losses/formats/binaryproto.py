@@ -16,7 +16,7 @@ from caffe_losses.formats.plain_files import plain_size
 MAX_BYTES = 2 ** 31 - 1
 MAX_AXES = 32  # of a blob in Caffe
 
-VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
+VARINT, _FIXED64, BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
 _WIDTHS = {_FIXED64: 8, _FIXED32: 4}
 
 # The numbers of the fields in Caffe's caffe.proto.
@@ -33,21 +33,21 @@ LAYER = b"H"  # the name of the layer of a .caffemodel whose blob is the matrix
 
 def blob_head(shape, before=(1, 1)):
     """Return the bytes before the numbers in a BlobProto, 1 x 1 x rows x columns. before: the dims before `shape`."""
-    dims = b"".join(_varint(n) for n in before + shape)
-    return _field(_SHAPE, _field(_SHAPE_DIM, dims)) + _tag(_DATA, _BYTES) + _varint(_size(shape))
+    dims = b"".join(varint(n) for n in before + shape)
+    return field(_SHAPE, field(_SHAPE_DIM, dims)) + _tag(_DATA, BYTES) + varint(_size(shape))
 
 
 def caffemodel_head(shape):
     """Return the bytes before the numbers in a NetParameter with a Parameter layer that holds them."""
-    layer = _field(_LAYER_NAME, LAYER) + _field(_LAYER_TYPE, b"Parameter") + _field(_LAYER_TOP, LAYER)
-    layer += _field(_LAYER_BLOBS, blob_head(shape), _size(shape))
-    return _field(_NET_LAYER, layer, _size(shape))
+    layer = field(_LAYER_NAME, LAYER) + field(_LAYER_TYPE, b"Parameter") + field(_LAYER_TOP, LAYER)
+    layer += field(_LAYER_BLOBS, blob_head(shape), _size(shape))
+    return field(_NET_LAYER, layer, _size(shape))
 
 
 def datum_head(shape):
     """Return the bytes before the numbers in a Datum, 1 x rows x columns."""
-    dims = b"".join(_tag(number, VARINT) + _varint(n) for number, n in zip(_DATUM_DIMS, (1,) + shape))
-    return dims + _tag(_DATUM_FLOATS, _BYTES) + _varint(_size(shape))
+    dims = b"".join(_tag(number, VARINT) + varint(n) for number, n in zip(_DATUM_DIMS, (1,) + shape))
+    return dims + _tag(_DATUM_FLOATS, BYTES) + varint(_size(shape))
 
 
 def check_size(shape):
@@ -73,15 +73,15 @@ def write_layers(file, layers):
 
     layers: list of the bytes of a name, and of arrays of at least one axis. Raises ValueError for more than 2 GiB.
     """
-    parts = []  # pairs of bytes and the array behind them
+    written = []  # pairs of bytes and the array behind them
     for name, blobs in layers:
-        heads = [_field(_LAYER_BLOBS, blob_head(blob.shape, ()), _size(blob.shape)) for blob in blobs]
-        layer = _field(_NET_LAYER, _field(_LAYER_NAME, name), _total(zip(heads, blobs)))
-        parts += [(layer, np.empty(0))] + list(zip(heads, blobs))
-    if _total(parts) > MAX_BYTES:
+        heads = [field(_LAYER_BLOBS, blob_head(blob.shape, ()), _size(blob.shape)) for blob in blobs]
+        layer = field(_NET_LAYER, field(_LAYER_NAME, name), _total(zip(heads, blobs)))
+        written += [(layer, np.empty(0))] + list(zip(heads, blobs))
+    if _total(written) > MAX_BYTES:
         raise ValueError("expected weights that fit into 2 GiB, the most that Caffe reads in one message, got %d bytes"
-                         % _total(parts))
-    for head, blob in parts:
+                         % _total(written))
+    for head, blob in written:
         file.write(head)
         for block in float32_blocks(blob.reshape(len(blob), -1)) if blob.size else ():
             file.write(block.data)
@@ -99,16 +99,17 @@ def _size(shape):
     return size
 
 
-def _field(number, content, more=0):
+def field(number, content, more=0):
     """Return a field of bytes: its content, which `more` bytes are still to follow."""
-    return _tag(number, _BYTES) + _varint(len(content) + more) + content
+    return _tag(number, BYTES) + varint(len(content) + more) + content
 
 
 def _tag(number, kind):
-    return _varint(number << 3 | kind)
+    return varint(number << 3 | kind)
 
 
-def _varint(value):
+def varint(value):
+    """Return a whole number as protobuf writes it."""
     encoded = bytearray()
     while value > 0x7f:
         encoded.append(value & 0x7f | 0x80)
@@ -126,13 +127,13 @@ def read_binaryproto(path):
 
 def read_caffemodel(path):
     """Return the blob of the layer "H", or else of the only layer that has any."""
-    layers = _parts(_mapped(path), _NET_LAYER)
-    named = [layer for layer in layers if [name.tobytes() for name in _parts(layer, _LAYER_NAME)[-1:]] == [LAYER]]
-    candidates = named or [layer for layer in layers if _parts(layer, _LAYER_BLOBS)]
+    layers = parts(_mapped(path), _NET_LAYER)
+    named = [layer for layer in layers if [name.tobytes() for name in parts(layer, _LAYER_NAME)[-1:]] == [LAYER]]
+    candidates = named or [layer for layer in layers if parts(layer, _LAYER_BLOBS)]
     if len(candidates) != 1:
         raise ValueError("expected a layer H, or one layer with a blob, got %d (is this a .caffemodel?)"
                          % len(candidates))
-    blobs = _parts(candidates[0], _LAYER_BLOBS)
+    blobs = parts(candidates[0], _LAYER_BLOBS)
     if len(blobs) != 1:
         raise ValueError("expected one blob in the layer of H, got %d" % len(blobs))
     return _read_blob(blobs[0])
@@ -145,11 +146,7 @@ def _mapped(path):
 
 def _read_blob(message):
     """Return the matrix of a BlobProto: float32, or float64 if it holds double_data."""
-    legacy = {number: value for number, kind, value in fields(message) if number in _LEGACY_DIMS and kind == VARINT}
-    if legacy:  # Caffe lets the old form win, with 0 for a missing dim
-        dims = [legacy.get(number, 0) for number in _LEGACY_DIMS]
-    else:  # protobuf merges repeated messages
-        dims = [dim for shape in _parts(message, _SHAPE) for dim in _dims(shape)]
+    dims, _ = blob_dims(message)
     values = _numbers(message, _DOUBLE_DATA, "<f8")  # Caffe takes double_data first, too
     if not values.size:
         values = _numbers(message, _DATA, "<f4")
@@ -158,10 +155,19 @@ def _read_blob(message):
     return values.reshape(matrix_shape(dims, values.size))
 
 
+def blob_dims(message):
+    """Return (the dims of a BlobProto, whether they are the old num, channels, height and width)."""
+    legacy = {number: value for number, kind, value in fields(message) if number in _LEGACY_DIMS and kind == VARINT}
+    if legacy:  # Caffe lets the old form win, with 0 for a missing dim
+        return [legacy.get(number, 0) for number in _LEGACY_DIMS], True
+    # protobuf merges repeated messages
+    return [dim for shape in parts(message, _SHAPE) for dim in _dims(shape)], False
+
+
 def read_datum(message):
     """Return the matrix of a Datum with float_data, 1 x rows x columns. message: array of bytes."""
     integers = {number: value for number, kind, value in fields(message) if kind == VARINT}
-    if _DATUM_ENCODED in integers or any(data.size for data in _parts(message, _DATUM_DATA)):
+    if _DATUM_ENCODED in integers or any(data.size for data in parts(message, _DATUM_DATA)):
         raise ValueError("expected a Datum with float_data, got one with an image's bytes")
     values = _numbers(message, _DATUM_FLOATS, "<f4")
     if not values.size:
@@ -177,7 +183,7 @@ def _dims(shape):
     for number, kind, value in fields(shape):
         if (number, kind) == (_SHAPE_DIM, VARINT):
             dims.append(value)
-        elif (number, kind) == (_SHAPE_DIM, _BYTES):
+        elif (number, kind) == (_SHAPE_DIM, BYTES):
             at = 0
             while at < value.size:
                 dim, at = _read_varint(value, at)
@@ -189,7 +195,7 @@ def _numbers(message, number, dtype):
     """Return all numbers in the fields `number`: packed, one by one, or both, as protobuf takes them."""
     width, numbers = np.dtype(dtype).itemsize, bytearray()
     for field, kind, value in fields(message):
-        if field != number or kind != _BYTES and _WIDTHS.get(kind) != width:
+        if field != number or kind != BYTES and _WIDTHS.get(kind) != width:
             continue
         if value.size % width:
             raise ValueError("expected packed numbers of %d bytes, got %d bytes" % (width, value.size))
@@ -197,9 +203,9 @@ def _numbers(message, number, dtype):
     return np.frombuffer(numbers, dtype) if numbers else np.empty(0, dtype)
 
 
-def _parts(message, number):
+def parts(message, number):
     """Return the content of each field `number` of a message that holds bytes."""
-    return [value for field, kind, value in fields(message) if field == number and kind == _BYTES]
+    return [value for field, kind, value in fields(message) if field == number and kind == BYTES]
 
 
 def fields(message):
@@ -212,12 +218,12 @@ def fields(message):
         start = at
         tag, at = _read_varint(message, at)
         number, kind = tag >> 3, tag & 7
-        if not 0 < number < 2 ** 29 or kind not in (VARINT, _FIXED64, _BYTES, _FIXED32):
+        if not 0 < number < 2 ** 29 or kind not in (VARINT, _FIXED64, BYTES, _FIXED32):
             raise ValueError("expected a serialised BlobProto, got something else at byte %d" % start)
         if kind == VARINT:
             value, at = _read_varint(message, at)
         else:
-            size, at = _read_varint(message, at) if kind == _BYTES else (_WIDTHS[kind], at)
+            size, at = _read_varint(message, at) if kind == BYTES else (_WIDTHS[kind], at)
             if not 0 <= size <= message.size - at:
                 raise ValueError("expected %d bytes from byte %d on, got %d: the file is cut off"
                                  % (size, at, message.size - at))

@@ -42,12 +42,13 @@ class CaffeCheck(object):
     After `make`:
     faults: of faults.Fault. shapes: {Node: shapes of its tops} of what was made. backward: set of the Nodes that Caffe
     asks for gradients. known: End.known. replaced: {Node of a data layer: the reason for its replacement}.
+    weights: {Node: shapes of its blobs}.
     """
 
     def __init__(self, caffe, graph, broken=(), shapes=None, known=None, python=True):
         self.caffe, self.graph = caffe, graph
         self.given = shapes or {}
-        self.faults, self.shapes, self.backward, self.known = [], {}, set(), known or {}
+        self.faults, self.shapes, self.backward, self.known, self.weights = [], {}, set(), known or {}, {}
         self.replaced = collections.OrderedDict()
         self.tried, self.imported = 0, False
         for node in graph.nodes:
@@ -78,6 +79,7 @@ class CaffeCheck(object):
         end, text = self._run(inputs, self.out | self.graph.after(waiting))
         if end.made:
             self.backward = set(self.graph.nodes[index] for index in end.backward)
+            self.weights = {self.graph.nodes[index]: shapes for index, shapes in end.weights.items()}
             # A layer that waits for the shape of another can be made now, or has none to wait for.
             known = [node for node in waiting if self.bottom_shape(node, 0) is not None]
             self._leave_out([node for node in waiting if node not in known])

@@ -4,9 +4,11 @@ from __future__ import division, print_function
 import io
 import warnings
 
+import numpy as np
+
 from caffe_losses.compat import from_bytes, to_display
 from caffe_losses.errors import naming
-from caffe_losses.formats import lmdb_files
+from caffe_losses.formats import binaryproto, lmdb_files
 from caffe_losses.formats.plain_files import open_plain
 from caffe_losses.optional_packages import optional
 from caffe_prototxt.data import databases, hdf5
@@ -21,23 +23,33 @@ def record_shape(layer, top):
     if not data_layers.source_exists(layer):
         return None
     source = to_display(data_layers.source(layer) or "")
-    if layer.type == "Data":
-        return _datum_shape(source)
+    if layer.type in ("Data", "AnnotatedData"):
+        return _datum_shape(source, layer.type == "AnnotatedData")
     if layer.type == "ImageData":
         return _image_shape(source, layer)
     return _hdf5_shape(source, to_display(top)) if layer.type == "HDF5Data" else None
 
 
-def _datum_shape(source):
+def _datum_shape(source, annotated):
     with naming(source), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # protobuf's, of what is an error here
         records, _ = databases.open_records(source)
+        if annotated:
+            records = _datums_inside(records)
         datum = next(databases.datums(records), None)
         if datum is None:
             raise ValueError("expected Datums, got none")
     if datum.encoded:
         return _size(io.BytesIO(datum.data), source, None)
     return datum.channels, datum.height, datum.width
+
+
+def _datums_inside(records):
+    """Yield the Datum in each AnnotatedDatum, serialised: its field 1."""
+    for record in records:
+        for number, kind, value in binaryproto.fields(np.frombuffer(record, np.uint8)):
+            if (number, kind) == (1, binaryproto.BYTES):
+                yield value.tobytes()
 
 
 def _image_shape(source, layer):

@@ -7,7 +7,7 @@ from caffe_prototxt.net import losses
 from caffe_prototxt.net.matrix_sources import MODULE
 
 PARAMS = {"Data": "data_param", "ImageData": "image_data_param", "HDF5Data": "hdf5_data_param",
-          "WindowData": "window_data_param"}
+          "WindowData": "window_data_param", "AnnotatedData": "data_param"}
 # Layers without bottoms that need no data to be made.
 MAKE_THEIR_OWN = frozenset(("Input", "DummyData", "MemoryData", "Parameter"))
 
@@ -60,14 +60,22 @@ def batch_size(layer):
 
 
 def image_size(layer):
-    """Return (height, width) of the images of a data layer: its crop_size, or the size it resizes to, or None."""
+    """Return (height, width) of the images of a data layer: its crop_size, or the size it resizes to, or None.
+
+    SSD's forks resize in transform_param, to that size whatever the mode but for FIT_SMALL_SIZE.
+    """
     param = data_param(layer)
     if param is None or layer.type == "HDF5Data":
         return None
     crop = positive(layer.value_in("transform_param", "crop_size")) or positive(param.value("crop_size"))
     if crop:
         return crop, crop
-    height, width = positive(param.value("new_height")), positive(param.value("new_width"))
+    transform = layer.message("transform_param")
+    resize = transform and transform.message("resize_param")
+    if resize and resize.value("resize_mode") != "FIT_SMALL_SIZE":
+        height, width = positive(resize.value("height")), positive(resize.value("width"))
+    else:
+        height, width = positive(param.value("new_height")), positive(param.value("new_width"))
     return (height, width) if height and width else None
 
 

@@ -34,15 +34,15 @@ class Node(object):
 class Graph(object):
     """The layers of a net in a state, connected.
 
-    net: nets.Net. state: states.State. nodes: of Node, in the net's order.
+    net: nets.Net. state: states.State. nodes: of Node, in the net's order. also: layers beside those of the state.
     duplicate_tops: (Node, top) of the tops that another layer before it makes already.
     """
 
-    def __init__(self, net, state):
+    def __init__(self, net, state, also=()):
         self.net, self.state, self.nodes, self.duplicate_tops = net, state, [], []
         last = {name: INPUT for name in net.inputs}
         for layer in net.layers:
-            if not layer.is_kept(state):
+            if not layer.is_kept(state) and layer not in also:
                 continue
             node = Node(layer, len(self.nodes), [last.get(bottom) for bottom in layer.bottoms])
             self.nodes.append(node)

@@ -6,50 +6,75 @@ import re
 from collections import OrderedDict, namedtuple
 
 from caffe_losses.compat import to_display
-from caffe_prototxt.data import records
-from caffe_prototxt.net import data_layers, losses
+from caffe_prototxt.net import data_layers
 from caffe_prototxt.net.graph import INPUT, Graph, Node, usual_states
-from caffe_prototxt.net.nets import Net
+from caffe_prototxt.net.nets import KEEP_CLASSES, MAKE_CLASSES, Net
+from caffe_prototxt.rewrite.decision import Adding, Softmax
+from caffe_prototxt.rewrite.heads import blob_head, find_heads, same_output
+from caffe_prototxt.rewrite.inputs import Shapes, net_shapes, own_shape
 from caffe_prototxt.textformat import scanner as T
 from caffe_prototxt.textformat.edits import Edits
-from caffe_prototxt.textformat.messages import Name, on_one_line
+from caffe_prototxt.textformat.messages import Message, Name, on_one_line
 
 # text: str, one character a byte. inputs: [(top, shape)]. outputs: [(top, its kind in words)]. transforms: {top: the
-# transform_param of its data, for whoever feeds the net}.
-Deploy = namedtuple("Deploy", "text inputs outputs transforms")
-
-# The scores that a loss leaves: their blob, its maker (a Node or INPUT), the layer that replaces the loss ("Softmax",
-# "Sigmoid" or None), that one's axis, and the loss's second top, if it has one.
-_Head = namedtuple("_Head", "loss blob maker add axis top")
+# transform_param of its data, for whoever feeds the net}. notes: list of str, what was assumed or chosen. nodes: of the
+# layers that stay as they are.
+Deploy = namedtuple("Deploy", "text inputs outputs transforms notes nodes")
 
 _EMPTY_LINES = re.compile(r"(\r?\n)(?:[ \t]*\r?\n){2,}")
 
 
 def make_deploy(text, state=None, shapes=None, batch=None, names=(), outputs=()):
-    """Return the net to deploy, as a Deploy.
+    """Return the net to deploy, as a Deploy, without a decision: see Deployment."""
+    return Deployment(text, state, shapes, batch, names, outputs).make()
 
-    text: str, one character a byte, a net. state: states.State whose layers are meant; None: TEST.
-    shapes: {top: shape}, of data whose shape neither the net nor the data has. batch: int, the first axis of the
-    inputs; None: 1 for data layers, and as before for inputs. names: of the losses whose outputs to keep; empty: all.
-    outputs: blobs to keep instead of what losses score.
-    The layers that stay keep every byte, comments too. Raises ValueError for a net that cannot be deployed.
-    """
-    net = Net(text)
-    if not net.layers:
-        raise ValueError("expected a net (a train_val.prototxt), got no layers")
-    if any(layer.listed for layer in net.layers):
-        net = Net(_one_by_one(net))
-    for name in names:
-        if name not in [layer.name for layer in net.layers]:
-            raise ValueError("expected the name of a loss, got %s, which no layer has" % to_display(name))
-    graph = Graph(net, state or next(state for state in usual_states(net) if state.phase == "TEST"))
-    heads = [_blob_head(graph, blob) for blob in outputs] or _heads(graph, names)
+
+def _graph_and_heads(net, state, names, blobs):
+    """Return the Graph of a state, with the layers of TRAIN that make what it lacks, and its Heads."""
+    def heads_of(graph):
+        return [blob_head(graph, blob) for blob in blobs] or find_heads(graph, names)
+
+    graph = Graph(net, state)
+    heads = heads_of(graph)
+    lacking = set(head.blob for head in heads if head.maker is None)
+    lacking.update(bottom for node in _kept(graph, heads) for bottom, maker in zip(node.bottoms, node.makers)
+                   if maker is None)
+    if lacking:
+        graph = Graph(net, state, _makers_in_train(graph, lacking))
+        heads = heads_of(graph)
+    for head in heads:
+        if head.maker is None and head.loss is None:
+            raise ValueError("expected a blob to put out, got %s, which no layer of %s makes"
+                             % (to_display(head.blob), state.phase))
+        if head.maker is None:
+            raise _not_made(head.loss, head.blob)
+    unmade = [node for node in _kept(graph, heads) if None in node.makers]
+    if unmade:
+        first = min(unmade, key=lambda node: node.index)
+        raise _not_made(first.layer, first.bottoms[first.makers.index(None)])
+    return graph, heads
+
+
+def _not_made(layer, blob):
+    return ValueError("layer %s: takes %s, which no layer before it makes" % (layer.display_name, to_display(blob)))
+
+
+def _makers_in_train(graph, lacking):
+    """Return the layers of TRAIN that make the blobs that a graph lacks, of those that it has."""
+    made = set(graph.net.inputs).union(*[node.tops for node in graph.nodes])
+    layers = set()
+    for node in reversed(Graph(graph.net, graph.state._replace(phase="TRAIN")).nodes):
+        if lacking.intersection(node.tops):
+            layers.add(node.layer)
+            lacking = lacking.union(node.bottoms) - made
+    return layers
+
+
+def _kept(graph, heads):
+    """Return the nodes that stay: those that the heads need, and those that make what is to be added already."""
     kept = graph.before(head.maker for head in heads if isinstance(head.maker, Node))
-    kept.update(filter(None, (_same_output(graph, head) for head in heads)))
-    made = _Made(graph, kept, shapes or {}, batch)
-    made.add_inputs()
-    made.add_outputs(heads)
-    return made.deploy()
+    kept.update(filter(None, (same_output(graph, head) for head in heads)))
+    return kept
 
 
 def _one_by_one(net):
@@ -63,90 +88,84 @@ def _one_by_one(net):
     return "".join(parts) + net.text[at:]
 
 
-def _blob_head(graph, blob):
-    maker = next((node for node in reversed(graph.nodes) if blob in node.tops), None)
-    if maker is None:
-        raise ValueError("expected a blob to put out, got %s, which no layer of %s makes"
-                         % (to_display(blob), graph.state.phase))
-    return _Head(None, blob, maker, None, None, None)
+class Deployment(object):
+    """A net that is to be deployed.
 
+    text: str, one character a byte, a net. state: states.State whose layers are meant; None: TEST.
+    shapes: {top: shape}, of data whose shape neither the net nor the data has. batch: int, the first axis of the
+    inputs; None: 1 for data layers, and as before for inputs. names: of the losses whose outputs to keep; empty: all.
+    outputs: blobs to keep instead of what losses score.
+    Raises ValueError for a net that cannot be deployed.
+    """
 
-def _heads(graph, names):
-    """Return the _Heads of the losses in TEST; where there are none, of those in TRAIN."""
-    heads = [_head(node.layer, node.makers[0]) for node in graph.nodes if _is_loss(node)]
-    if not heads:
-        nodes = Graph(graph.net, graph.state._replace(phase="TRAIN")).nodes
-        heads = [_head(node.layer, _blob_head(graph, node.bottoms[0]).maker) for node in nodes if _is_loss(node)]
-    heads = [head for head in heads if not names or head.loss.name in names]
-    if not heads:
-        raise ValueError("expected a loss%s, of which to tell what the net puts out, got none; say which blobs are: "
-                         "--output BLOB" % (" of these names" if names else ""))
-    for head in heads:
-        if head.maker is None:
-            raise ValueError("layer %s: takes %s, which no layer before it makes"
-                             % (to_display(head.loss.name), to_display(head.blob)))
-    return heads
-
-
-def _is_loss(node):
-    return bool(node.bottoms) and (any(node.loss_weights) or losses.is_loss_type(node.type)
-                                   or losses.is_python_loss(node.layer))
-
-
-def _head(layer, maker):
-    kind = losses.kind_of(layer)
-    if kind is None:
-        add = "Sigmoid" if layer.type == "SigmoidCrossEntropyLoss" else None
-        return _Head(layer, layer.bottoms[0], maker, add, None, None)
-    loss = losses.read_loss(layer)
-    is_softmax = isinstance(maker, Node) and maker.type == "Softmax"
-    add = None if kind.probabilities or is_softmax else "Softmax"
-    return _Head(layer, loss.bottom, maker, add, loss.params.axis, (layer.tops + [None, None])[1])
-
-
-def _same_output(graph, head):
-    """Return the node that makes of a head's blob already what is to be added, or None."""
-    wanted = head.add, [head.maker], [head.blob], 1 if head.axis is None else head.axis
-    return next((node for node in graph.nodes if wanted == (
-        node.type, node.makers, node.bottoms, node.layer.value_in("softmax_param", "axis", 1))), None)
-
-
-class _Made(object):
-    """The edits that make a net one to deploy. kept: the nodes that stay."""
-
-    def __init__(self, graph, kept, shapes, batch):
-        self.net, self.graph, self.kept, self.shapes, self.batch = graph.net, graph, kept, shapes, batch
-        self.edits = Edits(self.net.text)
+    def __init__(self, text, state=None, shapes=None, batch=None, names=(), outputs=()):
+        net = Net(text)
+        if not net.layers:
+            raise ValueError("expected a net (a train_val.prototxt), got no layers")
+        if any(layer.listed for layer in net.layers):
+            net = Net(_one_by_one(net))
+        for name in names:
+            if name not in [layer.name for layer in net.layers]:
+                raise ValueError("expected the name of a loss, got %s, which no layer has" % to_display(name))
+        state = state or next(state for state in usual_states(net) if state.phase == "TEST")
+        self.net, self.shapes = net, Shapes(shapes, batch)
+        self.graph, self.heads = _graph_and_heads(net, state, names, outputs)
+        self.kept = _kept(self.graph, self.heads)
+        self.edits = Edits(net.text)
         self.replaced = set()  # the indices of layers that others replace
-        self.inputs, self.outputs, self.transforms = [], [], OrderedDict()
-        self.names = set(name for node in kept for name in [node.layer.name] + node.tops)
+        self.inputs, self.outputs, self.transforms, self.notes = [], [], OrderedDict(), []
+        # A new layer must not get the blobs that a .caffemodel has for another.
+        self.names = set(layer.name for layer in net.layers if layer.type in MAKE_CLASSES)
+        self.names.update(name for node in self.kept for name in [node.layer.name] + node.tops)
 
-    def deploy(self):
-        kept = set(node.layer.index for node in self.kept)
+    def n_classes(self):
+        """Return the number of classes of the first Softmax of the deployed net; None where the text leaves it open."""
+        found = [self.net.n_classes(softmax.layer, softmax.scores, softmax.axis)
+                 for softmax in map(self._softmax, self._different_heads()) if softmax]
+        return found[0] if found else None
+
+    def make(self, decision=None, model=None, shape_of=None):
+        """Return the Deploy. The layers that stay keep every byte, comments too.
+
+        decision: decision.Decision, or None. model: formats.caffemodel.CaffeModel that gets the decision's blobs.
+        shape_of: function of a blob that returns its shape in the net that Caffe makes without a decision, or None; it
+        is asked only for what the text leaves open.
+        """
+        self._add_inputs()
+        self._edit_own_inputs()
+        self.shapes.check_tops([top for top, _ in self.inputs])
+        adding = Adding(self, decision, model, shape_of) if decision else None
+        self._add_outputs(adding)
+        kept = set(node.layer.index for node in self.kept) - self.replaced
         for layer in self.net.layers:
-            if layer.index not in kept | self.replaced:
-                self.edits.take_out(layer)
+            if layer.index in kept:
+                self.edits.set(layer, dict.fromkeys(layer.rules))
             elif layer.index not in self.replaced:
-                self.edits.set(layer, {name: None for name in layer.rules})
-        self._add_own_inputs()
-        return Deploy(_EMPTY_LINES.sub(r"\1\1", self.edits.apply()), self.inputs, self.outputs, self.transforms)
+                self.edits.take_out(layer)
+        text = _EMPTY_LINES.sub(r"\1\1", self.edits.apply())
+        return Deploy(adding.added_to(text) if adding else text, self.inputs, self.outputs, self.transforms,
+                      self.shapes.notes + self.notes, sorted(self.kept, key=lambda node: node.index))
 
-    def add_inputs(self):
+    def _add_inputs(self):
         """Replace each data layer by an Input layer; the old syntax has inputs of the net."""
         sources = [node for node in self.graph.nodes if node in self.kept
                    and (data_layers.is_data(node) or node.type in ("Input", "DummyData", "MemoryData"))]
         sources = [node for node in sources if node.type != "DummyData"] or sources
         for node in sources:
             self._add_input(node)
+            if not node.layer.is_kept(self.graph.state):
+                self.notes.append("%s: its layer %s is that of TRAIN, as %s has none" % (
+                    to_display(node.tops[0]), node.layer.display_name, self.graph.state.phase))
         if self.net.layers[0].old:
             self.kept.difference_update(sources)
 
     def _add_input(self, node):
         layer = node.layer
         numbers = sorted(set(node.tops.index(user.bottoms[bottom]) for user, bottom in node.users if user in self.kept))
-        tops, shapes = [node.tops[number] for number in numbers], [self._shape(node, number) for number in numbers]
+        tops = [node.tops[number] for number in numbers]
+        shapes = [self.shapes.of_top(node, number, self._takers(node, [node.tops[number]])) for number in numbers]
         self.inputs += zip(tops, shapes)
-        if node.type == "Input" and tops == node.tops and self.batch is None:
+        if node.type == "Input" and tops == node.tops and shapes == [own_shape(layer, number) for number in numbers]:
             return
         comment = self._transform(layer, tops)
         fields = [{"dim": list(shape)} for shape in shapes]
@@ -161,58 +180,103 @@ class _Made(object):
         self.replaced.add(layer.index)
         self.edits.replace_layer(layer, OrderedDict(fields), comment)
 
-    def add_outputs(self, heads):
-        """Replace each loss of scores by the layer that makes their probabilities."""
-        several = len(set(head.blob for head in heads)) > 1
+    def _different_heads(self):
         different = OrderedDict()
-        for head in heads:
+        for head in self.heads:
             different.setdefault((head.blob, head.add), head)
-        for head in different.values():
-            same = _same_output(self.graph, head)
-            if same or head.add is None:
-                maker = same or head.maker
-                kind = "an input of the net" if maker is INPUT else maker.type
-                self.outputs.append((same.tops[0] if same else head.blob, kind))
-                continue
-            layer = head.loss
-            name = self._new_name(head.top or ((layer.name or "loss") + "_prob" if several else "prob"))
-            self._replace(layer, [
-                ("name", name), ("type", Name(head.add.upper()) if layer.old else head.add), ("bottom", head.blob),
-                ("top", name), ("softmax_param", None if head.axis in (None, 1) else {"axis": head.axis})])
-            self.outputs.append((name, "%s of %s" % (head.add, to_display(head.blob))))
+        return list(different.values())
 
-    def _add_own_inputs(self):
-        """Take out the net's own `input` fields that are not used, if each has its shape in fields of its own."""
-        used = set(bottom for node in self.kept for bottom, maker in zip(node.bottoms, node.makers) if maker is INPUT)
-        used.update(top for top, kind in self.outputs if top in self.net.inputs)
-        inputs, dims, shapes = [[field for field in T.fields(self.net.text) if field.name == name]
-                                for name in ("input", "input_dim", "input_shape")]
-        n = len(self.net.inputs)
-        one_by_one = len(inputs) == n and (len(dims), len(shapes)) in ((4 * n, 0), (0, n))
-        for i, (name, field) in enumerate(zip(self.net.inputs, inputs)):
-            if name in used:
-                self.inputs.append((name, None))
-            elif one_by_one:
-                self.edits.take_out_fields([field] + dims[4 * i:4 * i + 4] + shapes[i:i + 1])
+    def _softmax(self, head):
+        """Return the decision.Softmax of a head, which the net has or gets in the place of the loss; None without."""
+        node = same_output(self.graph, head)
+        if node is None and head.add is None and isinstance(head.maker, Node) and head.maker.type == "Softmax":
+            node = head.maker
+        if node is None and head.add != "Softmax":
+            return None
+        others = [other for other in self.heads if other.blob == (node.bottoms[0] if node else head.blob)]
+        if node is None:
+            return Softmax(head.loss, None, head.blob, head.maker, 1 if head.axis is None else head.axis, None,
+                           self._users(head.maker, head.blob), all(other.add == "Softmax" for other in others))
+        users = [user for user in self._users(node.makers[0], node.bottoms[0]) if user is not node]
+        axis = node.layer.value_in("softmax_param", "axis", 1)
+        return Softmax(node.layer, node, node.bottoms[0], node.makers[0], axis, node.tops[0], users,
+                       all(other.add == "Softmax" for other in others))
 
-    def _shape(self, node, number):
-        layer, top = node.layer, node.tops[number]
-        if top in self.shapes:
-            return self.shapes[top]
-        shape = _own_shape(layer, number)
-        if shape:
-            return shape if self.batch is None else (self.batch,) + shape[1:]
-        size, why = data_layers.image_size(layer) if number == 0 else None, ""
-        try:
-            record = records.record_shape(layer, top) if number == 0 or layer.type == "HDF5Data" else ()
-        except (EnvironmentError, ImportError, ValueError) as error:
-            record, why = None, " (%s)" % error
-        if size:
-            record = (record[0] if record else data_layers.channels(layer),) + size
-        if record is None or not all(record):
-            raise ValueError("layer %s: expected --shape %s=N,C,H,W, as neither its text nor its data tells%s"
-                             % (to_display(layer.name), to_display(top), why))
-        return (self.batch or 1,) + record
+    def _users(self, maker, blob):
+        users = maker.users if isinstance(maker, Node) else ()
+        return [user for user, bottom in users if user in self.kept and user.bottoms[bottom] == blob]
+
+    def _add_outputs(self, adding):
+        """Replace each loss of scores by the layer that makes their probabilities, and add the decisions."""
+        several = len(set(head.blob for head in self.heads)) > 1
+        if several and all(head.loss for head in self.heads):
+            self.notes.append("the net has several losses, and gives the output of each: %s; --loss NAME keeps one"
+                              % ", ".join(sorted(set(to_display(head.loss.name) for head in self.heads))))
+        heads = [(head, self._softmax(head)) for head in self._different_heads()]
+        if adding:
+            adding.check([softmax for _, softmax in heads if softmax], [to_display(head.blob) for head, _ in heads])
+        taken = set(head.blob for head in self.heads)
+        for head, softmax in heads:
+            same = same_output(self.graph, head)
+            output = same.tops[0] if same else head.blob, getattr(same or head.maker, "type", "an input of the net")
+            if not same and head.add is not None:
+                name = self.new_name(head.top or ((head.loss.name or "loss") + "_prob" if several else "prob"))
+                softmax = softmax and softmax._replace(top=name)
+                output = name, "%s of %s" % (head.add, to_display(head.blob))
+            taken.add(output[0])
+            if adding and softmax:
+                output = adding.add(softmax)
+            if not same and head.add is not None:
+                self._replace_loss(head, name, adding.scores(softmax) if adding and softmax else head.blob)
+            self.outputs.append(output)
+        taken.update(top for top, _ in self.outputs)
+        for node in sorted(self.kept, key=lambda node: node.index):
+            used = set(user.bottoms[bottom] for user, bottom in node.users if user in self.kept) | taken
+            if node.layer.index not in self.replaced:
+                self.outputs += [(top, "top of %s that no layer takes" % node.layer.display_name)
+                                 for top in node.tops if top not in used]
+
+    def _replace_loss(self, head, name, scores):
+        self._replace(head.loss, [
+            ("name", name), ("type", Name(head.add.upper()) if head.loss.old else head.add), ("bottom", scores),
+            ("top", name), ("softmax_param", None if head.axis in (None, 1) else {"axis": head.axis})])
+
+    def _edit_own_inputs(self):
+        """Give the net's own `input` fields that are used their shapes, and take the others out."""
+        if not self.net.inputs:
+            return
+        net = Message(self.net.text, 0, list(T.fields(self.net.text)), len(self.net.text))
+        takers = {head.blob: [] for head in self.heads if head.maker is INPUT}
+        for node in self.kept:
+            for bottom, maker in zip(node.bottoms, node.makers):
+                if maker is INPUT:
+                    takers.setdefault(bottom, []).append(node)
+        own = [(name, shape) for name, shape in zip(self.net.inputs, net_shapes(net, len(self.net.inputs)))
+               if name in takers]
+        used = [(name, self.shapes.of_input(name, shape, takers[name])) for name, shape in own]
+        self.inputs += used
+        if used == own and len(used) == len(self.net.inputs):
+            return
+        fields, shapes = {"input": [name for name, _ in used]}, [list(shape) for _, shape in used]
+        if net.items("input_dim") and all(len(shape) == 4 for shape in shapes):
+            fields["input_dim"] = sum(shapes, [])
+        else:
+            fields.update(input_dim=None, input_shape=[{"dim": shape} for shape in shapes])
+            for item, shape in zip(net.items("input_shape"), shapes):
+                self.edits.set(Message(net.text, item.start), {"dim": shape})
+        self.edits.set(net, fields)
+
+    def _takers(self, node, tops):
+        """Return the nodes that stay and take tops of a node, directly or through layers that keep their shape."""
+        takers, waiting = [], [(node, tops)]
+        while waiting:
+            node, tops = waiting.pop()
+            for user, bottom in node.users:
+                if user in self.kept and user.bottoms[bottom] in tops and user not in takers:
+                    takers.append(user)
+                    if user.type in KEEP_CLASSES:
+                        waiting.append((user, user.tops))
+        return takers
 
     def _transform(self, layer, tops):
         """Return a comment on the transforms of a layer's data other than crops and mirrors."""
@@ -224,26 +288,9 @@ class _Made(object):
         self.transforms[tops[0]] = done
         return "%s went through %s in training: for whoever fills this" % (tops[0], done)
 
-    def _new_name(self, name):
+    def new_name(self, name):
+        """Return a name like `name` that no layer or blob has, and take it."""
         like_it = ("%s_%d" % (name, number) for number in itertools.count(2))
         free = next(free for free in itertools.chain([name], like_it) if free not in self.names)
         self.names.add(free)
         return free
-
-
-def _own_shape(layer, number):
-    """Return the shape of a top of a layer whose text has it, or None."""
-    name = {"Input": "input_param", "DummyData": "dummy_data_param", "MemoryData": "memory_data_param"}.get(layer.type)
-    param = name and layer.message(name)
-    if not param:
-        return None
-    if layer.type == "MemoryData":
-        sizes = [param.value(name) for name in ("batch_size", "channels", "height", "width")][:1 if number else 4]
-    elif param.items("shape"):
-        shapes = param.values("shape")
-        shape = shapes[number if len(shapes) > 1 else 0] if number < len(shapes) or len(shapes) == 1 else None
-        sizes = shape.get("dim", ()) if isinstance(shape, dict) else ()
-    else:  # as DummyData has it from of old
-        sizes = [(param.values(name) * (number + 1) or [None] * (number + 1))[number]
-                 for name in ("num", "channels", "height", "width")]
-    return tuple(sizes) if sizes and all(map(data_layers.positive, sizes)) else None

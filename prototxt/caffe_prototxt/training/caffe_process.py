@@ -36,10 +36,11 @@ _TRACE = "*** Check failure stack trace: ***"
 #   imports: {index of a Python layer: the reason why its class cannot be imported}.
 #   syntax: (line, column) at which protobuf's parser stopped, or None.
 #   shapes: {index of a layer: shapes of its tops}. backward: the indices of the layers that are asked for gradients.
+#   weights: {index of a layer: shapes of its blobs}, where the net was made and nothing counted.
 #   counted: with `count`, {"values", "counts", "first", "batches"} as probe gives them.
 #   known: the types, fields and syntax of this Caffe, as probe has them; empty without one. late: whether time was up.
 End = collections.namedtuple("End", "made message no_caffe stopped_at raised is_file imports syntax shapes backward "
-                             "counted known late")
+                             "counted known late weights")
 
 
 class Caffe(object):
@@ -221,4 +222,6 @@ def _read_end(log, answer, ended, late):
         "classic": answer["classic"], "types": [to_str(name) for name in answer["types"]],
         "fields": {to_str(kind): [to_str(field) for field in fields] for kind, fields in answer["fields"].items()}}
     return End(bool(answer.get("made")), None if message is None else " ".join(message.split()), no_caffe, stopped_at,
-               raised, is_file, imports, syntax, shapes, backward, answer if "values" in answer else None, known, late)
+               raised, is_file, imports, syntax, shapes, backward, answer if "values" in answer else None, known, late,
+               {int(name[1:]): [tuple(shape) for shape in shapes] for name, shapes in answer.get("weights", {}).items()
+                if name.startswith("@")})

@@ -15,7 +15,8 @@ It prints "pid N" of the fork, "batches N" after each batch of the tally's N, an
     classic: whether its InfogainLoss is that of before April 2017.
     imports: {index: the reason why that Python layer's class cannot be imported}, or
     raised: [the exception's class, its message, whether it is one of files], or
-    made: true; with "count" also values, counts and first (the batch each came in first), and batches.
+    made: true; with "count" also values, counts and first (the batch each came in first), and batches; without it
+        weights, {layer: the shapes of its blobs}.
 
 Without the last three Caffe has ended the process, and the log has the reason.
 """
@@ -90,6 +91,8 @@ def _answer(caffe, known, request, on_batch):
     try:
         net = _run(caffe, request, on_batch)
         counted = _count(net, *request["count"]) if "count" in request else {}
+        if "net" in request and not counted:
+            counted["weights"] = {name: [blob.data.shape for blob in blobs] for name, blobs in net.params.items()}
     except BaseException as error:
         return answer(raised=[type(error).__name__, _text(error), isinstance(error, EnvironmentError)])
     answer(made=True, **counted)

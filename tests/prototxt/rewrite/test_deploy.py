@@ -186,7 +186,7 @@ def test_layers_in_a_list(tmp_path):
 
 
 @pytest.mark.parametrize("net, message", [
-    ("", "expected a net"), (CROP + SCORE, "expected a loss, of which to tell"), (CROP + LOSS, "takes score, which no layer"),
+    ("", "expected a net"), (CROP + SCORE, "expected a loss, of which to tell.*--blob BLOB"), (CROP + LOSS, "takes score, which no layer"),
     ("layer {", "line 1, column 8"), (CROP + SCORE + LOSS.replace("SoftmaxWithLoss", "InfogainLoss").replace(
         'bottom: "label"', ""), "bottoms")])
 def test_errors(net, message):
@@ -194,19 +194,137 @@ def test_errors(net, message):
         deploy.make_deploy(net)
 
 
-def test_the_command(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "net.prototxt").write_text(u"%s" % (CROP + SCORE + LOSS))
-    status, out, err = real_nets.tool("make_deploy.py", "net.prototxt", "-o", "deploy.prototxt")
-    assert status == 0 and not err
-    assert out.splitlines() == ["deploy.prototxt: takes data 1 x 3 x 5 x 5; gives prob (Softmax of score)",
-                                "next: caffe.Net('deploy.prototxt', 'your.caffemodel', caffe.TEST)"]
-    status, out, err = real_nets.tool("make_deploy.py", "net.prototxt")
-    with open("deploy.prototxt") as file:
-        assert status == 0 and not err and out == file.read()
-    (tmp_path / "net.prototxt").write_text(u"%s" % (CROP + SCORE.replace("num_output: 3", "num_output: 0") + LOSS))
-    status, out, err = real_nets.tool("make_deploy.py", "net.prototxt", "-o", "bad.prototxt")
-    assert status == 2 and not out and len(err.splitlines()) == 1 and not os.path.exists("bad.prototxt")
-    assert "net.prototxt: expected a net that Caffe makes when its losses are gone, got one with layer score: Caffe stops" in err
-    assert real_nets.tool("make_deploy.py", "nowhere")[2] == "make_deploy.py: error: nowhere: cannot be read: " \
-        "No such file or directory\n"
+ONLY_TRAIN = CROP.replace("{ name", "{ include { phase: TRAIN } name")
+
+
+@pytest.mark.parametrize("net", [
+    ONLY_TRAIN + SCORE + LOSS,
+    ONLY_TRAIN + SCORE + LOSS.replace("{", "{ include { phase: TRAIN }"),
+    "".join(part.replace("{", "{ include { phase: TRAIN }", 1) for part in (CROP, SCORE, LOSS)),
+    ONLY_TRAIN.replace('top: "data"', 'top: "both"') + 'layer { name: "half" type: "Slice" bottom: "both" top: "data" top: "rest" '
+    'include { phase: TRAIN } slice_param { slice_point: 1 } }\n' + SCORE + LOSS])
+def test_data_of_train_alone(tmp_path, net):
+    made = deploy.make_deploy(net)
+    loaded = net_of(made.text, tmp_path)
+    assert [shape for _, shape in made.inputs] == [(1, 3, 5, 5)] and set(loaded.outputs) == set(top for top, _ in made.outputs)
+    assert made.outputs[0][0] == "prob" and "is that of TRAIN, as TEST has none" in made.notes[1]
+    assert [top for top, _ in made.outputs[1:]] == (["rest"] if "rest" in net else [])
+    test_data = 'layer { name: "t" type: "Input" top: "data" include { phase: TEST } input_param { shape { dim: 2 dim: 5 } } }\n'
+    assert deploy.make_deploy(test_data + net).inputs == [("data", (2, 5))]
+
+
+OWN = 'input: "data" input: "depth" input: "label"\n'
+DIMS, OWN_SHAPES = ["".join(text % size for size in (1, 2, 3)) for text in (
+    "input_dim: 4 input_dim: %d input_dim: 5 input_dim: 5 # of it\n", "input_shape { dim: 4 dim: %d dim: 5 dim: 5 }\n")]
+TWO = SCORE.replace('"data"', '"both"') + LOSS
+CONCAT = 'layer { name: "both" type: "Concat" bottom: "data" bottom: "depth" top: "both" }\n'
+
+
+@pytest.mark.parametrize("own", [OWN + DIMS, OWN + OWN_SHAPES, 'input: ["data", "depth", "label"]\n' + DIMS])
+def test_inputs_of_the_net_take_shapes(tmp_path, own):
+    def shapes(**options):
+        made = deploy.make_deploy(own + CONCAT + TWO, **options)
+        loaded = net_of(made.text, tmp_path)
+        assert made.inputs == [(name, tuple(loaded.blobs[name].shape)) for name in loaded.inputs]
+        return dict(made.inputs)
+
+    assert shapes() == {"data": (4, 1, 5, 5), "depth": (4, 2, 5, 5)}
+    assert shapes(batch=7) == {"data": (7, 1, 5, 5), "depth": (7, 2, 5, 5)}
+    assert shapes(shapes={"depth": (4, 6, 5, 5)}) == {"data": (4, 1, 5, 5), "depth": (4, 6, 5, 5)}
+    five = {name: (2, 3, 1, 5, 5) for name in ("data", "depth")}
+    assert shapes(shapes=five) == five
+    one = deploy.make_deploy(own + SCORE + LOSS)
+    assert one.inputs == [("data", (4, 1, 5, 5))] and list(net_of(one.text, tmp_path).inputs) == ["data"]
+
+
+def test_inputs_without_a_shape(tmp_path):
+    with pytest.raises(ValueError, match="expected --shape data=N,C,H,W, as the net's input of this name has no shape"):
+        deploy.make_deploy(OWN + SCORE + LOSS)
+    made = deploy.make_deploy(OWN + SCORE + LOSS, shapes={"data": (1, 5)})
+    assert tuple(net_of(made.text, tmp_path).blobs["data"].shape) == (1, 5)
+    two = CROP.replace('type: "Data"', 'type: "Python"').replace('top: "label"', 'top: "depth" top: "label"')
+    for kind in (two, two.replace("Python", "ImageAndDepth")):
+        with pytest.raises(ValueError, match="layer data: expected --shape depth=N,C,H,W"):
+            deploy.make_deploy(kind + CONCAT + TWO, shapes={"data": (1, 3, 5, 5)})
+    made = deploy.make_deploy(CROP.replace('"label"', '"depth"') + 'layer { name: "both" type: "Concat" bottom: "depth" '
+                              'bottom: "depth" top: "both" concat_param { axis: 0 } }\n' + TWO.replace("data", "depth"))
+    assert made.inputs == [("depth", (1,))]  # the labels of a Data layer
+
+
+@pytest.mark.parametrize("top, shape, message", [
+    ("dat", (1, 1, 28, 28), "--shape: expected an input of the deployed net \\(data\\), got dat"),
+    ("label", (1,), "expected an input of the deployed net \\(data\\), got label"),
+    ("data", (28, 28), "--shape data: expected at least 4 numbers, as layer conv \\(Convolution\\) takes so many, got 2"),
+    ("data", (1, 28, 28), "--shape data: expected at least 4 numbers, as layer conv")])
+@pytest.mark.parametrize("scale", ["", 'layer { name: "x" type: "Power" bottom: "data" top: "data" }\n'])
+def test_shapes_that_cannot_be(top, shape, message, scale):
+    conv = 'layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param { num_output: 2 kernel_size: 3 } }\n'
+    with pytest.raises(ValueError, match=message):
+        deploy.make_deploy(CROP + scale + conv + SCORE.replace('"data"', '"conv"') + LOSS, shapes={top: shape})
+    own = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 2 dim: 3 } } }\n'
+    with pytest.raises(ValueError, match="--shape data: expected at least 3 numbers, as its shape in the net has, got 2"):
+        deploy.make_deploy(own + SCORE + LOSS, shapes={"data": (1, 2)})
+
+
+@pytest.mark.parametrize("more, is_assumed", [
+    ("", True), ("force_gray: true", False), ("force_color: true", False), ("mean_value: 104 mean_value: 117 mean_value: 123", False)])
+def test_assumed_channels_are_told(more, is_assumed):
+    made = deploy.make_deploy(CROP.replace("crop_size: 5", "crop_size: 5 " + more) + SCORE + LOSS)
+    assert ("3 channels are assumed" in "".join(made.notes)) == is_assumed
+
+
+def test_several_heads_and_unused_tops_are_told(tmp_path):
+    net = CROP + 'layer { name: "s" type: "Slice" bottom: "data" top: "a" top: "b" slice_param { slice_point: 1 } }\n' + SCORE.replace(
+        '"data"', '"a"') + LOSS
+    made = deploy.make_deploy(net)
+    assert made.outputs == [("prob", "Softmax of score"), ("b", "top of s that no layer takes")]
+    assert set(net_of(made.text, tmp_path).outputs) == {"prob", "b"}
+    made = deploy.make_deploy(net + SCORE.replace('"score"', '"more"') + LOSS.replace('"score"', '"more"').replace('"loss"', '"aux"'))
+    assert made.notes[1] == "the net has several losses, and gives the output of each: aux, loss; --loss NAME keeps one"
+
+
+ANNOTATED = ('layer { name: "data" type: "AnnotatedData" top: "data" top: "label" %s transform_param { resize_param { prob: 1 '
+             'resize_mode: WARP height: 30 width: 40 } } data_param { source: "%s" batch_size: 8 backend: LMDB } }\n')
+MULTIBOX = ('layer { name: "mbox_loss" type: "MultiBoxLoss" bottom: "score" bottom: "conf" bottom: "prior" bottom: "label" '
+            'top: "mbox_loss" %s }\n')
+
+
+def test_ssd_has_to_say_its_outputs(tmp_path):
+    train = "include { phase: TRAIN }"
+    detection = 'layer { name: "out" type: "DetectionOutput" bottom: "score" top: "out" include { phase: TEST } }\n'
+    for net in (ANNOTATED % ("", "x") + SCORE + MULTIBOX % "", ANNOTATED % ("", "x") + SCORE + MULTIBOX % train + detection,
+                CROP + SCORE + LOSS.replace("SoftmaxWithLoss", "FocalLoss").replace("{", "{" + train)):
+        with pytest.raises(ValueError, match="expected a loss of a known kind.*--blob BLOB"):
+            deploy.make_deploy(net)
+    made = deploy.make_deploy(ANNOTATED % (train, "x") + SCORE + MULTIBOX % train + detection, outputs=["out"])
+    assert made.inputs == [("data", (1, 3, 30, 40))] and names(made.text.replace("DetectionOutput", "Power")) == ["data", "score", "out"]
+    import lmdb
+    datum = caffe.proto.caffe_pb2.Datum(channels=1, height=5, width=7, data=bytes(35)).SerializeToString()
+    with lmdb.open(str(tmp_path / "lmdb"), map_size=2 ** 20).begin(write=True) as transaction:
+        transaction.put(b"0", b"\x0a" + bytes(bytearray([len(datum)])) + datum + b"\x10\x01")
+    data = ANNOTATED % ("", tmp_path / "lmdb")
+    for text, shape in ((data, (1, 1, 30, 40)), (data.replace("WARP", "FIT_SMALL_SIZE"), (1, 1, 5, 7))):
+        assert deploy.make_deploy(text + SCORE + LOSS).inputs == [("data", shape)]
+
+
+@pytest.mark.parametrize("python", [True, False])
+@pytest.mark.parametrize("options", [{}, {"norm": "squared_l2"}, {"form": "log"}])
+def test_the_embedding_of_a_triplet_net(tmp_path, python, options):
+    from caffe_prototxt.netspec.triplet_layers import triplet_fragment
+    fc7 = SCORE.replace("score", "fc7") + SCORE.replace('"data"', '"fc7"').replace("score", "norm")
+    made = deploy.make_deploy(CROP + fc7 + triplet_fragment(
+        embedding="norm", label="label", select={"strategy": "all", "count": True}, python=python, **options))
+    assert made.outputs == [("norm", "InnerProduct")] and names(made.text) == ["data", "fc7", "norm"]
+    sliced = 'layer { name: "apart" type: "Slice" bottom: "three" top: "anchor" top: "positive" top: "negative" }\n'
+    trunk = fc7 + 'layer { name: "three" type: "Reshape" bottom: "norm" top: "three" reshape_param { shape { dim: -1 dim: 3 } ' \
+        "num_axes: 1 } }\n"
+    made = deploy.make_deploy(CROP + trunk + sliced + triplet_fragment(python=python, **options))
+    assert made.outputs == [("norm", "InnerProduct")] and names(made.text) == ["data", "fc7", "norm"]
+    assert net_of(made.text, tmp_path).outputs == ["norm"]
+
+
+def test_a_net_that_ends_in_a_softmax(tmp_path):
+    softmax = 'layer { name: "p" type: "Softmax" bottom: "score" top: "p" }\n'
+    made = deploy.make_deploy(CROP + SCORE + softmax + 'layer { name: "a" type: "Accuracy" bottom: "p" bottom: "label" top: "a" }\n')
+    assert made.outputs == [("p", "Softmax")] and names(made.text) == ["data", "score", "p"]
+    assert deploy.make_deploy(made.text).text == made.text
