@@ -7,7 +7,7 @@ import numpy as np
 
 from caffe_losses.errors import naming
 from caffe_losses.formats.binaryproto import blob_dims, blob_head, field, parts
-from caffe_losses.formats.blobs import plain_size
+from caffe_losses.formats.plain_files import plain_size
 
 # The numbers of the fields of a NetParameter's layers, and in them of name, blobs and type: in the present syntax and
 # in the one before. Where a file has both, Caffe takes the latter.

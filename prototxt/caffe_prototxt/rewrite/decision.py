@@ -12,7 +12,7 @@ from caffe_losses.compat import from_bytes, from_display, to_bytes, to_display
 from caffe_losses.formats.caffemodel import same_shape
 from caffe_losses.validation import shape_text
 from caffe_prototxt.net.graph import Node
-from caffe_prototxt.net.nets import KEEP_CLASSES, MAKE_CLASSES
+from caffe_prototxt.net.shapes import KEEP_CLASSES, MAKE_CLASSES
 from caffe_prototxt.textformat.messages import Name, on_lines
 
 # weights: C numbers, or None. D: C x C, or None. temperature: float. decide: bool, whether the net gives the class.

@@ -8,7 +8,8 @@ from collections import OrderedDict, namedtuple
 from caffe_losses.compat import to_display
 from caffe_prototxt.net import data_layers
 from caffe_prototxt.net.graph import INPUT, Graph, Node, usual_states
-from caffe_prototxt.net.nets import KEEP_CLASSES, MAKE_CLASSES, Net
+from caffe_prototxt.net.nets import Net
+from caffe_prototxt.net.shapes import KEEP_CLASSES, MAKE_CLASSES
 from caffe_prototxt.rewrite.decision import Adding, Softmax
 from caffe_prototxt.rewrite.heads import blob_head, find_heads, same_output
 from caffe_prototxt.rewrite.inputs import Shapes, net_shapes, own_shape
