@@ -134,12 +134,14 @@ def test_what_cannot_be_looked_at_is_said(folder, process):
         file.write(PYTHON.replace("top[1].data[...] = 2", "import time; time.sleep(60)"))
     os.environ["PYTHONPATH"], path = os.pathsep.join([folder, os.environ["PYTHONPATH"]]), os.environ["PYTHONPATH"]
     try:
-        with caffe_process.Caffe(2) as slow:
+        with caffe_process.Caffe() as slow:
+            check(inputs + SCORE % "", slow)  # the child process has started: only its data are slow
+            slow.seconds = 4
             messages, _ = check('layer { name: "data" type: "Python" top: "data" top: "label" '
                                 'python_param { module: "slow" layer: "Data" } }\n' + SCORE % "", slow)
     finally:
         os.environ["PYTHONPATH"] = path
-    assert messages == {"not checked": ["labels of loss: Caffe took longer than 2 s; --timeout sets more"]}
+    assert messages == {"not checked": ["labels of loss: Caffe took longer than 4 s; --timeout sets more"]}
 
 
 @pytest.mark.skipif("ImageData" not in caffe.layer_type_list(), reason="this Caffe has no OpenCV")
