@@ -104,8 +104,8 @@ def text_of(graph, nodes):
     return edits.apply()
 
 
-def usual_states(net):
-    """Return the States that a net is made for: both phases, without stages and with each that its rules name.
+def usual_states(net, phases=PHASES):
+    """Return the States that a net is made for: its phases, without stages and with each that its rules name.
 
     A state in which a bottom has no maker, or a blob two, is left out if another state of its phase is whole: the data
     layers of such a net are kept with a stage only.
@@ -115,7 +115,7 @@ def usual_states(net):
     rules = [rule for layer in net.layers for rule in layer.include + layer.exclude]
     named = sorted(frozenset().union(*(rule.stages | rule.not_stages for rule in rules)) - set(own))
     usual = []
-    for phase in PHASES:
+    for phase in phases:
         states = [State(phase, level, stages) for stages in [own] + [own + (stage,) for stage in named[:MOST_STATES]]]
         graphs = [Graph(net, state) for state in states]
         whole = [graph for graph in graphs if graph.is_whole()]

@@ -55,5 +55,7 @@ def possible_phases(include, exclude):
     """Return the phases in which a layer with these Rules can be kept, at some level and with some stages."""
     if include:
         return frozenset().union(*(PHASES if rule.phase is None else (rule.phase,) for rule in include))
+    if not exclude:
+        return frozenset(PHASES)
     phases_alone = [Rule(phase, None, None, frozenset(), frozenset()) for phase in PHASES]
     return frozenset(rule.phase for rule in phases_alone if rule not in exclude)

@@ -108,7 +108,7 @@ class Deployment(object):
         for name in names:
             if name not in [layer.name for layer in net.layers]:
                 raise ValueError("expected the name of a loss, got %s, which no layer has" % to_display(name))
-        state = state or next(state for state in usual_states(net) if state.phase == "TEST")
+        state = state or usual_states(net, ("TEST",))[0]
         self.net, self.shapes = net, Shapes(shapes, batch)
         self.graph, self.heads = _graph_and_heads(net, state, names, outputs)
         self.kept = _kept(self.graph, self.heads)
