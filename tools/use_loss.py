@@ -61,7 +61,7 @@ from caffe_prototxt.net.nets import Net
 from caffe_prototxt.rewrite import plan, verify
 from caffe_prototxt.textformat import scanner
 from caffe_prototxt.textformat.messages import Item, read
-from caffe_tools import compute_options
+from caffe_tools import compute_options, loss_words
 from caffe_tools.cli import say
 
 # net: nets.Net. layers: its losses. chosen: those that are meant; None where that is not clear. request: plan.Request.
@@ -79,7 +79,8 @@ def main():
         task = _task(before, args, compute)
         if task.request:
             if task.chosen is None:
-                _print_losses(task, args)
+                for line in loss_words.listed(task.net, task.layers, args.net):
+                    say(line)
                 raise ValueError("expected --layer NAME or --all, as there are %d losses" % len(task.layers))
             planned = plan.plan(task.net, [losses.read_loss(layer) for layer in task.chosen], task.request)
             notes += _check_matrices(planned, task)
@@ -240,20 +241,22 @@ def _check_matrices(planned, task):
             if None not in (size, n_classes) and size != n_classes:
                 raise ValueError("%s: expected %d classes, as the scores of %s have, got %d (--layer NAME=FILE gives a "
                                  "loss a matrix of its own)" % (what, n_classes, loss.layer, size))
-            if n_classes is None and size is not None:
-                notes.append("not checked: whether %s, of %d classes, fits the scores of %s, as the text does not tell "
-                             "how many these have; check_net.py makes the net in Caffe" % (what, size, loss.layer))
+            if n_classes is None and size is not None or size is None and isinstance(matrix, BlobMatrix):
+                notes.append("not checked: whether %s%s fits the %s of %s, as the text does not tell how many classes "
+                             "both have; check_net.py makes the net in Caffe" % (
+                                 what, "" if size is None else ", of %d classes," % size,
+                                 "scores" if n_classes is None else "%d classes" % n_classes, loss.layer))
     return notes
 
 
 def _sizes(loss, kind, matrix, task, known):
-    """Return pairs of what says the number of classes of a matrix, and that. known: {file: that}, to which it adds."""
+    """Return pairs of what says a number of classes of a matrix, and that. known: {(file, "gain" or "cost"): that}."""
     if task.writers:
         return [("class_weighting", len(losses.class_weighting(loss.layer)))]
     for path in matrix.files:
-        if path not in known:
-            known[path] = compute_options.check_matrix(path, kind)
-    sizes = [(path, known[path]) for path in matrix.files]
+        if (path, kind.matrix) not in known:
+            known[path, kind.matrix] = compute_options.check_matrix(path, kind)
+    sizes = [(path, known[path, kind.matrix]) for path in matrix.files]
     if isinstance(matrix, BlobMatrix):
         shape = loss.layer.net.shape(loss.layer, matrix.name)
         sizes.append(("--h-blob %s" % to_display(matrix.name), shape.size(-1) or shape.size(3)))
@@ -273,93 +276,23 @@ def _other_names(path):
     return notes
 
 
-def _print_losses(task, args):
-    if not args.json:
-        for layer in task.layers:
-            say("%s:%d: %s" % (args.net, layer.line, _in_words(layer)))
-        for layer in losses.other_losses(task.net):
-            say("%s:%d: %s: %s, which this command does not change" % (
-                args.net, layer.line, to_display(layer.name) or "(no name)", _type_name(layer)))
-
-
-def _in_words(layer):
-    phases = "" if len(layer.phases) != 1 else ", %s only" % to_display("".join(layer.phases))
-    weights = "".join(", loss_weight %s" % weight for weight in layer.values("loss_weight"))
-    weighting = ", class weights in its text (--from-class-weighting)" * losses.has_class_weighting(layer)
-    loss, error = _read_loss(layer)
-    classes = error or "%s classes" % (loss.n_classes() or "unknown number of")
-    return "%s: %s, %s%s%s%s" % (to_display(layer.name) or "(no name)", losses.kind_of(layer).name, classes, weights,
-                                 phases, weighting)
-
-
-def _read_loss(layer):
-    """Return (the Loss of a layer or None, why it cannot be read or None)."""
-    try:
-        return losses.read_loss(layer), None
-    except ValueError as error:
-        return None, str(error)
-
-
-def _type_name(layer):
-    return to_display(".".join(filter(None, losses.python_class(layer))) or layer.type)
-
-
 def _report(task, planned, changed, output, args, notes):
+    """Print what the net has, or how it changed. output: the file that was written, or None."""
+    files = [path for path, _ in task.writers] if output is not None else []
     if args.json:
-        cli.say_json(_as_json(task, planned, changed, output, args, notes))
+        cli.say_json(dict(loss_words.as_json(task.net, task.layers, planned), net=args.net, written=output,
+                          changed=changed, files=files, notes=notes))
         return
     written = output or args.output or args.net
-    if planned is None:
-        _print_losses(task, args)
-    elif not changed:
-        say("%s: nothing to change: %s" % (written, "; ".join(
-            "%s is %s" % (loss.layer, _described(kind, matrix)) for loss, kind, matrix in planned.targets)))
-    else:
-        _print_changes(planned, written, args)
+    lines = loss_words.listed(task.net, task.layers, args.net) if planned is None else (
+        loss_words.changes(planned, written, args.dry_run) if changed else loss_words.unchanged(planned, written))
     if output is not None and not changed:
-        say("%s: a copy of %s, with nothing to change" % (output, args.net))
-    for path, _ in task.writers if output is not None else ():
-        say("%s: H, the class weights of the text on its diagonal" % path)
+        lines.append("%s: a copy of %s, with nothing to change" % (output, args.net))
+    lines += ["%s: H, the class weights of the text on its diagonal" % path for path in files]
     if changed and output is not None and os.path.isfile(output):
-        say("next: " + cli.command_line("check_net.py", output))
-
-
-def _print_changes(planned, output, args):
-    would = "would be" if args.dry_run else "is now"
-    for loss, kind, matrix in planned.targets:
-        say("%s: %s: %s %s %s" % (output, loss.layer, loss.kind.name, would, _described(kind, matrix)))
-    for _, fields in planned.added:
-        say("%s: new layer %s" % (output, to_display(fields["name"])))
-    for layer in planned.removed:
-        say("%s: layer %s is out, as nothing else used it" % (output, layer))
-    for kind in set(kind for loss, kind, _ in planned.targets if kind != loss.kind):
-        for line in compute_options.advice(kind):
-            say("%s: %s" % (output, line))
-
-
-def _as_json(task, planned, changed, output, args, notes):
-    """Return what is printed as a dict. output: the file that was written, or None."""
-    becomes = {} if planned is None else {target.loss.layer.index: target for target in planned.targets}
-    listed = []
-    for layer in task.layers:
-        loss, error = _read_loss(layer)
-        target = becomes.get(layer.index)
-        matrix = (target or loss).matrix if target or loss else None
-        listed.append({
-            "name": to_display(layer.name), "line": layer.line, "type": losses.kind_of(layer).name, "error": error,
-            "n_classes": loss and loss.n_classes(), "loss_weight": layer.values("loss_weight"),
-            "phases": sorted(layer.phases), "class_weighting": losses.class_weighting(layer, False),
-            "becomes": target and target.kind.name, "matrix": matrix and str(matrix)})
-    return {"net": args.net, "written": output, "changed": changed, "losses": listed, "notes": notes,
-            "others": [{"name": to_display(layer.name), "line": layer.line, "type": _type_name(layer)}
-                       for layer in losses.other_losses(task.net)],
-            "added": [to_display(fields["name"]) for _, fields in planned.added] if planned else [],
-            "removed": [layer.display_name for layer in planned.removed] if planned else [],
-            "files": [path for path, _ in task.writers] if output is not None else []}
-
-
-def _described(kind, matrix):
-    return kind.name + (", %s" % matrix if matrix else "")
+        lines.append("next: " + cli.command_line("check_net.py", output))
+    for line in lines:
+        say(line)
 
 
 def _diff(before, after, name):

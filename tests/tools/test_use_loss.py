@@ -434,3 +434,18 @@ def test_what_a_loss_is_for(folder):
     pytest.importorskip("caffe")
     status, out, err = use_loss(folder, "train_val.prototxt", "--loss", "ExpectedCostLoss", "--source", "D.csv")
     assert (status, err) == (0, "") and "ExpectedCostLoss is for a net trained before (caffe train -weights)" in out
+
+
+def test_a_file_for_a_gain_and_a_cost(folder):
+    pytest.importorskip("caffe")
+    assert use_loss(folder, "train_val.prototxt", "--loss", "ExpectedCostLoss", "--source", "D.csv")[0] == 0
+    second = NET[NET.index("# the loss"):].replace('"loss"', '"second"').replace("SoftmaxWithLoss", "InfogainLoss")
+    put(folder, net(folder) + second)
+    status, out, err = use_loss(folder, "train_val.prototxt", "--all", "--source", "D.binaryproto")
+    assert status == 2 and "D.binaryproto: expected a gain, got what looks like distances" in err
+
+
+def test_a_blob_of_unknown_size(folder):
+    pytest.importorskip("caffe")
+    status, out, err = use_loss(folder, "from_data.prototxt", "--h-blob", "similarity", "--loss", "SoftmaxWithInfogainLoss")
+    assert status == 0 and "note: not checked: whether --h-blob similarity fits the 3 classes of loss" in err

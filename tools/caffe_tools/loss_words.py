@@ -1,0 +1,76 @@
+"""The losses of a net and how they change, as lines for people and as JSON."""
+from __future__ import division, print_function
+
+from caffe_losses.compat import to_display
+from caffe_prototxt.net import losses
+from caffe_tools import compute_options
+
+
+def listed(net, layers, path):
+    """Return a line for each loss of a net. layers: those that can be changed. path: of the net."""
+    lines = ["%s:%d: %s" % (path, layer.line, _in_words(layer)) for layer in layers]
+    return lines + ["%s:%d: %s: %s, which this command does not change" % (
+        path, layer.line, layer.display_name, _type_name(layer)) for layer in losses.other_losses(net)]
+
+
+def unchanged(planned, path):
+    """Return the line that says that nothing changes. planned: plan.Plan."""
+    return ["%s: nothing to change: %s" % (path, "; ".join(
+        "%s is %s" % (loss.layer, _described(kind, matrix)) for loss, kind, matrix in planned.targets))]
+
+
+def changes(planned, path, dry_run):
+    """Return a line for each change of a plan.Plan, and advice on the losses that come. path: of the changed net."""
+    lines = ["%s: %s: %s %s %s" % (path, loss.layer, loss.kind.name, "would be" if dry_run else "is now",
+                                   _described(kind, matrix)) for loss, kind, matrix in planned.targets]
+    lines += ["%s: new layer %s" % (path, to_display(fields["name"])) for _, fields in planned.added]
+    lines += ["%s: layer %s is out, as nothing else used it" % (path, layer) for layer in planned.removed]
+    kinds = set(kind for loss, kind, _ in planned.targets if kind != loss.kind)
+    return lines + ["%s: %s" % (path, line) for kind in kinds for line in compute_options.advice(kind)]
+
+
+def as_json(net, layers, planned):
+    """Return the losses of a net, and how they change, as a dict. planned: plan.Plan, or None."""
+    becomes = {} if planned is None else {target.loss.layer.index: target for target in planned.targets}
+    return {
+        "losses": [_loss_as_json(layer, becomes.get(layer.index)) for layer in layers],
+        "others": [{"name": to_display(layer.name), "line": layer.line, "type": _type_name(layer)}
+                   for layer in losses.other_losses(net)],
+        "added": [to_display(fields["name"]) for _, fields in planned.added] if planned else [],
+        "removed": [layer.display_name for layer in planned.removed] if planned else []}
+
+
+def _loss_as_json(layer, target):
+    loss, error = _read_loss(layer)
+    matrix = (target or loss).matrix if target or loss else None
+    return {
+        "name": to_display(layer.name), "line": layer.line, "type": losses.kind_of(layer).name, "error": error,
+        "n_classes": loss and loss.n_classes(), "loss_weight": layer.values("loss_weight"),
+        "phases": sorted(layer.phases), "class_weighting": losses.class_weighting(layer, False),
+        "becomes": target and target.kind.name, "matrix": matrix and str(matrix)}
+
+
+def _in_words(layer):
+    loss, error = _read_loss(layer)
+    classes = error or "%s classes" % (loss.n_classes() or "unknown number of")
+    weights = "".join(", loss_weight %s" % weight for weight in layer.values("loss_weight"))
+    phases = "" if len(layer.phases) != 1 else ", %s only" % to_display("".join(layer.phases))
+    weighting = ", class weights in its text (--from-class-weighting)" * losses.has_class_weighting(layer)
+    return "%s: %s, %s%s%s%s" % (
+        layer.display_name, losses.kind_of(layer).name, classes, weights, phases, weighting)
+
+
+def _read_loss(layer):
+    """Return (the Loss of a layer or None, why it cannot be read or None)."""
+    try:
+        return losses.read_loss(layer), None
+    except ValueError as error:
+        return None, str(error)
+
+
+def _type_name(layer):
+    return to_display(".".join(filter(None, losses.python_class(layer))) or layer.type)
+
+
+def _described(kind, matrix):
+    return kind.name + (", %s" % matrix if matrix else "")
