@@ -35,7 +35,7 @@ def beside(name):
 def tree_order():
     """Return the labels in the order in which the classes stand in the tree."""
     names = data.class_names()
-    return [names.index(leaf.name) for leaf in _tree().leaves()]
+    return [names.index(name) for name in _tree().classes]
 
 
 def tree_distances():

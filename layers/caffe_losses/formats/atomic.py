@@ -1,11 +1,12 @@
 """Write files whole or not at all: under another name beside their own first, then renamed."""
 from __future__ import division, print_function
 
+import binascii
 import contextlib
 import errno
 import os
-import tempfile
 
+from caffe_losses.compat import to_str
 from caffe_losses.errors import naming
 
 NOT_WRITTEN = "cannot be written: "
@@ -27,16 +28,18 @@ def atomic_write(path):
         raise IOError("%s: cannot be written: expected another file than a read-only one; chmod u+w it, or choose "
                       "another name" % path)
     folder, name = os.path.split(path)
-    with naming(path, NOT_WRITTEN):
-        handle, temporary = tempfile.mkstemp(prefix="." + name + ".", dir=folder)
+    # Named before it is made, as a signal may come at any time.
+    temporary = os.path.join(folder, ".%s.%s" % (name, to_str(binascii.hexlify(os.urandom(4)))))
     try:
-        os.close(handle)
+        with naming(path, NOT_WRITTEN):
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         with _open(temporary, path) as file:
             yield file
         os.chmod(temporary, _mode(path))
         getattr(os, "replace", os.rename)(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        if os.path.exists(temporary):
+            os.unlink(temporary)
         raise
 
 

@@ -3,7 +3,6 @@ from __future__ import division, print_function
 
 import contextlib
 import os
-import re
 
 import numpy as np
 
@@ -21,17 +20,19 @@ _MAX_RATIO, _MAX_SMALL = 3, 2 ** 26
 
 
 def write_hdf5(file, matrix):
-    """Write a dataset 1 x 1 x rows x columns of float32, in an open file of that name."""
+    """Write a dataset 1 x 1 x rows x columns of float32 to an open file.
+
+    It is made in memory: on a full disk HDF5 itself crashes.
+    """
     h5py = optional("h5py", "HDF5")
-    try:
-        with h5py.File(file.name, "w") as content:
-            dataset = content.create_dataset(DATASET, (1, 1) + matrix.shape, np.float32)
-            first = 0
-            for block in float32_blocks(matrix, 2 ** 20):
-                dataset[0, 0, first:first + len(block)] = block
-                first += len(block)
-    except (RuntimeError, EnvironmentError) as error:  # a full disk
-        raise system_error(error)
+    with h5py.File(file.name, "w", driver="core", backing_store=False) as content:
+        dataset = content.create_dataset(DATASET, (1, 1) + matrix.shape, np.float32)
+        first = 0
+        for block in float32_blocks(matrix, 2 ** 20):
+            dataset[0, 0, first:first + len(block)] = block
+            first += len(block)
+        content.flush()
+        file.write(content.id.get_file_image())
 
 
 @contextlib.contextmanager
@@ -46,12 +47,6 @@ def atomic_hdf5(path):
                               % (DATASET, ", ".join(others[:3])))
     with atomic_write(path) as file:
         yield file
-
-
-def system_error(error):
-    """Return an error of HDF5's, which lists all it knows on several lines, as the system's own if it names one."""
-    numbers = re.findall(r"errno = ([0-9]+)", str(error))
-    return IOError(int(numbers[0]), os.strerror(int(numbers[0]))) if numbers else IOError(" ".join(str(error).split()))
 
 
 def read_hdf5(path):

@@ -16,7 +16,6 @@ from caffe_losses.optional_packages import optional
 DATA_FILE, LOCK_FILE = "data.mdb", "lock.mdb"
 _KEY = b"00000000"
 _SPARE = 2 ** 20  # bytes for the pages around the record
-_LARGE = 2 ** 15  # bytes of a record; of larger ones the system must not read more than is asked for
 
 
 def is_lmdb(folder):
@@ -30,11 +29,9 @@ def records(folder):
     Each is a buffer of the file itself, and must not be used once the generator is closed: keep that in a variable.
     Raises IOError or ValueError for what is no LMDB, or is cut off.
     """
-    size, n_records = plain_size(os.path.join(folder, DATA_FILE)), count_records(folder)
-    with _environment(folder, readahead=size < n_records * _LARGE) as environment:
-        with environment.begin(buffers=True) as transaction:
-            for value in transaction.cursor().iternext(keys=False):
-                yield value
+    with _environment(folder) as environment, environment.begin(buffers=True) as transaction:
+        for value in transaction.cursor().iternext(keys=False):
+            yield value
 
 
 def count_records(folder):
@@ -44,11 +41,11 @@ def count_records(folder):
 
 
 @contextlib.contextmanager
-def _environment(folder, **options):
+def _environment(folder):
     lmdb = optional("lmdb", "LMDB")
     size = plain_size(os.path.join(folder, DATA_FILE))
     try:
-        with lmdb.open(folder, readonly=True, lock=False, create=False, **options) as environment:
+        with lmdb.open(folder, readonly=True, lock=False, create=False) as environment:
             # The library ends the process at a page that the file does not have.
             least = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
             if size < least:

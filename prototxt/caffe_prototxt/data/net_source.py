@@ -16,8 +16,9 @@ from caffe_prototxt.net.states import State
 
 NetSource = collections.namedtuple("NetSource", "graph loss layer whole n_classes ignore_label label_blob")
 
-# A source whose labels are just those that a net gets: source, dataset and pixels as `count_source` takes them.
-WholeSource = collections.namedtuple("WholeSource", "source dataset pixels")
+# A source whose labels are just those that a net gets: the arguments as `count_source` takes them.
+WholeSource = collections.namedtuple("WholeSource", "source dataset pixels root_folder")
+WholeSource.__new__.__defaults__ = ("",)
 
 
 def net_source(path, label=None, stages=(), level=0):
@@ -125,7 +126,8 @@ def whole_source(node, number):
         dataset = to_display(node.tops[number])
         return WholeSource(source, dataset, is_of_pixels(source, dataset))
     if node.type in ("Data", "ImageData") and number == 1:
-        return WholeSource(source, "label", False)
+        root_folder = layer.value_in(data_layers.PARAMS[layer.type], "root_folder", "")
+        return WholeSource(source, "label", False, to_display(root_folder))
     if node.type == "Data" and layer.message("transform_param") is None:
         return WholeSource(source, "label", True)
     return None

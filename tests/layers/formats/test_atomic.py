@@ -102,8 +102,9 @@ def test_killed_while_writing(path, ending):
     assert len(seen) > 1  # it was writing when it was killed
 
 
-@pytest.mark.parametrize("ending", [".npy", ".csv", ".json", ".binaryproto", ".caffemodel"])
+@pytest.mark.parametrize("ending", [".npy", ".csv", ".json", ".binaryproto", ".caffemodel", ".h5"])
 def test_a_full_disk(path, ending):
+    pytest.importorskip("h5py")
     os.symlink("/dev/full", path("H" + ending))
     with pytest.raises(IOError, match="H%s: cannot be written: No space left on device" % ending):
         write_matrix(path("H" + ending), np.ones((300, 300)))

@@ -103,5 +103,5 @@ def test_little_memory_is_taken(tmp_path):
         rows = json.load(file)["figures"]["rows"]
     assert len(rows) == 10 and rows[0]["file"] == "caffe.io"
     for row in rows[1:]:
-        most = 2.2 if row["file"] == ".lmdb" else 1.2  # the library holds the record, and the pages it is to be on
+        most = 2.6 if row["file"] in (".lmdb", ".h5") else 1.2  # the library holds the file, and the pages it is to be on
         assert row["write"]["memory"] < most and row["read"]["memory"] < 1.2  # the file is mapped

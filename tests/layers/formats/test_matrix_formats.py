@@ -14,7 +14,6 @@ from hypothesis import given, settings, strategies as st
 import loops
 import real_nets
 from counts import examples
-from caffe_losses.formats import hdf5_files
 from caffe_losses.formats.matrix_files import ENDINGS, read_matrix, write_matrix
 
 h5py = pytest.importorskip("h5py")
@@ -407,9 +406,3 @@ def test_fragments_with_net_spec_and_in_deploy(tmp_path, monkeypatch):
         assert list(caffe.Net("net.prototxt", caffe.TEST, stages=["deploy"]).blobs) == ["score", "label"]
     with pytest.raises(ValueError, match="n_classes: expected the number of classes"):
         h_from_file("H.caffemodel")
-
-
-def test_what_hdf5_says_of_a_full_disk():
-    error = hdf5_files.system_error(RuntimeError("Can't write data (file write failed:\n time = now, errno = 28, buf = 0x1)"))
-    assert error.errno == 28 and error.strerror == os.strerror(28)
-    assert str(hdf5_files.system_error(RuntimeError("no\n  errno"))) == "no errno"

@@ -56,7 +56,7 @@ def found(text, **options):
 
 def test_a_net_as_people_write_it(here):
     source = found(DATA + SCORE + LOSS)
-    assert source[2:] == ("train", ("train_lmdb", "label", False), 7, None, "label") and source.loss.layer.name == "loss"
+    assert source[2:] == ("train", ("train_lmdb", "label", False, ""), 7, None, "label") and source.loss.layer.name == "loss"
     assert count_source(*source.whole).counts.tolist() == [4, 3, 3]
     real_nets.net(replaced(DATA, ("test_lmdb", "train_lmdb")) + SCORE + LOSS)  # the real Caffe takes it
 
@@ -66,14 +66,14 @@ def test_the_old_syntax(here):
                     ('type: "InnerProduct"', "type: INNER_PRODUCT"), ('type: "ReLU"', "type: RELU"),
                     ('type: "Accuracy"', "type: ACCURACY"), ('type: "SoftmaxWithLoss"', "type: SOFTMAX_LOSS"),
                     ("backend: LMDB", ""), ("train_lmdb", "train_leveldb"))
-    assert found(text)[2:] == ("train", ("train_leveldb", "label", False), 7, None, "label")
+    assert found(text)[2:] == ("train", ("train_leveldb", "label", False, ""), 7, None, "label")
 
 
 def test_image_lists_and_hdf5(here):
-    assert found(IMAGES + SCORE + LOSS)[2:4] == ("images", ("list.txt", "label", False))
+    assert found(IMAGES + SCORE + LOSS)[2:4] == ("images", ("list.txt", "label", False, "images/"))
     text = replaced(HDF5 + SCORE + LOSS, ('"label"', '"truth"'))
     sources.write_hdf5("labels.h5", np.arange(4), "truth")
-    assert found(text)[2:4] == ("hdf5", ("list.txt", "truth", False))
+    assert found(text)[2:4] == ("hdf5", ("list.txt", "truth", False, ""))
     sources.write_hdf5("labels.h5", np.zeros((4, 1, 3, 3)), "truth")
     source = found(text)
     assert source.whole.pixels
