@@ -74,7 +74,7 @@ ALL = [log_of(method, seed) for method in ("slow", "fast") for seed in (1, 2)]
 
 def test_the_simplest_call(folder):
     out = report("caffe.log")
-    accuracy = re.search("caffe, deciding for the most probable class: accuracy (0.[0-9]{4})", out).group(1)
+    accuracy = re.search("caffe: accuracy (0.[0-9]{4}), lowest recall (0.[0-9]{4}) [(]class [0-2][)]\n", out).group(1)
     assert out.startswith("caffe, seed 1: done\n") and "-o report.html" in out.splitlines()[-1]
     # 50 samples are no whole number of batches of 20, so the log's own accuracy is of 40.
     assert float(accuracy) * 50 == pytest.approx(round(float(accuracy) * 50), abs=.01)
@@ -183,7 +183,7 @@ def test_an_interrupted_run(wrong):
                 process.wait()
         real_nets.cut("caffe.log", os.path.getsize("caffe.log") - 5)
         out = report("caffe.log", "-o", "report.html")
-        assert "caffe, seed 1: " + expected in out and "most probable class: accuracy" in out
+        assert "caffe, seed 1: " + expected in out and "\ncaffe: accuracy " in out
         Page("report.html").check()
 
 
@@ -255,14 +255,25 @@ def test_errors(folder, arguments, message):
     assert len(err.splitlines()) == 1 and re.search(message, err), err
 
 
-def test_names_and_costs_that_are_not_of_the_net_are_notes(folder):
+@pytest.mark.parametrize("options, message", [
+    (["--names", "short.txt"], "--names: expected 3 class names, as the net has, got 2"),
+    (["--distances", "D4.csv"], "--distances or --tree: expected costs of 3 classes, as the net has, got 4"),
+    (["--label", "lable"], "--label lable: expected a blob of the net, data, label, "),
+    (["--label", "data"], "--label data: expected a label for each of 20 samples of 3 classes, got shape"),
+    (["--score", "scores"], "--score scores: expected a blob of the net, data, label, "),
+    (["--gpu", "7"], "--gpu 7: expected a GPU that Caffe can use, got none ("),
+    (["--gpu", "-1"], "--gpu: expected at least 0, got -1"),
+    (["--folder", "missing"], "--folder missing: expected a folder, got none"),
+    (["--csv", "missing"], "--csv missing: expected a folder, got none"),
+    (["-o", "r.pdf"], "-o r.pdf: expected the name of a page, which ends in .html"),
+])
+def test_options_that_are_not_of_the_net(folder, options, message):
     with open("short.txt", "w") as file:
         file.write("one\ntwo\n")
-    (run,) = as_json("caffe.log", "--names", "short.txt")["runs"]
-    assert run["notes"] == ["not evaluated: --names: expected 3 class names, as the net has, got 2"]
     np.savetxt("D4.csv", 1 - np.eye(4), delimiter=",")
-    (run,) = as_json("caffe.log", "--distances", "D4.csv")["runs"]
-    assert run["notes"] == ["not evaluated: D: expected costs of 3 classes, as the net has, got 4"]
+    status, out, err = run_main("report.py", "caffe.log", *options)
+    assert status == 2 and not out
+    assert len(err.splitlines()) == 1 and message in err, err
 
 
 def test_without_evaluation_no_caffe_is_needed(folder):

@@ -103,6 +103,14 @@ def _read(path):
         return file.read()
 
 
+def check_is_file(path):
+    """Raise IOError for what is no file that can be read from its start to its end."""
+    if not os.path.isfile(path):
+        raise IOError("%s: %s" % (path or repr(path), "expected a file, got a pipe or a device; write it into a file first"
+                                  if os.path.exists(path) and not os.path.isdir(path)
+                                  else "cannot be read: no such file"))
+
+
 def shape(argument):
     """Return (top, shape) of an argument TOP=N,C,H,W."""
     top, _, numbers = argument.partition("=")

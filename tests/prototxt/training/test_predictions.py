@@ -179,7 +179,7 @@ DUMMY = ('layer { name: "data" type: "DummyData" top: "data" top: "label" dummy_
 @pytest.mark.parametrize("text, options, message", [
     (DUMMY % 1 + training.LOSS, {}, "--iterations says how many"),
     (DUMMY % 1, {"iterations": 1}, "expected a net whose TEST phase has a loss on classes or an Accuracy layer"),
-    (DUMMY % 1 + training.LOSS, {"score": "scor", "label": "label"}, "blob scor: expected one of the net's, data"),
+    (DUMMY % 1 + training.LOSS, {"score": "scor", "label": "label"}, "--score scor: expected a blob of the net, data"),
     (DUMMY % 1, {"score": "score", "label": "data", "iterations": 1}, "data: expected a label for each of 2 samples"),
     (DUMMY % 3, {"score": "score", "label": "label", "iterations": 1}, "label at (0): expected a whole number 0..2, got 3"),
     (DUMMY % .5, {"score": "score", "label": "label", "iterations": 1}, "label at (0): expected a whole number 0..2, got 0.5"),

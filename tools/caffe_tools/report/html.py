@@ -12,9 +12,12 @@ import numpy as np
 from caffe_losses.evaluation.comparison import INTERVALS, NOISE, verdict_of
 from caffe_losses.evaluation.intervals import LEVEL, PERCENT, Interval
 from caffe_losses.evaluation.tally import CHEAPEST, DECISIONS, PROBABLE, metric_list
-from caffe_tools.report import charts
+from caffe_tools.report import charts, summary
+from caffe_tools.report.summary import decisions
 
 MOST_COSTLY = 10  # confusions listed
+MOST_RECALLS = 100  # classes whose recall is shown
+MOST_PICTURES = 30  # of outputs
 WIDEST = 620  # pixels; a wider picture scrolls, as its names could not be read if it shrank
 
 CSS = """
@@ -41,6 +44,7 @@ figcaption { font-weight: 600; font-size: .95rem; margin-bottom: .2rem; }
 img { max-width: 100%; height: auto; display: block; }
 .scroll img { max-width: none; }
 dt { font-weight: 600; } dd { margin: 0 0 .4rem 1.2rem; max-width: 48rem; }
+.headline { font-size: 1.15rem; font-weight: 600; margin: .3rem 0; }
 .bad { color: #a33c00; font-weight: 600; }
 """
 
@@ -67,7 +71,7 @@ def page(report):
     report: the dict that report.py --json prints: runs, methods, differences, classes, D, top, spatial.
     """
     evaluated = [method for method in report["methods"] if method["evaluation"]]
-    sections = [_runs(report), _curves(report)]
+    sections = [_headline(report), _runs(report), _curves(report)]
     if evaluated:
         metrics = metric_list(report["top"], report["D"] is not None, report["spatial"])
         names = report["classes"] or [str(label) for label in range(report["n_classes"])]
@@ -83,15 +87,19 @@ def page(report):
 
 # The runs
 
+def _headline(report):
+    return "\n".join('<p class="headline">%s</p>' % _escaped(line) for line in summary.headlines(report))
+
+
 def _runs(report):
     noted = any(run["notes"] for run in report["runs"])
     rows = [["run", "seed", "iterations", "last training loss", _Cell("how it ended", "text"),
              _Cell("evaluated", "text")] + [_Cell("notes", "text")] * noted]
     for run in report["runs"]:
-        losses = run["curves"].get("training loss", {"values": []})["values"]
+        loss = run["figures"].get("training loss")
         bad = run["status"].startswith(("diverged", "failed", "cut off"))
         rows.append([run["name"], run["seed"], run["iterations"] and run["iterations"][1],
-                     _number("%.4g", losses[-1]) if losses else None,
+                     loss and _Cell(summary.exact(loss["last"]), "", "iteration %d" % loss["iteration"]),
                      _Cell(run["status"], "wrap bad" if bad else "text"),
                      _Cell(run["snapshot"] and run["snapshot"].replace("\\", "/").split("/")[-1], "text")]
                     + [_Cell("; ".join(run["notes"]), "wrap")] * noted)
@@ -99,7 +107,9 @@ def _runs(report):
 
 
 def _curves(report):
-    names = list(collections.OrderedDict.fromkeys(name for run in report["runs"] for name in run["curves"]))
+    names = list(collections.OrderedDict.fromkeys(
+        name for run in report["runs"] for name, curve in run["curves"].items()
+        if not (name == "learning rate" and len(curve["values"]) < 2 or name in _same_as_the_loss(run))))
     if not names:
         return None
     text = ""
@@ -107,22 +117,43 @@ def _curves(report):
         text += ("Bold: the mean over the seeds, in a band that is its %d %% interval; with two seeds only, and where "
                  "seeds were not measured at the same iterations, each has a thin line. " % PERCENT)
     if any("diverged" in run["status"] for run in report["runs"]):
-        text += "A cross marks the last value before NaN or infinity."
-    return _section("Training", _paragraph(text) if text else None,
-                    _figures([_curves_of(report, name) for name in names]))
+        text += "A cross marks the last value before NaN or infinity. "
+    if any(len(curve["values"]) > charts.MOST_POINTS for run in report["runs"] for curve in run["curves"].values()):
+        text += "Of more than %d points the lines show means of neighbours; what is said is as in the log. " % (
+            charts.MOST_POINTS)
+    families = list(summary.families(names).items())
+    if len(families) > MOST_PICTURES:
+        text += "%d more outputs are in --json and --csv. " % sum(len(of) for _, of in families[MOST_PICTURES:])
+    pictures = [_spread_of(report, family, of) if len(of) > summary.MOST_ALONE else _curves_of(report, family)
+                for family, of in families[:MOST_PICTURES]]
+    return _section("Training", _paragraph(text) if text else None, _figures(pictures))
+
+
+def _same_as_the_loss(run):
+    """Return the training outputs of a run that add nothing to its loss: the only one."""
+    outputs = [name for name in run["curves"] if name.startswith("training output")]
+    return outputs if len(outputs) == 1 and "training loss" in run["curves"] else []
+
+
+def _runs_of(report, method, names):
+    """Return (iterations, values) of each curve of some names of a method."""
+    series = [run["curves"][name] for run in report["runs"] if run["name"] == method["name"]
+              for name in names if name in run["curves"]]
+    return [(one["iterations"], np.array(one["values"], float)) for one in series]
 
 
 def _curves_of(report, name):
-    def runs_of(method):
-        series = [run["curves"][name] for run in report["runs"]
-                  if run["name"] == method["name"] and name in run["curves"]]
-        return [(one["iterations"], np.array(one["values"], float)) for one in series]
-
-    curves = [charts.Curve(method["name"], runs_of(method)) for method in report["methods"]]
-    ends = ["%s ends at %s" % (curve.name, ", ".join(_number("%.4g", y[-1]) for _, y in curve.runs if len(y)))
+    curves = [charts.Curve(method["name"], _runs_of(report, method, [name])) for method in report["methods"]]
+    ends = ["%s ends at %s" % (curve.name, ", ".join(summary.exact(y[-1]) for _, y in curve.runs if len(y)))
             for curve in curves if curve.runs]
-    return _figure(charts.curves(curves, name), name, "%s by iteration, %s: %s" % (
+    return _figure(charts.curves(curves, name, name == "learning rate"), name, "%s by iteration, %s: %s" % (
         name, "a line for each run" if len(curves) > 1 else "a line", "; ".join(ends)))
+
+
+def _spread_of(report, family, names):
+    curves = [charts.Curve(method["name"], _runs_of(report, method, names)) for method in report["methods"]]
+    text = "%s: the median of %d outputs, and from the least to the greatest" % (family, len(names))
+    return _figure(charts.spread(curves, family), text, "%s by iteration, a line and a band for each method" % text)
 
 
 # The decisions
@@ -130,7 +161,7 @@ def _curves_of(report, name):
 def _scores(report, methods, metrics):
     costs = report["D"] is not None
     rows = [["method"] + [_Cell("decision", "text")] * costs + [metric.title for metric in metrics]]
-    for method, decision in _decisions(methods):
+    for method, decision in decisions(methods):
         scores = method["evaluation"][decision]["scores"]
         rows.append([method["name"]] + [_Cell(DECISIONS[decision], "text")] * costs
                     + [_interval_cell(metric.form, scores[metric.key]) for metric in metrics])
@@ -166,20 +197,24 @@ def _recalls(report, methods, names):
     counts = np.sum(first["confusion"], axis=1) // n_runs
     shown = np.arange(len(names))
     text = "With the %d %% interval over several seeds; in brackets how many test samples. " % PERCENT
-    if len(names) > charts.MOST_CLASSES:
-        means = [np.inf if recall["mean"] is None else recall["mean"] for recall in first["recalls"]]
-        shown = np.argsort(means, kind="mergesort")[:charts.MOST_CLASSES]
+    if len(names) > MOST_RECALLS:
+        shown = summary.lowest_first(first["recalls"])[:MOST_RECALLS]
         text += "The %d classes of %d with the lowest recall by %s; --json has all. " % (
             len(shown), len(names), methods[0]["name"])
+    n_pictures = -(-len(shown) // charts.MOST_CLASSES)
     figures = []
-    for _, decision in _decisions(methods[:1]):
-        rows = [(method["name"], [Interval(**method["evaluation"][decision]["recalls"][label]) for label in shown])
-                for method in methods]
-        described = "; ".join("%s: %s" % (name, ", ".join(
-            "%s %s" % (names[label], _number("%.2f", recall.mean)) for label, recall in zip(shown, recalls)))
-            for name, recalls in rows[:3])
-        figures.append(_figure(charts.recalls([names[label] for label in shown], counts[shown], rows),
-                               "Deciding for the " + DECISIONS[decision], "recall of each class. " + described))
+    for _, decision in decisions(methods[:1]):
+        for number, part in enumerate(np.array_split(shown, n_pictures)):
+            rows = [(method["name"], [Interval(**method["evaluation"][decision]["recalls"][label]) for label in part])
+                    for method in methods]
+            described = "; ".join("%s: %s" % (name, ", ".join(
+                "%s %s" % (names[label], _number("%.2f", recall.mean)) for label, recall in zip(part, recalls)))
+                for name, recalls in rows[:3])
+            caption = "Deciding for the " + DECISIONS[decision]
+            if n_pictures > 1:
+                caption += ", %d of %d" % (number + 1, n_pictures)
+            figures.append(_figure(charts.recalls([names[label] for label in part], counts[part], rows), caption,
+                                   "recall of each class. " + described))
     return _section("Recall of each class", _paragraph(text), _figures(figures))
 
 
@@ -188,11 +223,11 @@ def _confusions(report, methods, names):
     if report["D"] is not None:
         figures.append(_figure(charts.matrix(report["D"], report["classes"], "cost D"), "What each mistake costs",
                                "heat map of the costs D, true class by predicted class"))
-    for method, decision in _decisions(methods):
+    for method, decision in decisions(methods):
         confusion = np.array(method["evaluation"][decision]["confusion"])
         of_class = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
         title = "%s, %s" % (method["name"], DECISIONS[decision])
-        figures.append(_figure(charts.matrix(of_class, report["classes"], "% of the true class"), title,
+        figures.append(_figure(charts.matrix(of_class, report["classes"], "% of the true class", (0, 100)), title,
                                "heat map of the confusion matrix of %s, true class by predicted class, in %% of the "
                                "true class; the table below lists the costliest confusions" % title))
     tables = ["<div><h3>%s</h3>%s</div>" % (_escaped(method["name"]), _costliest(report, method, names))
@@ -239,11 +274,6 @@ def _meanings(report, metrics):
         meanings += ("<dt>%s</dt><dd>decides for the class k of smallest sum_j p_j D[j, k], p the net's "
                      "probabilities: what is gained by costs at test time alone.</dd>" % DECISIONS[CHEAPEST])
     return _section("What the figures mean", "<dl>%s</dl>" % meanings)
-
-
-def _decisions(methods):
-    return [(method, decision) for method in methods for decision in (PROBABLE, CHEAPEST)
-            if decision in method["evaluation"]]
 
 
 def _number(form, value):
