@@ -373,7 +373,7 @@ def _followed_by(log, later, start):
         (net, _outputs_followed_by(log.test.get(net, {}), later.test.get(net, {}), start))
         for net in sorted(set(log.test) | set(later.test)))
     _complete(later, log, ("solver", "train_net", "test_nets"))
-    later.started = log.started or later.started
+    later.started, later.start = log.started or later.started, start
     later.notes = log.notes + later.notes + ["resumed at iteration %d" % start]
     return later
 

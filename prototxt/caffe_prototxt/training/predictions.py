@@ -8,7 +8,6 @@ Caffe ends the process on most errors (missing data, blobs of another shape): ru
 """
 from __future__ import division, print_function
 
-import collections
 import itertools
 import os
 import tempfile
@@ -22,8 +21,14 @@ from caffe_prototxt.net import data_layers, losses
 from caffe_prototxt.net.graph import HAND_ON, INPUT, Graph, origin, text_of
 from caffe_prototxt.net.nets import Net
 from caffe_prototxt.net.states import State
-from caffe_prototxt.textformat.messages import is_true
 from caffe_prototxt.training import precautions, probe
+
+
+MOST_EPOCHS = 5  # that are run to make a test of the solver again
+MOST_ITERATIONS = 10 ** 6
+RANDOM = (("transform_param", "mirror"), ("image_data_param", "shuffle"), ("hdf5_data_param", "shuffle"),
+          ("image_data_param", "rand_skip"))
+NO = (None, "false", "False", "f", 0)
 
 
 class Evaluation(object):
@@ -34,7 +39,7 @@ class Evaluation(object):
     n_classes: int. spatial: bool, whether a sample has several labels.
     n_iterations: int, the number of batches of the test set. n_samples: int, the number of samples, or None: all.
     source: str, the data in words. left_out: list of str, the layers that were left out of the net, and why.
-    outputs: {top: mean over all batches so far}, of the net's outputs of one number.
+    outputs: list of {top: value}, the net's outputs of one number for each batch so far.
     """
 
     def __init__(self, definition, snapshot, iterations=None, default_iterations=None, score=None, label=None,
@@ -75,7 +80,7 @@ class Evaluation(object):
         self.ignore_label = params and params.ignore_label
         kind = loss and self.score == _bottom(loss, 0) and losses.kind_of(loss.layer)
         self.are_probabilities = bool(kind and kind.probabilities) or self._are_from_softmax()
-        self.outputs, self._loss = collections.OrderedDict(), loss
+        self.outputs, self._loss = [], loss
         self._check_shapes()
         self._count_batches(iterations, default_iterations)
 
@@ -129,11 +134,8 @@ class Evaluation(object):
         Raises ValueError for scores that are not finite, and for labels that are no whole numbers 0..C-1.
         """
         left = self.n_samples
-        for i in range(self.n_iterations):
-            for top, values in self.net.forward().items():
-                if values.size == 1:
-                    mean = self.outputs.get(top, 0)
-                    self.outputs[top] = mean + (float(values.ravel()[0]) - mean) / (i + 1)
+        for _ in range(self.n_iterations):
+            self._forward()
             scores, labels = [self.net.blobs[name].data for name in (self.score, self.label)]
             if left is not None:  # the data start again in the last batch
                 scores, labels = scores[:left], labels[:left]
@@ -158,11 +160,32 @@ class Evaluation(object):
                 and (to_display(node.bottoms[1]) == self.label or label and origin(node, 1) == label)
                 and node.layer.value_in("accuracy_param", "top_k", 1) == 1]
 
-    def are_whole(self, iterations):
-        """Return whether so many batches are, wherever they start, the same samples as those that are evaluated."""
-        n = self.n_samples
-        mirrored = any(is_true(node.layer.value_in("transform_param", "mirror", False)) for node in self.graph.nodes)
-        return bool(n and iterations and n % self.batch == 0 and iterations * self.batch % n == 0) and not mirrored
+    def tested(self, n_before, iterations):
+        """Return {top: mean} of the outputs as a solver's test has them, empty where it cannot be made again.
+
+        The data go on from test to test and start again at their end, so a test has other samples than the one before.
+
+        n_before: int, the number of tests before it. iterations: int, of a test, or None.
+        """
+        if not self.n_samples or not iterations or iterations > MOST_ITERATIONS or self._is_random():
+            return {}
+        n, batch = self.n_samples, self.batch
+        period = next(i for i in range(1, n + 1) if i * batch % n == 0)
+        first = n_before * iterations % period
+        taken = [(first + i) % period for i in range(iterations)]
+        if max(taken) >= MOST_EPOCHS * self.n_iterations:
+            return {}
+        while len(self.outputs) <= max(taken):
+            self._forward()
+        return {top: float(np.mean([self.outputs[i][top] for i in taken])) for top in self.outputs[0]}
+
+    def _forward(self):
+        self.outputs.append({top: float(values.ravel()[0]) for top, values in self.net.forward().items()
+                             if values.size == 1})
+
+    def _is_random(self):
+        """Return whether the data come in another order, or in another way, each time."""
+        return any(node.layer.value_in(param, field) not in NO for node in self.graph.nodes for param, field in RANDOM)
 
 
 def _test_graph(definition):

@@ -77,7 +77,8 @@ class Log(object):
     train_net: str, its prototxt, None if it was not printed in full. test_nets: {number: TestNet}.
     snapshots: list of file names, in the order of their writing; but first one after which the log ends, as it may
         not be whole.
-    resumed: str, the solver state from which the training went on, or None.
+    resumed: str, the solver state from which the training went on, or None. start: int, the first iteration of the
+        last process that trained.
     ended: "done", "stopped" (by a signal), or None: the log ends before the training.
     failed: str, the error that ended it, or None.
     started, printed: the times in seconds at which the training started, and at which its last line was printed, or
@@ -94,7 +95,7 @@ class Log(object):
         self.train, self.test = collections.OrderedDict(), collections.OrderedDict()
         self.snapshots, self.notes = [], []
         self.train_net = self.resumed = self.ended = self.failed = self.started = self.printed = None
-        self.first_line = self.last_line = 0
+        self.first_line = self.last_line = self.start = 0
 
     def outputs(self):
         """Return (name for people, Series) of the training loss and of each output of the nets."""

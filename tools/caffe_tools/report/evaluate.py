@@ -59,7 +59,7 @@ def _tally(run, snapshot, caffe, D, top, options):
             bar.update()
         try:
             return caffe.tally(definition, snapshot.path, snapshot.folder, D, show, top=top,
-                               default_iterations=_test_iter(run), **options)
+                               default_iterations=_test_iter(run), n_tests=_n_tests(snapshot, run), **options)
         except ValueError as error:
             message = str(error)
             if options["gpu"] is not None and OF_GPU.search(message):
@@ -81,17 +81,19 @@ def _doubts(snapshot, run, runs):
 def _disagreements(snapshot, run, comparable, accuracy):
     """Return [why the decisions cannot be those of the training in the log], empty if they can be.
 
-    The outputs of the log's test at the snapshot's iteration are compared one by one where the test is over the same
-    samples, else the accuracies, as far as another choice of samples explains a difference.
+    The outputs of the log's test at the snapshot's iteration are compared one by one where that test can be made again,
+    else the accuracies, as far as another choice of samples explains a difference.
     """
-    found = comparable["outputs"] if comparable["is_whole"] else dict.fromkeys(
-        comparable["accuracies"] if comparable["n_tested"] else (), accuracy)
-    logged = _tested_at(snapshot, run)
+    logged, found, n_tested = _tested_at(snapshot, run), comparable["tested"], comparable["n_tested"]
+    if not found and n_tested:
+        found = dict.fromkeys(comparable["accuracies"], accuracy)
     both = sorted(set(found) & set(logged))
     for name in both:
-        differ = (snapshots.outputs_differ(logged[name], found[name], comparable["n_images"]) if comparable["is_whole"]
-                  else snapshots.accuracies_differ(logged[name], comparable["n_tested"], accuracy,
-                                                   comparable["n_images"]))
+        if comparable["tested"]:
+            differ = snapshots.outputs_differ(logged[name], found[name], n_tested)
+        else:
+            differ = snapshots.accuracies_differ(logged[name], n_tested, accuracy, comparable["n_images"],
+                                                 comparable["is_epoch"])
         if differ:
             return ["snapshot %s gives %s %.4g, and the log says %.6g at iteration %d: it is another training's, or the "
                     "test data have changed" % (snapshot.name, to_str(name), found[name], logged[name],
@@ -108,6 +110,14 @@ def _tested_at(snapshot, run):
     at = {name: dict(series.points()).get(snapshot.iteration)
           for name, series in run.log.test[min(run.log.test)].items()}
     return {name: value for name, value in at.items() if value is not None}
+
+
+def _n_tests(snapshot, run):
+    """Return how many tests the process that wrote a snapshot had made when it tested it, or None."""
+    if not _tested_at(snapshot, run) or snapshot.iteration < run.log.start:
+        return None
+    iterations = next(iter(run.log.test[min(run.log.test)].values())).iterations
+    return sum(run.log.start <= iteration < snapshot.iteration for iteration in iterations)
 
 
 def _notes(snapshot, run):

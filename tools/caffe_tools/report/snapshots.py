@@ -65,11 +65,15 @@ def keeps_time(run):
     return late <= LATE or late >= QUARTER - 1
 
 
-def accuracies_differ(first, n_first, second, n_second):
-    """Return whether two accuracies, of so many samples each, differ by more than another choice of samples explains."""
-    both = (first * n_first + second * n_second) / (n_first + n_second)
-    noise = math.sqrt(max(0, both * (1 - both)) * (1 / n_first + 1 / n_second))
-    return abs(first - second) > SIGMAS * noise + 1 / n_first
+def accuracies_differ(logged, n_logged, found, n_found, is_epoch):
+    """Return whether two accuracies, of so many samples each, differ by more than another choice of samples explains.
+
+    is_epoch: whether `found` is of all samples there are, each once; the logged one then is of some of the same.
+    """
+    both = (logged * n_logged + found * n_found) / (n_logged + n_found)
+    rest = n_logged % n_found
+    of_samples = rest * (1 - rest / n_found) / n_logged ** 2 if is_epoch else 1 / n_logged + 1 / n_found
+    return abs(logged - found) > SIGMAS * math.sqrt(max(0, both * (1 - both)) * of_samples) + 1 / n_logged + .005
 
 
 def outputs_differ(logged, found, n_samples):
