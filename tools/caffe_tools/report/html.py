@@ -18,7 +18,8 @@ from caffe_tools.report.summary import decisions
 MOST_COSTLY = 10  # confusions listed
 MOST_RECALLS = 100  # classes whose recall is shown
 MOST_PICTURES = 30  # of outputs
-WIDEST = 620  # pixels; a wider picture scrolls, as its names could not be read if it shrank
+WIDEST = 620  # pixels; a wider picture scrolls, as its names could not be read if it shrank below LEAST of its size
+LEAST = .7
 
 CSS = """
 :root { color-scheme: light; }
@@ -42,9 +43,8 @@ td small { color: #595959; display: block; }
 figure { margin: 0; min-width: 0; max-width: 100%; }
 figcaption { font-weight: 600; font-size: .95rem; margin-bottom: .2rem; }
 img { max-width: 100%; height: auto; display: block; }
-.scroll img { max-width: none; }
 dt { font-weight: 600; } dd { margin: 0 0 .4rem 1.2rem; max-width: 48rem; }
-.headline { font-size: 1.15rem; font-weight: 600; margin: .3rem 0; }
+.headline { font-size: 1.15rem; font-weight: 600; margin: .3rem 0; max-width: none; }
 .bad { color: #a33c00; font-weight: 600; }
 """
 
@@ -103,7 +103,20 @@ def _runs(report):
                      _Cell(run["status"], "wrap bad" if bad else "text"),
                      _Cell(run["snapshot"] and run["snapshot"].replace("\\", "/").split("/")[-1], "text")]
                     + [_Cell("; ".join(run["notes"]), "wrap")] * noted)
-    return _table(rows, "the runs")
+    return _table(rows, "the runs") + _tests(report)
+
+
+def _tests(report):
+    """Return a table of the last and the best value of each test output that is shown by itself."""
+    rows = [["run", _Cell("output", "text"), "last", "best"]]
+    for run in report["runs"]:
+        for family, names in summary.families(run["figures"]).items():
+            figure = run["figures"][names[0]]
+            if len(names) <= summary.MOST_ALONE and family.startswith("test "):
+                rows.append([run["name"], _Cell(family, "text")] + [
+                    _Cell(summary.exact(figure[key]), "", at and "iteration %d" % figure[at])
+                    for key, at in (("last", "iteration"), ("best", None if figure["best"] is None else "best_iteration"))])
+    return "\n" + _table(rows, "test outputs in the logs") if len(rows) > 1 else ""
 
 
 def _curves(report):
@@ -121,6 +134,9 @@ def _curves(report):
     if any(len(curve["values"]) > charts.MOST_POINTS for run in report["runs"] for curve in run["curves"].values()):
         text += "Of more than %d points the lines show means of neighbours; what is said is as in the log. " % (
             charts.MOST_POINTS)
+    if any(abs(value or 0) > charts.LARGEST for run in report["runs"] for curve in run["curves"].values()
+           for value in curve["values"]):
+        text += "Values beyond %g are not drawn. " % charts.LARGEST
     families = list(summary.families(names).items())
     if len(families) > MOST_PICTURES:
         text += "%d more outputs are in --json and --csv. " % sum(len(of) for _, of in families[MOST_PICTURES:])
@@ -329,9 +345,10 @@ def _figures(figures):
 
 def _figure(png, caption, description):
     width, height = [pixels // 2 for pixels in struct.unpack(str(">II"), png[16:24])]  # of the PNG's header
-    image = '<img alt="%s" width="%d" height="%d" src="data:image/png;base64,%s">' % (
-        _escaped(description), width, height, base64.b64encode(png).decode("ascii"))
-    if width > WIDEST:
+    least = ' style="min-width: %dpx"' % (LEAST * width) if width > WIDEST else ""
+    image = '<img alt="%s" width="%d" height="%d"%s src="data:image/png;base64,%s">' % (
+        _escaped(description), width, height, least, base64.b64encode(png).decode("ascii"))
+    if least:
         image = _scrolling(image, caption)
     return "<figure><figcaption>%s</figcaption>%s</figure>" % (_escaped(caption), image)
 

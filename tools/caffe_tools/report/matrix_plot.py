@@ -132,7 +132,7 @@ def _name_classes(axes, n_classes, names):
     axes.set(xlabel="predicted class" + ending, ylabel="true class" + ending)
 
 
-def short_label(name, longest=24):
+def short_label(name, longest=32):
     """Return a name for matplotlib: shortened, and with its dollar signs escaped, as they would begin a formula."""
     name = to_unicode(name)
     if len(name) > longest:

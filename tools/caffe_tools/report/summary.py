@@ -48,13 +48,13 @@ def lowest_first(recalls):
 
 
 def headlines(report):
-    """Return a line for each evaluated method: its accuracy and its lowest recall."""
+    """Return a line for each evaluated method: its accuracy and its lowest recall, deciding for the most probable class."""
     lines = []
-    for method, decision in decisions(report["methods"]):
-        evaluation = method["evaluation"][decision]
+    for method in [method for method in report["methods"] if method["evaluation"]]:
+        evaluation = method["evaluation"][PROBABLE]
         lowest = lowest_first(evaluation["recalls"])[0]
         lines.append(u"%s: accuracy %s, lowest recall %s (%s)" % (
-            label_of(report, method, decision), _number("%.4f", evaluation["scores"]["accuracy"]["mean"]),
+            method["name"], _number("%.4f", evaluation["scores"]["accuracy"]["mean"]),
             _number("%.4f", evaluation["recalls"][lowest]["mean"]), class_name(report, lowest)))
     return lines
 
