@@ -175,7 +175,7 @@ def test_a_snapshot_that_another_training_wrote_over(overwritten):
 
 
 def test_accuracies_tell_where_times_are_lost(overwritten):
-    """As a copy leaves them: the log newer, or the snapshot."""
+    """A copy leaves the log newer, or the snapshot."""
     now = time.time()
     for late in (100, -100):
         for log in ("first.log", "second.log"):

@@ -210,7 +210,7 @@ class _Reader(object):
     def __init__(self, year):
         self.logs, self.by_thread = [], {}
         self.collecting, self.text = None, []  # a function of the text, once that is whole
-        self.n_lines, self.year, self.month = 0, year, 0
+        self.n_lines, self.year, self.month, self.days = 0, year, 0, {}
         self.readers = {
             b"Iteration": _Log.read_iteration, b"Train": _Log.read_output, b"Test": _Log.read_output,
             b"Snapshotting": _Log.read_snapshot, b"Creating": _Log.read_creating, b"Initializing": self._initializing,
@@ -243,15 +243,11 @@ class _Reader(object):
 
     def _message(self, line):
         """Return (its first word, the message) of a line, without glog's prefix and NVIDIA's [0.0] or [MultiGPU]."""
-        has_prefix = line[:1] in (b"I", b"W", b"E", b"F") and line[1:2].isdigit()
-        for message in (line.partition(b"] ")[2] if has_prefix else line, line.rpartition(b"] ")[2]):
-            message = message.strip()
-            while message[:1] == b"[" and b"] " in message:
-                message = message.partition(b"] ")[2].strip()
-            word = message.partition(b" ")[0]
-            if word in self.readers:
-                break
-        return word, message
+        has_prefix = line[:1] in b"IWEF" and line[1:2].isdigit()
+        word, message = _first_word(line.partition(b"] ")[2] if has_prefix else line)
+        if word in self.readers or has_prefix:
+            return word, message
+        return _first_word(line.rpartition(b"] ")[2])  # behind a prefix of something else, as docker's
 
     def _seconds(self, prefix):
         """Return the time that a prefix states, in seconds."""
@@ -259,11 +255,13 @@ class _Reader(object):
         if int(month) < self.month and year is None:
             self.year += 1
         self.month = int(month)
-        try:
-            days = (datetime.date(int(year or self.year), self.month, int(day)) - EPOCH).days
-        except ValueError:
-            return None
-        return ((days * 24 + int(hours)) * 60 + int(minutes)) * 60 + float(seconds)
+        date = int(year or self.year), self.month, int(day)
+        if date not in self.days:
+            try:
+                self.days[date] = (datetime.date(*date) - EPOCH).days
+            except ValueError:
+                return None
+        return ((self.days[date] * 24 + int(hours)) * 60 + int(minutes)) * 60 + float(seconds)
 
     def _log(self, log, thread, message):
         """Return the training that a line of a thread belongs to. log: that of the thread's last line, or None."""
@@ -297,6 +295,13 @@ class _Reader(object):
         if self.collecting:
             self._end_text()
         return [log.finish() for log in self.logs]
+
+
+def _first_word(message):
+    message = message.strip()
+    while message[:1] == b"[" and b"] " in message:
+        message = message.partition(b"] ")[2].strip()
+    return message.partition(b" ")[0], message
 
 
 def _number(text):

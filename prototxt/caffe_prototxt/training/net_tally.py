@@ -52,7 +52,7 @@ def write_tally(settings, on_batch):
         on_batch(evaluation.n_iterations)
     if not tally.n_samples():
         raise ValueError("%s: expected labels that are not ignored, got none" % evaluation.label_name)
-    iterations, n_tests = settings["default_iterations"], settings["n_tests"]
+    iterations, n_tests = settings["default_iterations"], settings.get("n_tests")
     comparable = {"tested": {} if n_tests is None else evaluation.tested(n_tests, iterations),
                   "accuracies": evaluation.accuracies(), "n_tested": (iterations or 0) * evaluation.batch or None,
                   "n_images": evaluation.n_samples or evaluation.n_iterations * evaluation.batch,

@@ -31,10 +31,11 @@ class Series(object):
     def __len__(self):
         return len(self.values)
 
-    def append(self, *entry):
-        """Add a point: its iteration, value, seconds and rate."""
-        for name, number in zip(self.ARRAYS, entry):
-            getattr(self, name).append(number)
+    def append(self, iteration, value, seconds, rate):
+        self.iterations.append(iteration)
+        self.values.append(value)
+        self.seconds.append(seconds)
+        self.rates.append(rate)
 
     def followed_by(self, other, start):
         """Return this series before iteration `start`, continued by another."""

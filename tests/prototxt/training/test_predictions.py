@@ -216,7 +216,7 @@ def test_missing_files(folder):
 @pytest.mark.parametrize("between", ["", 'layer { name: "r" type: "Reshape" bottom: "p" top: "r" reshape_param { shape { '
                                          'dim: 0 dim: 3 } } } layer { name: "f" type: "Flatten" bottom: "r" top: "f" }'])
 def test_a_classic_infogain_loss_has_probabilities(folder, monkeypatch, between):
-    """As before April 2017: InfogainLossParameter has no axis, and a Softmax layer stands before the loss."""
+    """Caffe before April 2017: InfogainLossParameter has no axis, and a Softmax layer stands before the loss."""
     from caffe.proto import caffe_pb2
     from caffe_losses.formats.matrix_files import write_matrix
 
