@@ -2,8 +2,9 @@
 """Report on trainings: curves, recalls, confusions, costs and confidence, as one page of HTML.
 
 A RUN is a log of `caffe train` (caffe.INFO, or standard error in a file). The log names the net, its test data and
-the snapshots: the last snapshot is run on the test data, if both are still there. What is elsewhere, or no longer
-as it was, is named with it:
+the snapshots: the last snapshot is run on the test data, if both are still there. One that may be another training's
+is not (newer than the log, named by two logs, or without the accuracy in the log), unless --any-snapshot asks for it.
+What is elsewhere, or no longer as it was, is named with it:
 
   RUN = [NAME=]FILE[,FILE ...]   logs (of a training that was resumed: one after the other), a net (train_val.prototxt),
                                  a snapshot (.caffemodel), in any order
@@ -19,6 +20,7 @@ examples:
   report.py caffe.log -o report.html --names classes.txt --distances D.csv
   report.py plain=caffe.log early=train_val.prototxt,snap_iter_10.caffemodel -o report.html
   report.py caffe.log --json --no-evaluation
+  report.py caffe.log --csv .
 """
 from __future__ import division, print_function
 
@@ -69,8 +71,8 @@ def _parser():
     parser = cli.Parser(description=__doc__)
     parser.add_argument("run", nargs="+", metavar="RUN", help="[NAME=]FILE[,FILE ...], see above")
     parser.add_argument("-o", "--output", metavar="FILE", help="the page (.html)")
-    parser.add_argument("--csv", metavar="DIR", help="write the tables of Caffe's parse_log.py into a folder: LOG.train "
-                        "and LOG.test")
+    parser.add_argument("--csv", metavar="DIR", help="write the tables of Caffe's parse_log.py into a folder: "
+                        "LOG.train and LOG.test")
     parser.add_argument("--json", action="store_true", help="print all figures as JSON")
     parser.add_argument("--title", default="Training report", help="of the page")
     group = parser.add_argument_group("classes and costs")
@@ -119,7 +121,8 @@ def _refuse_overwriting(parser, args, runs):
     inputs = [file for run in runs for file in run.files()] + [args.names, args.distances, args.tree]
     outputs = [args.output]
     if args.csv is not None:
-        outputs += [csv_tables.file_name(run, args.csv, ending) for run in runs if run.logs for ending in csv_tables.ENDINGS]
+        outputs += [csv_tables.file_name(run, args.csv, ending)
+                    for run in runs if run.logs for ending in csv_tables.ENDINGS]
     for i, output in enumerate(outputs):
         cli.refuse_overwriting(parser, output, inputs)
         if output in outputs[:i]:
@@ -156,7 +159,8 @@ def _result(run, runs, caffe, args, D, names):
         try:
             evaluation, notes = evaluate(
                 run, runs, caffe, D, args.top, args.any_snapshot, iterations=args.iterations, score=args.score,
-                label=args.label, python=not args.no_python, gpu=args.gpu, n_names=None if names is None else len(names))
+                label=args.label, python=not args.no_python, gpu=args.gpu,
+                n_names=None if names is None else len(names))
             result.update(evaluation)
             result["notes"] += map(to_unicode, notes)
         except WrongOption:

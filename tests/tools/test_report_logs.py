@@ -89,9 +89,11 @@ KINDS = {
     "failed": (glog(PLAIN[:-len(DONE)]) + "F1029 14:52:47.0 25832 syncedmem.cpp:56] Check failed: error == cudaSuccess (2 vs. 0) "
                "out of memory\n*** Check failure stack trace: ***\n", "failed: Check failed", ("0.9", 100), {}),
     "NaN": (glog(SOLVER + a_step(0, "2.3") + a_step(100, "nan")), "diverged: NaN or infinity from iteration 100",
-            ("NaN", 100), {}),
+            ("nan", 100), {}),
     "Windows' NaN": (glog(SOLVER + a_step(0, "2.3") + a_step(100, "-1.#IND")).replace("\n", "\r\n"), "diverged: NaN",
-                     ("NaN", 100), {}),
+                     ("nan", 100), {}),
+    "infinity": (glog(SOLVER + a_step(0, "2.3") + a_step(100, "inf")), "diverged: NaN or infinity from iteration 100",
+                 ("inf", 100), {}),
     "clipped": (glog(SOLVER + a_step(0, "2.3") + a_step(100, "87.3365")), "diverged: training loss is 87.3365", ("87.3365", 100), {}),
     "clipped under a weight": (
         glog(SOLVER + a_step(0, "46.1", "2.3") + a_step(100, "1746.73", "87.3365").replace("(* 1 ", "(* 20 ")),
@@ -166,6 +168,8 @@ def test_kinds(of_log, kind):
      "0.6931, the loss of triplets whose"),
     (of_levels(["0.26", "0.2", "0.12", "0.1", "0.08"], 10, "Python", TRIPLET % ""), None),
     (of_levels(["0.25"] * 6, 10, "EuclideanLoss"), None),
+    (of_levels(["0.21", "0.2001", "0.2", "0.2002", "0.2"], 10, "TripletLoss", "triplet_loss_param { margin: 0.2 }"),
+     "0.2, the loss of triplets whose"),
 ])
 def test_a_training_that_learns_nothing(of_log, text, expected):
     _, out, _ = of_log(text)

@@ -111,7 +111,8 @@ class Evaluation(object):
     def _check_shapes(self):
         scores, labels = [self.net.blobs[name].data for name in (self.score, self.label)]
         if not -scores.ndim <= self.axis < scores.ndim:
-            raise ValueError("%s: expected classes along axis %d, got shape %s" % (self.score_name, self.axis, scores.shape))
+            raise ValueError("%s: expected classes along axis %d, got shape %s"
+                             % (self.score_name, self.axis, scores.shape))
         self.n_classes = scores.shape[self.axis]
         if labels.size * self.n_classes != scores.size:
             raise ValueError("%s: expected a label for each of %d samples of %d classes, got shape %s"

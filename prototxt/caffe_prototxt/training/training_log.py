@@ -49,7 +49,7 @@ class Series(object):
         return list(zip(self.iterations, self.values))
 
     def best(self, smaller):
-        """Return the first (iteration, value) of the best finite values, or None. smaller: whether smaller is better."""
+        """Return the first (iteration, value) of the best finite value, or None. smaller: whether it is the least."""
         finite = [point for point in self.points() if is_finite(point[1])]
         return min(finite, key=lambda point: point[1] if smaller else -point[1]) if finite else None
 

@@ -17,8 +17,8 @@ def tables(run):
     """Return (ending, content in bytes or None) of the tables of a run with a log, NAME.train and NAME.test.
 
     A row for each iteration with outputs: its number, the seconds since the training started, the learning rate that
-    was printed last before it, and each output. Two things parse_log.py loses are there: a table of one row, and outputs
-    of the same name (name[1], or of test net 1: name (net #1)). Without outputs the training loss is one.
+    was printed last before it, and each output. Two things that parse_log.py loses are there: a table of one row, and
+    outputs of the same name (name[1], or of test net 1: name (net #1)). Without outputs the training loss is one.
     """
     log, test = run.log, collections.OrderedDict()
     for net, outputs in log.test.items():

@@ -1,4 +1,4 @@
-"""The evaluation of a run: its last snapshot is run on the test data in a child process, and doubted where it must be."""
+"""Evaluate a run: find its last snapshot, doubt it where it must be, and run it on the test data in a child process."""
 from __future__ import division, print_function
 
 import json
@@ -95,8 +95,8 @@ def _disagreements(snapshot, run, comparable, accuracy):
             differ = snapshots.accuracies_differ(logged[name], n_tested, accuracy, comparable["n_images"],
                                                  comparable["is_epoch"])
         if differ:
-            return ["snapshot %s gives %s %.4g, and the log says %.6g at iteration %d: it is another training's, or the "
-                    "test data have changed" % (snapshot.name, to_str(name), found[name], logged[name],
+            return ["snapshot %s gives %s %.4g, and the log says %.6g at iteration %d: it is another training's, or "
+                    "the test data have changed" % (snapshot.name, to_str(name), found[name], logged[name],
                                                 snapshot.iteration)]
     if not both and snapshots.is_newer(snapshot, run):
         return [NEWER % snapshot.name]

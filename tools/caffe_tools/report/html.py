@@ -99,7 +99,7 @@ def _runs(report):
         loss = run["figures"].get("training loss")
         bad = run["status"].startswith(("diverged", "failed", "cut off"))
         rows.append([run["name"], run["seed"], run["iterations"] and run["iterations"][1],
-                     loss and _Cell(summary.exact(loss["last"]), "", "iteration %d" % loss["iteration"]),
+                     loss and _Cell(loss["text"], "", "iteration %d" % loss["iteration"]),
                      _Cell(run["status"], "wrap bad" if bad else "text"),
                      _Cell(run["snapshot"] and run["snapshot"].replace("\\", "/").split("/")[-1], "text")]
                     + [_Cell("; ".join(run["notes"]), "wrap")] * noted)
@@ -113,9 +113,10 @@ def _tests(report):
         for family, names in summary.families(run["figures"]).items():
             figure = run["figures"][names[0]]
             if len(names) <= summary.MOST_ALONE and family.startswith("test "):
-                rows.append([run["name"], _Cell(family, "text")] + [
-                    _Cell(summary.exact(figure[key]), "", at and "iteration %d" % figure[at])
-                    for key, at in (("last", "iteration"), ("best", None if figure["best"] is None else "best_iteration"))])
+                best = figure["best"] is not None and _Cell(summary.exact(figure["best"]), "",
+                                                            "iteration %d" % figure["best_iteration"])
+                rows.append([run["name"], _Cell(family, "text"),
+                             _Cell(figure["text"], "", "iteration %d" % figure["iteration"]), best or None])
     return "\n" + _table(rows, "test outputs in the logs") if len(rows) > 1 else ""
 
 

@@ -53,7 +53,7 @@ def _level(values, known, triplets):
         return None
     mean = sum(later) / len(later)
     if not known and triplets:
-        known = [_equal_embeddings(form) for form in sorted(TRIPLETS)]
+        known = [_equal_embeddings(level) for level in TRIPLETS.values()]
     if not known:
         nearest = min(USUAL_CLASSES, key=lambda n: abs(mean - math.log(n)))
         near = abs(mean - math.log(nearest)) <= min(.1 / nearest, .005) and min(values) > .97 * mean
@@ -66,8 +66,8 @@ def _equal_probabilities(n_classes):
     return math.log(n_classes), "log(%d) = %.4f, the loss of equal probabilities" % (n_classes, math.log(n_classes))
 
 
-def _equal_embeddings(form):
-    return TRIPLETS[form], "%.4g, the loss of triplets whose embeddings are equal" % TRIPLETS[form]
+def _equal_embeddings(level):
+    return level, "%.4g, the loss of triplets whose embeddings are equal" % level
 
 
 def _levels(log):
@@ -87,20 +87,27 @@ def _levels(log):
 
 def _levels_of(graph, node):
     """Return [(value, words)] of a node, empty for what is no loss that is known."""
-    if losses.python_class(node.layer)[1] == "TripletSoftmaxLoss":
-        return [_equal_embeddings(_form(node.layer))]
+    kind = losses.python_class(node.layer)[1] or node.type
+    if kind == "TripletSoftmaxLoss":
+        form = _params(node.layer).get("form")
+        return [_equal_embeddings(TRIPLETS[form if form in TRIPLETS else "mse"])]
+    if "triplet" in kind.lower():  # somebody else's, with a margin, by which distances of 0 fall short of it
+        margin = _params(node.layer).get("margin", node.layer.value_in("triplet_loss_param", "margin"))
+        is_margin = isinstance(margin, (int, float)) and margin > 0
+        return [_equal_embeddings(level) for level in (margin, margin / 2)] if is_margin else []
     makers = [maker.type for maker in node.makers_in_net()]
     if node.type == "EuclideanLoss" and "Softmax" in makers:  # the same out of Caffe's own layers
-        return [_equal_embeddings("mse")]
+        return [_equal_embeddings(TRIPLETS["mse"])]
     if losses.is_on_labels(node.layer):
         n_classes = graph.net.n_classes(node.layer, node.bottoms[0])
         return [_equal_probabilities(n_classes)] if n_classes and n_classes > 1 else []
     return []
 
 
-def _form(layer):
+def _params(layer):
+    """Return the dict in the param_str of a layer, empty for none."""
+    text = layer.value_in("python_param", "param_str")
     try:
-        form = param_str.read_object(to_display(layer.value_in("python_param", "param_str") or "")).get("form")
+        return param_str.read_object(to_display(text)) if isinstance(text, str) else {}
     except ValueError:
-        form = None
-    return form if form in TRIPLETS else "mse"
+        return {}

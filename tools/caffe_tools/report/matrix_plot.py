@@ -17,7 +17,7 @@ MOST_CELLS = 1600  # a side; below two dots a cell nothing could be told apart
 
 
 def import_matplotlib(purpose):
-    """Import matplotlib without the settings of a matplotlibrc in the current folder: they are of somebody else's pictures.
+    """Import matplotlib without the settings in a matplotlibrc of the current folder, which are for other pictures.
 
     Raises ImportError without matplotlib.
     """

@@ -10,10 +10,10 @@ from caffe_losses.optional_packages import progress_bar
 from caffe_prototxt.training import logs
 from caffe_prototxt.training.training_log import is_finite
 from caffe_tools import cli
-from caffe_tools.report import log_notes
+from caffe_tools.report import log_notes, summary
 
 SNAPSHOTS = (".caffemodel", ".caffemodel.h5")
-IS_SMALLER = re.compile("loss|err|cost", re.IGNORECASE)  # the name of an output that is better where it is smaller
+IS_SMALLER = re.compile("loss|err|cost|dist|rmse|mae|mse", re.IGNORECASE)  # names of outputs that are best at their least
 SEED = re.compile(r"[-_. ]?seed[-_]?(\d+)", re.IGNORECASE)
 
 
@@ -114,8 +114,8 @@ def _figures(log):
     for name, series in log.outputs():
         if len(series) and not name.startswith("training output"):
             (at, last), best = series.points()[-1], series.best(series.is_loss or bool(IS_SMALLER.search(name)))
-            figures[name] = {"last": _finite(last), "iteration": int(at), "best": best and best[1],
-                             "best_iteration": best and int(best[0])}
+            figures[name] = {"last": _finite(last), "text": summary.exact(last), "iteration": int(at),
+                             "best": best and best[1], "best_iteration": best and int(best[0])}
     return figures
 
 

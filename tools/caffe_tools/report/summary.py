@@ -13,8 +13,6 @@ COSTS = ("cost", "expected_cost", "severity", "top_cost")  # the scores that are
 
 def exact(value):
     """Return a number as Caffe's log has it, six digits, or all that the log has."""
-    if value is None:
-        return u"NaN"
     short = u"%.6g" % value
     return short if float(short) == value else u"%r" % float(value)
 
@@ -35,7 +33,8 @@ def within_bounds(methods):
     """Cut the intervals of shares at 0 and 1, of costs at 0, in place. Returns the methods, as of methods_of."""
     for method in methods:
         for evaluation in (method["evaluation"] or {}).values():
-            for key, interval in list(evaluation["scores"].items()) + [(None, recall) for recall in evaluation["recalls"]]:
+            recalls = [(None, recall) for recall in evaluation["recalls"]]
+            for key, interval in list(evaluation["scores"].items()) + recalls:
                 most = float("inf") if key in COSTS else 1.
                 interval.update((end, min(max(interval[end], 0.), most)) for end in ("low", "high")
                                 if interval[end] is not None)
@@ -48,7 +47,7 @@ def lowest_first(recalls):
 
 
 def headlines(report):
-    """Return a line for each evaluated method: its accuracy and its lowest recall, deciding for the most probable class."""
+    """Return a line for each evaluated method: accuracy and lowest recall, deciding for the most probable class."""
     lines = []
     for method in [method for method in report["methods"] if method["evaluation"]]:
         evaluation = method["evaluation"][PROBABLE]
@@ -95,7 +94,7 @@ def _lines_of_run(run):
         figure = figures[0]
         best = u"" if figure["best"] is None or not family.startswith("test ") else u", best %s at iteration %d" % (
             exact(figure["best"]), figure["best_iteration"])
-        yield u"  %s %s at iteration %d%s" % (family, exact(figure["last"]), figure["iteration"], best)
+        yield u"  %s %s at iteration %d%s" % (family, figure["text"], figure["iteration"], best)
     if run["evaluation"]:
         yield u"  evaluated: %s on %s" % (re.split(r"[/\\]", run["snapshot"])[-1], run["source"])
 
