@@ -175,11 +175,12 @@ def _report(results, args, D, names):
     sizes = sorted(set(result["n_classes"] for result in evaluated)) or [None]
     if len(sizes) > 1:
         raise ValueError("expected nets of the same classes, got some of %s" % " and ".join(map(str, sizes)))
-    return {"title": to_unicode(args.title), "runs": results,
-            "methods": summary.within_bounds(comparison.methods_of(results)),
-            "differences": comparison.differences_of(results), "intervals": comparison.INTERVALS,
-            "classes": names, "n_classes": sizes[0], "D": None if D is None else D.tolist(),
-            "top": min(args.top, sizes[0] or args.top), "spatial": any(result["spatial"] for result in evaluated)}
+    methods, differences = comparison.methods_of(results), comparison.differences_of(results)
+    summary.keep_within_bounds(methods, differences)
+    return {"title": to_unicode(args.title), "runs": results, "methods": methods, "differences": differences,
+            "intervals": comparison.INTERVALS, "classes": names, "n_classes": sizes[0],
+            "D": None if D is None else D.tolist(), "top": min(args.top, sizes[0] or args.top),
+            "spatial": any(result["spatial"] for result in evaluated)}
 
 
 def _print_summary(report, args):

@@ -511,6 +511,9 @@ def test_intervals_of_shares_are_shares(methods):
             ends = [interval[end] for interval in evaluation["recalls"] + [evaluation["scores"]["accuracy"]]
                     for end in ("low", "high")]
             assert min(ends) >= 0 and max(ends) <= 1 and evaluation["scores"]["cost"]["low"] >= 0
+    for difference in found["differences"]:
+        interval = difference["scores"]["accuracy"]
+        assert -1 <= interval["low"] <= interval["mean"] <= interval["high"] <= 1
     out = report(*ALL)
     row = [line.split() for line in out.splitlines() if line.startswith(("method ", "class 2 (16)"))]
     assert row[0][:2] == ["method", "accuracy"] and len(row) == 2

@@ -95,6 +95,14 @@ def test_many_outputs_share_a_band(drawn):
     assert len(axes.collections) == 1 and axes.lines[0].get_ydata().tolist() == [598.5, 599.5, 600.5]
 
 
+@pytest.mark.parametrize("chart", [charts.curves, charts.spread])
+def test_shares_stay_within_their_bounds(drawn, chart):
+    chart([curve("a", [.1, .9], [.9, 1], [.2, .95])], "accuracy", bounds=(0, 1))
+    (axes,) = drawn
+    band = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert 0 <= band.min() and band.max() <= 1 and axes.get_ylim()[1] < 1.05
+
+
 def test_a_long_curve_is_thinned_in_the_picture(drawn):
     charts.curves([curve("a", np.arange(5000.))], "loss")
     assert len(drawn[0].lines[0].get_ydata()) == charts.MOST_POINTS

@@ -28,33 +28,35 @@ MOST_CLASSES = 25  # in a chart of recalls
 MOST_POINTS = 1000  # of a line; of more, means of neighbours
 LARGEST = 1e100  # a larger value is drawn as one that is not finite
 LONGEST_LABEL = 40
+NO_BOUNDS = (-np.inf, np.inf)
 
 # Figures of one method by iteration. runs: list of (iterations, values), one for each seed.
 Curve = collections.namedtuple("Curve", "name runs")
 
 
-def curves(list_of_curves, ylabel, steps=False):
+def curves(list_of_curves, ylabel, steps=False, bounds=NO_BOUNDS):
     """Draw a line for each method: the mean over its seeds, in a band that is its interval.
 
     Up to MOST_THIN seeds have no band and a thin line each, as have seeds that were not measured at the same
     iterations. A cross marks the last value before a NaN.
 
     list_of_curves: Curves, one for each method; one without runs keeps its colour free.
-    steps: bool, whether a value holds until the next one.
+    steps: bool, whether a value holds until the next one. bounds: the least and the greatest value there can be.
     """
     def draw(axes):
         drawn = []
         for i, curve in enumerate(list_of_curves):
             runs = [_points(x, y) for x, y in curve.runs]
             drawn += [y[np.isfinite(y)] for _, y in runs]
-            _draw_curve(axes, curve.name, runs, dict(_line_style(i), drawstyle="steps-post" if steps else "default"))
+            style = dict(_line_style(i), drawstyle="steps-post" if steps else "default")
+            _draw_curve(axes, curve.name, runs, style, bounds)
         axes.set(xlabel="iteration", ylabel=short_label(ylabel, LONGEST_LABEL))
-        _limit(axes, np.concatenate(drawn or [[]]))
+        _limit(axes, np.concatenate(drawn or [[]]), bounds)
         _legend(axes)
     return _picture(draw)
 
 
-def spread(list_of_curves, ylabel):
+def spread(list_of_curves, ylabel, bounds=NO_BOUNDS):
     """Draw the median of many outputs for each method, in a band from the least to the greatest.
 
     list_of_curves: Curves whose runs are the outputs, of all seeds.
@@ -71,7 +73,7 @@ def spread(list_of_curves, ylabel):
                           **_line_style(i))
             drawn.append(table[np.isfinite(table)])
         axes.set(xlabel="iteration", ylabel=short_label(ylabel, LONGEST_LABEL))
-        _limit(axes, np.concatenate(drawn or [[]]))
+        _limit(axes, np.concatenate(drawn or [[]]), bounds)
         _legend(axes)
     return _picture(draw)
 
@@ -86,21 +88,22 @@ def _points(iterations, values):
     return x, y
 
 
-def _limit(axes, values):
+def _limit(axes, values, bounds):
     """Show all values; the intervals of few seeds may be so wide that nothing else could be told apart."""
     low, high = (values.min(), values.max()) if len(values) else (0, 0)
     if low > 0 and high > 50 * low:
         axes.set_yscale("log")
         axes.set_ylim(low / 1.5, high * 1.5)
     elif high > low:
-        axes.set_ylim(low - .25 * (high - low), high + .25 * (high - low))
+        more, least, most = .25 * (high - low), bounds[0], bounds[1]
+        axes.set_ylim(max(low - more, least - .02), min(high + more, most + .02))
 
 
 def _line_style(i):
     return dict(color=COLOURS[i % len(COLOURS)], linestyle=DASHES[i % len(DASHES)])
 
 
-def _draw_curve(axes, name, runs, style):
+def _draw_curve(axes, name, runs, style, bounds):
     same = len(runs) > 1 and all(np.array_equal(x, runs[0][0]) for x, _ in runs)
     label = short_label(name, 60)
     if same:
@@ -108,7 +111,8 @@ def _draw_curve(axes, name, runs, style):
         means, lows, highs = _ends([mean_interval(column) for column in table.T])
         means[~np.isfinite(table).all(axis=0)] = np.nan  # the mean of those that are left would mislead
         if len(runs) > MOST_THIN:
-            axes.fill_between(x, lows, highs, where=np.isfinite(means), color=style["color"], alpha=.15, linewidth=0)
+            axes.fill_between(x, np.clip(lows, *bounds), np.clip(highs, *bounds), where=np.isfinite(means),
+                              color=style["color"], alpha=.15, linewidth=0)
         axes.plot(x, means, label=label, linewidth=1.6, marker="o", markersize=3 if len(x) < 40 else 0, **style)
     for i, (x, y) in enumerate(runs):
         if not same or len(runs) <= MOST_THIN:

@@ -4,6 +4,7 @@ from __future__ import unicode_literals
 
 import base64
 import collections
+import re
 import struct
 from xml.sax.saxutils import escape
 
@@ -17,6 +18,7 @@ from caffe_tools.report.summary import decisions
 
 MOST_COSTLY = 10  # confusions listed
 MOST_RECALLS = 100  # classes whose recall is shown
+SHARE = re.compile("acc|recall|precision|iou|auc|map|top", re.IGNORECASE)  # names of outputs that are shares
 MOST_PICTURES = 30  # of outputs
 WIDEST = 620  # pixels; a wider picture scrolls, as its names could not be read if it shrank below LEAST of its size
 LEAST = .7
@@ -163,14 +165,24 @@ def _curves_of(report, name):
     curves = [charts.Curve(method["name"], _runs_of(report, method, [name])) for method in report["methods"]]
     ends = ["%s ends at %s" % (curve.name, ", ".join(summary.exact(y[-1]) for _, y in curve.runs if len(y)))
             for curve in curves if curve.runs]
-    return _figure(charts.curves(curves, name, name == "learning rate"), name, "%s by iteration, %s: %s" % (
+    picture = charts.curves(curves, name, name == "learning rate", _bounds(name, curves))
+    return _figure(picture, name, "%s by iteration, %s: %s" % (
         name, "a line for each run" if len(curves) > 1 else "a line", "; ".join(ends)))
+
+
+def _bounds(name, curves):
+    """Return the bounds of an output that is a share by its name and by its values."""
+    values = np.concatenate([y for curve in curves for _, y in curve.runs] or [[]])
+    values = values[np.isfinite(values)]
+    is_share = SHARE.search(name) and values.size and values.min() >= 0 and values.max() <= 1
+    return (0, 1) if is_share else charts.NO_BOUNDS
 
 
 def _spread_of(report, family, names):
     curves = [charts.Curve(method["name"], _runs_of(report, method, names)) for method in report["methods"]]
     text = "%s: the median of %d outputs, and from the least to the greatest" % (family, len(names))
-    return _figure(charts.spread(curves, family), text, "%s by iteration, a line and a band for each method" % text)
+    return _figure(charts.spread(curves, family, _bounds(family, curves)), text,
+                   "%s by iteration, a line and a band for each method" % text)
 
 
 # The decisions

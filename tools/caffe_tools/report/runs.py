@@ -13,7 +13,8 @@ from caffe_tools import cli
 from caffe_tools.report import log_notes, summary
 
 SNAPSHOTS = (".caffemodel", ".caffemodel.h5")
-IS_SMALLER = re.compile("loss|err|cost|dist|rmse|mae|mse", re.IGNORECASE)  # names of outputs that are best at their least
+# Names of outputs that are best at their least.
+IS_SMALLER = re.compile("loss|err|cost|dist|rmse|mae|mse", re.IGNORECASE)
 SEED = re.compile(r"[-_. ]?seed[-_]?(\d+)", re.IGNORECASE)
 
 

@@ -29,16 +29,23 @@ def families(names):
     return gathered
 
 
-def within_bounds(methods):
-    """Cut the intervals of shares at 0 and 1, of costs at 0, in place. Returns the methods, as of methods_of."""
+def keep_within_bounds(methods, differences):
+    """Cut intervals, as of comparison.methods_of and differences_of, in place: shares at 0 and 1, costs at 0.
+
+    Differences of shares are cut at -1 and 1.
+    """
     for method in methods:
         for evaluation in (method["evaluation"] or {}).values():
-            recalls = [(None, recall) for recall in evaluation["recalls"]]
-            for key, interval in list(evaluation["scores"].items()) + recalls:
-                most = float("inf") if key in COSTS else 1.
-                interval.update((end, min(max(interval[end], 0.), most)) for end in ("low", "high")
-                                if interval[end] is not None)
-    return methods
+            _cut([(None, recall) for recall in evaluation["recalls"]] + list(evaluation["scores"].items()), 0.)
+    for difference in differences:
+        _cut([(key, interval) for key, interval in difference["scores"].items() if key not in COSTS], -1.)
+
+
+def _cut(keys_and_intervals, least):
+    for key, interval in keys_and_intervals:
+        most = float("inf") if key in COSTS else 1.
+        interval.update((end, min(max(interval[end], least), most)) for end in ("low", "high")
+                        if interval[end] is not None)
 
 
 def lowest_first(recalls):
