@@ -110,14 +110,14 @@ def _runs(report):
 
 def _tests(report):
     """Return a table of the last and the best value of each test output that is shown by itself."""
-    rows = [["run", _Cell("output", "text"), "last", "best"]]
+    rows = [["run", "seed", _Cell("output", "text"), "last", "best"]]
     for run in report["runs"]:
         for family, names in summary.families(run["figures"]).items():
             figure = run["figures"][names[0]]
             if len(names) <= summary.MOST_ALONE and family.startswith("test "):
                 best = figure["best"] is not None and _Cell(summary.exact(figure["best"]), "",
                                                             "iteration %d" % figure["best_iteration"])
-                rows.append([run["name"], _Cell(family, "text"),
+                rows.append([run["name"], run["seed"], _Cell(family, "text"),
                              _Cell(figure["text"], "", "iteration %d" % figure["iteration"]), best or None])
     return "\n" + _table(rows, "test outputs in the logs") if len(rows) > 1 else ""
 
