@@ -71,8 +71,8 @@ def _parser():
     parser = cli.Parser(description=__doc__)
     parser.add_argument("run", nargs="+", metavar="RUN", help="[NAME=]FILE[,FILE ...], see above")
     parser.add_argument("-o", "--output", metavar="FILE", help="the page (.html)")
-    parser.add_argument("--csv", metavar="DIR", help="write the tables of Caffe's parse_log.py into a folder: "
-                        "LOG.train and LOG.test")
+    parser.add_argument("--csv", metavar="DIR", nargs="?", const=".", help="write the tables of Caffe's parse_log.py "
+                        "into a folder (default: here): LOG.train and LOG.test")
     parser.add_argument("--json", action="store_true", help="print all figures as JSON")
     parser.add_argument("--title", default="Training report", help="of the page")
     group = parser.add_argument_group("classes and costs")

@@ -69,6 +69,9 @@ KINDS = {
     "NVIDIA 0.17 on several GPUs": (
         glog(MAIN, 7) + glog(WORKER, 9) + glog("Root Solver performance on device 0: 5.2\n" + DONE, 7), "done", ("0.5", 100),
         {"test accuracy": (.8, 100, .8, 100), "test detection_eval": (.71, 100, .71, 100)}),
+    "NVIDIA 0.17, two trainings with the same threads": (
+        glog(MAIN, 7) + glog(WORKER, 9) + glog(MAIN.replace("300", "200"), 7) + glog("Iteration 0, loss = 2.25\n", 9),
+        "cut off", ("2.25", 0), {}),
     "several GPUs, tests by the main thread": (
         glog(MAIN, 7) + glog("Iteration 0, loss = 2.5\n", 9)
         + glog("Iteration 0, Testing net (#0)\n[MultiGPU] Test net output #0: accuracy = 0.8\n", 7)
@@ -192,7 +195,7 @@ def test_csv_is_that_of_parse_log(of_log, tmp_path):
 
 def test_csv_of_what_parse_log_loses(of_log, tmp_path):
     text = SOLVER + a_test(0, "0.1", "2.3") + a_test(0, "0.2", "nan").replace("#0)", "#1)") + "Iteration 0, loss = 2.5\n"
-    assert of_log(text, "--csv", ".")[0] == 0
+    assert of_log(text, "--csv")[0] == 0
     assert (tmp_path / "caffe.log.test").read_bytes().decode() == (
         "NumIters,Seconds,LearningRate,accuracy,loss,accuracy (net #1),loss (net #1)\r\n0.0,,nan,0.1,2.3,0.2,nan\r\n")
     assert (tmp_path / "caffe.log.train").read_bytes().decode() == "NumIters,Seconds,LearningRate,loss\r\n0.0,,nan,2.5\r\n"
@@ -200,9 +203,10 @@ def test_csv_of_what_parse_log_loses(of_log, tmp_path):
 
 @pytest.mark.parametrize("line", [
     "Iteration %s, loss = 0.5", "Iteration 5, loss = %s", "Iteration 5, Testing net (#%s)", "    Train net output #%s: a = 1",
-    "    Train net output #0: %s = 1", "    Train net output #0: a = %s", "test_iter: %s", "Snapshotting to %s"])
+    "    Train net output #0: %s = 1", "    Train net output #0: a = %s", "test_iter: %s", "random_seed: %s", "Snapshotting to %s"])
 @pytest.mark.parametrize("digits", [400, 5000])
 def test_a_line_of_many_digits(of_log, line, digits):
-    status, out, err = of_log(glog(SOLVER + a_step(0, "2.5") + line % ("1" * digits) + "\n" + a_step(20, "1.5")), "--json")
+    status, out, err = of_log(glog(SOLVER + line % ("1" * digits) + "\n" + a_step(0, "2.5") + line % ("1" * digits) + "\n"
+                                   + a_step(20, "1.5")), "--json")
     assert status == 0 and not err
     assert 1.5 in json.loads(out)["runs"][0]["curves"]["training loss"]["values"]

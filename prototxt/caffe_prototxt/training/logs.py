@@ -265,20 +265,19 @@ class _Reader(object):
 
     def _log(self, log, thread, message):
         """Return the training that a line of a thread belongs to. log: that of the thread's last line, or None."""
-        starts = message.startswith(b"Initializing solver from")
-        iteration = _ITERATION.match(message)
-        if log is None and self.logs and not starts:
-            waiting = [log for log in self.logs if log.iteration is None and not log.failed]
-            if not (iteration and thread):
-                return self.logs[-1]  # of another thread, as errors may be, or without a prefix
-            if waiting:  # NVIDIA's solver: the main thread makes the nets, another runs them
-                self.by_thread[thread] = waiting[-1]
-                return waiting[-1]
-        if (log is None or starts and (log.solver or log.iteration is not None)
-                or iteration and int(iteration.group(1)) < (log.iteration or 0)):
-            log = self.by_thread[thread] = _Log()
-            log.first_line = self.n_lines
-            self.logs.append(log)
+        starts, iteration = message.startswith(b"Initializing solver from"), _ITERATION.match(message)
+        goes_back = iteration and log is not None and int(iteration.group(1)) < (log.iteration or 0)
+        if log is None and self.logs and not (starts or iteration and thread):
+            return self.logs[-1]  # of another thread, as errors may be, or without a prefix
+        if log is None or goes_back or starts and (log.solver or log.iteration is not None):
+            waiting = [other for other in self.logs if other.iteration is None and not other.failed] if thread else []
+            if waiting and not starts:  # NVIDIA's solver: the main thread makes the nets, another runs them
+                log = waiting[-1]
+            else:
+                log = _Log()
+                log.first_line = self.n_lines
+                self.logs.append(log)
+            self.by_thread[thread] = log
         return log
 
     def _initializing(self, log, message):

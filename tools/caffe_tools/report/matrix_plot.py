@@ -59,13 +59,12 @@ def matrix_picture(path, matrix, names=None, title="gain H"):
     kind = os.path.splitext(path)[1][1:].lower()
     if kind not in kinds:
         raise ValueError("%s: expected a picture that ends in .%s" % (path, ", .".join(sorted(kinds))))
-    with drawing():
-        axes = figure.add_subplot(1, 1, 1)
-        image = draw_matrix(axes, matrix, names)
-        figure.colorbar(image, ax=axes, fraction=.046, pad=.02)
-        if is_logarithmic(matrix):
-            title += " (log scale%s)" % ("" if np.all(matrix) else "; grey: 0")
-        axes.set_title(title)
+    axes = figure.add_subplot(1, 1, 1)
+    image = draw_matrix(axes, matrix, names)
+    figure.colorbar(image, ax=axes, fraction=.046, pad=.02)
+    if is_logarithmic(matrix):
+        title += " (log scale%s)" % ("" if np.all(matrix) else "; grey: 0")
+    axes.set_title(title)
 
     def write(file):
         with drawing():

@@ -96,7 +96,7 @@ def _name_runs(runs):
 def _seed(run):
     """Return the random_seed of the solver, or else the seed in the file's name, or None."""
     stated = run.log.solver.get("random_seed", []) if run.log else []
-    if stated and re.match(r"\d+$", stated[0]):
+    if stated and re.match(r"\d{1,18}$", stated[0]):
         return int(stated[0])
     match = SEED.search(os.path.basename(run.main_file()))
     return int(match.group(1)) if match else None
