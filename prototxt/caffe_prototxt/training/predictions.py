@@ -24,7 +24,7 @@ from caffe_prototxt.net.states import State
 from caffe_prototxt.training import precautions, probe
 
 
-MOST_EPOCHS = 5  # that are run to make a test of the solver again
+MOST_EPOCHS = 3  # that are run to make a test of the solver again
 MOST_ITERATIONS = 10 ** 6
 RANDOM = (("transform_param", "mirror"), ("image_data_param", "shuffle"), ("hdf5_data_param", "shuffle"),
           ("image_data_param", "rand_skip"))

@@ -150,7 +150,7 @@ def recalls(names, counts, methods):
                 axes.barh(at, np.nan_to_num(means), height=.8 / n_methods, xerr=spread, color=colour, label=label,
                           error_kw=dict(ecolor=INK, elinewidth=.8))
             else:
-                axes.errorbar(means, at, xerr=spread, color=colour, label=label, linestyle="", elinewidth=.8,
+                axes.errorbar(means, at, xerr=spread, color=colour, label=label, linestyle="", elinewidth=.8, clip_on=False,
                               marker="os^Dv"[i // len(COLOURS) % 5], markersize=4)
         axes.set_yticks(np.arange(len(names)))
         axes.set_yticklabels(["%s (%d)" % (short_label(name), count) for name, count in zip(names, counts)])
@@ -169,7 +169,7 @@ def reliability(methods):
         axes.plot([0, 1], [0, 1], color=SOFT, linewidth=1, linestyle=":", label="as sure as right")
         for i, (name, bins) in enumerate(methods):
             count, right, confidence = np.asarray(bins, float)[np.asarray(bins)[:, 0] > 0].T
-            axes.plot(confidence / count, right / count, marker="o", markersize=4, linewidth=1.4,
+            axes.plot(confidence / count, right / count, marker="o", markersize=4, linewidth=1.4, clip_on=False,
                       label=short_label(name, 60), **_line_style(i))
         axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="fraction right",
                  xlabel="confidence: the probability of the class decided for")
