@@ -28,7 +28,7 @@ MOST_CLASSES = 25  # in a chart of recalls
 MOST_POINTS = 1000  # of a line; of more, means of neighbours
 LARGEST = 1e100  # a larger value is drawn as one that is not finite
 LONGEST_LABEL = 40
-NO_BOUNDS = (-np.inf, np.inf)
+NO_BOUNDS = (-float("inf"), float("inf"))
 
 # Figures of one method by iteration. runs: list of (iterations, values), one for each seed.
 Curve = collections.namedtuple("Curve", "name runs")
