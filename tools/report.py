@@ -2,8 +2,9 @@
 """Report on trainings: curves, recalls, confusions, costs and confidence, as one page of HTML.
 
 A RUN is a log of `caffe train` (caffe.INFO, or standard error in a file). The log names the net, its test data and
-the snapshots: the last snapshot is run on the test data, if both are still there. What is elsewhere, or no longer
-as it was, is named with it:
+the snapshots: the last snapshot is run on the test data, if both are still there. One that may be another training's
+is not (newer than the log, named by two logs, or without the accuracy in the log), unless --any-snapshot asks for it.
+What is elsewhere, or no longer as it was, is named with it:
 
   RUN = [NAME=]FILE[,FILE ...]   logs (of a training that was resumed: one after the other), a net (train_val.prototxt),
                                  a snapshot (.caffemodel), in any order
@@ -19,6 +20,7 @@ examples:
   report.py caffe.log -o report.html --names classes.txt --distances D.csv
   report.py plain=caffe.log early=train_val.prototxt,snap_iter_10.caffemodel -o report.html
   report.py caffe.log --json --no-evaluation
+  report.py caffe.log --csv .
 """
 from __future__ import division, print_function
 
@@ -30,34 +32,35 @@ import numpy as np
 
 from caffe_losses.compat import to_unicode
 from caffe_losses.evaluation import comparison
-from caffe_losses.evaluation.tally import DECISIONS, PROBABLE, metric_list
 from caffe_losses.formats import matrix_files
 from caffe_losses.matrices.gains import check_cost
-from caffe_losses.optional_packages import optional
 from caffe_prototxt.training import caffe_process, precautions
 from caffe_tools import class_files
-from caffe_tools.report.evaluate import evaluate
+from caffe_tools.report import csv_tables, summary
+from caffe_tools.report.evaluate import WrongOption, evaluate
 from caffe_tools.report.html import page
+from caffe_tools.report.matrix_plot import import_matplotlib
 from caffe_tools.report.runs import find_runs
 
 
 def main():
-    args = _parser().parse_args()
+    parser = _parser()
+    args = parser.parse_args()
     precautions.drop_current_folder()
-    if args.output is not None:  # said now, and not after all nets have run
-        optional("matplotlib", "the pictures of " + args.output)
-        if not os.path.isdir(os.path.dirname(os.path.abspath(args.output))):
-            raise IOError("%s: cannot be written: No such folder" % args.output)
+    _check_output(parser, args)
     D, names = _classes(args)
     runs = find_runs(args.run, args.folder)
+    _refuse_overwriting(parser, args, runs)
     with caffe_process.Caffe(seconds=None) as caffe:
-        results = [_result(run, caffe, args, D, names) for run in runs]
+        results = [_result(run, runs, caffe, args, D, names) for run in runs]
     if not any(result["curves"] or result["evaluation"] for result in results):
         raise ValueError("nothing to report: %s" % "; ".join(
             "%s: %s" % (result["name"], ", ".join([result["status"]] + result["notes"])) for result in results))
     report = _report(results, args, D, names)
     if args.output is not None:
         cli.write(page(report).encode("utf-8"), args.output)
+    if args.csv is not None:
+        _write_csv(runs, args.csv)
     if args.json:
         cli.say_json(report)
     else:
@@ -68,6 +71,8 @@ def _parser():
     parser = cli.Parser(description=__doc__)
     parser.add_argument("run", nargs="+", metavar="RUN", help="[NAME=]FILE[,FILE ...], see above")
     parser.add_argument("-o", "--output", metavar="FILE", help="the page (.html)")
+    parser.add_argument("--csv", metavar="DIR", nargs="?", const=".", help="write the tables of Caffe's parse_log.py "
+                        "into a folder (default: here): LOG.train and LOG.test")
     parser.add_argument("--json", action="store_true", help="print all figures as JSON")
     parser.add_argument("--title", default="Training report", help="of the page")
     group = parser.add_argument_group("classes and costs")
@@ -79,6 +84,8 @@ def _parser():
                        "(default: 5)")
     group = parser.add_argument_group("evaluation")
     group.add_argument("--no-evaluation", action="store_true", help="logs only: run no net")
+    group.add_argument("--any-snapshot", action="store_true", help="evaluate a snapshot, too, that may be another "
+                       "training's: newer than the log, named by two logs, or without the log's accuracy")
     group.add_argument("--no-python", action="store_true", help="leave Python layers out of the nets; one whose "
                        "scores or labels need them is not evaluated")
     group.add_argument("--iterations", type=int, metavar="N", help="test batches to run (default: all samples of the "
@@ -91,12 +98,49 @@ def _parser():
     return parser
 
 
+def _check_output(parser, args):
+    """End the command at an output that cannot be written: said now, and not after all nets have run."""
+    if args.output is not None:
+        if os.path.splitext(args.output)[1].lower() not in ("", ".html", ".htm"):
+            parser.error("-o %s: expected the name of a page, which ends in .html" % args.output)
+        import_matplotlib("the pictures of " + args.output)
+        if not os.path.isdir(os.path.dirname(os.path.abspath(args.output))):
+            raise IOError("%s: cannot be written: No such folder" % args.output)
+    for option in ("csv", "folder"):
+        folder = getattr(args, option)
+        if folder is not None and not os.path.isdir(folder):
+            parser.error("--%s %s: expected a folder, got none" % (option, folder))
+    for option, least in (("top", 1), ("iterations", 1), ("gpu", 0)):
+        number = getattr(args, option)
+        if number is not None and number < least:
+            parser.error("--%s: expected at least %d, got %d" % (option, least, number))
+
+
+def _refuse_overwriting(parser, args, runs):
+    """End the command if it would write over a file that it reads, or two tables into one."""
+    inputs = [file for run in runs for file in run.files()] + [args.names, args.distances, args.tree]
+    outputs = [args.output]
+    if args.csv is not None:
+        outputs += [csv_tables.file_name(run, args.csv, ending)
+                    for run in runs if run.logs for ending in csv_tables.ENDINGS]
+    for i, output in enumerate(outputs):
+        cli.refuse_overwriting(parser, output, inputs)
+        if output in outputs[:i]:
+            parser.error("--csv %s: expected logs of different names, got two tables %s" % (args.csv, output))
+
+
+def _write_csv(runs, folder):
+    for run in [run for run in runs if run.logs]:
+        for ending, content in csv_tables.tables(run):
+            if content:
+                cli.write(content, csv_tables.file_name(run, folder, ending))
+
+
 def _classes(args):
     """Return (costs, class names), None for what is not given."""
-    for option in ("top", "iterations"):
-        number = getattr(args, option)
-        if number is not None and number < 1:
-            raise ValueError("--%s: expected at least 1, got %d" % (option, number))
+    for path in (args.names, args.distances, args.tree):
+        if path is not None:
+            cli.check_is_file(path)
     names = None if args.names is None else class_files.read_names(args.names)
     D = None
     if args.tree is not None:
@@ -109,15 +153,18 @@ def _classes(args):
     return D, None if names is None else [to_unicode(name) for name in names]
 
 
-def _result(run, caffe, args, D, names):
+def _result(run, runs, caffe, args, D, names):
     result = run.result()
     if not args.no_evaluation:
         try:
-            evaluation, left_out = evaluate(
-                run, caffe, D, args.top, iterations=args.iterations, score=args.score, label=args.label,
-                python=not args.no_python, gpu=args.gpu, n_names=None if names is None else len(names))
+            evaluation, notes = evaluate(
+                run, runs, caffe, D, args.top, args.any_snapshot, iterations=args.iterations, score=args.score,
+                label=args.label, python=not args.no_python, gpu=args.gpu,
+                n_names=None if names is None else len(names))
             result.update(evaluation)
-            result["notes"] += [u"not evaluated with it: " + note for note in left_out]
+            result["notes"] += map(to_unicode, notes)
+        except WrongOption:
+            raise
         except (ValueError, EnvironmentError) as error:
             result["notes"].append(to_unicode("not evaluated: %s" % cli.one_line(error)))
     return result
@@ -128,36 +175,21 @@ def _report(results, args, D, names):
     sizes = sorted(set(result["n_classes"] for result in evaluated)) or [None]
     if len(sizes) > 1:
         raise ValueError("expected nets of the same classes, got some of %s" % " and ".join(map(str, sizes)))
-    return {"title": to_unicode(args.title), "runs": results, "methods": comparison.methods_of(results),
-            "differences": comparison.differences_of(results), "intervals": comparison.INTERVALS,
-            "classes": names, "n_classes": sizes[0], "D": None if D is None else D.tolist(),
-            "top": min(args.top, sizes[0] or args.top), "spatial": any(result["spatial"] for result in evaluated)}
+    methods, differences = comparison.methods_of(results), comparison.differences_of(results)
+    summary.keep_within_bounds(methods, differences)
+    return {"title": to_unicode(args.title), "runs": results, "methods": methods, "differences": differences,
+            "intervals": comparison.INTERVALS, "classes": names, "n_classes": sizes[0],
+            "D": None if D is None else D.tolist(), "top": min(args.top, sizes[0] or args.top),
+            "spatial": any(result["spatial"] for result in evaluated)}
 
 
 def _print_summary(report, args):
-    for result in report["runs"]:
-        cli.say(u"%s%s: %s%s" % (result["name"], u"" if result["seed"] is None else u", seed %s" % result["seed"],
-                                 result["status"], u"".join(u"; " + note for note in result["notes"])))
-        losses = result["curves"].get("training loss", {"values": [None]})["values"]
-        if losses[-1] is not None:
-            cli.say(u"  training loss %.4g at iteration %d" % (losses[-1], result["iterations"][1]))
-    metrics = metric_list(report["top"], report["D"] is not None, report["spatial"])
-    for method in report["methods"]:
-        for decision, evaluation in sorted((method["evaluation"] or {}).items(), key=lambda item: item[0] != PROBABLE):
-            cli.say(u"%s, deciding for the %s: %s" % (method["name"], DECISIONS[decision], u", ".join(
-                u"%s %s" % (metric.title, _with_spread(metric, evaluation["scores"][metric.key]))
-                for metric in metrics)))
+    for line in summary.lines_of(report):
+        cli.say(line)
     if args.output is not None:
         cli.say(u"%s: the page; open it in a browser" % to_unicode(args.output))
     else:
         cli.say(u"next: -o report.html writes all this and the pictures as a page")
-
-
-def _with_spread(metric, interval):
-    if interval["mean"] is None:
-        return u"NaN"
-    spread = u"" if interval["low"] is None else u" +-%s" % (metric.form % (interval["high"] - interval["mean"]))
-    return metric.form % interval["mean"] + spread
 
 
 if __name__ == "__main__":

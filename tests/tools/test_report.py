@@ -74,7 +74,7 @@ ALL = [log_of(method, seed) for method in ("slow", "fast") for seed in (1, 2)]
 
 def test_the_simplest_call(folder):
     out = report("caffe.log")
-    accuracy = re.search("caffe, deciding for the most probable class: accuracy (0.[0-9]{4})", out).group(1)
+    accuracy = re.search("caffe: accuracy (0.[0-9]{4}), lowest recall (0.[0-9]{4}) [(]class [0-2][)]\n", out).group(1)
     assert out.startswith("caffe, seed 1: done\n") and "-o report.html" in out.splitlines()[-1]
     # 50 samples are no whole number of batches of 20, so the log's own accuracy is of 40.
     assert float(accuracy) * 50 == pytest.approx(round(float(accuracy) * 50), abs=.01)
@@ -144,6 +144,66 @@ def test_the_file_of_the_net_where_the_log_shows_it_cut_off(folder):
     assert as_json("cut.log")["runs"][0]["evaluation"] == as_json("caffe.log")["runs"][0]["evaluation"]
 
 
+# Snapshots that are another training's
+
+@pytest.fixture
+def overwritten(trained, tmp_path, monkeypatch):
+    """A folder in which a second training wrote over the snapshots of the first."""
+    monkeypatch.chdir(tmp_path)
+    for name, rate, seed in (("first", .001, 1), ("second", .1, 2)):
+        training.train(str(tmp_path), rate=rate, seed=seed, log=name + ".log")
+
+
+def said(*arguments):
+    """(notes, whether it was evaluated) of each run."""
+    return [("; ".join(run["notes"]), run["evaluation"] is not None) for run in as_json(*arguments)["runs"]]
+
+
+def test_a_snapshot_that_another_training_wrote_over(overwritten):
+    newer = "snapshot snap_iter_20.caffemodel is newer than the log: another training may have written over it"
+    asked = "; --any-snapshot evaluates it all the same"
+    assert said("first.log") == [("not evaluated: " + newer + asked, False)]
+    assert said("second.log") == [("", True)]
+    assert said("first.log", "--any-snapshot") == [(newer + "; snapshot snap_iter_20.caffemodel gives accuracy 0.7, and the "
+                                                    "log says 0.35 at iteration 20: it is another training's, or the test "
+                                                    "data have changed", True)]
+    assert said("first=first.log,snap_iter_20.caffemodel") == [("", True)]
+    both = said("first.log", "second.log")
+    assert [evaluated for _, evaluated in both] == [False, False]
+    assert both[0][0].startswith("not evaluated: snapshot snap_iter_20.caffemodel is named by the log of second, too")
+    assert [evaluated for _, evaluated in said("first.log", "second.log", "--any-snapshot")] == [True, True]
+
+
+def test_accuracies_tell_where_times_are_lost(overwritten):
+    """A copy leaves the log newer, or the snapshot."""
+    now = time.time()
+    for late in (100, -100):
+        for log in ("first.log", "second.log"):
+            os.utime(log, (now + late + 300, now + late + 300))
+        os.utime("snap_iter_20.caffemodel", (now + 300, now + 300))
+        (note, evaluated), = said("first.log")
+        assert not evaluated and "gives accuracy 0.7, and the log says 0.35 at iteration 20" in note
+        assert said("second.log") == [
+            ("" if late > 0 else "snapshot snap_iter_20.caffemodel is newer than the log, but fits it", True)]
+
+
+def test_the_older_snapshot_is_named_where_the_last_is_missing(overwritten):
+    os.remove("snap_iter_20.caffemodel")
+    (run,) = as_json("second.log")["runs"]
+    assert run["notes"] == ["the last snapshot, snap_iter_20.caffemodel, is missing: evaluated is snap_iter_10.caffemodel"]
+    assert run["snapshot_iteration"] == 10 and run["counts"] == [17, 17, 16]
+    assert "evaluated: snap_iter_10.caffemodel on all 50 samples" in report("second.log")
+
+
+def test_the_log_s_own_folder_comes_first(overwritten, trained, monkeypatch):
+    """The current folder has snapshots of the same names."""
+    log = os.path.abspath("second.log")
+    expected = as_json(log)["runs"][0]
+    monkeypatch.chdir(trained)
+    found = as_json(log)["runs"][0]
+    assert found["evaluation"] == expected["evaluation"] and found["snapshot"] == expected["snapshot"]
+
+
 # Trainings that went wrong
 
 @pytest.fixture
@@ -183,7 +243,7 @@ def test_an_interrupted_run(wrong):
                 process.wait()
         real_nets.cut("caffe.log", os.path.getsize("caffe.log") - 5)
         out = report("caffe.log", "-o", "report.html")
-        assert "caffe, seed 1: " + expected in out and "most probable class: accuracy" in out
+        assert "caffe, seed 1: " + expected in out and "\ncaffe: accuracy " in out
         Page("report.html").check()
 
 
@@ -255,14 +315,64 @@ def test_errors(folder, arguments, message):
     assert len(err.splitlines()) == 1 and re.search(message, err), err
 
 
-def test_names_and_costs_that_are_not_of_the_net_are_notes(folder):
+@pytest.mark.parametrize("options, message", [
+    (["--names", "short.txt"], "--names: expected 3 class names, as the net has, got 2"),
+    (["--distances", "D4.csv"], "--distances or --tree: expected costs of 3 classes, as the net has, got 4"),
+    (["--label", "lable"], "--label lable: expected a blob of the net, data, label, "),
+    (["--label", "data"], "--label data: expected a label for each of 20 samples of 3 classes, got shape"),
+    (["--score", "scores"], "--score scores: expected a blob of the net, data, label, "),
+    (["--gpu", "7"], "--gpu 7: expected a GPU that Caffe can use, got none ("),
+    (["--gpu", "-1"], "--gpu: expected at least 0, got -1"),
+    (["--folder", "missing"], "--folder missing: expected a folder, got none"),
+    (["--csv", "missing"], "--csv missing: expected a folder, got none"),
+    (["-o", "r.pdf"], "-o r.pdf: expected the name of a page, which ends in .html"),
+])
+def test_options_that_are_not_of_the_net(folder, options, message):
     with open("short.txt", "w") as file:
         file.write("one\ntwo\n")
-    (run,) = as_json("caffe.log", "--names", "short.txt")["runs"]
-    assert run["notes"] == ["not evaluated: --names: expected 3 class names, as the net has, got 2"]
     np.savetxt("D4.csv", 1 - np.eye(4), delimiter=",")
-    (run,) = as_json("caffe.log", "--distances", "D4.csv")["runs"]
-    assert run["notes"] == ["not evaluated: D: expected costs of 3 classes, as the net has, got 4"]
+    status, out, err = run_main("report.py", "caffe.log", *options)
+    assert status == 2 and not out
+    assert len(err.splitlines()) == 1 and message in err, err
+
+
+@pytest.mark.parametrize("arguments, output", [
+    (["caffe.log", "-o", "{}"], "caffe.log"), (["caffe.log", "-o", "{}", "--names", "classes.html"], "classes.html"),
+    (["caffe.html", "-o", "{}"], "caffe.html"), (["caffe.html", "-o", "{}"], "link.html"),
+    (["caffe.html", "-o", "{}"], "hard.html"), (["caffe.log.test", "caffe.log", "--csv", "."], "caffe.log.test"),
+    (["a=caffe.log", "methods/same/caffe.log", "--csv", "."], "two tables")])
+def test_no_input_is_written_over(folder, arguments, output):
+    shutil.copy("classes.txt", "classes.html")
+    if not os.path.exists("methods/same"):
+        os.mkdir("methods/same")
+    for name in ("caffe.html", "caffe.log.test", "methods/same/caffe.log"):
+        shutil.copy("caffe.log", name)
+    for name, link in (("link.html", os.symlink), ("hard.html", os.link)):
+        if not os.path.lexists(name):
+            link("caffe.html", name)
+    status, out, err = run_main("report.py", "--no-evaluation", *[argument.replace("{}", output) for argument in arguments])
+    assert status == 2 and not out and len(err.splitlines()) == 1 and output in err, err
+    with open("caffe.log") as before, open("caffe.html") as after:
+        assert before.read() == after.read()
+
+
+@pytest.mark.parametrize("arguments", [["pipe"], ["caffe.log", "--names", "pipe"], ["caffe.log", "--distances", "pipe"],
+                                       ["caffe.log", "--tree", "pipe"], ["/dev/zero"]])
+def test_pipes_and_devices(folder, arguments):
+    if not os.path.exists("pipe"):
+        os.mkfifo("pipe")
+    status, out, err = run_main("report.py", *arguments)
+    assert status == 2 and not out and len(err.splitlines()) == 1
+    assert "expected a file, got a pipe or a device; write it into a file first" in err
+
+
+def test_matplotlib_s_settings_of_the_current_folder_are_not_read(tmp_path):
+    (tmp_path / "caffe.log").write_bytes(b"I1029 14:52:46.795838 1 solver.cpp:218] Iteration 5, loss = 1\n")
+    (tmp_path / "matplotlibrc").write_bytes(b"text.usetex: True\nno.such.key: \xff\n")
+    for named in (".", "matplotlibrc", str(tmp_path / "matplotlibrc")):
+        status, _, err = real_nets.tool("report.py", "caffe.log", "-o", "report.html", cwd=str(tmp_path),
+                                        env=dict(os.environ, MATPLOTLIBRC=named))
+        assert status == 0 and not err, err
 
 
 def test_without_evaluation_no_caffe_is_needed(folder):
@@ -356,6 +466,9 @@ def test_the_page(methods):
     assert re.findall("<h2>(.*?)</h2>", page.content) == [
         "Training", "Decisions on the test data", "Differences, seed by seed", "Recall of each class",
         "What is taken for what", "Confidence", "What the figures mean"]
+    for name in ("slow", "fast"):
+        assert re.search(r'<p class="headline">%s: accuracy 0.\d{4}, lowest recall 0.\d{4} [(](shirt|dress|boot)[)]</p>' % name,
+                         page.content)
     captions = re.findall("<figcaption>(.*?)</figcaption>", page.content)
     assert captions == ["training loss", "test accuracy", "test loss", "learning rate",
                         "Deciding for the most probable class", "Deciding for the least expected cost",
@@ -372,6 +485,38 @@ def test_figures_on_the_page_are_those_of_the_json(methods):
         for decision in method["evaluation"].values():
             for key in ("accuracy", "cost", "expected_cost"):
                 assert "%.4f" % decision["scores"][key]["mean"] in text
+
+
+def test_many_outputs_share_a_picture(wrong):
+    line = "I1029 14:52:46.795838 1 solver.cpp:397] %s\n"
+    with open("caffe.log", "w") as log:
+        for iteration in range(3):
+            log.write(line % "Iteration %d, Testing net (#0)" % iteration)
+            for i in range(3000):
+                log.write(line % "    Test net output #%d: per_class = %g" % (i, i / 3000))
+            for i in range(3000, 3100):
+                log.write(line % "    Test net output #%d: $x_{%d$ = 1e308" % (i, i))
+    start = time.time()
+    report("caffe.log", "--no-evaluation", "-o", "report.html")
+    page = Page("report.html")
+    page.check()
+    assert len(page.pictures) == 2 and len(page.content) < 2e5 and time.time() - start < 20
+    assert "the median of 3000 outputs" in page.text and "beyond 1e+100 are not drawn" in page.text
+
+
+def test_intervals_of_shares_are_shares(methods):
+    found = as_json(*ALL + ["--distances", "../D.csv"])
+    for method in found["methods"]:
+        for evaluation in method["evaluation"].values():
+            ends = [interval[end] for interval in evaluation["recalls"] + [evaluation["scores"]["accuracy"]]
+                    for end in ("low", "high")]
+            assert min(ends) >= 0 and max(ends) <= 1 and evaluation["scores"]["cost"]["low"] >= 0
+    for difference in found["differences"]:
+        interval = difference["scores"]["accuracy"]
+        assert -1 <= interval["low"] <= interval["mean"] <= interval["high"] <= 1
+    out = report(*ALL)
+    row = [line.split() for line in out.splitlines() if line.startswith(("method ", "class 2 (16)"))]
+    assert row[0][:2] == ["method", "accuracy"] and len(row) == 2
 
 
 def test_hostile_names_stay_text(folder):

@@ -176,6 +176,20 @@ def _same_file(first, second):
     return os.path.realpath(first) == os.path.realpath(second)
 
 
+def refuse_overwriting(parser, output, inputs):
+    """End the command if its output is one of its inputs. inputs: paths, or None for an input that is not there."""
+    for name in inputs:
+        if output is not None and name is not None and _same_file(output, name):
+            parser.error("-o %s: expected a file that is not read, got the input %s; choose another name"
+                         % (output, name))
+
+
+def _same_file(first, second):
+    if os.path.exists(first) and os.path.exists(second):
+        return os.path.samefile(first, second)
+    return os.path.realpath(first) == os.path.realpath(second)
+
+
 def _program():
     return os.path.basename(sys.argv[0])
 
@@ -207,6 +221,14 @@ def read_text(path):
 def _read(path):
     with naming(path, "cannot be read: "), open_plain(path) as file:
         return file.read()
+
+
+def check_is_file(path):
+    """Raise IOError for what is no file that can be read from its start to its end."""
+    if not os.path.isfile(path):
+        raise IOError("%s: %s" % (path or repr(path), "expected a file, got a pipe or a device; write it into a file first"
+                                  if os.path.exists(path) and not os.path.isdir(path)
+                                  else "cannot be read: no such file"))
 
 
 def shape(argument):

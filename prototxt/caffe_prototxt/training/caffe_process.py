@@ -21,8 +21,9 @@ from caffe_losses import optional_packages
 from caffe_losses.compat import to_bytes, to_str, to_unicode
 from caffe_prototxt.training import precautions, probe
 
-_LAYER = re.compile(r"\] (?:Creating [lL]ayer|Setting up) @(\d+)$")
-_SHAPE = re.compile(r"\] Top shape: ([\d ]*)\(\d+\)$")
+# In NVIDIA's 0.16 and 0.17: Created Layer @1 (1), TRAIN Top shape for layer 1 '@1' 20 3 (60)
+_LAYER = re.compile(r"\] (?:Creat(?:ing|ed) [lL]ayer|Setting up) @(\d+)(?: \(\d+\))?$")
+_SHAPE = re.compile(r"\] (?:Top shape:|[A-Z]+ Top shape for layer \d+ '.*') ([\d ]*)\(\d+\)$")
 _BACKWARD = re.compile(r"\] @(\d+) needs backward computation\.$")
 _FATAL = re.compile(r"^F\d{4} [\d:.]+ +\d+ [\w./-]+:\d+\] (.*)")
 _PARSER = re.compile(r"Error parsing text-format [\w.]+: (\d+):(\d+): (.*)")

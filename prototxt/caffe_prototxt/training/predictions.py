@@ -18,10 +18,17 @@ from caffe_losses.compat import from_bytes, from_display, to_bytes, to_display, 
 from caffe_losses.validation import label_index
 from caffe_prototxt.data.records import count_samples
 from caffe_prototxt.net import data_layers, losses
-from caffe_prototxt.net.graph import Graph, text_of
+from caffe_prototxt.net.graph import HAND_ON, INPUT, Graph, origin, text_of
 from caffe_prototxt.net.nets import Net
 from caffe_prototxt.net.states import State
 from caffe_prototxt.training import precautions, probe
+
+
+MOST_EPOCHS = 3  # that are run to make a test of the solver again
+MOST_ITERATIONS = 10 ** 6
+RANDOM = (("transform_param", "mirror"), ("image_data_param", "shuffle"), ("hdf5_data_param", "shuffle"),
+          ("image_data_param", "rand_skip"))
+NO = (None, "false", "False", "f", 0)
 
 
 class Evaluation(object):
@@ -32,6 +39,7 @@ class Evaluation(object):
     n_classes: int. spatial: bool, whether a sample has several labels.
     n_iterations: int, the number of batches of the test set. n_samples: int, the number of samples, or None: all.
     source: str, the data in words. left_out: list of str, the layers that were left out of the net, and why.
+    outputs: list of {top: value}, the net's outputs of one number for each batch so far.
     """
 
     def __init__(self, definition, snapshot, iterations=None, default_iterations=None, score=None, label=None,
@@ -51,6 +59,9 @@ class Evaluation(object):
             if not os.path.isfile(path):
                 raise IOError("%s: cannot be read: no such file" % path)
         self.graph = _test_graph(definition)
+        # For errors: an option that is wrong is no fault of the net.
+        self.score_name, self.label_name = ["--%s %s" % (option, name) if name else None
+                                            for option, name in (("score", score), ("label", label))]
         reasons = precautions.left_out(self.graph, python)
         self.left_out = ["layer %s: %s" % (node.layer.display_name, reason) for node, reason in reasons.items()]
         loss = _last_loss(self.graph) if score is None or label is None else None
@@ -60,14 +71,16 @@ class Evaluation(object):
                 raise ValueError("blob %s: depends on layer %s, which %s"
                                  % (blob, node.layer.display_name, reasons[node]))
         self.net = self._made(caffe, snapshot, self.graph.after(reasons), folder)
-        for blob in (self.score, self.label):
+        self.score_name, self.label_name = self.score_name or self.score, self.label_name or self.label
+        for blob, name in ((self.score, self.score_name), (self.label, self.label_name)):
             if blob not in self.net.blobs:
-                raise ValueError("blob %s: expected one of the net's, %s" % (blob, ", ".join(self.net.blobs)))
+                raise ValueError("%s: expected a blob of the net, %s" % (name, ", ".join(self.net.blobs)))
         params = loss and losses.read_params(loss.layer)
         self.axis = 1 if params is None or params.axis is None else params.axis
         self.ignore_label = params and params.ignore_label
-        makers = self._makers(self.score)
-        self.are_probabilities = bool(makers) and makers[-1].type == "Softmax"
+        kind = loss and self.score == _bottom(loss, 0) and losses.kind_of(loss.layer)
+        self.are_probabilities = bool(kind and kind.probabilities) or self._are_from_softmax()
+        self.outputs, self._loss = [], loss
         self._check_shapes()
         self._count_batches(iterations, default_iterations)
 
@@ -89,19 +102,26 @@ class Evaluation(object):
         """Return the nodes that write a blob, in the net's order."""
         return [node for node in self.graph.nodes if from_display(blob) in node.tops]
 
+    def _are_from_softmax(self):
+        node = (self._makers(self.score) or [INPUT])[-1]
+        while node not in (INPUT, None) and node.type in HAND_ON and node.makers:
+            node = node.makers[0]
+        return node not in (INPUT, None) and node.type == "Softmax"
+
     def _check_shapes(self):
         scores, labels = [self.net.blobs[name].data for name in (self.score, self.label)]
         if not -scores.ndim <= self.axis < scores.ndim:
-            raise ValueError("%s: expected classes along axis %d, got shape %s" % (self.score, self.axis, scores.shape))
+            raise ValueError("%s: expected classes along axis %d, got shape %s"
+                             % (self.score_name, self.axis, scores.shape))
         self.n_classes = scores.shape[self.axis]
         if labels.size * self.n_classes != scores.size:
             raise ValueError("%s: expected a label for each of %d samples of %d classes, got shape %s"
-                             % (self.label, scores.size // self.n_classes, self.n_classes, labels.shape))
+                             % (self.label_name, scores.size // self.n_classes, self.n_classes, labels.shape))
         self.spatial = labels.size > len(labels)
 
     def _count_batches(self, iterations, default_iterations):
         source, self.n_samples = _count_samples(self.graph) if iterations is None else (None, None)
-        batch = len(self.net.blobs[self.label].data)
+        self.batch = batch = len(self.net.blobs[self.label].data)
         self.n_iterations = -(-self.n_samples // batch) if self.n_samples else iterations or default_iterations
         if not self.n_iterations:
             raise ValueError("expected a Data (LMDB), ImageData or HDF5Data layer, whose samples can be counted; "
@@ -116,7 +136,7 @@ class Evaluation(object):
         """
         left = self.n_samples
         for _ in range(self.n_iterations):
-            self.net.forward()
+            self._forward()
             scores, labels = [self.net.blobs[name].data for name in (self.score, self.label)]
             if left is not None:  # the data start again in the last batch
                 scores, labels = scores[:left], labels[:left]
@@ -131,13 +151,48 @@ class Evaluation(object):
             scores, labels = scores[taken], labels[taken]
         if not np.isfinite(scores).all():
             raise ValueError("%s: expected finite scores, got NaN or infinity: the training has diverged" % self.score)
-        return scores.astype(np.float64), label_index(labels, self.n_classes, None, self.label)[0]
+        return scores.astype(np.float64), label_index(labels, self.n_classes, None, self.label_name)[0]
+
+    def accuracies(self):
+        """Return the tops of the Accuracy layers that count the same decisions."""
+        label = origin(self._loss, 1) if self._loss else None
+        return [to_display(node.tops[0]) for node in self.graph.nodes
+                if node.type == "Accuracy" and node.tops and to_display(node.bottoms[0]) == self.score
+                and (to_display(node.bottoms[1]) == self.label or label and origin(node, 1) == label)
+                and node.layer.value_in("accuracy_param", "top_k", 1) == 1]
+
+    def tested(self, n_before, iterations):
+        """Return {top: mean} of the outputs as a solver's test has them, empty where it cannot be made again.
+
+        The data go on from test to test and start again at their end, so a test has other samples than the one before.
+
+        n_before: int, the number of tests before it. iterations: int, of a test, or None.
+        """
+        if not self.n_samples or not iterations or iterations > MOST_ITERATIONS or self._is_random():
+            return {}
+        n, batch = self.n_samples, self.batch
+        period = next(i for i in range(1, n + 1) if i * batch % n == 0)
+        first = n_before * iterations % period
+        taken = [(first + i) % period for i in range(iterations)]
+        if max(taken) >= MOST_EPOCHS * self.n_iterations:
+            return {}
+        while len(self.outputs) <= max(taken):
+            self._forward()
+        return {top: float(np.mean([self.outputs[i][top] for i in taken])) for top in self.outputs[0]}
+
+    def _forward(self):
+        self.outputs.append({top: float(values.ravel()[0]) for top, values in self.net.forward().items()
+                             if values.size == 1})
+
+    def _is_random(self):
+        """Return whether the data come in another order, or in another way, each time."""
+        return any(node.layer.value_in(param, field) not in NO for node in self.graph.nodes for param, field in RANDOM)
 
 
 def _test_graph(definition):
     """Return the graph.Graph of a prototxt in its TEST phase."""
     with open(definition, "rb") as file:
-        net = Net(from_bytes(file.read()))
+        net = Net(from_bytes(file.read()), losses.is_classic())
     stages = tuple(str(stage) for stage in net.state.get("stage", ()))
     return Graph(net, State("TEST", net.state.get("level", [0])[-1], stages))
 

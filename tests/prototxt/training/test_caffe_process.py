@@ -11,6 +11,7 @@ import training
 
 pytest.importorskip("caffe")
 pytest.importorskip("h5py")
+from caffe_prototxt.training import probe  # noqa: E402
 from caffe_prototxt.training.caffe_process import Caffe  # noqa: E402
 
 OPTIONS = dict(iterations=None, default_iterations=None, score=None, label=None, python=True, gpu=None, n_names=None,
@@ -117,3 +118,22 @@ def test_no_caffe(folder, monkeypatch, tmp_path):
         with pytest.raises(ValueError) as error:
             tally(caffe)
     assert str(error.value) == "ImportError: no caffe"
+
+
+def test_the_lines_of_nvidia_s_caffe(monkeypatch):
+    """Its 0.16 and 0.17 print layers and shapes in other words."""
+    log = """%s
+I1029 14:52:46.795838 1 net.cpp:103] Created Layer @1 (1)
+I1029 14:52:46.795838 1 net.cpp:250] Setting up @1
+I1029 14:52:46.795838 1 net.cpp:257] TRAIN Top shape for layer 1 '@1' 20 3 (60)
+I1029 14:52:46.795838 1 net.cpp:103] Created Layer @2 (2)
+""" % probe.MARK
+
+    def request(self, request, on_batch):
+        with open(request["log"], "w") as file:
+            file.write(log)
+        return 1, False
+    monkeypatch.setattr(Caffe, "_request", request)
+    with Caffe() as caffe:
+        end = caffe.run("", "TRAIN", ())
+    assert end.shapes == {1: [(20, 3)]} and end.stopped_at == 2

@@ -196,7 +196,7 @@ def test_a_metric_that_is_nan_is_no_divergence(read):
 def test_the_loss_that_hides_a_divergence(read):
     log = read(line(0, b"2.3") + line(20, b"87.3365") + line(40, b"87.3365"))
     assert "87.3365 from iteration 20 on" in log.status()
-    assert read(line(0, b"87.3365") + line(20, b"2.3")).underflowed() is None
+    assert read(line(0, b"87.3365") + line(20, b"2.3")).clipped() is None
 
 
 FATAL = (b"F1029 14:52:47.0 25832 data_layer.cpp:12] Check failed: mdb_status == 0 (2 vs. 0) No such file\n"
@@ -256,7 +256,7 @@ def test_ranks_that_print_into_one_another(read):
         text += line(i, b"2", 1) + line(i, b"3", 2)
     log = read(text)
     assert [value for _, value in points(log.loss)] == [2, 2, 2]
-    assert log.notes == ["several ranks print into the log: the first is shown"]
+    assert log.notes == ["several ranks print into the log: the first with losses is shown"]
 
 
 def test_a_net_that_glog_cut_off_is_not_taken_for_whole(read):

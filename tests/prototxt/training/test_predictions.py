@@ -180,7 +180,7 @@ DUMMY = ('layer { name: "data" type: "DummyData" top: "data" top: "label" dummy_
 @pytest.mark.parametrize("text, options, message", [
     (DUMMY % 1 + training.LOSS, {}, "--iterations says how many"),
     (DUMMY % 1, {"iterations": 1}, "expected a net whose TEST phase has a loss on classes or an Accuracy layer"),
-    (DUMMY % 1 + training.LOSS, {"score": "scor", "label": "label"}, "blob scor: expected one of the net's, data"),
+    (DUMMY % 1 + training.LOSS, {"score": "scor", "label": "label"}, "--score scor: expected a blob of the net, data"),
     (DUMMY % 1, {"score": "score", "label": "data", "iterations": 1}, "data: expected a label for each of 2 samples"),
     (DUMMY % 3, {"score": "score", "label": "label", "iterations": 1}, "label at (0): expected a whole number 0..2, got 3"),
     (DUMMY % .5, {"score": "score", "label": "label", "iterations": 1}, "label at (0): expected a whole number 0..2, got 0.5"),
@@ -212,3 +212,38 @@ def test_missing_files(folder):
     for files in (("missing", "snap_iter_20.caffemodel"), ("train_val.prototxt", "missing")):
         with pytest.raises(IOError, match="missing: cannot be read: no such file"):
             Evaluation(*files)
+
+
+@pytest.mark.parametrize("between", ["", 'layer { name: "r" type: "Reshape" bottom: "p" top: "r" reshape_param { shape { '
+                                         'dim: 0 dim: 3 } } } layer { name: "f" type: "Flatten" bottom: "r" top: "f" }'])
+def test_a_classic_infogain_loss_has_probabilities(folder, monkeypatch, between):
+    """Caffe before April 2017: InfogainLossParameter has no axis, and a Softmax layer stands before the loss."""
+    from caffe.proto import caffe_pb2
+    from caffe_losses.formats.matrix_files import write_matrix
+
+    class Parameter(object):
+        class DESCRIPTOR(object):
+            fields_by_name = {"source": None}
+    monkeypatch.setattr(caffe_pb2, "InfogainLossParameter", Parameter)
+    write_matrix("H.binaryproto", np.eye(3))
+    found = evaluation('layer { name: "p" type: "Softmax" bottom: "score" top: "p" } %s layer { name: "loss" type: '
+                       '"InfogainLoss" bottom: "%s" bottom: "label" top: "loss" infogain_loss_param { source: '
+                       '"H.binaryproto" } }' % (between, "f" if between else "p"))
+    assert found.are_probabilities
+    scores = together(evaluation())[0]
+    expected = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(together(found)[0], expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_before", [0, 1, 2])
+def test_a_test_of_the_solver_made_again(folder, n_before):
+    """Its samples start where the test before it ended."""
+    found = evaluation()
+    list(found.batches())
+    x, labels = data()
+    W, b = [blob.data for blob in found.net.params["score"]]
+    at = np.arange(40 * n_before, 40 * n_before + 40) % 50
+    right = (x.dot(W.T) + b).argmax(axis=1)[at] == labels[at]
+    assert found.tested(n_before, 2)["accuracy"] == pytest.approx(right.mean())
+    assert found.tested(n_before, None) == {} and evaluation(iterations=1).tested(n_before, 2) == {}
+    assert found.accuracies() == ["accuracy"]

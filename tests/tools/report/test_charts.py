@@ -4,7 +4,7 @@ from __future__ import division, print_function
 import numpy as np
 import pytest
 
-matplotlib = pytest.importorskip("matplotlib")
+matplotlib = pytest.importorskip("matplotlib.colors") and pytest.importorskip("matplotlib")
 
 from caffe_tools.report import charts
 from caffe_losses.evaluation.intervals import Interval, mean_interval
@@ -72,9 +72,40 @@ def test_a_cross_where_a_run_diverged(drawn):
     np.testing.assert_array_equal(mean.get_ydata(), [3, 2, np.nan, np.nan])
 
 
-@pytest.mark.parametrize("values", [[], [np.nan], [np.nan, np.inf], [1], [0, 0], [1e-30, 1e30], [-1, 5]])
-def test_odd_values(drawn, values):
-    assert charts.curves([curve("a", values), curve("b")], "loss").startswith(b"\x89PNG")
+@pytest.mark.parametrize("values", [[], [np.nan], [np.nan, np.inf], [1], [0, 0], [1e-30, 1e30], [-1, 5], [1e308, -1e308],
+                                    [1e308] * 5000, [5e-324, 1e-320, 1], [1.7e308, 1]])
+@pytest.mark.parametrize("chart", [charts.curves, charts.spread])
+def test_odd_values(drawn, values, chart):
+    assert chart([curve("a", values), curve("b")], "loss").startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["$x_{$", "$$", "\\frac{$", "\\$", "$\\alpha$", "%s{}", u"\u2603" * 99])
+def test_odd_names(drawn, name):
+    assert charts.curves([curve(name, [1, 2])], name).startswith(b"\x89PNG")
+
+
+def test_the_learning_rate_is_drawn_as_steps(drawn):
+    charts.curves([curve("a", [.1, .01])], "learning rate", steps=True)
+    assert drawn[0].lines[0].get_drawstyle() == "steps-post"
+
+
+def test_many_outputs_share_a_band(drawn):
+    charts.spread([curve("a", *np.arange(1200).reshape(400, 3))], "per_class")
+    (axes,) = drawn
+    assert len(axes.collections) == 1 and axes.lines[0].get_ydata().tolist() == [598.5, 599.5, 600.5]
+
+
+@pytest.mark.parametrize("chart", [charts.curves, charts.spread])
+def test_shares_stay_within_their_bounds(drawn, chart):
+    chart([curve("a", [.1, .9], [.9, 1], [.2, .95])], "accuracy", bounds=(0, 1))
+    (axes,) = drawn
+    band = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert 0 <= band.min() and band.max() <= 1 and axes.get_ylim()[1] < 1.05
+
+
+def test_a_long_curve_is_thinned_in_the_picture(drawn):
+    charts.curves([curve("a", np.arange(5000.))], "loss")
+    assert len(drawn[0].lines[0].get_ydata()) == charts.MOST_POINTS
 
 
 def test_a_wide_range_is_logarithmic(drawn):
@@ -106,6 +137,8 @@ def test_reliability(drawn):
 def test_matrix(drawn, n_classes):
     png = charts.matrix(100 * np.eye(n_classes), None, "% of the true class")
     assert png.startswith(b"\x89PNG")
+    charts.matrix(100 * np.eye(n_classes) + .01, None, "% of the true class", (0, 100))
+    assert drawn[1].images[0].get_clim() == (0, 100) and type(drawn[1].images[0].norm) is matplotlib.colors.Normalize
     if n_classes < 13:
         assert {text.get_text() for text in drawn[0].texts} <= {"0", "100"}
 

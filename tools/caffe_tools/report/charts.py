@@ -7,12 +7,11 @@ from __future__ import division, print_function
 
 import collections
 import io
-import warnings
 
 import numpy as np
 
 from caffe_losses.evaluation.intervals import mean_interval
-from caffe_tools.report.matrix_plot import draw_matrix, is_logarithmic, short_label, side_inches
+from caffe_tools.report.matrix_plot import draw_matrix, drawing, is_logarithmic, short_label, side_inches
 
 WIDTH, HEIGHT = 4.1, 2.7  # inches, of the chart without what is written around it
 DPI = 200
@@ -25,47 +24,86 @@ STYLE = {"font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "legend.font
          "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
 MOST_THIN = 2  # seeds of which each has its line; their interval is wider than the chart
 MOST_BARS = 5  # methods; of more, dots
-MOST_CLASSES = 30  # in a chart of recalls
+MOST_CLASSES = 25  # in a chart of recalls
+MOST_POINTS = 1000  # of a line; of more, means of neighbours
+LARGEST = 1e100  # a larger value is drawn as one that is not finite
+LONGEST_LABEL = 40
+NO_BOUNDS = (-float("inf"), float("inf"))
 
 # Figures of one method by iteration. runs: list of (iterations, values), one for each seed.
 Curve = collections.namedtuple("Curve", "name runs")
 
 
-def curves(list_of_curves, ylabel):
+def curves(list_of_curves, ylabel, steps=False, bounds=NO_BOUNDS):
     """Draw a line for each method: the mean over its seeds, in a band that is its interval.
 
     Up to MOST_THIN seeds have no band and a thin line each, as have seeds that were not measured at the same
     iterations. A cross marks the last value before a NaN.
 
     list_of_curves: Curves, one for each method; one without runs keeps its colour free.
+    steps: bool, whether a value holds until the next one. bounds: the least and the greatest value there can be.
     """
     def draw(axes):
         drawn = []
         for i, curve in enumerate(list_of_curves):
-            runs = [(np.asarray(x, float), np.asarray(y, float)) for x, y in curve.runs]
+            runs = [_points(x, y) for x, y in curve.runs]
             drawn += [y[np.isfinite(y)] for _, y in runs]
-            _draw_curve(axes, curve.name, runs, _line_style(i))
-        axes.set(xlabel="iteration", ylabel=ylabel)
-        _limit(axes, np.concatenate(drawn or [[]]))
+            style = dict(_line_style(i), drawstyle="steps-post" if steps else "default")
+            _draw_curve(axes, curve.name, runs, style, bounds)
+        axes.set(xlabel="iteration", ylabel=short_label(ylabel, LONGEST_LABEL))
+        _limit(axes, np.concatenate(drawn or [[]]), bounds)
         _legend(axes)
     return _picture(draw)
 
 
-def _limit(axes, values):
+def spread(list_of_curves, ylabel, bounds=NO_BOUNDS):
+    """Draw the median of many outputs for each method, in a band from the least to the greatest.
+
+    list_of_curves: Curves whose runs are the outputs, of all seeds.
+    """
+    def draw(axes):
+        drawn = []
+        for i, curve in enumerate(list_of_curves):
+            runs = [_points(x, y) for x, y in curve.runs]
+            table = np.array([y for x, y in runs if np.array_equal(x, runs[0][0])])
+            if table.size:
+                axes.fill_between(runs[0][0], table.min(axis=0), table.max(axis=0), color=COLOURS[i % len(COLOURS)],
+                                  alpha=.2, linewidth=0)
+                axes.plot(runs[0][0], np.median(table, axis=0), label=short_label(curve.name, 60), linewidth=1.6,
+                          **_line_style(i))
+            drawn.append(table[np.isfinite(table)])
+        axes.set(xlabel="iteration", ylabel=short_label(ylabel, LONGEST_LABEL))
+        _limit(axes, np.concatenate(drawn or [[]]), bounds)
+        _legend(axes)
+    return _picture(draw)
+
+
+def _points(iterations, values):
+    """Return the points of a curve as they can be drawn: few, and no number that a scale cannot take."""
+    x, y = np.asarray(iterations, float), np.asarray(values, float)
+    y = np.where(np.abs(y) > LARGEST, np.nan, np.where(np.abs(y) < 1 / LARGEST, 0, y))
+    if len(y) > MOST_POINTS:
+        ends = np.linspace(0, len(y), MOST_POINTS + 1).astype(int)
+        x, y = [np.add.reduceat(array, ends[:-1]) / np.diff(ends) for array in (x, y)]
+    return x, y
+
+
+def _limit(axes, values, bounds):
     """Show all values; the intervals of few seeds may be so wide that nothing else could be told apart."""
     low, high = (values.min(), values.max()) if len(values) else (0, 0)
     if low > 0 and high > 50 * low:
         axes.set_yscale("log")
         axes.set_ylim(low / 1.5, high * 1.5)
     elif high > low:
-        axes.set_ylim(low - .25 * (high - low), high + .25 * (high - low))
+        more, least, most = .25 * (high - low), bounds[0], bounds[1]
+        axes.set_ylim(max(low - more, least - .02), min(high + more, most + .02))
 
 
 def _line_style(i):
     return dict(color=COLOURS[i % len(COLOURS)], linestyle=DASHES[i % len(DASHES)])
 
 
-def _draw_curve(axes, name, runs, style):
+def _draw_curve(axes, name, runs, style, bounds):
     same = len(runs) > 1 and all(np.array_equal(x, runs[0][0]) for x, _ in runs)
     label = short_label(name, 60)
     if same:
@@ -73,7 +111,8 @@ def _draw_curve(axes, name, runs, style):
         means, lows, highs = _ends([mean_interval(column) for column in table.T])
         means[~np.isfinite(table).all(axis=0)] = np.nan  # the mean of those that are left would mislead
         if len(runs) > MOST_THIN:
-            axes.fill_between(x, lows, highs, where=np.isfinite(means), color=style["color"], alpha=.15, linewidth=0)
+            axes.fill_between(x, np.clip(lows, *bounds), np.clip(highs, *bounds), where=np.isfinite(means),
+                              color=style["color"], alpha=.15, linewidth=0)
         axes.plot(x, means, label=label, linewidth=1.6, marker="o", markersize=3 if len(x) < 40 else 0, **style)
     for i, (x, y) in enumerate(runs):
         if not same or len(runs) <= MOST_THIN:
@@ -111,10 +150,10 @@ def recalls(names, counts, methods):
                 axes.barh(at, np.nan_to_num(means), height=.8 / n_methods, xerr=spread, color=colour, label=label,
                           error_kw=dict(ecolor=INK, elinewidth=.8))
             else:
-                axes.errorbar(means, at, xerr=spread, color=colour, label=label, linestyle="", elinewidth=.8,
+                axes.errorbar(means, at, xerr=spread, color=colour, label=label, linestyle="", elinewidth=.8, clip_on=False,
                               marker="os^Dv"[i // len(COLOURS) % 5], markersize=4)
         axes.set_yticks(np.arange(len(names)))
-        axes.set_yticklabels(["%s (%d)" % (short_label(name, 20), count) for name, count in zip(names, counts)])
+        axes.set_yticklabels(["%s (%d)" % (short_label(name), count) for name, count in zip(names, counts)])
         axes.set_ylim(len(names) - .5, -.5)
         axes.set(xlim=(0, 1), xlabel="recall: the fraction of the class that is decided for it")
         _legend(axes)
@@ -130,7 +169,7 @@ def reliability(methods):
         axes.plot([0, 1], [0, 1], color=SOFT, linewidth=1, linestyle=":", label="as sure as right")
         for i, (name, bins) in enumerate(methods):
             count, right, confidence = np.asarray(bins, float)[np.asarray(bins)[:, 0] > 0].T
-            axes.plot(confidence / count, right / count, marker="o", markersize=4, linewidth=1.4,
+            axes.plot(confidence / count, right / count, marker="o", markersize=4, linewidth=1.4, clip_on=False,
                       label=short_label(name, 60), **_line_style(i))
         axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="fraction right",
                  xlabel="confidence: the probability of the class decided for")
@@ -138,14 +177,14 @@ def reliability(methods):
     return _picture(draw)
 
 
-def matrix(entries, names, unit):
-    """Draw a heat map of a matrix, [true, predicted]. unit: str, of its entries."""
+def matrix(entries, names, unit, limits=None):
+    """Draw a heat map of a matrix, [true, predicted]. unit: str, of its entries. limits: those of a linear scale."""
     side = max(3.2, side_inches(len(entries)))
 
     def draw(axes):
-        image = draw_matrix(axes, entries, names)
+        image = draw_matrix(axes, entries, names, limits)
         bar = axes.figure.colorbar(image, ax=axes, fraction=.046, pad=.02)
-        bar.set_label(unit + (", log scale; grey: 0" if is_logarithmic(entries) else ""))
+        bar.set_label(unit + (", log scale; grey: 0" if limits is None and is_logarithmic(entries) else ""))
         bar.outline.set_visible(False)
     return _picture(draw, side, side + 1, grid=False)
 
@@ -163,11 +202,9 @@ def _legend(axes):
 
 
 def _picture(draw, height=HEIGHT, width=WIDTH, grid=True):
-    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of letters that the font lacks, and of empty charts
+    with drawing(**STYLE):
         figure = Figure(figsize=(width, height))
         FigureCanvasAgg(figure)
         axes = figure.add_subplot(1, 1, 1)

@@ -1,70 +1,139 @@
-"""The evaluation of a run: its last snapshot is looked for, and run on the test data in a child process."""
+"""Evaluate a run: find its last snapshot, doubt it where it must be, and run it on the test data in a child process."""
 from __future__ import division, print_function
 
-import itertools
+import json
 import os
+import re
+
+import numpy as np
 
 from caffe_losses.compat import to_str, to_unicode
 from caffe_losses.evaluation import comparison
-from caffe_losses.evaluation.tally import Tally
+from caffe_losses.evaluation.tally import PROBABLE, Tally
 from caffe_losses.optional_packages import progress_bar
-from caffe_tools.report.runs import SNAPSHOTS
+from caffe_tools.report import snapshots
+
+NEWER = "snapshot %s is newer than the log: another training may have written over it"
+OF_GPU = re.compile("gpu|cuda|device ordinal", re.IGNORECASE)
 
 
-def evaluate(run, caffe, D, top, **options):
+class WrongOption(ValueError):
+    """An option of the command does not fit a net."""
+
+
+def evaluate(run, runs, caffe, D, top, any_snapshot=False, **options):
     """Run the snapshot of a run on its test data.
 
-    run: runs.Run. caffe: caffe_process.Caffe. D, top: as of Tally.
+    run: runs.Run. runs: all of the report. caffe: caffe_process.Caffe. D, top: as of Tally.
+    any_snapshot: whether one is evaluated, too, that may be another training's.
     options: iterations, score, label, python, gpu and n_names, of net_tally.write_tally.
     Returns (what the report states of the evaluation, a dict; notes, a list of str).
-    Raises ValueError or IOError: the reason why it cannot be evaluated.
+    Raises WrongOption, or ValueError or IOError: the reason why it cannot be evaluated.
     """
-    folder, snapshot = _snapshot(run)
-    definition = _definition(run, folder, caffe.folder)
-    test_iter = run.log.solver.get("test_iter", []) if run.log else []
+    snapshot = snapshots.find_snapshot(run)
+    doubts = _doubts(snapshot, run, runs)
+    if doubts and not any_snapshot:
+        raise ValueError(doubts[0] + snapshots.ASK)
+    arrays = _tally(run, snapshot, caffe, D, top, options)
+    n_classes = int(arrays["n_classes"])
+    tally = Tally(n_classes, D, top)
+    tally.arrays = {key: arrays[key] for key in tally.arrays}
+    doubts += _disagreements(snapshot, run, json.loads(arrays["comparable"].item()),
+                             tally.scores(PROBABLE)["accuracy"])
+    if doubts and not any_snapshot:
+        raise ValueError(doubts[0] + snapshots.ASK)
+    if not doubts and snapshots.is_newer(snapshot, run):
+        doubts = ["snapshot %s is newer than the log, but fits it" % snapshot.name]
+    notes = doubts + _notes(snapshot, run) + ["not evaluated with it: " + note for note in arrays["left_out"].tolist()]
+    return {"snapshot": to_unicode(snapshot.path), "snapshot_iteration": snapshot.iteration,
+            "source": arrays["source"].item(), "spatial": bool(arrays["spatial"]), "n_classes": n_classes,
+            "counts": np.sum(tally.confusion(PROBABLE), axis=1).tolist(),
+            "evaluation": comparison.evaluation_of(tally)}, notes
+
+
+def _tally(run, snapshot, caffe, D, top, options):
+    definition = _definition(run, snapshot.folder, caffe.folder)
     with progress_bar(None, " batches", desc=run.name.encode("ascii", "replace").decode("ascii")) as bar:
         def show(n_batches):
             bar.total = n_batches
             bar.update()
-        arrays = caffe.tally(definition, snapshot, folder, D, show, top=top,
-                             default_iterations=int(test_iter[0]) if test_iter else None, **options)
-    n_classes = int(arrays["n_classes"])
-    tally = Tally(n_classes, D, top)
-    tally.arrays = {key: arrays[key] for key in tally.arrays}
-    return {"snapshot": to_unicode(snapshot), "source": arrays["source"].item(), "spatial": bool(arrays["spatial"]),
-            "n_classes": n_classes, "evaluation": comparison.evaluation_of(tally)}, arrays["left_out"].tolist()
+        try:
+            return caffe.tally(definition, snapshot.path, snapshot.folder, D, show, top=top,
+                               default_iterations=_test_iter(run), n_tests=_n_tests(snapshot, run), **options)
+        except ValueError as error:
+            message = str(error)
+            if options["gpu"] is not None and OF_GPU.search(message):
+                message = "--gpu %d: expected a GPU that Caffe can use, got none (%s)" % (options["gpu"], message)
+            raise (WrongOption if message.startswith("--") else ValueError)(message)
 
 
-def _folders(run):
-    """Return the folders that names in the log may be relative to, the likeliest first."""
-    if run.folder is not None:
-        return [os.path.abspath(run.folder)]
-    folders = [os.getcwd(), os.path.dirname(os.path.abspath(run.main_file()))]
-    while folders[-1] != os.path.dirname(folders[-1]):
-        folders.append(os.path.dirname(folders[-1]))
-    return folders
+def _doubts(snapshot, run, runs):
+    """Return why a snapshot may be another training's, as its file and the logs tell: a list of str."""
+    doubts, others = [], snapshots.others_with(snapshot, run, runs)
+    if others:
+        doubts.append("snapshot %s is named by the log of %s, too: one training may have written over the other's"
+                      % (snapshot.name, ", ".join(map(to_str, others))))
+    if snapshots.is_newer(snapshot, run) and snapshots.keeps_time(run):
+        doubts.append(NEWER % snapshot.name)
+    return doubts
 
 
-def _snapshot(run):
-    """Return (the folder where caffe ran, the latest snapshot that still exists)."""
-    folders = _folders(run)
-    if run.snapshots:
-        return folders[0], os.path.abspath(run.snapshots[0])
-    names = [_file_name(to_str(name)) for name in reversed(run.log.snapshots)]
-    for name, folder in itertools.product(names, folders):
-        if os.path.isfile(os.path.join(folder, name)):
-            return folder, os.path.abspath(os.path.join(folder, name))
-    for name in names:  # log and snapshots were moved together
-        beside = os.path.join(os.path.dirname(os.path.abspath(run.main_file())), os.path.basename(name))
-        if os.path.isfile(beside):
-            return folders[0], beside
-    raise ValueError("no snapshot: the log names %s" % (names[0] + ", which is not there" if names else "none"))
+def _disagreements(snapshot, run, comparable, accuracy):
+    """Return [why the decisions cannot be those of the training in the log], empty if they can be.
+
+    The outputs of the log's test at the snapshot's iteration are compared one by one where that test can be made again,
+    else the accuracies, as far as another choice of samples explains a difference.
+    """
+    logged, found, n_tested = _tested_at(snapshot, run), comparable["tested"], comparable["n_tested"]
+    if not found and n_tested:
+        found = dict.fromkeys(comparable["accuracies"], accuracy)
+    both = sorted(set(found) & set(logged))
+    for name in both:
+        if comparable["tested"]:
+            differ = snapshots.outputs_differ(logged[name], found[name], n_tested)
+        else:
+            differ = snapshots.accuracies_differ(logged[name], n_tested, accuracy, comparable["n_images"],
+                                                 comparable["is_epoch"])
+        if differ:
+            return ["snapshot %s gives %s %.4g, and the log says %.6g at iteration %d: it is another training's, or "
+                    "the test data have changed" % (snapshot.name, to_str(name), found[name], logged[name],
+                                                snapshot.iteration)]
+    if not both and snapshots.is_newer(snapshot, run):
+        return [NEWER % snapshot.name]
+    return []
 
 
-def _file_name(name):
-    """Return the name of a snapshot's file: old logs state it without its ending."""
-    whole = name + SNAPSHOTS[0]
-    return whole if not name.endswith(SNAPSHOTS) and not os.path.exists(name) and os.path.exists(whole) else name
+def _tested_at(snapshot, run):
+    """Return {output: value} of the log's test at the iteration of a snapshot, of the net that is evaluated."""
+    if snapshot.is_named or run.nets or not run.log.test:
+        return {}
+    at = {name: dict(series.points()).get(snapshot.iteration)
+          for name, series in run.log.test[min(run.log.test)].items()}
+    return {name: value for name, value in at.items() if value is not None}
+
+
+def _n_tests(snapshot, run):
+    """Return how many tests the process that wrote a snapshot had made when it tested it, or None."""
+    if not _tested_at(snapshot, run) or snapshot.iteration < run.log.start:
+        return None
+    iterations = next(iter(run.log.test[min(run.log.test)].values())).iterations
+    return sum(run.log.start <= iteration < snapshot.iteration for iteration in iterations)
+
+
+def _notes(snapshot, run):
+    """Return notes on which snapshot was evaluated: not the last one, or from before the log's end."""
+    if snapshot.is_named:
+        return []
+    if snapshot.missing:
+        return ["the last snapshot, %s, is missing: evaluated is %s" % (snapshot.missing[0], snapshot.name)]
+    last = run.log.iterations() and run.log.iterations()[1]
+    return ["evaluated is %s; the log goes on to iteration %d" % (snapshot.name, last)] * bool(
+        last and snapshot.iteration is not None and last > snapshot.iteration)
+
+
+def _test_iter(run):
+    numbers = run.log.solver.get("test_iter", []) if run.log else []
+    return int(numbers[0]) if numbers and re.match(r"\d{1,9}$", numbers[0]) else None
 
 
 def _definition(run, folder, temporary):

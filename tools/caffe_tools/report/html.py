@@ -4,6 +4,7 @@ from __future__ import unicode_literals
 
 import base64
 import collections
+import re
 import struct
 from xml.sax.saxutils import escape
 
@@ -12,10 +13,15 @@ import numpy as np
 from caffe_losses.evaluation.comparison import INTERVALS, NOISE, verdict_of
 from caffe_losses.evaluation.intervals import LEVEL, PERCENT, Interval
 from caffe_losses.evaluation.tally import CHEAPEST, DECISIONS, PROBABLE, metric_list
-from caffe_tools.report import charts
+from caffe_tools.report import charts, summary
+from caffe_tools.report.summary import decisions
 
 MOST_COSTLY = 10  # confusions listed
-WIDEST = 620  # pixels; a wider picture scrolls, as its names could not be read if it shrank
+MOST_RECALLS = 100  # classes whose recall is shown
+SHARE = re.compile("acc|recall|precision|iou|auc|map|top", re.IGNORECASE)  # names of outputs that are shares
+MOST_PICTURES = 30  # of outputs
+WIDEST = 620  # pixels; a wider picture scrolls, as its names could not be read if it shrank below LEAST of its size
+LEAST = .7
 
 CSS = """
 :root { color-scheme: light; }
@@ -39,8 +45,8 @@ td small { color: #595959; display: block; }
 figure { margin: 0; min-width: 0; max-width: 100%; }
 figcaption { font-weight: 600; font-size: .95rem; margin-bottom: .2rem; }
 img { max-width: 100%; height: auto; display: block; }
-.scroll img { max-width: none; }
 dt { font-weight: 600; } dd { margin: 0 0 .4rem 1.2rem; max-width: 48rem; }
+.headline { font-size: 1.15rem; font-weight: 600; margin: .3rem 0; max-width: none; }
 .bad { color: #a33c00; font-weight: 600; }
 """
 
@@ -67,7 +73,7 @@ def page(report):
     report: the dict that report.py --json prints: runs, methods, differences, classes, D, top, spatial.
     """
     evaluated = [method for method in report["methods"] if method["evaluation"]]
-    sections = [_runs(report), _curves(report)]
+    sections = [_headline(report), _runs(report), _curves(report)]
     if evaluated:
         metrics = metric_list(report["top"], report["D"] is not None, report["spatial"])
         names = report["classes"] or [str(label) for label in range(report["n_classes"])]
@@ -83,23 +89,43 @@ def page(report):
 
 # The runs
 
+def _headline(report):
+    return "\n".join('<p class="headline">%s</p>' % _escaped(line) for line in summary.headlines(report))
+
+
 def _runs(report):
     noted = any(run["notes"] for run in report["runs"])
     rows = [["run", "seed", "iterations", "last training loss", _Cell("how it ended", "text"),
              _Cell("evaluated", "text")] + [_Cell("notes", "text")] * noted]
     for run in report["runs"]:
-        losses = run["curves"].get("training loss", {"values": []})["values"]
+        loss = run["figures"].get("training loss")
         bad = run["status"].startswith(("diverged", "failed", "cut off"))
         rows.append([run["name"], run["seed"], run["iterations"] and run["iterations"][1],
-                     _number("%.4g", losses[-1]) if losses else None,
+                     loss and _Cell(loss["text"], "", "iteration %d" % loss["iteration"]),
                      _Cell(run["status"], "wrap bad" if bad else "text"),
                      _Cell(run["snapshot"] and run["snapshot"].replace("\\", "/").split("/")[-1], "text")]
                     + [_Cell("; ".join(run["notes"]), "wrap")] * noted)
-    return _table(rows, "the runs")
+    return _table(rows, "the runs") + _tests(report)
+
+
+def _tests(report):
+    """Return a table of the last and the best value of each test output that is shown by itself."""
+    rows = [["run", "seed", _Cell("output", "text"), "last", "best"]]
+    for run in report["runs"]:
+        for family, names in summary.families(run["figures"]).items():
+            figure = run["figures"][names[0]]
+            if len(names) <= summary.MOST_ALONE and family.startswith("test "):
+                best = figure["best"] is not None and _Cell(summary.exact(figure["best"]), "",
+                                                            "iteration %d" % figure["best_iteration"])
+                rows.append([run["name"], run["seed"], _Cell(family, "text"),
+                             _Cell(figure["text"], "", "iteration %d" % figure["iteration"]), best or None])
+    return "\n" + _table(rows, "test outputs in the logs") if len(rows) > 1 else ""
 
 
 def _curves(report):
-    names = list(collections.OrderedDict.fromkeys(name for run in report["runs"] for name in run["curves"]))
+    names = list(collections.OrderedDict.fromkeys(
+        name for run in report["runs"] for name, curve in run["curves"].items()
+        if not (name == "learning rate" and len(curve["values"]) < 2 or name in _same_as_the_loss(run))))
     if not names:
         return None
     text = ""
@@ -107,22 +133,56 @@ def _curves(report):
         text += ("Bold: the mean over the seeds, in a band that is its %d %% interval; with two seeds only, and where "
                  "seeds were not measured at the same iterations, each has a thin line. " % PERCENT)
     if any("diverged" in run["status"] for run in report["runs"]):
-        text += "A cross marks the last value before NaN or infinity."
-    return _section("Training", _paragraph(text) if text else None,
-                    _figures([_curves_of(report, name) for name in names]))
+        text += "A cross marks the last value before NaN or infinity. "
+    if any(len(curve["values"]) > charts.MOST_POINTS for run in report["runs"] for curve in run["curves"].values()):
+        text += "Of more than %d points the lines show means of neighbours; what is said is as in the log. " % (
+            charts.MOST_POINTS)
+    if any(abs(value or 0) > charts.LARGEST for run in report["runs"] for curve in run["curves"].values()
+           for value in curve["values"]):
+        text += "Values beyond %g are not drawn. " % charts.LARGEST
+    families = list(summary.families(names).items())
+    if len(families) > MOST_PICTURES:
+        text += "%d more outputs are in --json and --csv. " % sum(len(of) for _, of in families[MOST_PICTURES:])
+    pictures = [_spread_of(report, family, of) if len(of) > summary.MOST_ALONE else _curves_of(report, family)
+                for family, of in families[:MOST_PICTURES]]
+    return _section("Training", _paragraph(text) if text else None, _figures(pictures))
+
+
+def _same_as_the_loss(run):
+    """Return the training outputs of a run that add nothing to its loss: the only one."""
+    outputs = [name for name in run["curves"] if name.startswith("training output")]
+    return outputs if len(outputs) == 1 and "training loss" in run["curves"] else []
+
+
+def _runs_of(report, method, names):
+    """Return (iterations, values) of each curve of some names of a method."""
+    series = [run["curves"][name] for run in report["runs"] if run["name"] == method["name"]
+              for name in names if name in run["curves"]]
+    return [(one["iterations"], np.array(one["values"], float)) for one in series]
 
 
 def _curves_of(report, name):
-    def runs_of(method):
-        series = [run["curves"][name] for run in report["runs"]
-                  if run["name"] == method["name"] and name in run["curves"]]
-        return [(one["iterations"], np.array(one["values"], float)) for one in series]
-
-    curves = [charts.Curve(method["name"], runs_of(method)) for method in report["methods"]]
-    ends = ["%s ends at %s" % (curve.name, ", ".join(_number("%.4g", y[-1]) for _, y in curve.runs if len(y)))
+    curves = [charts.Curve(method["name"], _runs_of(report, method, [name])) for method in report["methods"]]
+    ends = ["%s ends at %s" % (curve.name, ", ".join(summary.exact(y[-1]) for _, y in curve.runs if len(y)))
             for curve in curves if curve.runs]
-    return _figure(charts.curves(curves, name), name, "%s by iteration, %s: %s" % (
+    picture = charts.curves(curves, name, name == "learning rate", _bounds(name, curves))
+    return _figure(picture, name, "%s by iteration, %s: %s" % (
         name, "a line for each run" if len(curves) > 1 else "a line", "; ".join(ends)))
+
+
+def _bounds(name, curves):
+    """Return the bounds of an output that is a share by its name and by its values."""
+    values = np.concatenate([y for curve in curves for _, y in curve.runs] or [[]])
+    values = values[np.isfinite(values)]
+    is_share = SHARE.search(name) and values.size and values.min() >= 0 and values.max() <= 1
+    return (0, 1) if is_share else charts.NO_BOUNDS
+
+
+def _spread_of(report, family, names):
+    curves = [charts.Curve(method["name"], _runs_of(report, method, names)) for method in report["methods"]]
+    text = "%s: the median of %d outputs, and from the least to the greatest" % (family, len(names))
+    return _figure(charts.spread(curves, family, _bounds(family, curves)), text,
+                   "%s by iteration, a line and a band for each method" % text)
 
 
 # The decisions
@@ -130,7 +190,7 @@ def _curves_of(report, name):
 def _scores(report, methods, metrics):
     costs = report["D"] is not None
     rows = [["method"] + [_Cell("decision", "text")] * costs + [metric.title for metric in metrics]]
-    for method, decision in _decisions(methods):
+    for method, decision in decisions(methods):
         scores = method["evaluation"][decision]["scores"]
         rows.append([method["name"]] + [_Cell(DECISIONS[decision], "text")] * costs
                     + [_interval_cell(metric.form, scores[metric.key]) for metric in metrics])
@@ -166,20 +226,24 @@ def _recalls(report, methods, names):
     counts = np.sum(first["confusion"], axis=1) // n_runs
     shown = np.arange(len(names))
     text = "With the %d %% interval over several seeds; in brackets how many test samples. " % PERCENT
-    if len(names) > charts.MOST_CLASSES:
-        means = [np.inf if recall["mean"] is None else recall["mean"] for recall in first["recalls"]]
-        shown = np.argsort(means, kind="mergesort")[:charts.MOST_CLASSES]
+    if len(names) > MOST_RECALLS:
+        shown = summary.lowest_first(first["recalls"])[:MOST_RECALLS]
         text += "The %d classes of %d with the lowest recall by %s; --json has all. " % (
             len(shown), len(names), methods[0]["name"])
+    n_pictures = -(-len(shown) // charts.MOST_CLASSES)
     figures = []
-    for _, decision in _decisions(methods[:1]):
-        rows = [(method["name"], [Interval(**method["evaluation"][decision]["recalls"][label]) for label in shown])
-                for method in methods]
-        described = "; ".join("%s: %s" % (name, ", ".join(
-            "%s %s" % (names[label], _number("%.2f", recall.mean)) for label, recall in zip(shown, recalls)))
-            for name, recalls in rows[:3])
-        figures.append(_figure(charts.recalls([names[label] for label in shown], counts[shown], rows),
-                               "Deciding for the " + DECISIONS[decision], "recall of each class. " + described))
+    for _, decision in decisions(methods[:1]):
+        for number, part in enumerate(np.array_split(shown, n_pictures)):
+            rows = [(method["name"], [Interval(**method["evaluation"][decision]["recalls"][label]) for label in part])
+                    for method in methods]
+            described = "; ".join("%s: %s" % (name, ", ".join(
+                "%s %s" % (names[label], _number("%.2f", recall.mean)) for label, recall in zip(part, recalls)))
+                for name, recalls in rows[:3])
+            caption = "Deciding for the " + DECISIONS[decision]
+            if n_pictures > 1:
+                caption += ", %d of %d" % (number + 1, n_pictures)
+            figures.append(_figure(charts.recalls([names[label] for label in part], counts[part], rows), caption,
+                                   "recall of each class. " + described))
     return _section("Recall of each class", _paragraph(text), _figures(figures))
 
 
@@ -188,11 +252,11 @@ def _confusions(report, methods, names):
     if report["D"] is not None:
         figures.append(_figure(charts.matrix(report["D"], report["classes"], "cost D"), "What each mistake costs",
                                "heat map of the costs D, true class by predicted class"))
-    for method, decision in _decisions(methods):
+    for method, decision in decisions(methods):
         confusion = np.array(method["evaluation"][decision]["confusion"])
         of_class = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
         title = "%s, %s" % (method["name"], DECISIONS[decision])
-        figures.append(_figure(charts.matrix(of_class, report["classes"], "% of the true class"), title,
+        figures.append(_figure(charts.matrix(of_class, report["classes"], "% of the true class", (0, 100)), title,
                                "heat map of the confusion matrix of %s, true class by predicted class, in %% of the "
                                "true class; the table below lists the costliest confusions" % title))
     tables = ["<div><h3>%s</h3>%s</div>" % (_escaped(method["name"]), _costliest(report, method, names))
@@ -239,11 +303,6 @@ def _meanings(report, metrics):
         meanings += ("<dt>%s</dt><dd>decides for the class k of smallest sum_j p_j D[j, k], p the net's "
                      "probabilities: what is gained by costs at test time alone.</dd>" % DECISIONS[CHEAPEST])
     return _section("What the figures mean", "<dl>%s</dl>" % meanings)
-
-
-def _decisions(methods):
-    return [(method, decision) for method in methods for decision in (PROBABLE, CHEAPEST)
-            if decision in method["evaluation"]]
 
 
 def _number(form, value):
@@ -299,9 +358,10 @@ def _figures(figures):
 
 def _figure(png, caption, description):
     width, height = [pixels // 2 for pixels in struct.unpack(str(">II"), png[16:24])]  # of the PNG's header
-    image = '<img alt="%s" width="%d" height="%d" src="data:image/png;base64,%s">' % (
-        _escaped(description), width, height, base64.b64encode(png).decode("ascii"))
-    if width > WIDEST:
+    least = ' style="min-width: %dpx"' % (LEAST * width) if width > WIDEST else ""
+    image = '<img alt="%s" width="%d" height="%d"%s src="data:image/png;base64,%s">' % (
+        _escaped(description), width, height, least, base64.b64encode(png).decode("ascii"))
+    if least:
         image = _scrolling(image, caption)
     return "<figure><figcaption>%s</figcaption>%s</figure>" % (_escaped(caption), image)
 

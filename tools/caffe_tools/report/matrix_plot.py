@@ -1,6 +1,7 @@
 """Heat maps of matrices, by matplotlib."""
 from __future__ import division, print_function
 
+import contextlib
 import os
 import warnings
 
@@ -15,6 +16,32 @@ MOST_WRITTEN = 12  # classes whose entries are written into their cells
 MOST_CELLS = 1600  # a side; below two dots a cell nothing could be told apart
 
 
+def import_matplotlib(purpose):
+    """Import matplotlib without the settings in a matplotlibrc of the current folder, which are for other pictures.
+
+    Raises ImportError without matplotlib.
+    """
+    here, named = os.getcwd(), os.environ.pop("MATPLOTLIBRC", None)
+    os.chdir(os.path.dirname(os.path.abspath(__file__)))
+    try:
+        return optional("matplotlib", purpose)
+    finally:
+        os.chdir(here)
+        if named is not None:
+            os.environ["MATPLOTLIBRC"] = named
+
+
+@contextlib.contextmanager
+def drawing(**style):
+    """Draw with matplotlib's own settings and those of `style`, and without its warnings."""
+    import matplotlib
+    own = {key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of letters that the font lacks, and of empty charts
+        with matplotlib.rc_context(own), matplotlib.rc_context(style):
+            yield
+
+
 def matrix_picture(path, matrix, names=None, title="gain H"):
     """Draw a heat map of a matrix, of class weights alone bars, and return the function that writes it to an open file.
 
@@ -23,7 +50,7 @@ def matrix_picture(path, matrix, names=None, title="gain H"):
     title: str, what the matrix is.
     Raises ValueError for a format that matplotlib cannot write, and ImportError without matplotlib.
     """
-    optional("matplotlib", "the picture " + path)
+    import_matplotlib("the picture " + path)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     side, are_weights = side_inches(len(matrix)), is_diagonal(matrix)
@@ -44,8 +71,7 @@ def matrix_picture(path, matrix, names=None, title="gain H"):
         axes.set_title(title)
 
     def write(file):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of letters that the font lacks
+        with drawing():
             figure.savefig(file, format=kind, dpi=DPI, bbox_inches="tight")
     return write
 
@@ -56,8 +82,10 @@ def side_inches(n_classes):
     return min(16, max(3, cell * n_classes))
 
 
-def draw_matrix(axes, matrix, names=None):
+def draw_matrix(axes, matrix, names=None, limits=None):
     """Draw a heat map of a C x C matrix into matplotlib axes, and return the image.
+
+    limits: the least and the greatest value of a linear scale; None: those of the entries.
 
     Entries are written into the cells of a small matrix; of up to 100 classes each is named, of more every second,
     every third ... Colours are on a logarithmic scale where the entries differ by more than a factor of 100: else the
@@ -67,13 +95,15 @@ def draw_matrix(axes, matrix, names=None):
     matrix = np.asarray(matrix, np.float64)
     n_classes, norm = len(matrix), None
     cells = _largest_in_blocks(matrix, -(-n_classes // MOST_CELLS))
-    if is_logarithmic(matrix):
+    if limits is None and is_logarithmic(matrix):
         positive = matrix[matrix > 0]
         norm = LogNorm(vmin=max(positive.min(), positive.max() * 1e-6), vmax=positive.max())
         cells = np.ma.masked_equal(cells, 0)
         axes.set_facecolor("lightgrey")
     image = axes.imshow(cells, cmap="viridis", norm=norm, interpolation="nearest",
                         extent=(-.5, n_classes - .5, n_classes - .5, -.5))
+    if limits is not None:
+        image.set_clim(*limits)
     _name_classes(axes, n_classes, names)
     if n_classes <= MOST_WRITTEN:
         _write_entries(axes, matrix, image)
@@ -126,7 +156,7 @@ def _name_classes(axes, n_classes, names, sides=("x", "y")):
         axes.set(ylabel="true class" + ending)
 
 
-def short_label(name, longest=24):
+def short_label(name, longest=32):
     """Return a name for matplotlib: shortened, and with its dollar signs escaped, as they would begin a formula."""
     name = to_unicode(name)
     if len(name) > longest:

@@ -5,14 +5,16 @@ import collections
 import os
 import re
 
-import numpy as np
-
 from caffe_losses.compat import to_unicode
 from caffe_losses.optional_packages import progress_bar
 from caffe_prototxt.training import logs
+from caffe_prototxt.training.training_log import is_finite
+from caffe_tools import cli
+from caffe_tools.report import log_notes, summary
 
-MOST_POINTS = 1000  # of a curve in page and JSON; of more, means of neighbours
 SNAPSHOTS = (".caffemodel", ".caffemodel.h5")
+# Names of outputs that are best at their least.
+IS_SMALLER = re.compile("loss|err|cost|dist|rmse|mae|mse", re.IGNORECASE)
 SEED = re.compile(r"[-_. ]?seed[-_]?(\d+)", re.IGNORECASE)
 
 
@@ -30,8 +32,7 @@ class Run(object):
             self.name, files = argument.split("=", 1)
         self.logs, self.nets, self.snapshots, self.folder = [], [], [], folder
         for file in [files] if os.path.exists(files) else files.split(","):
-            if not os.path.isfile(file):
-                raise IOError("%s: cannot be read: no such file" % (file or repr(file)))
+            cli.check_is_file(file)
             self._files_like(file).append(file)
         if max(len(self.nets), len(self.snapshots)) > 1:
             raise ValueError("%s: expected one net and one snapshot, got several; other runs are other arguments"
@@ -54,14 +55,14 @@ class Run(object):
     def result(self):
         """Return the part of the report that needs no net to be run, as a dict that JSON can hold."""
         log = self.log
-        notes = [to_unicode(note) for note in log.notes] if log else []
-        if log and log.diverged() is not None and log.test:
-            notes.append(u"from iteration %d on a test accuracy means nothing: Caffe's Accuracy layer takes NaN scores "
-                         u"for right" % log.diverged())
-        return {"name": self.name, "seed": self.seed, "iterations": log and log.iterations(), "notes": notes,
-                "files": [to_unicode(file) for file in self.logs + self.nets + self.snapshots],
-                "status": log.status() if log else "no log", "curves": _curves(log) if log else {},
-                "snapshot": None, "source": None, "evaluation": None}
+        return {"name": self.name, "seed": self.seed, "iterations": log and log.iterations(),
+                "files": [to_unicode(file) for file in self.files()], "status": log.status() if log else "no log",
+                "notes": [to_unicode(note) for note in log_notes.notes_of(log)] if log else [],
+                "figures": _figures(log) if log else {}, "curves": _curves(log) if log else {},
+                "snapshot": None, "snapshot_iteration": None, "source": None, "evaluation": None, "counts": None}
+
+    def files(self):
+        return self.logs + self.nets + self.snapshots
 
 
 def find_runs(arguments, folder):
@@ -95,28 +96,29 @@ def _name_runs(runs):
 def _seed(run):
     """Return the random_seed of the solver, or else the seed in the file's name, or None."""
     stated = run.log.solver.get("random_seed", []) if run.log else []
-    if stated and re.match(r"\d+$", stated[0]):
+    if stated and re.match(r"\d{1,18}$", stated[0]):
         return int(stated[0])
     match = SEED.search(os.path.basename(run.main_file()))
     return int(match.group(1)) if match else None
 
 
 def _curves(log):
-    curves = [("training loss", log.loss)]
-    for net, outputs in log.test.items():
-        curves += [("test %s%s" % (name, " (net #%d)" % net if len(log.test) > 1 else ""), series)
-                   for name, series in outputs.items()]
-    if len(log.train) > 1:
-        curves += [("training output %s" % name, series) for name, series in log.train.items()]
-    if len(log.rate) > 1:
-        curves.append(("learning rate", log.rate))
-    return collections.OrderedDict((name, _thinned(series)) for name, series in curves if len(series))
+    named = [(name, series) for name, series in log.outputs() + [("learning rate", log.rate)] if len(series)]
+    return collections.OrderedDict((name, {"iterations": list(series.iterations),
+                                           "values": [_finite(value) for value in series.values]})
+                                   for name, series in named)
 
 
-def _thinned(series):
-    iterations, values = np.array(series.iterations), np.array(series.values)
-    if len(values) > MOST_POINTS:
-        ends = np.linspace(0, len(values), MOST_POINTS + 1).astype(int)
-        iterations, values = [np.add.reduceat(array, ends[:-1]) / np.diff(ends) for array in (iterations, values)]
-    return {"iterations": iterations.tolist(),
-            "values": [value if np.isfinite(value) else None for value in values.tolist()]}
+def _figures(log):
+    """Return the last and the best value of each figure but training outputs, as they stand in the log."""
+    figures = collections.OrderedDict()
+    for name, series in log.outputs():
+        if len(series) and not name.startswith("training output"):
+            (at, last), best = series.points()[-1], series.best(series.is_loss or bool(IS_SMALLER.search(name)))
+            figures[name] = {"last": _finite(last), "text": summary.exact(last), "iteration": int(at),
+                             "best": best and best[1], "best_iteration": best and int(best[0])}
+    return figures
+
+
+def _finite(value):
+    return value if is_finite(value) else None
