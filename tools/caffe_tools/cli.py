@@ -176,20 +176,6 @@ def _same_file(first, second):
     return os.path.realpath(first) == os.path.realpath(second)
 
 
-def refuse_overwriting(parser, output, inputs):
-    """End the command if its output is one of its inputs. inputs: paths, or None for an input that is not there."""
-    for name in inputs:
-        if output is not None and name is not None and _same_file(output, name):
-            parser.error("-o %s: expected a file that is not read, got the input %s; choose another name"
-                         % (output, name))
-
-
-def _same_file(first, second):
-    if os.path.exists(first) and os.path.exists(second):
-        return os.path.samefile(first, second)
-    return os.path.realpath(first) == os.path.realpath(second)
-
-
 def _program():
     return os.path.basename(sys.argv[0])
 
