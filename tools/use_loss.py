@@ -6,7 +6,8 @@
   --loss SoftmaxWithInfogainLoss     ours, with H: exact for any scores, checks labels
   --loss caffe_losses.InfogainLoss   ours, on probabilities: a Softmax layer goes before it
   --loss CostScaledSoftmaxLoss       ours, with costs
-  --loss ExpectedCostLoss            ours, with costs
+  --loss ExpectedCostLoss            ours, with costs, for a net that has been trained before:
+                                     fresh weights fall onto one class
 
 The matrix, H or costs, comes from
 
@@ -48,7 +49,6 @@ from caffe_prototxt.net import losses
 from caffe_prototxt.net.matrix_sources import matrix_source
 from caffe_prototxt.net.nets import Net
 from caffe_prototxt.rewrite import plan, verify
-from caffe_prototxt.textformat import scanner
 from caffe_tools import compute_options
 from caffe_tools.cli import say
 
@@ -77,8 +77,6 @@ def main():
         raise ValueError("%s: %s" % (args.net, error))
     if unchecked:
         cli.note(unchecked)
-    if before.startswith(scanner.BOM):
-        cli.note("%s begins with a byte order mark, at which Caffe stops" % args.net)
     if args.diff:
         cli.write(to_bytes("".join(_diff(before, after, args.net))))
         return
@@ -122,7 +120,8 @@ def _request(parser, args):
 
 def _choose(net, layers, args):
     if not layers:
-        others = ", ".join("%s is %s" % (layer, to_display(layer.type)) for layer in losses.other_losses(net)[:3])
+        others = ", ".join("%s is %s%s" % (layer, to_display(layer.type), ", which is to be %s" % losses.meant_type(layer)
+                                           if losses.meant_type(layer) else "") for layer in losses.other_losses(net)[:3])
         raise ValueError("expected a loss that can be changed (%s), found %s%s"
                          % (", ".join(losses.KINDS), others or "no loss", "" if net.layers else " and no layer"))
     return losses.select(layers, list(map(from_display, args.layer)), args.all)

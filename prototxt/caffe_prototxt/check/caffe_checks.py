@@ -6,16 +6,19 @@ hide the next. Data layers without their data are replaced by inputs of the shap
 from __future__ import division, print_function
 
 import collections
-import difflib
+import glob
+import os
 import re
 
 from caffe_losses.compat import to_display
 from caffe_prototxt.check.faults import ERROR, UNCHECKED, Fault
+from caffe_prototxt.check.field_checks import one_line
 from caffe_prototxt.check.probe_text import ProbeText
+from caffe_prototxt.check.spelling import likeness
 from caffe_prototxt.net import data_layers
 from caffe_prototxt.net.graph import Node
 from caffe_prototxt.net.losses import SOFTMAX, python_class
-from caffe_prototxt.net.nets import present_type
+from caffe_prototxt.textformat import scanner
 from caffe_prototxt.training import precautions
 
 # Shapes of images that are tried for data of which nothing is known.
@@ -25,6 +28,8 @@ FILE_ERRORS = ("ValueError", "IOError", "OSError", "FileNotFoundError")  # ours 
 
 _UNKNOWN_TYPE = re.compile(r"Unknown layer type: (\S*)(?: \(known types: .*\))?")
 _UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]*)"')
+_UNKNOWN_VALUE = re.compile(r'Unknown enumeration value of "([^"]*)" for field "(\w+)"')
+_NO_MODULE = re.compile(r"No module named '?([\w.]+)")
 _WRONG_H = re.compile(r"Check failed: infogain->\w+\(\) == \S+ \((\d+) vs\. (\d+)\)")
 _OUR_NAME = re.compile(r"@(\d+)")
 
@@ -38,22 +43,24 @@ class CaffeCheck(object):
 
     caffe: caffe_process.Caffe. graph: graph.Graph. broken: Nodes with known faults, which are left out. shapes: {top:
     shape} that the user gives for data layers. known: End.known of an earlier run. python: whether Python layers run.
+    folder: that of the net's file, to look for the modules of its Python layers, or None.
 
     After `make`:
     faults: of faults.Fault. shapes: {Node: shapes of its tops} of what was made. backward: set of the Nodes that Caffe
     asks for gradients. known: End.known. replaced: {Node of a data layer: the reason for its replacement}.
     """
 
-    def __init__(self, caffe, graph, broken=(), shapes=None, known=None, python=True):
-        self.caffe, self.graph = caffe, graph
+    def __init__(self, caffe, graph, broken=(), shapes=None, known=None, python=True, folder=None):
+        self.caffe, self.graph, self.folder = caffe, graph, folder
         self.given = shapes or {}
         self.faults, self.shapes, self.backward, self.known = [], {}, set(), known or {}
         self.replaced = collections.OrderedDict()
-        self.tried, self.imported = 0, False
+        self.tried, self.imported, self.cut = 0, False, []
         for node in graph.nodes:
             if node not in broken and data_layers.is_data(node) and not data_layers.source_exists(node.layer):
                 source = data_layers.source(node.layer)
-                self.replaced[node] = "its data %s is not there" % to_display(source) if source else "it has no source"
+                self.replaced[node] = "its data %s is not there%s" % (
+                    one_line(source), "; write / for each \\ of a path" if "\\" in source else "") if source else "it has no source"
         self.out = graph.after(broken)
         for node, reason in precautions.left_out(graph, python).items():
             self._leave_out_unseen(node, reason)
@@ -83,9 +90,12 @@ class CaffeCheck(object):
             self._leave_out([node for node in waiting if node not in known])
             return not known
         if end.imports:
+            failed = []
             for index, message in sorted(end.imports.items()):
-                self._fault(ERROR, "python", self.graph.nodes[index], message)
-            self._leave_out([self.graph.nodes[index] for index in end.imports])
+                level, remedy = _for_module(message, self.folder)
+                if self._note(self.graph.nodes[index], level, "python", message + remedy):
+                    failed.append(self.graph.nodes[index])
+            self._leave_out(failed)
             return False
         node, line = None if end.stopped_at is None else self.graph.nodes[end.stopped_at], None
         if end.late:
@@ -94,6 +104,8 @@ class CaffeCheck(object):
         if end.syntax:
             node, offset = text.where(*end.syntax)
             line = self.graph.net.line_of(offset)
+            if node is None and (_UNKNOWN_FIELD.search(end.message) or _UNKNOWN_VALUE.search(end.message)):
+                return not self._cut_out(offset, self._misspelt(end.message), line)
         if node in self.out or node in self.replaced and node not in inputs:
             return False  # this run has shown another reason to leave it out
         level, kind, message = self._judged(end, node)
@@ -106,7 +118,7 @@ class CaffeCheck(object):
         python = [] if self.imported else [
             (node.index,) + tuple(to_display(name) for name in python_class(node.layer))
             for node in self.graph.nodes if node.type == "Python" and node not in self.out and node not in inputs]
-        text = ProbeText(self.graph, out, inputs)
+        text = ProbeText(self.graph, out, inputs, self.cut)
         end = self.caffe.run(text.text, self.graph.state.phase, python)
         if end.no_caffe:
             raise NoCaffe(end.no_caffe)
@@ -120,15 +132,13 @@ class CaffeCheck(object):
     def _judged(self, end, node):
         """Return (level, kind, message) of where a run ended; without a message something else is to be tried."""
         message = _OUR_NAME.sub(lambda match: self._display_name(int(match.group(1))), end.message)
-        unknown_type, unknown_field = _UNKNOWN_TYPE.search(message), _UNKNOWN_FIELD.search(message)
-        if node is None or end.syntax and not unknown_field:
+        misspelt = self._misspelt(message)
+        if node is None or end.syntax and not misspelt:
             return ERROR, "caffe", "Caffe stops: " + message
-        if unknown_type:
+        if _UNKNOWN_TYPE.search(message):
             return self._unknown_type(node)
-        if unknown_field:
-            message_type, name = unknown_field.groups()
-            level, near = _likeness(name, self.known.get("fields", {}).get(message_type, []), .75)
-            return level, "field", "has %s, which this Caffe does not have, and stops at%s" % (name, near)
+        if misspelt:
+            return misspelt
         if end.raised:
             if end.is_file and data_layers.is_data(node):
                 self.replaced[node] = message
@@ -145,8 +155,31 @@ class CaffeCheck(object):
             return self._with_another_shape(node, end.message, stop)
         return ERROR, "caffe", stop
 
+    def _misspelt(self, message):
+        """Return (level, kind, message) of a field or a value that this Caffe does not have, or None."""
+        field, value = _UNKNOWN_FIELD.search(message), _UNKNOWN_VALUE.search(message)
+        if field:
+            name, known = field.group(2), self.known.get("fields", {}).get(field.group(1), [])
+        elif value:
+            name, known = value.group(1), self.known.get("values", {}).get(value.group(2), [])
+        else:
+            return None
+        level, near = likeness(name, known)
+        return level, "field", "has %s%s, which this Caffe does not have, and stops at%s" % (
+            value.group(2) + ": " if value else "", name, near)
+
+    def _cut_out(self, offset, fault, line):
+        """Note a fault in one of the net's own fields, and cut the field out. Returns whether there is one to cut."""
+        field = next((field for field in scanner.fields(self.graph.net.text) if field.start <= offset < field.stop), None)
+        if field is None or (field.start, field.stop) in self.cut:
+            return False
+        self.cut.append((field.start, field.stop))
+        level, kind, message = fault
+        self._fault(level, kind, None, message, line)
+        return True
+
     def _unknown_type(self, node):
-        level, near = _likeness(node.type, self.known.get("types", []), .9)
+        level, near = likeness(node.type, self.known.get("types", []), .9)
         return level, "type", "is of type %s, which this Caffe does not have, and stops at%s" % (to_display(node.type), near)
 
     def _leave_out_unknown_types(self):
@@ -207,6 +240,11 @@ class CaffeCheck(object):
             for number, (top, shape) in enumerate(zip(data.tops, data_layers.declared_shapes(data.layer))))]
         return node in self.graph.after(tried)
 
+    def has_unknown_batch(self, node):
+        """Return whether a layer depends on data that is not there, and whose batch nothing says."""
+        return node in self.graph.after([data for data in self.replaced if data_layers.batch_size(data.layer, None) is None
+                                         and not set(data.tops) & set(self.given)])
+
     def bottom_shape(self, node, number):
         """Return the shape of a bottom as it was made, or None."""
         maker = node.makers[number] if number < len(node.bottoms) else None
@@ -246,6 +284,33 @@ class CaffeCheck(object):
         self.faults.append(Fault(kind, level, layer, line or layer and layer.line, message))
 
 
+def _for_module(message, folder):
+    """Return (level, remedy) for a module that cannot be imported: one that lies near the net is no fault of the net."""
+    name = _NO_MODULE.search(message)
+    if not name or "PYTHONPATH" in message:
+        return ERROR, ""
+    name = to_display(name.group(1)).partition(".")[0]
+    where = folder and _folder_of(name, os.path.abspath(folder))
+    return UNCHECKED if where else ERROR, "; put the folder where it lies on PYTHONPATH: export PYTHONPATH=%s:$PYTHONPATH" % (
+        where or "FOLDER")
+
+
+def _folder_of(module, folder):
+    """Return the folder with a module, in a folder or the two above it, or in a folder in one of these, or None."""
+    for base in (folder, os.path.dirname(folder), os.path.dirname(os.path.dirname(folder))):
+        for pattern in ("", "*"):
+            for name in (module + ".py", os.path.join(module, "__init__.py")):
+                found = sorted(glob.glob(os.path.join(_escaped(base), pattern, name)))
+                if found:
+                    return found[0][:-len(name) - 1]
+    return None
+
+
+def _escaped(path):
+    """Return a path as glob takes it by its letters."""
+    return re.sub("([*?[])", "[\\1]", path)
+
+
 def shape_text(shape):
     return " x ".join(map(str, shape)) or "1"
 
@@ -256,12 +321,3 @@ def _wrong_h(message):
         n, n_classes = n ** .5, int(round(n_classes ** .5))
     size = "%d x %d" % (n, n) if n == int(n) else "of another size"
     return "has scores of %d classes, and an H that is %s" % (n_classes, size)
-
-
-def _likeness(name, known, cutoff):
-    """Return (ERROR, the name that was meant) for a misspelt name, else (UNCHECKED, that it may be a fork's)."""
-    near = [other for other in (name, present_type(name)) if other in known]
-    near += [other for other in known if other.lower() == name.lower()]
-    alike = [other for other in known if len(re.findall("[0-9]", other)) == len(re.findall("[0-9]", name))]
-    near += difflib.get_close_matches(name, alike, 1, cutoff)
-    return (ERROR, "; is it %s?" % near[0]) if near else (UNCHECKED, "; is it a fork's?")

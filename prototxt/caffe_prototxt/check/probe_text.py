@@ -11,23 +11,24 @@ class ProbeText(object):
     """The text for a run (`text`, one character a byte), and where each part of it comes from.
 
     graph: graph.Graph. out: Nodes that are left out. inputs: {Node: shapes of its tops}, replaced by inputs.
+    cut: (start, stop) of the net's own fields that are left out.
     """
 
-    def __init__(self, graph, out, inputs):
+    def __init__(self, graph, out, inputs, cut=()):
         self._parts, self._length = [], 0
         self._starts, self._nodes, self._origins = [], [], []  # of each part, as `where` gives them
         text, at = graph.net.text, 0
         nodes = {node.layer.index: node for node in graph.nodes}
         for layer in graph.net.layers:
             if layer.begin >= at:  # of several layers in one [ ] only the first
-                self._add(text[at:layer.begin], None, at)
+                self._add_between(text, at, layer.begin, cut)
                 at = layer.stop
             node = nodes.get(layer.index)
             if node in inputs:
                 self._add(_input(layer, node.index, inputs[node]), node, layer.begin)
             elif node is not None and node not in out:
                 self._add_layer(text, node)
-        self._add(text[at:], None, at)
+        self._add_between(text, at, len(text), cut)
         self.text = "".join(self._parts)
 
     def where(self, line, column):
@@ -42,6 +43,14 @@ class ProbeText(object):
             start += 1
         part = bisect.bisect_right(self._starts, start) - 1
         return self._nodes[part], self._origins[part] + start - self._starts[part]
+
+    def _add_between(self, text, at, end, cut):
+        """Add what stands between two layers, but for what is cut out."""
+        for start, stop in cut:
+            if at <= start < end:
+                self._add(text[at:start], None, at)
+                at = stop
+        self._add(text[at:end], None, at)
 
     def _add_layer(self, text, node):
         layer = node.layer

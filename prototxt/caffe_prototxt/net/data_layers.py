@@ -7,8 +7,9 @@ from caffe_losses.compat import to_bytes
 from caffe_prototxt.net import losses
 from caffe_prototxt.net.matrix_sources import MODULE
 
-PARAMS = {"Data": "data_param", "ImageData": "image_data_param", "HDF5Data": "hdf5_data_param",
+PARAMS = {"Data": "data_param", "AnnotatedData": "data_param", "ImageData": "image_data_param", "HDF5Data": "hdf5_data_param",
           "WindowData": "window_data_param"}
+BOXES = (1, 1, 1, 8)  # the shape of the labels of SSD's AnnotatedData: a row for each box of a batch
 # Layers without bottoms that need no data to be made.
 MAKE_THEIR_OWN = frozenset(("Input", "DummyData", "MemoryData", "Parameter"))
 
@@ -44,14 +45,14 @@ def declared_shapes(layer):
     shapes = [None] * len(layer.tops)
     if data_param(layer) is not None and layer.type != "HDF5Data":
         batch, size = batch_size(layer), image_size(layer)
-        shapes[1:2] = [(batch,)] * len(shapes[1:2])
+        shapes[1:2] = [BOXES if layer.type == "AnnotatedData" else (batch,)] * len(shapes[1:2])
         if size:
             shapes[0] = (batch, channels(layer)) + size
     return shapes
 
 
-def batch_size(layer):
-    return positive(layer.value_in(PARAMS.get(layer.type), "batch_size")) or 1
+def batch_size(layer, default=1):
+    return positive(layer.value_in(PARAMS.get(layer.type), "batch_size")) or default
 
 
 def image_size(layer):
@@ -62,8 +63,13 @@ def image_size(layer):
     crop = positive(layer.value_in("transform_param", "crop_size")) or positive(param.value("crop_size"))
     if crop:
         return crop, crop
-    height, width = positive(param.value("new_height")), positive(param.value("new_width"))
-    return (height, width) if height and width else None
+    transform = layer.message("transform_param")
+    resize = transform and transform.message("resize_param")  # SSD's
+    for message, names in ((param, ("new_height", "new_width")), (resize, ("height", "width"))):
+        size = tuple(positive(message.value(name)) for name in names) if message else ()
+        if size and all(size):
+            return size
+    return None
 
 
 def channels(layer):

@@ -214,12 +214,14 @@ def test_no_loss(folder, one):
 @pytest.mark.parametrize("net, kind, layer, line, message", [
     (DATA + LOSS, "blob", "loss", 7, "takes score, which no layer before it makes"),
     (DATA + SCORE + SCORE + LOSS, "blob", "score", 11, "makes score, which another layer makes before it"),
-    (DATA + SCORE.replace("num_output: 3", "") + LOSS, "caffe", "score", 7, "Caffe stops: "),
+    (DATA + SCORE.replace("num_output: 3", "") + LOSS, "missing", "score", 7, "has no num_output: write inner_product_param { "),
     (DATA + SCORE.replace("xavier", "x") + LOSS, "caffe", "score", 7, "Caffe stops: Check failed: false Unknown filler name: x"),
     (DATA + SCORE + LOSS.replace("WithLoss", "WithLos"), "type", "loss", 11, "is of type SoftmaxWithLos, which this Caffe does "
      "not have, and stops at; is it SoftmaxWithLoss?"),
-    (DATA + SCORE.replace("num_output", "num_outputs") + LOSS, "field", "score", 9, "has num_outputs, which this Caffe does not "
+    (DATA + SCORE.replace("num_output", "num_outputs") + LOSS, "missing", "score", 9, "has num_outputs, which Caffe does not "
      "have, and stops at; is it num_output?"),
+    (DATA + SCORE.replace("weight_filler", "weight_filer") + LOSS, "field", "score", 9, "has weight_filer, which this Caffe does "
+     "not have, and stops at; is it weight_filler?"),
     (DATA + SCORE + LOSS.replace('top: "loss"', 'top: "loss" include { phase: TRAIN } exclude { phase: TEST }'), "rules", "loss", 11,
      "has include and exclude rules"),
     (DATA + SCORE + LOSS.replace('top: "loss"', 'top: "loss" propagate_down: true'), "propagate_down", "loss", 11,
