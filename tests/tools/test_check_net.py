@@ -75,7 +75,7 @@ def test_solver(folder):
     assert [fault["message"] for fault in solver["errors"]] == ["tests, and has no test_interval: Caffe stops"]
     assert net["net"] == "train_val.prototxt" and [fault["kind"] for fault in net["errors"]] == ["no_loss_weight"]
     assert [(state["phase"], state["stages"]) for state in net["loss"]] == [("TRAIN", []), ("TEST", ["val"])]
-    write(folder, "solver.prototxt", 'net: "nowhere.prototxt"')
+    write(folder, "solver.prototxt", 'net: "nowhere.prototxt" lr_policy: "fixed"')
     status, out, err = run_main("check_net.py", "solver.prototxt")
     assert status == 1 and "names the net nowhere.prototxt, which is not there; Caffe reads it from where it runs" in out
 

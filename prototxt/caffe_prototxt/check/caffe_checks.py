@@ -29,6 +29,7 @@ FILE_ERRORS = ("ValueError", "IOError", "OSError", "FileNotFoundError")  # ours 
 _UNKNOWN_TYPE = re.compile(r"Unknown layer type: (\S*)(?: \(known types: .*\))?")
 _UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]*)"')
 _UNKNOWN_VALUE = re.compile(r'Unknown enumeration value of "([^"]*)" for field "(\w+)"')
+_TWICE = re.compile(r'Non-repeated field "(\w+)" is specified multiple times')
 _NO_MODULE = re.compile(r"No module named '?([\w.]+)")
 _WRONG_H = re.compile(r"Check failed: infogain->\w+\(\) == \S+ \((\d+) vs\. (\d+)\)")
 _OUR_NAME = re.compile(r"@(\d+)")
@@ -55,7 +56,7 @@ class CaffeCheck(object):
         self.given = shapes or {}
         self.faults, self.shapes, self.backward, self.known = [], {}, set(), known or {}
         self.replaced = collections.OrderedDict()
-        self.tried, self.imported, self.cut = 0, False, []
+        self.tried, self.imported, self.cut, self.unread = 0, False, [], set()
         for node in graph.nodes:
             if node not in broken and data_layers.is_data(node) and not data_layers.source_exists(node.layer):
                 source = data_layers.source(node.layer)
@@ -109,6 +110,11 @@ class CaffeCheck(object):
         if node in self.out or node in self.replaced and node not in inputs:
             return False  # this run has shown another reason to leave it out
         level, kind, message = self._judged(end, node)
+        if end.syntax and node in self.replaced:
+            self.unread.add(node)
+            if node.type in self.known.get("types", [node.type]):  # a fork's layer has its own fields
+                self._fault(level, kind, node, message, line)
+            return False
         if message and self._note(node, level, kind, message, line) and node is not None:
             self._leave_out([node])
         return message is not None and node is None
@@ -118,7 +124,7 @@ class CaffeCheck(object):
         python = [] if self.imported else [
             (node.index,) + tuple(to_display(name) for name in python_class(node.layer))
             for node in self.graph.nodes if node.type == "Python" and node not in self.out and node not in inputs]
-        text = ProbeText(self.graph, out, inputs, self.cut)
+        text = ProbeText(self.graph, out, inputs, self.cut, self.unread)
         end = self.caffe.run(text.text, self.graph.state.phase, python)
         if end.no_caffe:
             raise NoCaffe(end.no_caffe)
@@ -133,6 +139,9 @@ class CaffeCheck(object):
         """Return (level, kind, message) of where a run ended; without a message something else is to be tried."""
         message = _OUR_NAME.sub(lambda match: self._display_name(int(match.group(1))), end.message)
         misspelt = self._misspelt(message)
+        twice = _TWICE.search(message)
+        if twice:
+            return ERROR, "twice", "has %s twice, and Caffe's parser stops: take one of them out" % twice.group(1)
         if node is None or end.syntax and not misspelt:
             return ERROR, "caffe", "Caffe stops: " + message
         if _UNKNOWN_TYPE.search(message):
@@ -159,12 +168,12 @@ class CaffeCheck(object):
         """Return (level, kind, message) of a field or a value that this Caffe does not have, or None."""
         field, value = _UNKNOWN_FIELD.search(message), _UNKNOWN_VALUE.search(message)
         if field:
-            name, known = field.group(2), self.known.get("fields", {}).get(field.group(1), [])
+            name, known, cutoff = field.group(2), self.known.get("fields", {}).get(field.group(1), []), .85
         elif value:
-            name, known = value.group(1), self.known.get("values", {}).get(value.group(2), [])
+            name, known, cutoff = value.group(1), self.known.get("values", {}).get(value.group(2), []), .75
         else:
             return None
-        level, near = likeness(name, known)
+        level, near = likeness(name, known, cutoff)
         return level, "field", "has %s%s, which this Caffe does not have, and stops at%s" % (
             value.group(2) + ": " if value else "", name, near)
 

@@ -7,7 +7,7 @@ from caffe_losses.compat import to_display
 from caffe_prototxt.check.faults import ERROR, fault_of
 from caffe_prototxt.check.spelling import likeness, nearest
 from caffe_prototxt.net.losses import meant_type
-from caffe_prototxt.net.states import PHASES, Rule
+from caffe_prototxt.net.states import PHASES, RULE_FIELDS
 from caffe_prototxt.textformat.messages import is_true
 
 # The message of a type, and the fields that it needs: one of each group. (Caffe stops elsewhere, and names another thing.)
@@ -20,7 +20,6 @@ _REQUIRED = {"InnerProduct": ("inner_product_param", [("num_output",)]),
              "LSTM": ("recurrent_param", [("num_output",)]), "RNN": ("recurrent_param", [("num_output",)]),
              "Python": ("python_param", [("module",), ("layer",)])}
 _VALUES = {"module": '"..."', "layer": '"..."'}
-_RULE_FIELDS = [{"stages": "stage", "not_stages": "not_stage"}.get(name, name) for name in Rule._fields]
 
 
 def field_faults(layer):
@@ -51,8 +50,8 @@ def _rules(layer):
     for kind, rules in sorted(layer.rules.items()):
         for rule in rules:
             for name in rule if isinstance(rule, dict) else ():
-                if name not in _RULE_FIELDS:
-                    level, near = likeness(name, _RULE_FIELDS)
+                if name not in RULE_FIELDS:
+                    level, near = likeness(name, RULE_FIELDS, .6)
                     yield level, "rule", "has %s in a rule (%s), which Caffe does not have, and stops at%s" % (
                         to_display(name), kind, near), layer.begin
     for rule in layer.include + layer.exclude:

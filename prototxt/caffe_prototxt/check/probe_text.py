@@ -7,14 +7,18 @@ from __future__ import division, print_function
 import bisect
 
 
+NEVER = "include { min_level: 2147483647 } "  # with it Caffe reads a layer, and does not make it
+
+
 class ProbeText(object):
     """The text for a run (`text`, one character a byte), and where each part of it comes from.
 
     graph: graph.Graph. out: Nodes that are left out. inputs: {Node: shapes of its tops}, replaced by inputs.
-    cut: (start, stop) of the net's own fields that are left out.
+    cut: (start, stop) of the net's own fields that are left out. unread: Nodes of `inputs` whose own text Caffe need not
+    read.
     """
 
-    def __init__(self, graph, out, inputs, cut=()):
+    def __init__(self, graph, out, inputs, cut=(), unread=()):
         self._parts, self._length = [], 0
         self._starts, self._nodes, self._origins = [], [], []  # of each part, as `where` gives them
         text, at = graph.net.text, 0
@@ -26,6 +30,8 @@ class ProbeText(object):
             node = nodes.get(layer.index)
             if node in inputs:
                 self._add(_input(layer, node.index, inputs[node]), node, layer.begin)
+                if node not in unread:
+                    self._add_layer(text, node, NEVER)
             elif node is not None and node not in out:
                 self._add_layer(text, node)
         self._add_between(text, at, len(text), cut)
@@ -52,9 +58,9 @@ class ProbeText(object):
                 at = stop
         self._add(text[at:end], None, at)
 
-    def _add_layer(self, text, node):
+    def _add_layer(self, text, node, rule=""):
         layer = node.layer
-        self._add('%s { name: "@%d" ' % (layer.field_name, node.index), node, layer.begin)
+        self._add('%s { name: "@%d" %s' % (layer.field_name, node.index, rule), node, layer.begin)
         for field in layer.fields:
             if field.name not in ("name", "include", "exclude"):
                 self._add(text[field.start:field.stop], node, field.start)

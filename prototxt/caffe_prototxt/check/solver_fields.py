@@ -38,7 +38,7 @@ def _names(values, known, _):
     fields = known.get("fields", {}).get("caffe.SolverParameter")
     for name in values if fields else ():
         if name not in fields:
-            level, near = likeness(name, fields)
+            level, near = likeness(name, fields, .85)
             yield name, level, "has %s, which this Caffe does not have, and stops at%s" % (to_display(name), near)
     for name, several in values.items():
         if len(several) > 1 and name not in _REPEATED and (not fields or name in fields):

@@ -67,8 +67,8 @@ def read_solver(text, path=None, known=None):
         if root is not None and os.path.exists(os.path.join(root, name)):
             fault("net", "names the net %s, which is in %s: run caffe there: cd %s" % (name, root, quote(root)), WARNING)
         elif not os.path.exists(name):
-            fault("net", "names the net %s, which is not there%s; Caffe reads it from where it runs, which is %s" % (
-                name, " nor in the folders above the solver" if path else "", os.getcwd()))
+            fault("net", "names the net %s, which is not there; Caffe reads it from where it runs, which is %s%s" % (
+                name, os.getcwd(), ", and no folder above the solver has it" if path else ""))
     for found in solver_fields.faults(values, lines, known or {}, root):
         faults.append(found)
     there = [(name, states) for name, states in nets.items() if os.path.exists(os.path.join(root or "", name))]

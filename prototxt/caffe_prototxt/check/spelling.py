@@ -25,6 +25,6 @@ def nearest(name, known, cutoff=.75):
     """Return the name of those known that a misspelt one means, or None."""
     near = [other for other in (present_type(name), present_type(re.sub("(?<=[a-z])(?=[A-Z])", "_", name).upper()))
             if other in known]
-    near += [other for other in known if other.lower() == name.lower()]
+    near += [other for other in known if other.lower() == name.lower() or sorted(other) == sorted(name)]
     alike = [other for other in known if len(re.findall("[0-9]", other)) == len(re.findall("[0-9]", name))]
     return (near + difflib.get_close_matches(name, alike, 1, cutoff) + [None])[0]

@@ -83,7 +83,7 @@ def loss_parts(graph):
 
 def loss_name(layer):
     """Return the type of a layer, or the module and class of a Python layer."""
-    return layer.type if layer.type != "Python" else ".".join(part for part in python_class(layer) if part)
+    return ".".join(part for part in python_class(layer) if part and layer.type == "Python") or layer.type
 
 
 def _connections(node):

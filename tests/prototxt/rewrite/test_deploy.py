@@ -207,6 +207,6 @@ def test_the_command(tmp_path, monkeypatch):
     (tmp_path / "net.prototxt").write_text(u"%s" % (CROP + SCORE.replace("num_output: 3", "num_output: 0") + LOSS))
     status, out, err = real_nets.tool("make_deploy.py", "net.prototxt", "-o", "bad.prototxt")
     assert status == 2 and not out and len(err.splitlines()) == 1 and not os.path.exists("bad.prototxt")
-    assert "net.prototxt: expected a net that Caffe makes when its losses are gone, got one with layer score: Caffe stops" in err
+    assert "net.prototxt: expected a net that Caffe makes when its losses are gone, got one with layer score: has no num_output" in err
     assert real_nets.tool("make_deploy.py", "nowhere")[2] == "make_deploy.py: error: nowhere: cannot be read: " \
         "No such file or directory\n"
