@@ -23,18 +23,17 @@ _REPEATED = frozenset(("test_net", "test_net_param", "test_iter", "test_state", 
 _STRINGS = ("net", "train_net", "test_net", "lr_policy", "snapshot_prefix", "regularization_type", "type", "weights")
 
 
-def faults(values, lines, known, root):
-    """Iterate over the Faults of a solver's fields.
+def faults(values, lines, known, folders):
+    """Return the Faults of a solver's fields.
 
     values: {field: its values}, as messages.read gives them. lines: {field: line}. known: as of caffe_process.End, or {}.
-    root: the folder that Caffe must run from, None for the current one.
+    folders: those that Caffe may run from, "" for the current one.
     """
-    for check in (_names, _values, _rates, _snapshots):
-        for field, level, message in check(values, known, root):
-            yield Fault("solver", level, None, lines.get(field), message)
+    found = list(_names(values, known)) + list(_values(values, known)) + list(_rates(values)) + list(_snapshots(values, folders))
+    return [Fault("solver", level, None, lines.get(field), message) for field, level, message in found]
 
 
-def _names(values, known, _):
+def _names(values, known):
     fields = known.get("fields", {}).get("caffe.SolverParameter")
     for name in values if fields else ():
         if name not in fields:
@@ -45,7 +44,7 @@ def _names(values, known, _):
             yield name, ERROR, "has %s twice, and Caffe's parser stops: take one of them out" % to_display(name)
 
 
-def _values(values, known, _):
+def _values(values, known):
     for name, several in values.items():
         for value in several:
             if name in _STRINGS and (not isinstance(value, str) or isinstance(value, Name)):
@@ -62,7 +61,7 @@ def _values(values, known, _):
             yield name, level, 'has %s: "%s", which Caffe does not have, and stops at%s' % (name, to_display(value), near)
 
 
-def _rates(values, _, __):
+def _rates(values):
     policy = values.get("lr_policy", [""])[-1]
     if policy == "":
         yield "lr_policy", ERROR, 'has no lr_policy, and Caffe stops: write lr_policy: "fixed", or one of %s' % ", ".join(
@@ -73,10 +72,10 @@ def _rates(values, _, __):
         yield "base_lr", WARNING, "has no base_lr, which then is 0: Caffe would learn nothing"
 
 
-def _snapshots(values, _, root):
+def _snapshots(values, folders):
     """Find a folder for snapshots that is not there: Caffe stops, before the training or at its end."""
     prefix = values.get("snapshot_prefix", [""])[-1]
     folder = os.path.dirname(to_display(prefix)) if isinstance(prefix, str) and "\0" not in prefix else ""
-    if folder and not os.path.isdir(os.path.join(root or "", folder)):
+    if folder and not any(os.path.isdir(os.path.join(root, folder)) for root in folders):
         yield "snapshot_prefix", ERROR, "writes its snapshots into the folder %s, which is not there, and Caffe stops: " \
-            "mkdir -p %s" % (one_line(folder), quote(os.path.join(root or "", folder)))
+            "mkdir -p %s" % (one_line(folder), quote(os.path.join(folders[0], folder)))

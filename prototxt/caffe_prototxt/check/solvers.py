@@ -62,15 +62,16 @@ def read_solver(text, path=None, known=None):
     if inside:
         fault(inside[0], "has a net in itself (%s)" % inside[0], UNCHECKED)
     nets = _nets(values, named, fault)
-    root = _root([name for name in nets if not os.path.exists(name)], path)
+    missing = [name for name in nets if not os.path.exists(name)]
+    above = _above(path) if path and missing else []
+    root = next((folder for folder in above if any(os.path.exists(os.path.join(folder, name)) for name in missing)), None)
     for name in nets:
         if root is not None and os.path.exists(os.path.join(root, name)):
             fault("net", "names the net %s, which is in %s: run caffe there: cd %s" % (name, root, quote(root)), WARNING)
         elif not os.path.exists(name):
             fault("net", "names the net %s, which is not there; Caffe reads it from where it runs, which is %s%s" % (
                 name, os.getcwd(), ", and no folder above the solver has it" if path else ""))
-    for found in solver_fields.faults(values, lines, known or {}, root):
-        faults.append(found)
+    faults += solver_fields.faults(values, lines, known or {}, [root] if root else [""] + above)
     there = [(name, states) for name, states in nets.items() if os.path.exists(os.path.join(root or "", name))]
     return Solver(there, faults, bool(values.get("weights")), root)
 
@@ -96,14 +97,12 @@ def _nets(values, named, fault):
     return nets
 
 
-def _root(names, path):
-    """Return the nearest folder above a solver's file that has some files, or None."""
-    folder = os.path.dirname(os.path.abspath(path)) if path and names else None
-    while folder:
-        if any(os.path.exists(os.path.join(folder, name)) for name in names):
-            return folder
-        folder = os.path.dirname(folder) if os.path.dirname(folder) != folder else None
-    return None
+def _above(path):
+    """Return the folders above a file, the nearest first."""
+    folders = [os.path.dirname(os.path.abspath(path))]
+    while os.path.dirname(folders[-1]) != folders[-1]:
+        folders.append(os.path.dirname(folders[-1]))
+    return folders
 
 
 def merged(state, of_net):
