@@ -120,11 +120,15 @@ def _request(parser, args):
 
 def _choose(net, layers, args):
     if not layers:
-        others = ", ".join("%s is %s%s" % (layer, to_display(layer.type), ", which is to be %s" % losses.meant_type(layer)
-                                           if losses.meant_type(layer) else "") for layer in losses.other_losses(net)[:3])
+        others = ", ".join(map(_as_other, losses.other_losses(net)[:3]))
         raise ValueError("expected a loss that can be changed (%s), found %s%s"
                          % (", ".join(losses.KINDS), others or "no loss", "" if net.layers else " and no layer"))
     return losses.select(layers, list(map(from_display, args.layer)), args.all)
+
+
+def _as_other(layer):
+    meant = losses.meant_type(layer)
+    return "%s is %s%s" % (layer, to_display(layer.type), ", which is to be %s" % meant if meant else "")
 
 
 def _list(layers, path):

@@ -187,8 +187,8 @@ class ExpectedCostLoss(_Loss):
         loss = w/Z sum over positions of sum_j D[l, j] p_j,  p = softmax(x)
         dx_k = w/Z p_k (D[l, k] - sum_j D[l, j] p_j)
 
-    It is for a net that has been trained before, as with SoftmaxWithLoss: from fresh weights the decisions fall onto one
-    class, from which the gradient, with its factor p_k, does not come back.
+    It is for a net that has been trained before, as with SoftmaxWithLoss: from fresh weights the decisions fall onto
+    one class, from which the gradient, with its factor p_k, does not come back.
     param_str, bottoms, tops and errors as of SoftmaxWithInfogainLoss, with a cost matrix D in place of H.
     """
 

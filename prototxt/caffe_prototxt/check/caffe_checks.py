@@ -59,9 +59,7 @@ class CaffeCheck(object):
         self.tried, self.imported, self.cut, self.unread = 0, False, [], set()
         for node in graph.nodes:
             if node not in broken and data_layers.is_data(node) and not data_layers.source_exists(node.layer):
-                source = data_layers.source(node.layer)
-                self.replaced[node] = "its data %s is not there%s" % (
-                    one_line(source), "; write / for each \\ of a path" if "\\" in source else "") if source else "it has no source"
+                self.replaced[node] = _absent(data_layers.source(node.layer))
         self.out = graph.after(broken)
         for node, reason in precautions.left_out(graph, python).items():
             self._leave_out_unseen(node, reason)
@@ -170,7 +168,7 @@ class CaffeCheck(object):
         if field:
             name, known, cutoff = field.group(2), self.known.get("fields", {}).get(field.group(1), []), .85
         elif value:
-            name, known, cutoff = value.group(1), self.known.get("values", {}).get(value.group(2), []), .75
+            name, known, cutoff = value.group(1), self.known.get("enums", {}).get(value.group(2), []), .75
         else:
             return None
         level, near = likeness(name, known, cutoff)
@@ -179,17 +177,19 @@ class CaffeCheck(object):
 
     def _cut_out(self, offset, fault, line):
         """Note a fault in one of the net's own fields, and cut the field out. Returns whether there is one to cut."""
-        field = next((field for field in scanner.fields(self.graph.net.text) if field.start <= offset < field.stop), None)
-        if field is None or (field.start, field.stop) in self.cut:
+        fields = scanner.fields(self.graph.net.text)
+        where = [(field.start, field.stop) for field in fields if field.start <= offset < field.stop]
+        if not where or where[0] in self.cut:
             return False
-        self.cut.append((field.start, field.stop))
+        self.cut += where
         level, kind, message = fault
         self._fault(level, kind, None, message, line)
         return True
 
     def _unknown_type(self, node):
         level, near = likeness(node.type, self.known.get("types", []), .9)
-        return level, "type", "is of type %s, which this Caffe does not have, and stops at%s" % (to_display(node.type), near)
+        return level, "type", "is of type %s, which this Caffe does not have, and stops at%s" % (
+            to_display(node.type), near)
 
     def _leave_out_unknown_types(self):
         if "types" not in self.known:
@@ -251,8 +251,9 @@ class CaffeCheck(object):
 
     def has_unknown_batch(self, node):
         """Return whether a layer depends on data that is not there, and whose batch nothing says."""
-        return node in self.graph.after([data for data in self.replaced if data_layers.batch_size(data.layer, None) is None
-                                         and not set(data.tops) & set(self.given)])
+        unknown = [data for data in self.replaced
+                   if data_layers.batch_size(data.layer, None) is None and not set(data.tops) & set(self.given)]
+        return node in self.graph.after(unknown)
 
     def bottom_shape(self, node, number):
         """Return the shape of a bottom as it was made, or None."""
@@ -293,15 +294,22 @@ class CaffeCheck(object):
         self.faults.append(Fault(kind, level, layer, line or layer and layer.line, message))
 
 
+def _absent(source):
+    if not source:
+        return "it has no source"
+    remedy = "; write / for each \\ of a path" if "\\" in source else ""
+    return "its data %s is not there%s" % (one_line(source), remedy)
+
+
 def _for_module(message, folder):
-    """Return (level, remedy) for a module that cannot be imported: one that lies near the net is no fault of the net."""
+    """Return (level, remedy) for a module that cannot be imported; one that lies near the net is no fault of it."""
     name = _NO_MODULE.search(message)
     if not name or "PYTHONPATH" in message:
         return ERROR, ""
     name = to_display(name.group(1)).partition(".")[0]
     where = folder and _folder_of(name, os.path.abspath(folder))
-    return UNCHECKED if where else ERROR, "; put the folder where it lies on PYTHONPATH: export PYTHONPATH=%s:$PYTHONPATH" % (
-        where or "FOLDER")
+    return UNCHECKED if where else ERROR, (
+        "; put the folder where it lies on PYTHONPATH: export PYTHONPATH=%s:$PYTHONPATH" % (where or "FOLDER"))
 
 
 def _folder_of(module, folder):

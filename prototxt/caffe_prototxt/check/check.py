@@ -66,8 +66,8 @@ def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10, python
 
 
 def _no_caffe(reason):
-    return Fault("no_caffe", UNCHECKED, None, None, "what Caffe itself says, as %s: its types and fields, shapes, Python "
-                 "layers and labels" % reason)
+    return Fault("no_caffe", UNCHECKED, None, None, "what Caffe itself says, as %s: its types and fields, shapes, "
+                 "Python layers and labels" % reason)
 
 
 class _InCaffe(object):
@@ -130,8 +130,9 @@ def _few_for_triplets(graph, made):
         if node.type == "Python" and losses.python_class(node.layer) == (MODULE, "TripletSelect"):
             shape = made.bottom_shape(node, 0)
             if shape and shape[0] < FEWEST_FOR_TRIPLETS and not made.has_unknown_batch(node):
-                faults.append(fault_of(node.layer, WARNING, "batch", "gets a batch of %d, which has no triplet, and the loss "
-                                       "stays as it is: take a batch_size of many samples of each class" % shape[0]))
+                faults.append(fault_of(
+                    node.layer, WARNING, "batch", "gets a batch of %d, which has no triplet, and the loss stays as it "
+                    "is: take a batch_size of many samples of each class" % shape[0]))
     return faults
 
 

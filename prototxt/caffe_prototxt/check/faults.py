@@ -50,5 +50,7 @@ class FaultList(object):
 def _of_all(faults):
     """Return the Fault of the first of some layers that have the same, which names the others."""
     others = ["%s (line %d)" % (fault.layer.display_name, fault.line) for fault in faults[1:] if fault.layer]
-    message = faults[0].message + ("; the same of layer%s %s" % ("s" * (len(others) > 1), ", ".join(others)) if others else "")
-    return faults[0]._replace(message=message)
+    if not others:
+        return faults[0]
+    return faults[0]._replace(message="%s; the same of layer%s %s" % (
+        faults[0].message, "s" * (len(others) > 1), ", ".join(others)))

@@ -10,7 +10,7 @@ from caffe_prototxt.net.losses import meant_type
 from caffe_prototxt.net.states import PHASES, RULE_FIELDS
 from caffe_prototxt.textformat.messages import is_true
 
-# The message of a type, and the fields that it needs: one of each group. (Caffe stops elsewhere, and names another thing.)
+# The message of a type, and the fields that it needs: one of each group. (Caffe stops later, and names another thing.)
 _KERNEL = ("kernel_size", "kernel_h", "kernel_w")
 _REQUIRED = {"InnerProduct": ("inner_product_param", [("num_output",)]),
              "Convolution": ("convolution_param", [("num_output",), _KERNEL]),
@@ -82,8 +82,8 @@ def _paths(layer):
     r"""Find strings such as "C:\new\table", in which \n and \t are a line feed and a tab."""
     for name, value in _strings({field.name: layer.values(field.name) for field in layer.fields}):
         if name != "param_str" and re.search("[\a\b\f\n\r\t\v]", value):
-            yield ERROR, "path", "has %s: %s, in which a \\ with the letter after it stands for another character: write / " \
-                "for each \\ of a path" % (name, one_line(value)), layer.begin
+            yield ERROR, "path", "has %s: %s, in which a \\ with the letter after it stands for another character: " \
+                "write / for each \\ of a path" % (name, one_line(value)), layer.begin
 
 
 def one_line(value):

@@ -14,8 +14,7 @@ class ProbeText(object):
     """The text for a run (`text`, one character a byte), and where each part of it comes from.
 
     graph: graph.Graph. out: Nodes that are left out. inputs: {Node: shapes of its tops}, replaced by inputs.
-    cut: (start, stop) of the net's own fields that are left out. unread: Nodes of `inputs` whose own text Caffe need not
-    read.
+    cut: (start, stop) of the net's own fields that are left out. unread: Nodes of `inputs` whose own text is left out.
     """
 
     def __init__(self, graph, out, inputs, cut=(), unread=()):

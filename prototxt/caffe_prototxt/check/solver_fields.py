@@ -1,6 +1,7 @@
 """Faults in the fields of a solver: names that Caffe does not have, and values at which it stops later."""
 from __future__ import division, print_function
 
+import itertools
 import os
 
 try:
@@ -26,10 +27,11 @@ _STRINGS = ("net", "train_net", "test_net", "lr_policy", "snapshot_prefix", "reg
 def faults(values, lines, known, folders):
     """Return the Faults of a solver's fields.
 
-    values: {field: its values}, as messages.read gives them. lines: {field: line}. known: as of caffe_process.End, or {}.
+    values: {field: its values}, as messages.read gives them. lines: {field: line}.
+    known: as of caffe_process.End, or {}.
     folders: those that Caffe may run from, "" for the current one.
     """
-    found = list(_names(values, known)) + list(_values(values, known)) + list(_rates(values)) + list(_snapshots(values, folders))
+    found = itertools.chain(_names(values, known), _values(values, known), _rates(values), _snapshots(values, folders))
     return [Fault("solver", level, None, lines.get(field), message) for field, level, message in found]
 
 
@@ -50,7 +52,7 @@ def _values(values, known):
             if name in _STRINGS and (not isinstance(value, str) or isinstance(value, Name)):
                 yield name, ERROR, 'has %s: %s, and Caffe\'s parser stops: write %s: "%s", in quotes' % (
                     name, value, name, value)
-            choices = known.get("values", {}).get(name) if name not in _STRINGS else None
+            choices = known.get("enums", {}).get(name) if name not in _STRINGS else None
             if choices and isinstance(value, Name) and value not in choices:
                 level, near = likeness(value, choices)
                 yield name, level, "has %s: %s, which this Caffe does not have, and stops at%s" % (name, value, near)
@@ -58,14 +60,15 @@ def _values(values, known):
         value = values.get(name, [None])[-1]
         if isinstance(value, str) and value and value not in choices:
             level, near = likeness(value, choices)
-            yield name, level, 'has %s: "%s", which Caffe does not have, and stops at%s' % (name, to_display(value), near)
+            yield name, level, 'has %s: "%s", which Caffe does not have, and stops at%s' % (
+                name, to_display(value), near)
 
 
 def _rates(values):
     policy = values.get("lr_policy", [""])[-1]
     if policy == "":
-        yield "lr_policy", ERROR, 'has no lr_policy, and Caffe stops: write lr_policy: "fixed", or one of %s' % ", ".join(
-            _CHOICES["lr_policy"])
+        yield "lr_policy", ERROR, 'has no lr_policy, and Caffe stops: write lr_policy: "fixed", or one of %s' % (
+            ", ".join(_CHOICES["lr_policy"]))
     elif policy in _STEPS and not positive(values.get("stepsize", [0])[-1]):
         yield "lr_policy", ERROR, 'has lr_policy: "%s" and no stepsize, and Caffe stops: write stepsize: N' % policy
     if "base_lr" not in values:
@@ -77,5 +80,5 @@ def _snapshots(values, folders):
     prefix = values.get("snapshot_prefix", [""])[-1]
     folder = os.path.dirname(to_display(prefix)) if isinstance(prefix, str) and "\0" not in prefix else ""
     if folder and not any(os.path.isdir(os.path.join(root, folder)) for root in folders):
-        yield "snapshot_prefix", ERROR, "writes its snapshots into the folder %s, which is not there, and Caffe stops: " \
-            "mkdir -p %s" % (one_line(folder), quote(os.path.join(folders[0], folder)))
+        yield "snapshot_prefix", ERROR, "writes its snapshots into the folder %s, which is not there, and Caffe " \
+            "stops: mkdir -p %s" % (one_line(folder), quote(os.path.join(folders[0], folder)))

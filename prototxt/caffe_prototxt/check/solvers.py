@@ -32,8 +32,8 @@ def is_solver(text):
     return False
 
 
-# A solver as read. nets: pairs of a file, relative to `root`, and, for each time that it is made, (phase, the solver's own
-# state as messages.read gives it). faults: Faults of the solver itself. has_weights: bool, whether it names weights.
+# A solver as read. nets: pairs of a file, relative to `root`, and, for each time that it is made, (phase, the solver's
+# own state as messages.read gives it). faults: Faults of the solver itself. has_weights: whether it names weights.
 # root: the folder that Caffe must run from, None for the current one.
 Solver = collections.namedtuple("Solver", "nets faults has_weights root")
 
@@ -64,10 +64,11 @@ def read_solver(text, path=None, known=None):
     nets = _nets(values, named, fault)
     missing = [name for name in nets if not os.path.exists(name)]
     above = _above(path) if path and missing else []
-    root = next((folder for folder in above if any(os.path.exists(os.path.join(folder, name)) for name in missing)), None)
+    root = next((folder for folder in above for name in missing if os.path.exists(os.path.join(folder, name))), None)
     for name in nets:
         if root is not None and os.path.exists(os.path.join(root, name)):
-            fault("net", "names the net %s, which is in %s: run caffe there: cd %s" % (name, root, quote(root)), WARNING)
+            fault("net", "names the net %s, which is in %s: run caffe there: cd %s" % (name, root, quote(root)),
+                  WARNING)
         elif not os.path.exists(name):
             fault("net", "names the net %s, which is not there; Caffe reads it from where it runs, which is %s%s" % (
                 name, os.getcwd(), ", and no folder above the solver has it" if path else ""))
@@ -77,7 +78,7 @@ def read_solver(text, path=None, known=None):
 
 
 def _nets(values, named, fault):
-    """Return {file: (phase, the solver's own state) for each time that the net is made}; report what is wrong by fault."""
+    """Return {file: (phase, the solver's own state) for each time that the net is made}; report faults by `fault`."""
     nets = collections.OrderedDict()
     for name in named[:1]:
         if not name.endswith("_param"):

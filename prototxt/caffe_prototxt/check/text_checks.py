@@ -8,8 +8,8 @@ from caffe_prototxt.check.faults import ERROR, WARNING, fault_of
 from caffe_prototxt.check.field_checks import field_faults
 from caffe_prototxt.net import data_layers
 from caffe_prototxt.net.graph import HAND_ON, INPUT, Node, origin
-from caffe_prototxt.net.losses import (CLASSIC, FOR_TRAINED, INFOGAIN, is_loss_type, is_on_labels, is_python_loss, kind_of,
-                                       python_class, read_params)
+from caffe_prototxt.net.losses import (CLASSIC, FOR_TRAINED, INFOGAIN, is_loss_type, is_on_labels, is_python_loss,
+                                       kind_of, python_class, read_params)
 from caffe_prototxt.net.matrix_sources import MODULE
 from caffe_prototxt.net.nets import KEEP_CLASSES, MAKE_CLASSES
 from caffe_prototxt.textformat.messages import is_true
@@ -90,7 +90,8 @@ def _connections(node):
     net = node.layer.net
     if None in node.makers:
         bottom = node.bottoms[node.makers.index(None)]
-        yield ERROR, "blob", "takes %s, which no layer before it makes%s" % (to_display(bottom), _elsewhere(node.layer, bottom))
+        yield ERROR, "blob", "takes %s, which no layer before it makes%s" % (
+            to_display(bottom), _elsewhere(node.layer, bottom))
     elif INPUT in node.makers and net.drops_inputs:
         yield ERROR, "blob", "takes %s, an input without input_shape, which Caffe drops" % to_display(
             node.bottoms[node.makers.index(INPUT)])
@@ -124,13 +125,13 @@ def _fresh_weights(node):
     """Find what needs the weights of another training."""
     maker = origin(node, 2) if kind_of(node.layer) and len(node.bottoms) > 2 else None
     if maker and maker[0].type == "Parameter":
-        yield WARNING, "weights", "has H from the Parameter layer %s, which is 0 until caffe train -weights FILE.caffemodel " \
-            "brings it: without that the loss is 0 throughout" % maker[0].layer.display_name
+        yield WARNING, "weights", "has H from the Parameter layer %s, which is 0 until caffe train -weights " \
+            "FILE.caffemodel brings it: without that the loss is 0 throughout" % maker[0].layer.display_name
     scores = node.makers_in_net()[:1]
     others = [user for maker in scores for user, _ in maker.users if user is not node and any(user.loss_weights)]
     if kind_of(node.layer) in FOR_TRAINED and any(node.loss_weights) and not others:
-        yield WARNING, "weights", "is for a net that has been trained before, as with SoftmaxWithLoss: fresh weights fall " \
-            "onto one class; begin with caffe train -weights FILE.caffemodel"
+        yield WARNING, "weights", "is for a net that has been trained before, as with SoftmaxWithLoss: fresh weights " \
+            "fall onto one class; begin with caffe train -weights FILE.caffemodel"
 
 
 def _numbers(node):

@@ -7,8 +7,8 @@ from caffe_losses.compat import to_bytes
 from caffe_prototxt.net import losses
 from caffe_prototxt.net.matrix_sources import MODULE
 
-PARAMS = {"Data": "data_param", "AnnotatedData": "data_param", "ImageData": "image_data_param", "HDF5Data": "hdf5_data_param",
-          "WindowData": "window_data_param"}
+PARAMS = {"Data": "data_param", "AnnotatedData": "data_param", "ImageData": "image_data_param",
+          "HDF5Data": "hdf5_data_param", "WindowData": "window_data_param"}
 BOXES = (1, 1, 1, 8)  # the shape of the labels of SSD's AnnotatedData: a row for each box of a batch
 # Layers without bottoms that need no data to be made.
 MAKE_THEIR_OWN = frozenset(("Input", "DummyData", "MemoryData", "Parameter"))

@@ -118,7 +118,8 @@ def written_states(net, phases=PHASES, level=None, stages=None):
     whole = [graph for graph in graphs if graph.is_whole()]
     with_data = [graph for graph in graphs if net.inputs or any(not node.bottoms for node in graph.nodes)]
     written.update(graph.state.phase for graph in whole or with_data)
-    return [state for state in states if state.phase in phases and (state.phase in written or not written & set(phases))]
+    phases = written.intersection(phases) or phases
+    return [state for state in states if state.phase in phases]
 
 
 def usual_states(net):
@@ -146,7 +147,8 @@ def usual_states(net):
 def _named_states(net, phase, level, own):
     """Return the States of a phase with stages, or at a level, that the rules of a net name."""
     rules = [rule for layer in net.layers for rule in layer.include + layer.exclude]
-    groups = [rule.stages for rule in rules] + [frozenset([stage]) for rule in rules for stage in rule.stages | rule.not_stages]
+    groups = [rule.stages for rule in rules]
+    groups += [frozenset([stage]) for rule in rules for stage in rule.stages | rule.not_stages]
     stages = sorted(set(tuple(sorted(group - set(own))) for group in groups) - {()})
     levels = sorted(set(bound for rule in rules for bound in (rule.min_level, rule.max_level)) - {None, level})
     return [State(phase, level, own + group) for group in stages] + [State(phase, other, own) for other in levels]

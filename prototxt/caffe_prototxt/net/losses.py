@@ -66,7 +66,8 @@ def _letters(name):
     return re.sub("[^a-z]", "", name.lower())
 
 
-_SPELLINGS = {_letters(name): kind.type for kind in KINDS.values() if kind.old_type for name in (kind.type, kind.old_type)}
+_SPELLINGS = {_letters(name): kind.type for kind in KINDS.values() if kind.old_type
+              for name in (kind.type, kind.old_type)}
 
 
 def is_classic():

@@ -89,7 +89,7 @@ class Net(object):
     """The layers of a net's text.
 
     text: str, one character a byte. classic: whether its Caffe's InfogainLoss is losses.CLASSIC.
-    layers: of Layer. inputs: names of the blobs of `input`. drops_inputs: whether Caffe drops these, which have no shape.
+    layers: of Layer. inputs: names of the blobs of `input`. drops_inputs: whether Caffe drops them, without shapes.
     force_backward: its line where it is true, else None.
     state: the values of the net's own `state`. line_of: a function from a byte offset to its line number.
     Raises ValueError, with line and column, for what is no net.

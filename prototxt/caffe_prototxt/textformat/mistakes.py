@@ -12,7 +12,8 @@ _HERE = [(re.compile(pattern), got, remedy) for pattern, got, remedy in (
     (_CURLY_UTF8 + "|[\x91-\x94]", 'a curly quote', 'write " in its place'),
     (r"//|/\*", "a comment of another language", "begin comments with #"),
     ("\xc2\xa0|\xa0|\xe2\x80[\x80-\x8b]|\xe3\x80\x80|" + BOM, "a blank that is not ASCII's", "write a plain one"),
-    ("[\xc0-\xff][\x80-\xbf]+|[\x80-\xff]", "a character that is not ASCII's", "write ASCII outside of strings and comments"))]
+    ("[\xc0-\xff][\x80-\xbf]+|[\x80-\xff]", "a character that is not ASCII's",
+     "write ASCII outside of strings and comments"))]
 _OPEN_STRING = re.compile(r"""(["'])(?:[^\\\n]|\\.)*?(?:\1|(?=\n)|$)""")
 
 

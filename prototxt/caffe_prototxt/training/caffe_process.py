@@ -36,7 +36,7 @@ _TRACE = "*** Check failure stack trace: ***"
 #   syntax: (line, column) at which protobuf's parser stopped, or None.
 #   shapes: {index of a layer: shapes of its tops}. backward: the indices of the layers that are asked for gradients.
 #   counted: with `count`, {"values", "counts", "first", "batches"} as probe gives them.
-#   known: the types, fields and values of this Caffe, as probe has them; empty without one. late: whether time was up.
+#   known: the types, fields and enums of this Caffe, as probe has them; empty without one. late: whether time was up.
 End = collections.namedtuple("End", "made message no_caffe stopped_at raised is_file imports syntax shapes backward "
                              "counted known late")
 
@@ -218,6 +218,6 @@ def _read_end(log, answer, ended, late):
     known = {} if "types" not in answer else {
         "classic": answer["classic"], "train_py": answer["train_py"], "types": list(map(to_str, answer["types"])),
         "fields": {to_str(kind): list(map(to_str, names)) for kind, names in answer["fields"].items()},
-        "values": {to_str(field): list(map(to_str, names)) for field, names in answer["values"].items()}}
+        "enums": {to_str(field): list(map(to_str, names)) for field, names in answer["enums"].items()}}
     return End(bool(answer.get("made")), None if message is None else " ".join(message.split()), no_caffe, stopped_at,
                raised, is_file, imports, syntax, shapes, backward, answer if "values" in answer else None, known, late)

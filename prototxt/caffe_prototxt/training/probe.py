@@ -11,7 +11,7 @@ It prints "pid N" of the fork, "batches N" after each batch of the tally's N, an
 (Where there is no fork it ends itself after one request, and prints neither pid nor status.) The answer is JSON:
 
     no_caffe: the reason why this Python has no Caffe; with a Caffe
-    types: its layer types. fields: {message: its fields}, of caffe.proto. values: {field: the values of its enum}.
+    types: its layer types. fields: {message: its fields}, of caffe.proto. enums: {field: the values of its enum}.
     train_py: whether pycaffe's train.py lies beside it.
     classic: whether its InfogainLoss is that of before April 2017.
     imports: {index: the reason why that Python layer's class cannot be imported}, or
@@ -70,7 +70,7 @@ def _import_caffe():
             "classic": "axis" not in caffe_pb2.InfogainLossParameter.DESCRIPTOR.fields_by_name,
             "fields": {message.full_name: sorted(message.fields_by_name)
                        for message in messages},
-            "values": _enum_values(messages),
+            "enums": _enum_values(messages),
             "train_py": os.path.exists(os.path.join(os.path.dirname(caffe.__file__), os.pardir, "train.py")),
             "types": list(getattr(caffe, "layer_type_list", list)())}
     except BaseException as error:  # a Caffe that is not for this Python fails in its own ways
