@@ -24,6 +24,7 @@ from caffe_prototxt.training import precautions
 # Shapes of images that are tried for data of which nothing is known.
 TRIED = ((3, 224, 224), (1, 28, 28), (3, 32, 32), (2, 28, 28), (3, 500, 500))
 MAX_RUNS = 30
+MOST_NAMES = 10  # of layers in one line
 FILE_ERRORS = ("ValueError", "IOError", "OSError", "FileNotFoundError")  # ours say all in their message
 
 _UNKNOWN_TYPE = re.compile(r"Unknown layer type: (\S*)(?: \(known types: .*\))?")
@@ -56,7 +57,7 @@ class CaffeCheck(object):
         self.given = shapes or {}
         self.faults, self.shapes, self.backward, self.known = [], {}, set(), known or {}
         self.replaced = collections.OrderedDict()
-        self.tried, self.imported, self.cut, self.unread = 0, False, [], set()
+        self.tried, self.imported, self.cut, self.unread = 0, False, [], set(broken)
         for node in graph.nodes:
             if node not in broken and data_layers.is_data(node) and not data_layers.source_exists(node.layer):
                 self.replaced[node] = _absent(data_layers.source(node.layer))
@@ -72,11 +73,24 @@ class CaffeCheck(object):
                 break
         else:
             self._fault(UNCHECKED, "runs", None, "what comes after the first %d things at which Caffe stops" % MAX_RUNS)
+        self._note_what_is_behind()
         inputs = self._inputs()[0]
         for node, reason in self.replaced.items():
             self._fault(UNCHECKED, "data", node, "%s; inputs stand for it, %s" % (reason, ", ".join(
                 "%s of %s" % (to_display(top), shape_text(shape)) for top, shape in zip(node.tops, inputs[node]))))
         return self
+
+    def _note_what_is_behind(self):
+        """Note the layers that are not made only because they depend on some that cannot be looked at."""
+        nodes = {node.layer: node for node in self.graph.nodes}
+        of_levels = [[nodes[fault.layer] for fault in self.faults if fault.layer and fault.level == level and fault.kind
+                      in ("type", "field", "python")] for level in (ERROR, UNCHECKED)]
+        failed, unseen = map(self.graph.after, of_levels)
+        behind = [node for node in self.graph.nodes if node in self.out & unseen - failed and node not in of_levels[1]]
+        if behind:
+            names = [node.layer.display_name for node in behind[1:MOST_NAMES]] + ["..."] * (len(behind) > MOST_NAMES)
+            self._fault(UNCHECKED, "behind", behind[0], "it depends on what is left out, and is, too%s" % (
+                "; the same of " + ", ".join(names) if names else ""))
 
     def _step(self):
         """Make the net once, and note where Caffe stops. Returns whether all is known."""
@@ -103,18 +117,20 @@ class CaffeCheck(object):
         if end.syntax:
             node, offset = text.where(*end.syntax)
             line = self.graph.net.line_of(offset)
-            if node is None and (_UNKNOWN_FIELD.search(end.message) or _UNKNOWN_VALUE.search(end.message)):
-                return not self._cut_out(offset, self._misspelt(end.message), line)
+            if node is None:
+                return not self._cut_out(offset, self._judged(end, node), line)
+            if node in self.out or node in self.replaced:  # it need not be made
+                self.unread.add(node)
+                if node.type in self.known.get("types", [node.type]):  # a fork's layer has its own fields
+                    level, kind, message = self._judged(end, node)
+                    self._fault(level, kind, node, message, line)
+                return False
         if node in self.out or node in self.replaced and node not in inputs:
             return False  # this run has shown another reason to leave it out
         level, kind, message = self._judged(end, node)
-        if end.syntax and node in self.replaced:
-            self.unread.add(node)
-            if node.type in self.known.get("types", [node.type]):  # a fork's layer has its own fields
-                self._fault(level, kind, node, message, line)
-            return False
         if message and self._note(node, level, kind, message, line) and node is not None:
             self._leave_out([node])
+            self.unread.update([node] if end.syntax else [])
         return message is not None and node is None
 
     def _run(self, inputs, out):
@@ -140,12 +156,12 @@ class CaffeCheck(object):
         twice = _TWICE.search(message)
         if twice:
             return ERROR, "twice", "has %s twice, and Caffe's parser stops: take one of them out" % twice.group(1)
-        if node is None or end.syntax and not misspelt:
+        if misspelt:
+            return misspelt
+        if node is None or end.syntax:
             return ERROR, "caffe", "Caffe stops: " + message
         if _UNKNOWN_TYPE.search(message):
             return self._unknown_type(node)
-        if misspelt:
-            return misspelt
         if end.raised:
             if end.is_file and data_layers.is_data(node):
                 self.replaced[node] = message
@@ -196,6 +212,7 @@ class CaffeCheck(object):
             return
         unknown = [node for node in self.graph.nodes if node.type not in self.known["types"]
                    and node not in self.out and node not in self.replaced]
+        self.unread.update(unknown)
         self._leave_out([node for node in unknown if self._note(node, *self._unknown_type(node))])
 
     def _note(self, node, level, kind, message, line=None):

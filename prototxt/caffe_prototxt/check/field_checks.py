@@ -8,7 +8,7 @@ from caffe_prototxt.check.faults import ERROR, fault_of
 from caffe_prototxt.check.spelling import likeness, nearest
 from caffe_prototxt.net.losses import meant_type
 from caffe_prototxt.net.states import PHASES, RULE_FIELDS
-from caffe_prototxt.textformat.messages import is_true
+from caffe_prototxt.textformat.messages import Name, is_true
 
 # The message of a type, and the fields that it needs: one of each group. (Caffe stops later, and names another thing.)
 _KERNEL = ("kernel_size", "kernel_h", "kernel_w")
@@ -19,6 +19,8 @@ _REQUIRED = {"InnerProduct": ("inner_product_param", [("num_output",)]),
              "Embed": ("embed_param", [("num_output",), ("input_dim",)]),
              "LSTM": ("recurrent_param", [("num_output",)]), "RNN": ("recurrent_param", [("num_output",)]),
              "Python": ("python_param", [("module",), ("layer",)])}
+_RULE_KINDS = {"phase": "write phase: TRAIN or phase: TEST, without quotes", "stage": 'write stage: "...", in quotes',
+               "not_stage": 'write not_stage: "...", in quotes'}
 _VALUES = {"module": '"..."', "layer": '"..."'}
 
 
@@ -48,17 +50,32 @@ def _missing(message, name, within, layer, cutoff=.75):
 def _rules(layer):
     """Find what is wrong in the rules, which Caffe reads before it makes a layer."""
     for kind, rules in sorted(layer.rules.items()):
-        for rule in rules:
-            for name in rule if isinstance(rule, dict) else ():
-                if name not in RULE_FIELDS:
-                    level, near = likeness(name, RULE_FIELDS, .6)
-                    yield level, "rule", "has %s in a rule (%s), which Caffe does not have, and stops at%s" % (
-                        to_display(name), kind, near), layer.begin
+        for name, values in [field for rule in rules for field in (rule.items() if isinstance(rule, dict) else [(kind, 0)])]:
+            level, message = ERROR, None
+            if name == kind:
+                message = "has %s that is no { }" % kind
+            elif name not in RULE_FIELDS:
+                level, near = likeness(name, RULE_FIELDS, .6)
+                message = "has %s in a rule (%s), which Caffe does not have, and stops at%s" % (to_display(name), kind, near)
+            elif len(values) > 1 and not name.endswith("stage"):
+                message = "has %s twice in a rule, and Caffe's parser stops: take one of them out" % name
+            elif not all(_is_kind(name, value) for value in values):
+                message = "has %s in a rule (%s), and Caffe's parser stops: %s" % (name, kind, _RULE_KINDS.get(
+                    name, "write a whole number"))
+            if message:
+                yield level, "rule", message, layer.begin
     for rule in layer.include + layer.exclude:
         if rule.phase not in (None,) + PHASES:
             near = nearest(rule.phase, PHASES, .6)
             yield ERROR, "rule", "has phase: %s in a rule, and Caffe stops, as it has TRAIN and TEST only%s" % (
                 to_display(rule.phase), "; is it %s?" % near if near else ""), layer.begin
+
+
+def _is_kind(name, value):
+    """Return whether a value of a rule's field is of the kind that Caffe's parser reads for it."""
+    if name.endswith("stage"):
+        return isinstance(value, str) and not isinstance(value, Name)
+    return isinstance(value, int) or name == "phase" and isinstance(value, Name)
 
 
 def _required(layer):

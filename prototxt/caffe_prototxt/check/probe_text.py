@@ -13,8 +13,8 @@ NEVER = "include { min_level: 2147483647 } "  # with it Caffe reads a layer, and
 class ProbeText(object):
     """The text for a run (`text`, one character a byte), and where each part of it comes from.
 
-    graph: graph.Graph. out: Nodes that are left out. inputs: {Node: shapes of its tops}, replaced by inputs.
-    cut: (start, stop) of the net's own fields that are left out. unread: Nodes of `inputs` whose own text is left out.
+    graph: graph.Graph. out: Nodes that are not made. inputs: {Node: shapes of its tops}, replaced by inputs.
+    unread: those of both that Caffe is not even to read. cut: (start, stop) of the net's own fields that are left out.
     """
 
     def __init__(self, graph, out, inputs, cut=(), unread=()):
@@ -29,10 +29,11 @@ class ProbeText(object):
             node = nodes.get(layer.index)
             if node in inputs:
                 self._add(_input(layer, node.index, inputs[node]), node, layer.begin)
-                if node not in unread:
-                    self._add_layer(text, node, NEVER)
             elif node is not None and node not in out:
                 self._add_layer(text, node)
+                continue
+            if node is not None and node not in unread:
+                self._add_layer(text, node, NEVER)
         self._add_between(text, at, len(text), cut)
         self.text = "".join(self._parts)
 

@@ -23,6 +23,8 @@ def encoding(text):
         return "a byte order mark, at which Caffe stops", "take it out: sed -i '1s/^\\xef\\xbb\\xbf//' FILE"
     if text.startswith(("\xff\xfe", "\xfe\xff")) or len(text) > 1 and "\0" in (text[0], text[1]):
         return "UTF-16", _SAVE
+    if "#" in text and "\r" in text and "\n" not in text:
+        return "lines that end in CR alone, where a comment does not end", "write LF: tr '\\r' '\\n' < FILE > NEW"
     return None
 
 

@@ -48,7 +48,7 @@ def fields(text):
     """Iterate over the Fields of a whole text. Raises ValueError, with line and column."""
     wrong = mistakes.encoding(text)
     if wrong:
-        raise ValueError("line 1, column 1: expected text in UTF-8, got %s; %s" % wrong)
+        raise ValueError("line 1, column 1: expected text as Caffe reads it, got %s; %s" % wrong)
     return _fields(text, 0, "")
 
 

@@ -159,7 +159,8 @@ def test_bytes_come_back(path):
 
 
 @pytest.mark.parametrize("text, message", [
-    ("\xef\xbb\xbfa: 1", "line 1, column 1: expected text in UTF-8, got a byte order mark, at which Caffe stops; take it out: sed "),
+    ("\xef\xbb\xbfa: 1", "line 1, column 1: expected text as Caffe reads it, got a byte order mark, at which Caffe stops; take it out: sed "),
+    ("a: 1 # b\rc: 1\r", "got lines that end in CR alone, where a comment does not end; write LF: tr "),
     ("\xff\xfea\0", "got UTF-16; save it as UTF-8"), ("a\0:\0", "got UTF-16; save it as UTF-8"), ("\0a\0:", "got UTF-16; save it"),
     ("a: \xe2\x80\x9cb\xe2\x80\x9d", "column 4: expected a value, got a curly quote; write \" in its place"),
     ("a: \x93b\x94", "got a curly quote"), ('a: "b\xe2\x80\x9d c: "d"', "after a curly quote; write"),
