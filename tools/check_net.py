@@ -7,8 +7,8 @@ phases and with the stages that it is written for; the Python layers that it nam
 run (--no-python leaves them out), and layers that write files are left out. Data layers
 whose data is not there are replaced by inputs of their shape. What is found:
 
-  errors     what Caffe or a layer of ours stops at, also in the first backward pass;
-             a Python loss without loss_weight; labels that the loss has no class for
+  errors     what Caffe, its parser or a layer of ours stops at, also in the first backward
+             pass; a Python loss without loss_weight; labels that the loss has no class for
   warnings   a Softmax before a loss that has its own; layers that no loss depends on
 
 and how the loss is made up. Exit status 1 if there are errors. Names of files are

@@ -10,6 +10,11 @@ import glob
 import os
 import re
 
+try:
+    from shlex import quote
+except ImportError:  # Python 2
+    from pipes import quote
+
 from caffe_losses.compat import to_display
 from caffe_prototxt.check.faults import ERROR, UNCHECKED, Fault
 from caffe_prototxt.check.field_checks import one_line
@@ -326,7 +331,8 @@ def _for_module(message, folder):
     name = to_display(name.group(1)).partition(".")[0]
     where = folder and _folder_of(name, os.path.abspath(folder))
     return UNCHECKED if where else ERROR, (
-        "; put the folder where it lies on PYTHONPATH: export PYTHONPATH=%s:$PYTHONPATH" % (where or "FOLDER"))
+        "; put the folder where it lies on PYTHONPATH: export PYTHONPATH=%s${PYTHONPATH:+:$PYTHONPATH}"
+        % (quote(where) if where else "FOLDER"))
 
 
 def _folder_of(module, folder):

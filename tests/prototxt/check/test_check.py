@@ -278,6 +278,36 @@ def test_what_a_layer_needs(check, layer, message):
     assert fault[:3] == ("missing", "a", 12) and fault[3].startswith(message), fault
 
 
+@pytest.mark.parametrize("rule, message", [
+    ('include { phase: "TRAIN" }', "has phase in a rule (include), and Caffe's parser stops: write phase: TRAIN or phase: TEST, with"),
+    ("exclude { stage: a }", 'has stage in a rule (exclude), and Caffe\'s parser stops: write stage: "...", in quotes'),
+    ('include { min_level: "1" }', "has min_level in a rule (include), and Caffe's parser stops: write a whole number"),
+    ("include { phase: TRAIN phase: TRAIN }", "has phase twice in a rule, and Caffe's parser stops: take one of them out"),
+    ("include: 3", "has include that is no { }")])
+def test_rules_that_caffe_cannot_read(check, caffe, rule, message):
+    layer = 'layer { name: "a" type: "Flatten" bottom: "data" top: "a" %s }\n'
+    data = real_nets.input_layer(data=(4, 2))
+    assert caffe.run(data + layer % "", "TRAIN", []).made and not caffe.run(data + layer % rule, "TRAIN", []).made
+    (fault,) = check(DATA + SCORE + LOSS + layer % rule)["error"]
+    assert fault[:3] == ("rule", "a", 12) and fault[3].startswith(message)
+
+
+def test_what_depends_on_a_fork_is_read_all_the_same(check):
+    fork = 'layer { name: "fork" type: "Foo" bottom: "data" top: "f" foo_param { a: 1 } }\n'
+    found = check(DATA + fork + SCORE.replace('"data"', '"f"') + LOSS)
+    assert not found["error"] and [fault[:2] for fault in found["not checked"]] == [
+        ("data", "data"), ("type", "fork"), ("behind", "score")]
+    assert found["not checked"][2][3] == "it depends on what is left out, and is, too; the same of loss"
+    (fault,) = check(DATA + fork + SCORE.replace('"data"', '"f"').replace("num_output: 3", "num_output: 3 bias_trem: 1") + LOSS)["error"]
+    assert fault[:3] == ("field", "score", 10)
+
+
+def test_one_fault_of_the_net_itself_does_not_hide_the_next(check):
+    found = check('name: "a" name: "b"\nforce_backward: 7\nfork: 1\n' + DATA + SCORE.replace("xavier", "x") + LOSS)
+    assert [fault[:3:2] for fault in found["error"]] == [("twice", 1), ("caffe", 2), ("caffe", 10)], found["error"]
+    assert [fault[:3:2] for fault in found["not checked"]][0] == ("field", 3)
+
+
 def test_a_layer_has_what_it_needs(nothing):
     nothing(DATA + SCORE + LOSS + 'layer { name: "a" type: "Pooling" bottom: "data" top: "a" pooling_param { global_pooling: true } }\n'
             'layer { name: "b" type: "Convolution" bottom: "data" top: "b" param { lr_mult: 0 } '
@@ -311,13 +341,13 @@ def test_the_same_of_several_layers_is_one_fault(folder, check):
     layer = 'layer { name: "m%d" type: "Python" bottom: "data" top: "m%d" python_param { module: "my_layers" layer: "L" } }\n'
     more = "".join(layer % (i, i) for i in range(27))
     (fault,) = check(DATA + SCORE + LOSS + more)["error"]
-    assert fault[:3] == ("python", "m0", 12) and "export PYTHONPATH=FOLDER:$PYTHONPATH; the same of layers m1 (line 13), " in fault[3]
+    assert fault[:3] == ("python", "m0", 12) and "export PYTHONPATH=FOLDER${PYTHONPATH:+:$PYTHONPATH}; the same of layers m1 (line 13), " in fault[3]
     assert fault[3].endswith(", m26 (line 38)")
     # one that lies near the net is no fault of the net
     (folder / "layers").mkdir()
     (folder / "layers" / "my_layers.py").write_text(u"")
     found = check(DATA + SCORE + LOSS + more, folder=str(folder))
-    assert not found["error"] and "export PYTHONPATH=%s:$PYTHONPATH" % (folder / "layers") in found["not checked"][-1][3]
+    assert not found["error"] and "export PYTHONPATH=%s${PYTHONPATH:+:$PYTHONPATH}" % (folder / "layers") in found["not checked"][-1][3]
     types = "".join('layer { name: "%d" type: "Normalize" bottom: "data" top: "%d" }\n' % (i, i) for i in range(3))
     assert [fault[3] for fault in check(DATA + SCORE + LOSS + types)["not checked"][1:]] == [
         "is of type Normalize, which this Caffe does not have, and stops at; is it a fork's?; the same of layers 1 (line 13), 2 (line 14)"]
