@@ -15,11 +15,12 @@ try:
 except ImportError:  # Python 2
     from pipes import quote
 
+import caffe_losses
 from caffe_losses.compat import to_display
 from caffe_prototxt.check.faults import ERROR, UNCHECKED, Fault
 from caffe_prototxt.check.field_checks import one_line
 from caffe_prototxt.check.probe_text import ProbeText
-from caffe_prototxt.check.spelling import likeness
+from caffe_prototxt.check.spelling import likeness, nearest
 from caffe_prototxt.net import data_layers
 from caffe_prototxt.net.graph import Node
 from caffe_prototxt.net.losses import SOFTMAX, python_class
@@ -36,6 +37,7 @@ _UNKNOWN_TYPE = re.compile(r"Unknown layer type: (\S*)(?: \(known types: .*\))?"
 _UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]*)"')
 _UNKNOWN_VALUE = re.compile(r'Unknown enumeration value of "([^"]*)" for field "(\w+)"')
 _TWICE = re.compile(r'Non-repeated field "(\w+)" is specified multiple times')
+_EMPTY = "Check failed: data_"  # what Caffe says of a blob without numbers
 _NO_MODULE = re.compile(r"No module named '?([\w.]+)")
 _WRONG_H = re.compile(r"Check failed: infogain->\w+\(\) == \S+ \((\d+) vs\. (\d+)\)")
 _OUR_NAME = re.compile(r"@(\d+)")
@@ -48,8 +50,9 @@ class NoCaffe(Exception):
 class CaffeCheck(object):
     """A net in a state, made by Caffe.
 
-    caffe: caffe_process.Caffe. graph: graph.Graph. broken: Nodes with known faults, which are left out. shapes: {top:
-    shape} that the user gives for data layers. known: End.known of an earlier run. python: whether Python layers run.
+    caffe: caffe_process.Caffe. graph: graph.Graph. broken: Nodes with known faults, which are left out; inputs replace
+    data layers that are only `incomplete`, a set of Layers.
+    shapes: {top: shape} that the user gives for data layers. known: End.known of an earlier run. python: whether Python layers run.
     folder: that of the net's file, to look for the modules of its Python layers, or None.
 
     After `make`:
@@ -57,16 +60,18 @@ class CaffeCheck(object):
     asks for gradients. known: End.known. replaced: {Node of a data layer: the reason for its replacement}.
     """
 
-    def __init__(self, caffe, graph, broken=(), shapes=None, known=None, python=True, folder=None):
+    def __init__(self, caffe, graph, broken=(), incomplete=(), shapes=None, known=None, python=True, folder=None):
         self.caffe, self.graph, self.folder = caffe, graph, folder
         self.given = shapes or {}
         self.faults, self.shapes, self.backward, self.known = [], {}, set(), known or {}
         self.replaced = collections.OrderedDict()
         self.tried, self.imported, self.cut, self.unread = 0, False, [], set(broken)
         for node in graph.nodes:
-            if node not in broken and data_layers.is_data(node) and not data_layers.source_exists(node.layer):
+            if node in broken and node.layer in incomplete and data_layers.is_data(node):
+                self.replaced[node] = "it is not complete"
+            elif node not in broken and data_layers.is_data(node) and not data_layers.source_exists(node.layer):
                 self.replaced[node] = _absent(data_layers.source(node.layer))
-        self.out = graph.after(broken)
+        self.out = graph.after([node for node in broken if node not in self.replaced])
         for node, reason in precautions.left_out(graph, python).items():
             self._leave_out_unseen(node, reason)
         self._leave_out_unknown_types()
@@ -176,6 +181,10 @@ class CaffeCheck(object):
             return ERROR, "h_size", _wrong_h(message)
         if node.type == SOFTMAX.type and len(node.tops) > 1:
             return ERROR, "tops", "has %d tops, and Caffe's SoftmaxWithLoss runs with one only" % len(node.tops)
+        if message == _EMPTY:
+            no_batch = data_layers.is_data(node) and data_layers.batch_size(node.layer, None) is None
+            message += ": one of its blobs is empty, as %s" % (
+                "it has no batch_size" if no_batch else "a number or a size is 0")
         bottoms = [(bottom, self.bottom_shape(node, number)) for number, bottom in enumerate(node.bottoms)]
         shapes = ["%s %s" % (to_display(bottom), shape_text(shape)) for bottom, shape in bottoms if shape is not None]
         stop = "Caffe stops: %s%s" % (message, " (it gets %s)" % ", ".join(shapes) if shapes else "")
@@ -328,11 +337,13 @@ def _for_module(message, folder):
     name = _NO_MODULE.search(message)
     if not name or "PYTHONPATH" in message:
         return ERROR, ""
-    name = to_display(name.group(1)).partition(".")[0]
-    where = folder and _folder_of(name, os.path.abspath(folder))
-    return UNCHECKED if where else ERROR, (
+    name, module = to_display(name.group(1)).partition(".")[0], caffe_losses.__name__
+    near = nearest(name, [module]) if name != module else None
+    where = _folder_of(name, os.path.abspath(folder)) if folder else None
+    ours = os.path.dirname(os.path.dirname(os.path.abspath(caffe_losses.__file__))) if name == module else None
+    return UNCHECKED if where else ERROR, "; is it %s?" % near if near else (
         "; put the folder where it lies on PYTHONPATH: export PYTHONPATH=%s${PYTHONPATH:+:$PYTHONPATH}"
-        % (quote(where) if where else "FOLDER"))
+        % (quote(where or ours) if where or ours else "FOLDER"))
 
 
 def _folder_of(module, folder):

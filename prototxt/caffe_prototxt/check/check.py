@@ -84,8 +84,9 @@ class _InCaffe(object):
         prevented = set(fault.layer.index for fault in of_state + faults.faults()
                         if fault.kind in PREVENT and fault.layer)
         broken = [node for node in graph.nodes if node.layer.index in prevented]
-        made = caffe_checks.CaffeCheck(
-            self.caffe, graph, broken, self.shapes, self.known, self.python, self.folder).make()
+        incomplete = set(fault.layer for fault in faults.faults() if fault.kind == "missing")
+        made = caffe_checks.CaffeCheck(self.caffe, graph, broken, incomplete, self.shapes, self.known, self.python,
+                                       self.folder).make()
         self.known = made.known
         if made.known.get("classic") and not graph.net.classic:
             graph.net.classic = True

@@ -14,6 +14,7 @@ from caffe_prototxt.check.faults import ERROR, WARNING, Fault
 from caffe_prototxt.check.field_checks import one_line
 from caffe_prototxt.check.spelling import likeness
 from caffe_prototxt.net.data_layers import positive
+from caffe_prototxt.net.states import PHASES, phase_name
 from caffe_prototxt.textformat.messages import Name
 
 _CHOICES = {"lr_policy": ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid"),
@@ -31,7 +32,8 @@ def faults(values, lines, known, folders):
     known: as of caffe_process.End, or {}.
     folders: those that Caffe may run from, "" for the current one.
     """
-    found = itertools.chain(_names(values, known), _values(values, known), _rates(values), _snapshots(values, folders))
+    found = itertools.chain(_names(values, known), _values(values, known), _states(values, known), _rates(values),
+                            _snapshots(values, folders))
     return [Fault("solver", level, None, lines.get(field), message) for field, level, message in found]
 
 
@@ -62,6 +64,19 @@ def _values(values, known):
             level, near = likeness(value, choices)
             yield name, level, 'has %s: "%s", which Caffe does not have, and stops at%s' % (
                 name, to_display(value), near)
+
+
+def _states(values, known):
+    fields = known.get("fields", {}).get("caffe.NetState", ("phase", "level", "stage"))
+    for field in ("train_state", "test_state"):
+        for name, several in [pair for state in values.get(field, ()) if isinstance(state, dict) for pair in state.items()]:
+            if name not in fields:
+                level, near = likeness(name, fields, .6)
+                yield field, level, "has %s in %s, which this Caffe does not have, and stops at%s" % (
+                    to_display(name), field, near)
+            elif name == "phase" and phase_name(several[-1]) not in PHASES:
+                yield field, ERROR, "has phase: %s in %s, and Caffe stops, as it has TRAIN and TEST only" % (
+                    several[-1], field)
 
 
 def _rates(values):

@@ -199,6 +199,13 @@ def test_labels_out_of_range(folder, one, nothing, loss):
         nothing(net.replace('top: "loss"', 'top: "loss" loss_param { ignore_label: 2 }'))
 
 
+def test_a_data_layer_without_a_batch_size(folder, one):
+    user_files.write(str(folder))
+    net = DATA.replace("nowhere", "train_lmdb").replace("transform_param { crop_size: 8 }", "").replace("batch_size: 4", "")
+    assert one(net + SCORE + LOSS, "error", "caffe", "data", 2) == (
+        "Caffe stops: Check failed: data_: one of its blobs is empty, as it has no batch_size")
+
+
 def test_layers_without_effect_on_the_loss(folder, one, nothing):
     more = SCORE.replace('"score"', '"side"') + SCORE.replace('"score"', '"more"').replace('"data"', '"side"')
     message = one(DATA + more + SCORE + LOSS, "warning", "no_effect", "side", 7)
@@ -369,7 +376,7 @@ def test_weights_of_another_training(folder, one, nothing):
 def test_a_batch_without_a_triplet(folder, check, batch, few):
     triplets = real_nets.python_layer("TripletSelect", ("score", "label"), ("a", "p", "n"), {"strategy": "all"}, name="select")
     loss = real_nets.python_layer("TripletSoftmaxLoss", ("a", "p", "n"), ("loss",), {}, "loss_weight: 1")
-    data = DATA.replace("batch_size: 4", "batch_size: %d" % batch if batch else "")
+    data = DATA.replace("batch_size: 4", "batch_size: %d" % batch) if batch else DATA.replace("batch_size: 4", "")
     found = check(data + SCORE + triplets + loss)
     assert [fault[:2] for fault in found["warning"]] == [("batch", "select")] * few and not found["error"]
 

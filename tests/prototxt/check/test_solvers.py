@@ -45,6 +45,8 @@ def known():
     (('"fixed"', "fixed"), 3, 'has lr_policy: fixed, and Caffe\'s parser stops: write lr_policy: "fixed", in quotes'),
     (("snap\"", "no/where\""), 5, "writes its snapshots into the folder no, which is not there, and Caffe stops: mkdir -p no"),
     (("max_iter: 1", "max_iter: 1 max_iter: 2"), 4, "has max_iter twice, and Caffe's parser stops: take one of them out"),
+    (("max_iter", "train_state { phase: TRIAN } max_iter"), 4, "has phase: TRIAN in train_state, and Caffe stops, as it has"),
+    (("max_iter", 'train_state { stages: "a" } max_iter'), 4, "has stages in train_state, which this Caffe does not have, and"),
     (("CPU", "CUP"), 6, "has solver_mode: CUP, which this Caffe does not have, and stops at; is it CPU?"),
     (("max_iter", 'type: "Adamm" max_iter'), 4, 'has type: "Adamm", which Caffe does not have, and stops at; is it Adam?')])
 def test_what_caffe_stops_at(folder, known, change, line, message):
