@@ -52,7 +52,8 @@ class CaffeCheck(object):
 
     caffe: caffe_process.Caffe. graph: graph.Graph. broken: Nodes with known faults, which are left out; inputs replace
     data layers that are only `incomplete`, a set of Layers.
-    shapes: {top: shape} that the user gives for data layers. known: End.known of an earlier run. python: whether Python layers run.
+    shapes: {top: shape} that the user gives for data layers. known: End.known of an earlier run.
+    python: whether Python layers run.
     folder: that of the net's file, to look for the modules of its Python layers, or None.
 
     After `make`:

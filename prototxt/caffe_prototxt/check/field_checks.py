@@ -50,25 +50,30 @@ def _missing(message, name, within, layer, cutoff=.75):
 def _rules(layer):
     """Find what is wrong in the rules, which Caffe reads before it makes a layer."""
     for kind, rules in sorted(layer.rules.items()):
-        for name, values in [field for rule in rules for field in (rule.items() if isinstance(rule, dict) else [(kind, 0)])]:
-            level, message = ERROR, None
-            if name == kind:
-                message = "has %s that is no { }" % kind
-            elif name not in RULE_FIELDS:
-                level, near = likeness(name, RULE_FIELDS, .6)
-                message = "has %s in a rule (%s), which Caffe does not have, and stops at%s" % (to_display(name), kind, near)
-            elif len(values) > 1 and not name.endswith("stage"):
-                message = "has %s twice in a rule, and Caffe's parser stops: take one of them out" % name
-            elif not all(_is_kind(name, value) for value in values):
-                message = "has %s in a rule (%s), and Caffe's parser stops: %s" % (name, kind, _RULE_KINDS.get(
-                    name, "write a whole number"))
-            if message:
-                yield level, "rule", message, layer.begin
+        for rule in rules:
+            if not isinstance(rule, dict):
+                yield ERROR, "rule", "has %s that is no { }" % kind, layer.begin
+                continue
+            for name, values in rule.items():
+                for level, message in _of_rule(kind, name, values):
+                    yield level, "rule", message, layer.begin
     for rule in layer.include + layer.exclude:
         if rule.phase not in (None,) + PHASES:
             near = nearest(rule.phase, PHASES, .6)
             yield ERROR, "rule", "has phase: %s in a rule, and Caffe stops, as it has TRAIN and TEST only%s" % (
                 to_display(rule.phase), "; is it %s?" % near if near else ""), layer.begin
+
+
+def _of_rule(kind, name, values):
+    """Find what is wrong with a field of a rule. kind: "include" or "exclude"."""
+    if name not in RULE_FIELDS:
+        level, near = likeness(name, RULE_FIELDS, .6)
+        yield level, "has %s in a rule (%s), which Caffe does not have, and stops at%s" % (to_display(name), kind, near)
+    elif len(values) > 1 and not name.endswith("stage"):
+        yield ERROR, "has %s twice in a rule, and Caffe's parser stops: take one of them out" % name
+    elif not all(_is_kind(name, value) for value in values):
+        yield ERROR, "has %s in a rule (%s), and Caffe's parser stops: %s" % (
+            name, kind, _RULE_KINDS.get(name, "write a whole number"))
 
 
 def _is_kind(name, value):

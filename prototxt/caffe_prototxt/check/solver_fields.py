@@ -69,7 +69,8 @@ def _values(values, known):
 def _states(values, known):
     fields = known.get("fields", {}).get("caffe.NetState", ("phase", "level", "stage"))
     for field in ("train_state", "test_state"):
-        for name, several in [pair for state in values.get(field, ()) if isinstance(state, dict) for pair in state.items()]:
+        states = [state for state in values.get(field, ()) if isinstance(state, dict)]
+        for name, several in [pair for state in states for pair in state.items()]:
             if name not in fields:
                 level, near = likeness(name, fields, .6)
                 yield field, level, "has %s in %s, which this Caffe does not have, and stops at%s" % (
