@@ -262,7 +262,7 @@ class CaffeCheck(object):
         inputs, waiting = {}, set()
         for node in self.replaced:
             batch = data_layers.batch_size(node.layer)
-            inputs[node] = data_layers.declared_shapes(node.layer)
+            inputs[node] = _declared_shapes(node)
             for number, top in enumerate(node.tops):
                 shape = self.given.get(top, inputs[node][number])
                 users = data_layers.label_users(node, number) if shape is None else []
@@ -278,7 +278,7 @@ class CaffeCheck(object):
         """Return whether a layer depends on data whose shape is only tried."""
         tried = [data for data in self.replaced if any(
             shape is None and top not in self.given and not data_layers.label_users(data, number)
-            for number, (top, shape) in enumerate(zip(data.tops, data_layers.declared_shapes(data.layer))))]
+            for number, (top, shape) in enumerate(zip(data.tops, _declared_shapes(data))))]
         return node in self.graph.after(tried)
 
     def has_unknown_batch(self, node):
@@ -324,6 +324,14 @@ class CaffeCheck(object):
     def _fault(self, level, kind, node, message, line=None):
         layer = None if node is None else node.layer
         self.faults.append(Fault(kind, level, layer, line or layer and layer.line, message))
+
+
+def _declared_shapes(node):
+    """Return the shape of each top of a data layer, or None where neither it nor what takes it says."""
+    shapes = data_layers.declared_shapes(node.layer)
+    if node.type in data_layers.OF_BOXES and len(shapes) > 1 and not data_layers.label_users(node, 1):
+        shapes[1] = data_layers.BOXES
+    return shapes
 
 
 def _absent(source):

@@ -399,6 +399,8 @@ def test_labels_of_boxes(check):
     found = check(net)
     assert not found["error"] + found["warning"]
     assert "data of 4 x 3 x 6 x 9, label of 1 x 1 x 1 x 8" in found["not checked"][0][3]
+    found = check(DATA.replace('"Data"', '"AnnotatedData"') + SCORE + LOSS)  # labels of images
+    assert not found["error"] and "data of 4 x 3 x 8 x 8, label of 4" in found["not checked"][0][3]
 
 
 def test_train_py_is_named_where_it_is(folder):
