@@ -24,9 +24,9 @@ from __future__ import division, print_function
 
 import os
 
-import numpy as np
-
 from caffe_tools import cli  # first, as it puts the checkout's packages on the path
+
+import numpy as np
 
 from caffe_losses.compat import to_unicode
 from caffe_losses.evaluation import comparison

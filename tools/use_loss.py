@@ -37,9 +37,9 @@ import difflib
 import os
 import re
 
-import numpy as np
-
 from caffe_tools import cli  # first, as it puts the checkout's packages on the path
+
+import numpy as np
 
 from caffe_losses.compat import from_display, to_bytes, to_display
 from caffe_losses.formats import matrix_files

@@ -5,6 +5,7 @@ A command imports this module first: it puts the packages of a checkout on the p
 from __future__ import division, print_function
 
 import argparse
+import errno
 import io
 import json
 import os
@@ -60,6 +61,8 @@ def run(main):
     try:
         main()
     except (ValueError, EnvironmentError, ImportError, MemoryError) as error:
+        if getattr(error, "errno", None) == errno.EPIPE:  # whoever reads the output has seen enough
+            os._exit(128 + getattr(signal, "SIGPIPE", 13))
         sys.stderr.write("%s: error: %s\n" % (_program(), one_line(error) or "not enough memory"))
         sys.exit(2)
     except KeyboardInterrupt:
@@ -165,8 +168,17 @@ def write(content, path=None):
         with atomic_write(path) as file:
             file.write(content)
         return
-    sys.stdout.flush()
-    getattr(sys.stdout, "buffer", sys.stdout).write(content)
+    if sys.stdout is None:
+        raise IOError("standard output: cannot be written: it is closed")
+    try:
+        sys.stdout.flush()
+        out = getattr(sys.stdout, "buffer", sys.stdout)
+        out.write(content)
+        out.flush()
+    except EnvironmentError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        raise IOError("standard output: cannot be written: %s" % (error.strerror or error))
 
 
 def say(line):
