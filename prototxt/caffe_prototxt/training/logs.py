@@ -21,8 +21,9 @@ import datetime
 import os
 import re
 
-from caffe_losses.compat import to_unicode
+from caffe_losses.compat import from_bytes, to_display, to_unicode
 from caffe_losses.errors import naming
+from caffe_prototxt.textformat import scanner
 from caffe_prototxt.training.training_log import Log, Series, TestNet
 
 BLOCK = 2 ** 20
@@ -30,19 +31,21 @@ LONGEST_LINE = 2 ** 20  # bytes; none of Caffe's is longer
 MOST_LINES = 2 ** 20  # of a net's text
 GLOG_CUTS_AT = 30000 - 100  # characters: glog's longest message, less its prefix; a net printed in full is shorter
 
-# Level, year (in glog's newer versions), month, day, time and thread.
-_PREFIX = re.compile(br"([IWEF])(\d{4})?(\d\d)(\d\d) +(\d+):(\d\d):(\d\d\.\d+) +(\d+) ")
+# Whatever else prints before glog, as docker does, and its level, year (in newer versions), month, day, time and thread.
+_PREFIX = re.compile(br"([IWEF])(\d{4})?(\d\d)(\d\d) +(\d+):(\d\d):(\d\d\.\d+) +(\d+) [^\]]*\] ")
+# A message with its first word; NVIDIA's stand behind [0.0] or [MultiGPU].
+_MESSAGE = re.compile(br"(?:.*\] )?\s*((Iteration|Train|Test|Snapshotting|Creating|Initializing|Solving|Optimization|"
+                      br"Restoring|Resuming|terminate) .*)")
 _CREATED = re.compile(br"Log file created at: (\d{4})/")
-_ITERATION = re.compile(br"Iteration (\d{1,15})\b(?:, Testing net(?: \(#(\d{1,9})\))?)?")
+_ITERATION = re.compile(br"Iteration (\d{1,15})\b(, Testing net(?: \(#(\d{1,9})\))?)?")
 _FIGURE = re.compile(br"\b(loss|lr) = ([^\s,]+)")
 _OUTPUT = re.compile(br"(Train|Test) net output(?: \w+)? #(\d{1,9}): (.*?) = ([^\s,]+)(?: \((\*))?")
 _OLD_SCORE = re.compile(br"Test score #(\d{1,9}): (\S+)")
 _SNAPSHOT = re.compile(br"Snapshotting to (?:binary proto file |HDF5 file )?(.+)")
 _TEST_NET = re.compile(br"Creating test net \(#(\d{1,9})\)(?: specified by (?:test_)?net file: (.+))?")
 _FIELD_LINE = re.compile(br"\s*(?:[A-Za-z_]\w*\s*[:{<]|[}>])")
-_SOLVER_FIELD = re.compile(br"(\w+): (.*)")
 _WINDOWS = {b"1.#QNAN": b"nan", b"-1.#IND": b"nan", b"1.#INF": b"inf", b"-1.#INF": b"-inf"}
-EPOCH = datetime.date(2013, 1, 1)  # of times in seconds; so near, they keep their microseconds
+EPOCH = datetime.datetime(2013, 1, 1)  # of times in seconds; so near, they keep their microseconds
 _NAN = float("nan")
 
 
@@ -100,23 +103,16 @@ class _Log(Log):
         self.net_text, self.net_file = {}, {}  # by the number of the test net; None: the training net
         self.n_written = 0  # of the snapshots
 
-    def add(self, net, name, number, value, is_loss=False):
-        value = _number(value)
-        if value is None or self.iteration is None:
-            return
-        if (net, name, number) not in self.series:
-            self.series[net, name, number] = Series(is_loss)
-        self._append(self.series[net, name, number], value)
-
-    def _append(self, series, value):
-        printed, rates = self.printed, self.rate.values
-        series.append(self.iteration, value, _NAN if printed is None else printed, rates[-1] if rates else _NAN)
-
     def take_solver(self, text):
-        for line in text.splitlines():
-            field = _SOLVER_FIELD.match(line)
-            if field:
-                self.solver.setdefault(to_unicode(field.group(1)), []).append(_unquoted(field.group(2).strip()))
+        text = from_bytes(text)
+        try:
+            for field in scanner.fields(text):
+                if text[field.value] not in scanner.CLOSERS:
+                    is_string = text[field.value] in scanner.QUOTES
+                    value = scanner.unquote(text, field.value, field.end) if is_string else text[field.value:field.end]
+                    self.solver.setdefault(field.name, []).append(to_unicode(to_display(value)))
+        except ValueError:  # cut off: what stands before counts
+            pass
 
     def take_net(self, text):
         if self.creating not in self.net_text:
@@ -127,25 +123,35 @@ class _Log(Log):
         match = _ITERATION.match(message)
         if not match:
             return
-        iteration, figures = int(match.group(1)), []
-        if match.group(0).endswith(match.group(1)):  # no test
-            figures = [(name, _number(value)) for name, value in _FIGURE.findall(message)]
-        else:
-            self.iteration, self.testing = iteration, int(match.group(2) or 0)
-        for name, value in figures:
+        iteration, tests, net = match.groups()
+        if tests:
+            self.iteration, self.testing = int(iteration), int(net or 0)
+            return
+        for name, text in _FIGURE.findall(message):
+            value = _number(text)
             if value is not None:
-                self.iteration = iteration
+                self.iteration = int(iteration)
                 self._append(self.loss if name == b"loss" else self.rate, value)
 
     def read_output(self, message):
         output, old_score = _OUTPUT.match(message), _OLD_SCORE.match(message)
         if output:
             phase, number, name, value, weighted = output.groups()
-            net = None if phase == b"Train" else self.testing
-            if phase == b"Train" or net is not None:
-                self.add(net, to_unicode(name), int(number), value, bool(weighted))
-        elif old_score and self.testing is not None:
-            self.add(self.testing, "score #%d" % int(old_score.group(1)), int(old_score.group(1)), old_score.group(2))
+            self._add_output(phase, name, number, value, bool(weighted))
+        elif old_score:
+            number, value = old_score.groups()
+            self._add_output(b"Test", b"score #" + number, number, value, False)
+
+    def _add_output(self, phase, name, number, text, is_loss):
+        value, net = _number(text), self.testing if phase == b"Test" else None
+        if value is not None and self.iteration is not None and (phase == b"Train" or net is not None):
+            key = net, to_unicode(name), int(number)
+            self._append(self.series.setdefault(key, Series(is_loss)), value)
+
+    def _append(self, series, value):
+        rates = self.rate.values
+        series.append(self.iteration, value, _NAN if self.printed is None else self.printed,
+                      rates[-1] if rates else _NAN)
 
     def read_snapshot(self, message):
         snapshot = _SNAPSHOT.match(message)
@@ -164,21 +170,17 @@ class _Log(Log):
             self.creating = None
             self.net_text.clear()
 
-    def read_solving(self, message):
-        self.started = self.started or self.printed
-
-    def read_optimization(self, message):
-        if message.startswith(b"Optimization Done"):
+    def read_progress(self, message):
+        if message.startswith(b"Solving"):
+            self.started = self.started or self.printed
+        elif message.startswith(b"Optimization Done"):
             self.ended = self.ended or "done"  # caffe says so after a training that was stopped, too
         elif message.startswith(b"Optimization stopped early"):
             self.ended = "stopped"
-
-    def read_resuming(self, message):
-        if b" from " in message:
+        elif message.startswith(b"terminate"):
+            self.failed = self.failed or to_unicode(message)
+        elif b" from " in message:  # Restoring, Resuming
             self.resumed = to_unicode(message.partition(b" from ")[2])
-
-    def read_terminate(self, message):
-        self.failed = self.failed or to_unicode(message)
 
     def read_fatal(self, message):
         self.failed = to_unicode(message[:500])
@@ -210,58 +212,52 @@ class _Reader(object):
     def __init__(self, year):
         self.logs, self.by_thread = [], {}
         self.collecting, self.text = None, []  # a function of the text, once that is whole
-        self.n_lines, self.year, self.month, self.days = 0, year, 0, {}
+        self.margin = 0  # bytes before what Caffe prints
+        self.n_lines, self.year, self.month = 0, year, 0
         self.readers = {
             b"Iteration": _Log.read_iteration, b"Train": _Log.read_output, b"Test": _Log.read_output,
-            b"Snapshotting": _Log.read_snapshot, b"Creating": _Log.read_creating, b"Initializing": self._initializing,
-            b"Solving": _Log.read_solving, b"Optimization": _Log.read_optimization, b"Restoring": _Log.read_resuming,
-            b"Resuming": _Log.read_resuming, b"terminate": _Log.read_terminate, b"Check": _Log.read_fatal}
+            b"Snapshotting": _Log.read_snapshot, b"Creating": _Log.read_creating, b"Initializing": self._initializing}
 
     def read(self, line, is_whole):
         self.n_lines += 1
         if self.collecting:
-            if _FIELD_LINE.match(line) and len(self.text) < MOST_LINES:
-                self.text.append(line.rstrip(b"\r"))
+            if _FIELD_LINE.match(line, self.margin) and len(self.text) < MOST_LINES:
+                self.text.append(line[self.margin:].rstrip(b"\r"))
                 return
             self._end_text()
-        word, message = self._message(line)
-        is_fatal = line[:1] == b"F" and _PREFIX.match(line)
-        reader = self.readers.get(word, _Log.read_fatal if is_fatal else None)
-        # The last line may be cut off inside a number.
-        is_cut = not is_whole and not message.endswith(b")") and (b" = " in message or b" score #" in message)
-        if reader is None or is_cut:
+        prefix = _PREFIX.search(line)
+        match = _MESSAGE.match(line, prefix.end() if prefix else 0)
+        if match:
+            message, word = match.group(1).strip(), match.group(2)
+            read = self.readers.get(word, _Log.read_progress)
+        elif prefix and prefix.group(1) == b"F":
+            message, word, read = line[prefix.end():].strip(), None, _Log.read_fatal
+        else:
             created = _CREATED.match(line)
             self.year = int(created.group(1)) if created else self.year
             return
-        prefix = _PREFIX.search(line)
+        if not is_whole and not message.endswith(b")") and (b" = " in message or b" score #" in message):
+            return  # the end of the file, maybe inside a number
         thread = prefix and prefix.group(8)
         log = self.by_thread.get(thread)
         if log is None or word in (b"Iteration", b"Initializing"):
             log = self._log(log, thread, message)
-        log.last_line, log.printed = self.n_lines, self._seconds(prefix) if prefix else log.printed
-        reader(log, message)
-
-    def _message(self, line):
-        """Return (its first word, the message) of a line, without glog's prefix and NVIDIA's [0.0] or [MultiGPU]."""
-        has_prefix = line[:1] in b"IWEF" and line[1:2].isdigit()
-        word, message = _first_word(line.partition(b"] ")[2] if has_prefix else line)
-        if word in self.readers or has_prefix:
-            return word, message
-        return _first_word(line.rpartition(b"] ")[2])  # behind a prefix of something else, as docker's
+        log.last_line = self.n_lines
+        if prefix:
+            log.printed, self.margin = self._seconds(prefix), prefix.start()
+        read(log, message)
 
     def _seconds(self, prefix):
-        """Return the time that a prefix states, in seconds."""
+        """Return the time that a prefix states, in seconds, or None for no time."""
         _, year, month, day, hours, minutes, seconds, _ = prefix.groups()
         if int(month) < self.month and year is None:
             self.year += 1
         self.month = int(month)
-        date = int(year or self.year), self.month, int(day)
-        if date not in self.days:
-            try:
-                self.days[date] = (datetime.date(*date) - EPOCH).days
-            except ValueError:
-                return None
-        return ((self.days[date] * 24 + int(hours)) * 60 + int(minutes)) * 60 + float(seconds)
+        try:
+            minute = datetime.datetime(int(year or self.year), self.month, int(day), int(hours), int(minutes))
+        except ValueError:
+            return None
+        return (minute - EPOCH).total_seconds() + float(seconds)
 
     def _log(self, log, thread, message):
         """Return the training that a line of a thread belongs to. log: that of the thread's last line, or None."""
@@ -296,28 +292,11 @@ class _Reader(object):
         return [log.finish() for log in self.logs]
 
 
-def _first_word(message):
-    message = message.strip()
-    while message[:1] == b"[" and b"] " in message:
-        message = message.partition(b"] ")[2].strip()
-    return message.partition(b" ")[0], message
-
-
 def _number(text):
     try:
         return float(_WINDOWS.get(text, text))
     except ValueError:
         return None  # two lines in one another
-
-
-def _unquoted(value):
-    """Return a value of the text format as text."""
-    if value[:1] == b'"' == value[-1:] and len(value) > 1:
-        try:
-            return to_unicode(value[1:-1].decode("unicode_escape").encode("latin-1"))
-        except ValueError:
-            pass
-    return to_unicode(value)
 
 
 # Several trainings in one log
@@ -335,6 +314,9 @@ def _joined(logs):
             joined, n_earlier = log, n_earlier + 1
     if n_earlier:
         joined.notes.append("the log holds %d trainings from the start: the last one is shown" % (n_earlier + 1))
+    if len(joined.loss) - len(set(joined.loss.iterations)) > 1:
+        joined.notes.append("several losses stand for one iteration: several processes print into the log, and without "
+                            "glog's prefixes nothing says which are whose")
     if logs[-1] is not with_figures[-1] and logs[-1].failed:
         joined.notes.append("a later start failed: %s" % logs[-1].failed)
     return joined

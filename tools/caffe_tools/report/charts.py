@@ -43,17 +43,8 @@ def curves(list_of_curves, ylabel, steps=False, bounds=NO_BOUNDS):
     list_of_curves: Curves, one for each method; one without runs keeps its colour free.
     steps: bool, whether a value holds until the next one. bounds: the least and the greatest value there can be.
     """
-    def draw(axes):
-        drawn = []
-        for i, curve in enumerate(list_of_curves):
-            runs = [_points(x, y) for x, y in curve.runs]
-            drawn += [y[np.isfinite(y)] for _, y in runs]
-            style = dict(_line_style(i), drawstyle="steps-post" if steps else "default")
-            _draw_curve(axes, curve.name, runs, style, bounds)
-        axes.set(xlabel="iteration", ylabel=short_label(ylabel, LONGEST_LABEL))
-        _limit(axes, np.concatenate(drawn or [[]]), bounds)
-        _legend(axes)
-    return _picture(draw)
+    return _by_iteration(list_of_curves, ylabel, bounds, lambda axes, name, runs, style: _draw_curve(
+        axes, name, runs, dict(style, drawstyle="steps-post" if steps else "default"), bounds))
 
 
 def spread(list_of_curves, ylabel, bounds=NO_BOUNDS):
@@ -61,19 +52,20 @@ def spread(list_of_curves, ylabel, bounds=NO_BOUNDS):
 
     list_of_curves: Curves whose runs are the outputs, of all seeds.
     """
+    return _by_iteration(list_of_curves, ylabel, bounds, _draw_spread)
+
+
+def _by_iteration(list_of_curves, ylabel, bounds, draw_runs):
+    """Draw the runs of each method by draw_runs(axes, name, runs, style)."""
     def draw(axes):
-        drawn = []
-        for i, curve in enumerate(list_of_curves):
-            runs = [_points(x, y) for x, y in curve.runs]
-            table = np.array([y for x, y in runs if np.array_equal(x, runs[0][0])])
-            if table.size:
-                axes.fill_between(runs[0][0], table.min(axis=0), table.max(axis=0), color=COLOURS[i % len(COLOURS)],
-                                  alpha=.2, linewidth=0)
-                axes.plot(runs[0][0], np.median(table, axis=0), label=short_label(curve.name, 60), linewidth=1.6,
-                          **_line_style(i))
-            drawn.append(table[np.isfinite(table)])
+        drawn = [np.zeros(0)]
+        for i, (name, runs) in enumerate(list_of_curves):
+            runs = [_points(x, y) for x, y in runs]
+            if runs:
+                draw_runs(axes, short_label(name, 60), runs, _line_style(i))
+            drawn += [y[np.isfinite(y)] for _, y in runs]
         axes.set(xlabel="iteration", ylabel=short_label(ylabel, LONGEST_LABEL))
-        _limit(axes, np.concatenate(drawn or [[]]), bounds)
+        _limit(axes, np.concatenate(drawn), bounds)
         _legend(axes)
     return _picture(draw)
 
@@ -105,7 +97,6 @@ def _line_style(i):
 
 def _draw_curve(axes, name, runs, style, bounds):
     same = len(runs) > 1 and all(np.array_equal(x, runs[0][0]) for x, _ in runs)
-    label = short_label(name, 60)
     if same:
         x, table = runs[0][0], np.array([y for _, y in runs])
         means, lows, highs = _ends([mean_interval(column) for column in table.T])
@@ -113,16 +104,26 @@ def _draw_curve(axes, name, runs, style, bounds):
         if len(runs) > MOST_THIN:
             axes.fill_between(x, np.clip(lows, *bounds), np.clip(highs, *bounds), where=np.isfinite(means),
                               color=style["color"], alpha=.15, linewidth=0)
-        axes.plot(x, means, label=label, linewidth=1.6, marker="o", markersize=3 if len(x) < 40 else 0, **style)
+        _draw_line(axes, x, means, style, label=name)
     for i, (x, y) in enumerate(runs):
-        if not same or len(runs) <= MOST_THIN:
-            alone = len(runs) == 1
-            axes.plot(x, y, label=None if i or same else label, linewidth=1.6 if alone else .7,
-                      alpha=1 if alone else .6, marker="o", markersize=3 if alone and len(x) < 40 else 0, **style)
+        if len(runs) == 1:
+            _draw_line(axes, x, y, style, label=name)
+        elif not same or len(runs) <= MOST_THIN:
+            axes.plot(x, y, label=None if i or same else name, linewidth=.7, alpha=.6, **style)
         finite = np.isfinite(y)
         if not finite.all() and finite.any():
             last = np.flatnonzero(finite[:np.argmin(finite)])[-1:]
             axes.plot(x[last], y[last], marker="x", markersize=9, markeredgewidth=2, linestyle="", color=style["color"])
+
+
+def _draw_line(axes, x, y, style, label):
+    axes.plot(x, y, label=label, linewidth=1.6, marker="o", markersize=3 if len(x) < 40 else 0, **style)
+
+
+def _draw_spread(axes, name, runs, style):
+    x, table = runs[0][0], np.array([y for x, y in runs if np.array_equal(x, runs[0][0])])
+    axes.fill_between(x, table.min(axis=0), table.max(axis=0), color=style["color"], alpha=.2, linewidth=0)
+    axes.plot(x, np.median(table, axis=0), label=name, linewidth=1.6, **style)
 
 
 def _ends(intervals):
