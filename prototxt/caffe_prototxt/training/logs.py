@@ -73,7 +73,7 @@ def _read_file(path, on_read):
         reader = _Reader(datetime.datetime.fromtimestamp(os.path.getmtime(path)).year)
         for line, is_whole in _lines(file, on_read):
             reader.read(line, is_whole)
-    return _shown_ranks(reader.finish())
+    return reader.finish()
 
 
 def _lines(file, on_read):
@@ -94,10 +94,11 @@ def _lines(file, on_read):
 
 
 class _Log(Log):
-    """A Log while it is read."""
+    """A Log of what one thread prints, while it is read. training: the list of the logs of all threads of a training."""
 
-    def __init__(self):
+    def __init__(self, training):
         super(_Log, self).__init__()
+        self.training = training
         self.iteration = self.testing = self.creating = None
         self.series = collections.OrderedDict()  # by (test net or None, name, number)
         self.net_text, self.net_file = {}, {}  # by the number of the test net; None: the training net
@@ -149,9 +150,9 @@ class _Log(Log):
             self._append(self.series.setdefault(key, Series(is_loss)), value)
 
     def _append(self, series, value):
-        rates = self.rate.values
+        rates = [log.rate.values[-1] for log in self.training if len(log.rate)]
         series.append(self.iteration, value, _NAN if self.printed is None else self.printed,
-                      rates[-1] if rates else _NAN)
+                      rates[0] if rates else _NAN)
 
     def read_snapshot(self, message):
         snapshot = _SNAPSHOT.match(message)
@@ -204,22 +205,22 @@ class _Log(Log):
 class _Reader(object):
     """Read the lines of a log one by one; every training in it becomes a Log.
 
-    The thread's number in glog's prefix distinguishes ranks and threads that print into one file.
+    A training may print from several threads, whose numbers stand in glog's prefixes: ranks, or as NVIDIA's Caffe, whose
+    main thread makes the nets that another one trains.
 
     year: int, that of the log where it states none.
     """
 
     def __init__(self, year):
-        self.logs, self.by_thread = [], {}
+        self.trainings, self.by_thread = [], {}  # lists of _Logs; the last _Log of each thread
         self.collecting, self.text = None, []  # a function of the text, once that is whole
         self.margin = 0  # bytes before what Caffe prints
-        self.n_lines, self.year, self.month = 0, year, 0
+        self.year, self.month = year, 0
         self.readers = {
             b"Iteration": _Log.read_iteration, b"Train": _Log.read_output, b"Test": _Log.read_output,
             b"Snapshotting": _Log.read_snapshot, b"Creating": _Log.read_creating, b"Initializing": self._initializing}
 
     def read(self, line, is_whole):
-        self.n_lines += 1
         if self.collecting:
             if _FIELD_LINE.match(line, self.margin) and len(self.text) < MOST_LINES:
                 self.text.append(line[self.margin:].rstrip(b"\r"))
@@ -228,21 +229,16 @@ class _Reader(object):
         prefix = _PREFIX.search(line)
         match = _MESSAGE.match(line, prefix.end() if prefix else 0)
         if match:
-            message, word = match.group(1).strip(), match.group(2)
-            read = self.readers.get(word, _Log.read_progress)
+            message, read = match.group(1).strip(), self.readers.get(match.group(2), _Log.read_progress)
         elif prefix and prefix.group(1) == b"F":
-            message, word, read = line[prefix.end():].strip(), None, _Log.read_fatal
+            message, read = line[prefix.end():].strip(), _Log.read_fatal
         else:
             created = _CREATED.match(line)
             self.year = int(created.group(1)) if created else self.year
             return
         if not is_whole and not message.endswith(b")") and (b" = " in message or b" score #" in message):
             return  # the end of the file, maybe inside a number
-        thread = prefix and prefix.group(8)
-        log = self.by_thread.get(thread)
-        if log is None or word in (b"Iteration", b"Initializing"):
-            log = self._log(log, thread, message)
-        log.last_line = self.n_lines
+        log = self._log_of(prefix and prefix.group(8), message)
         if prefix:
             log.printed, self.margin = self._seconds(prefix), prefix.start()
         read(log, message)
@@ -259,21 +255,20 @@ class _Reader(object):
             return None
         return (minute - EPOCH).total_seconds() + float(seconds)
 
-    def _log(self, log, thread, message):
-        """Return the training that a line of a thread belongs to. log: that of the thread's last line, or None."""
-        starts, iteration = message.startswith(b"Initializing solver from"), _ITERATION.match(message)
-        goes_back = iteration and log is not None and int(iteration.group(1)) < (log.iteration or 0)
-        if log is None and self.logs and not (starts or iteration and thread):
-            return self.logs[-1]  # of another thread, as errors may be, or without a prefix
-        if log is None or goes_back or starts and (log.solver or log.iteration is not None):
-            waiting = [other for other in self.logs if other.iteration is None and not other.failed] if thread else []
-            if waiting and not starts:  # NVIDIA's solver: the main thread makes the nets, another runs them
-                log = waiting[-1]
-            else:
-                log = _Log()
-                log.first_line = self.n_lines
-                self.logs.append(log)
-            self.by_thread[thread] = log
+    def _log_of(self, thread, message):
+        """Return the _Log of a thread in the training that its message belongs to."""
+        log, iteration = self.by_thread.get(thread), _ITERATION.match(message)
+        starts = message.startswith(b"Initializing solver from")
+        goes_back = log is not None and iteration and int(iteration.group(1)) < (log.iteration or 0)
+        if log is not None and not starts and not goes_back:
+            return log
+        latest = self.trainings[-1] if self.trainings else None
+        if latest is None or log in latest or starts and any(other.iteration is not None for other in latest):
+            latest = []
+            self.trainings.append(latest)
+            self.by_thread.pop(None, None)  # "terminate called" stands without a prefix
+        log = self.by_thread[thread] = _Log(latest)
+        latest.append(log)
         return log
 
     def _initializing(self, log, message):
@@ -289,7 +284,7 @@ class _Reader(object):
     def finish(self):
         if self.collecting:
             self._end_text()
-        return [log.finish() for log in self.logs]
+        return [_merged([log.finish() for log in training]) for training in self.trainings]
 
 
 def _number(text):
@@ -322,25 +317,15 @@ def _joined(logs):
     return joined
 
 
-def _shown_ranks(logs):
-    """Return a Log for each training: of ranks, whose lines stand between one another's, the first with losses."""
-    shown, group = [], []
-    for log in logs + [None]:
-        if group and (log is None or not group[0].first_line < log.first_line < group[0].last_line):
-            shown.append(_shown_rank(group))
-            group = []
-        group.append(log)
-    return shown
-
-
-def _shown_rank(group):
-    shown = ([log for log in group if len(log.loss)] or [log for log in group if log.iterations()] or group)[0]
-    if sum(bool(log.iterations()) for log in group) > 1:
-        shown.notes.append("several ranks print into the log: the first with losses is shown")
-    for log in group:
-        _complete(shown, log, Log.PARTS)
-        shown.printed = max(shown.printed or 0, log.printed or 0) or None
-    return shown
+def _merged(logs):
+    """Return the logs of the threads of one training as one: of ranks the first with losses."""
+    merged = max(logs, key=lambda log: (len(log.loss) > 0, log.iterations() is not None))
+    if sum(len(log.loss) > 0 for log in logs) > 1:
+        merged.notes.append("several ranks print into the log: the first with losses is shown")
+    for log in logs:
+        _complete(merged, log, Log.PARTS)
+        merged.printed = max(merged.printed or 0, log.printed or 0) or None
+    return merged
 
 
 def _complete(log, other, parts):

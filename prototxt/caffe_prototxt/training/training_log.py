@@ -91,7 +91,7 @@ class Log(object):
         self.train, self.test = collections.OrderedDict(), collections.OrderedDict()
         self.snapshots, self.notes = [], []
         self.train_net = self.resumed = self.ended = self.failed = self.started = self.printed = None
-        self.first_line = self.last_line = self.start = 0
+        self.start = 0
 
     def outputs(self):
         """Return (name for people, Series) of the training loss and of each output of the nets."""
