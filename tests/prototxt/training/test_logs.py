@@ -215,11 +215,6 @@ def test_a_training_that_failed(read):
         "failed: terminate called")
 
 
-def test_stopped_early(read):
-    log = read(line(0, b"2") + b"I1 solver.cpp:3] Optimization stopped early.\nI1 caffe.cpp:2] Optimization Done.\n")
-    assert log.status() == "stopped early"
-
-
 def solver_start(thread=25829):
     return line(0, b"", thread).split(b"Iteration")[0] + b"Initializing solver from parameters:\nbase_lr: 0.1\n"
 
@@ -245,6 +240,13 @@ def test_of_two_trainings_in_a_log_the_last_counts(read):
     assert log.notes == ["the log holds 2 trainings from the start: the last one is shown"]
     log = read(line(0, b"2.5") + line(20, b"2") + line(0, b"2.4"))  # lines alone, as grep leaves them
     assert points(log.loss) == [(0, 2.4)]
+
+
+def test_a_second_process_that_starts_while_the_first_trains(read):
+    log = read(solver_start(7) + line(0, b"2.5", 7) + line(20, b"2", 7) + solver_start(9) + line(0, b"3.5", 9)
+               + line(40, b"1.5", 7) + line(20, b"3", 9) + line(60, b"1.25", 7))
+    assert points(log.loss) == [(0, 3.5), (20, 3)]
+    assert log.notes == ["the log holds 2 trainings from the start: the last one is shown"]
 
 
 def test_a_later_start_that_failed_is_noted(read):
