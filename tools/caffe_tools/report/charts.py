@@ -23,7 +23,7 @@ STYLE = {"font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "legend.font
          "text.color": INK, "xtick.color": INK, "ytick.color": INK, "axes.edgecolor": "#BBBBBB",
          "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
 MOST_THIN = 2  # seeds of which each has its line; their interval is wider than the chart
-MOST_BARS = 5  # methods; of more, dots
+ROW = .42  # inches, of a class in a chart of recalls
 MOST_CLASSES = 25  # in a chart of recalls
 MOST_POINTS = 1000  # of a line; of more, means of neighbours
 LARGEST = 1e100  # a larger value is drawn as one that is not finite
@@ -66,7 +66,6 @@ def _by_iteration(list_of_curves, ylabel, bounds, draw_runs):
             drawn += [y[np.isfinite(y)] for _, y in runs]
         axes.set(xlabel="iteration", ylabel=short_label(ylabel, LONGEST_LABEL))
         _limit(axes, np.concatenate(drawn), bounds)
-        _legend(axes)
     return _picture(draw)
 
 
@@ -132,33 +131,23 @@ def _ends(intervals):
 
 
 def recalls(names, counts, methods):
-    """Draw a row for each class: bars of the methods with their intervals, or dots where there are many methods.
+    """Draw a row for each class, with a dot and its interval for each method.
 
     names: list of class names. counts: list of int, their numbers of test samples.
     methods: list of (name, list of Interval, one for each class, whose mean is None where there is no sample).
     """
-    n_methods = len(methods)
-    as_bars = n_methods <= MOST_BARS
-    height = min(.85, .17 * n_methods) + .16 if as_bars else .42  # of a class, in inches
-
     def draw(axes):
         for i, (name, intervals) in enumerate(methods):
             means, lows, highs = _ends(intervals)
-            spread = np.nan_to_num([means - lows, highs - means])
-            at = np.arange(len(names)) + (i - (n_methods - 1) / 2) * .8 / n_methods
-            label, colour = short_label(name, 60), COLOURS[i % len(COLOURS)]
-            if as_bars:
-                axes.barh(at, np.nan_to_num(means), height=.8 / n_methods, xerr=spread, color=colour, label=label,
-                          error_kw=dict(ecolor=INK, elinewidth=.8))
-            else:
-                axes.errorbar(means, at, xerr=spread, color=colour, label=label, linestyle="", elinewidth=.8,
-                              clip_on=False, marker="os^Dv"[i // len(COLOURS) % 5], markersize=4)
+            at = np.arange(len(names)) + (i - (len(methods) - 1) / 2) * .8 / len(methods)
+            axes.errorbar(means, at, xerr=np.nan_to_num([means - lows, highs - means]), label=short_label(name, 60),
+                          color=COLOURS[i % len(COLOURS)], marker="os^Dv"[i // len(COLOURS) % 5], markersize=4,
+                          linestyle="", elinewidth=.8, clip_on=False)
         axes.set_yticks(np.arange(len(names)))
         axes.set_yticklabels(["%s (%d)" % (short_label(name), count) for name, count in zip(names, counts)])
         axes.set_ylim(len(names) - .5, -.5)
         axes.set(xlim=(0, 1), xlabel="recall: the fraction of the class that is decided for it")
-        _legend(axes)
-    return _picture(draw, height * len(names) + .2)
+    return _picture(draw, ROW * len(names) + .2)
 
 
 def reliability(methods):
@@ -174,7 +163,6 @@ def reliability(methods):
                       label=short_label(name, 60), **_line_style(i))
         axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="fraction right",
                  xlabel="confidence: the probability of the class decided for")
-        _legend(axes)
     return _picture(draw)
 
 
@@ -190,8 +178,8 @@ def matrix(entries, names, unit, limits=None):
     return _picture(draw, side, side + 1, grid=False)
 
 
-def _legend(axes):
-    """Add a legend below the chart and its label."""
+def _add_legend(axes):
+    """Add a legend below the chart and its label, if anything in it has a name."""
     from matplotlib.transforms import ScaledTranslation
     _, labels = axes.get_legend_handles_labels()
     if not labels:
@@ -213,6 +201,7 @@ def _picture(draw, height=HEIGHT, width=WIDTH, grid=True):
             axes.grid(color=GRID)
         axes.set_axisbelow(True)
         draw(axes)
+        _add_legend(axes)
         content = io.BytesIO()
         figure.savefig(content, format="png", dpi=DPI, bbox_inches="tight")
     return content.getvalue()
