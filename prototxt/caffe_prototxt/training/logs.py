@@ -31,10 +31,11 @@ LONGEST_LINE = 2 ** 20  # bytes; none of Caffe's is longer
 MOST_LINES = 2 ** 20  # of a net's text
 GLOG_CUTS_AT = 30000 - 100  # characters: glog's longest message, less its prefix; a net printed in full is shorter
 
-# Whatever else prints before glog, as docker does, and its level, year (in newer versions), month, day, time and thread.
-_PREFIX = re.compile(br"([IWEF])(\d{4})?(\d\d)(\d\d) +(\d+):(\d\d):(\d\d\.\d+) +(\d+) [^\]]*\] ")
+# The last prefix of glog in a line, as two processes may print into one, and others before it, as docker: level, year
+# (in newer versions), month, day, time and thread.
+_PREFIX = re.compile(br".*([IWEF])(\d{4})?(\d\d)(\d\d) +(\d+):(\d\d):(\d\d\.\d+) +(\d+) [^\]\s]*\] ")
 # A message with its first word; NVIDIA's stand behind [0.0] or [MultiGPU].
-_MESSAGE = re.compile(br"(?:.*\] )?\s*((Iteration|Train|Test|Snapshotting|Creating|Initializing|Solving|Optimization|"
+_MESSAGE = re.compile(br"(?:\s*\[[^\]]*\])*\s*((Iteration|Train|Test|Snapshotting|Creating|Initializing|Solving|Optimization|"
                       br"Restoring|Resuming|terminate) .*)")
 _CREATED = re.compile(br"Log file created at: (\d{4})/")
 _ITERATION = re.compile(br"Iteration (\d{1,15})\b(, Testing net(?: \(#(\d{1,9})\))?)?")
@@ -226,7 +227,7 @@ class _Reader(object):
                 self.text.append(line[self.margin:].rstrip(b"\r"))
                 return
             self._end_text()
-        prefix = _PREFIX.search(line)
+        prefix = _PREFIX.match(line)
         match = _MESSAGE.match(line, prefix.end() if prefix else 0)
         if match:
             message, read = match.group(1).strip(), self.readers.get(match.group(2), _Log.read_progress)
@@ -240,7 +241,7 @@ class _Reader(object):
             return  # the end of the file, maybe inside a number
         log = self._log_of(prefix and prefix.group(8), message)
         if prefix:
-            log.printed, self.margin = self._seconds(prefix), prefix.start()
+            log.printed, self.margin = self._seconds(prefix), prefix.start(1)
         read(log, message)
 
     def _seconds(self, prefix):

@@ -263,6 +263,11 @@ def test_ranks_that_print_into_one_another(read):
     assert log.notes == ["several ranks print into the log: the first with losses is shown"]
 
 
+def test_two_processes_in_one_line(read):
+    log = read(line(0, b"2", 7) + line(20, b"1.5", 7)[:-1] + line(20, b"9", 8) + b"\n" + line(40, b"1", 7))
+    assert points(log.loss) == [(0, 2), (40, 1)]
+
+
 def test_processes_that_print_into_one_another_without_prefixes(read):
     text = b"".join(b"Iteration %d, loss = 2\nIteration %d, loss = 3\n" % (i, i) for i in range(0, 60, 20))
     (note,) = read(text).notes
