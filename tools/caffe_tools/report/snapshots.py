@@ -8,7 +8,6 @@ import re
 from caffe_losses.compat import to_str
 from caffe_tools.report.runs import SNAPSHOTS
 
-ASK = "; --any-snapshot evaluates it all the same"
 QUARTER, LATE = 15 * 60, 10  # seconds: what time zones differ by; how soon a log is closed after its last line
 SIGMAS = 4  # by which the accuracies of two parts of the test data may differ
 
