@@ -63,7 +63,7 @@ def read_solver(text, path=None, known=None):
         fault(inside[0], "has a net in itself (%s)" % inside[0], UNCHECKED)
     nets = _nets(values, named, fault)
     missing = [name for name in nets if not os.path.exists(name)]
-    above = _above(path) if path and missing else []
+    above = folders_above(path) if path and missing else []
     root = next((folder for folder in above for name in missing if os.path.exists(os.path.join(folder, name))), None)
     for name in nets:
         if root is not None and os.path.exists(os.path.join(root, name)):
@@ -98,7 +98,7 @@ def _nets(values, named, fault):
     return nets
 
 
-def _above(path):
+def folders_above(path):
     """Return the folders above a file, the nearest first."""
     folders = [os.path.dirname(os.path.abspath(path))]
     while os.path.dirname(folders[-1]) != folders[-1]:
