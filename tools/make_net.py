@@ -79,13 +79,14 @@ def main():
     if args.output is None and not args.json:
         cli.write(to_bytes(text))
     if args.json:
-        cli.say_json({"loss": args.loss, "output": args.output, "text": to_display(text),
-                      "weights": weights if blobs else None})
-    elif args.output is not None:
+        cli.say_json(dict({"loss": args.loss, "output": args.output, "text": to_display(text)},
+                          **({"weights": weights} if blobs else {})))
+        return
+    if args.output is not None:
         print("%s: %s; next: put it in the place of the loss of a new train_val.prototxt (use_loss.py does that in one "
               "that you have)" % (args.output, args.loss))
     for line in native_options.advice(weights) if blobs else ():
-        cli.note(line)
+        (cli.note if args.output is None else print)(line)
 
 
 def _refuse_net(path):

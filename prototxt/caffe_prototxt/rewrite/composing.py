@@ -94,17 +94,18 @@ def check_same_blobs(known, blobs):
 
 
 def has_weights(path, blobs):
-    """Return whether a .caffemodel holds the weights of some layers; raise ValueError if it holds other layers.
+    """Return whether a .caffemodel holds the weights of some layers; raise ValueError if it holds those of no loss.
 
     blobs: {name of a layer: list of arrays}.
     """
     model, names = CaffeModel(path), {to_bytes(from_display(name)): name for name in blobs}
-    others = [name for name in model.layers if name not in names]
+    prefixes = tuple(name[:-len("one_hot")] for name in names if name.endswith(b"_one_hot"))
+    others = [name for name, own in model.layers.items() if own and not name.startswith(prefixes)]
     if others:
         raise ValueError("%s: expected a new file for the weights of the loss, or one that holds only these, got one "
                          "with layer %s, which would be lost; move it away, or use -o"
                          % (path, to_display(from_bytes(others[0]))))
-    return len(model.layers) == len(blobs) and all(
+    return set(model.layers) == set(names) and all(
         len(model.layers[name]) == len(blobs[names[name]]) and all(
             blob.shape == array.shape and np.array_equal(model.numbers(name, number), array.ravel())
             for number, (blob, array) in enumerate(zip(model.layers[name], blobs[names[name]]))) for name in names)
