@@ -2,6 +2,7 @@
 from __future__ import division, print_function
 
 import collections
+import re
 
 from caffe_losses.compat import from_display, to_display
 from caffe_losses.functional.blocks import NORMALIZATIONS  # in the order of Caffe's enum
@@ -24,11 +25,12 @@ KINDS = collections.OrderedDict((kind.name, kind) for kind in (
     Kind("CostScaledSoftmaxLoss", "Python", None, "CostScaledSoftmaxLoss", "cost", False),
     Kind("ExpectedCostLoss", "Python", None, "ExpectedCostLoss", "cost", False)))
 SOFTMAX, INFOGAIN = KINDS["SoftmaxWithLoss"], KINDS["InfogainLoss"]
-OURS, EXPECTED_COST = KINDS["SoftmaxWithInfogainLoss"], KINDS["ExpectedCostLoss"]
+OURS = KINDS["SoftmaxWithInfogainLoss"]
 
 # The losses that netspec.native_losses makes out of Caffe's own layers, by the names of the same in KINDS.
 COMPOSED = {kind.name: kind._replace(name=kind.name + " (Caffe's own layers)", type=None, layer=None, composed=kind.name)
-            for kind in (OURS, EXPECTED_COST)}
+            for kind in (OURS, KINDS["ExpectedCostLoss"])}
+FOR_TRAINED = (KINDS["ExpectedCostLoss"], COMPOSED["ExpectedCostLoss"])  # from fresh weights they fall onto one class
 _MATRIX_LAYERS = {"gain": "gains", "cost": "costs"}  # the name of the layer with the matrix, behind that of the loss
 
 # Caffe's InfogainLoss of before April 2017, which some forks still have.
@@ -110,6 +112,19 @@ def composition(layer):
     return Composition(kinds[0], layer, [part for _, part in sorted(parts.items())], takers)
 
 
+def meant_type(layer):
+    """Return the type of Caffe's loss that a layer's type is another spelling of, as SoftmaxLoss is, or None."""
+    return None if layer.type in KINDS else _SPELLINGS.get(_letters(layer.type))
+
+
+def _letters(name):
+    return re.sub("[^a-z]", "", name.lower())
+
+
+_SPELLINGS = {_letters(name): kind.type for kind in KINDS.values() if kind.old_type
+              for name in (kind.type, kind.old_type)}
+
+
 def is_classic():
     """Return whether the InfogainLoss of this Python's Caffe takes probabilities; None without a Caffe."""
     try:
@@ -156,7 +171,7 @@ def find_losses(net):
 def other_losses(net):
     """Return the layers of a net that look like losses of another kind."""
     return [layer for layer in net.layers if not kind_of(layer) and (
-        is_loss_type(layer.type) or layer.type == "Python" and layer.items("loss_weight"))]
+        is_loss_type(layer.type) or meant_type(layer) or layer.type == "Python" and layer.items("loss_weight"))]
 
 
 def on_labels(graph):
