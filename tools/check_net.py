@@ -49,7 +49,7 @@ def main():
     reports = collections.OrderedDict()
     with caffe_process.Caffe(args.timeout) as caffe:
         caffe = None if args.no_caffe else caffe
-        solver = solvers.Solver([(args.net, None)], [], False, None)
+        solver = solvers.Solver([(args.net, None)], [], (), None)
         if is_solver:
             known = caffe.run("", PHASES[0], []).known if caffe else {}
             with naming(args.net):
@@ -103,7 +103,7 @@ def _check(path, states, args, caffe, weights):
             states = written_states(net, [args.phase] if args.phase else PHASES, args.level, stages)
         n_gpus = 1 if args.gpu is None else 2 if args.gpu == "all" else len(args.gpu.split(","))
         return check.check(net, states, caffe, n_gpus, dict(args.shape), args.label_seconds, not args.no_python,
-                           weights, os.path.dirname(os.path.abspath(path)))
+                           weights, path)
 
 
 def _print(path, report):

@@ -94,7 +94,7 @@ def main():
             notes += filter(None, [verify.verify(task.net, after, planned) if after != before else None])
     output = args.output or args.net
     writes = not (args.dry_run or args.diff) and (after != before or args.output is not None)
-    weights = native_options.weights_path(output, args.net, "_loss.caffemodel"), planned.blobs if planned else {}
+    weights = native_options.weights_path(output, args.net, losses.WEIGHTS_ENDING), planned.blobs if planned else {}
     weights_writers = [] if args.dry_run or args.diff else native_options.weights_writers(*weights)
     writers = [(output, lambda file: file.write(to_bytes(after)))] if writes else []
     if writes:

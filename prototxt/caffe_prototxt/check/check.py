@@ -2,7 +2,6 @@
 from __future__ import division, print_function
 
 import collections
-import glob
 import os
 
 import numpy as np
@@ -25,8 +24,6 @@ PREVENT = frozenset(("rules", "blob", "loss_weight", "propagate_down", "normaliz
 RESULTS = frozenset(("Accuracy", "ArgMax", "DetectionEvaluate", "DetectionOutput", "HDF5Output", "Sigmoid", "Softmax"))
 FEWEST_FOR_TRIPLETS = 3  # rows: an anchor, a positive and a negative
 
-WEIGHTS_ENDING = ".caffemodel"
-
 MOST_BATCHES = 1000  # in which labels are counted, if there is time
 
 # faults: pairs of a Fault and the States in which it is. losses: {State: list of text_checks.Part}.
@@ -34,7 +31,7 @@ MOST_BATCHES = 1000  # in which labels are counted, if there is time
 Report = collections.namedtuple("Report", "faults losses labels")
 
 
-def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10, python=True, weights=(), folder=None):
+def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10, python=True, weights=(), path=None):
     """Check a net.
 
     net: nets.Net; what Caffe says of its InfogainLoss is noted in its `classic`. states: of State, to check it in.
@@ -43,8 +40,10 @@ def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10, python
     label_seconds: the time for counting the labels of each data layer; 0: they are not counted.
     python: bool, whether Python layers may run; if not, they are left out.
     weights: the .caffemodel files that the training is known to begin with.
-    folder: that of the net's file, to look for the modules of its Python layers, or None. Returns Report.
+    path: the net's file, beside which the modules of its Python layers and its weights are looked for, or None.
+    Returns Report.
     """
+    folder = path and os.path.dirname(os.path.abspath(path))
     faults = FaultList(text_checks.net_faults(net))
     parts = collections.OrderedDict()
     counted = {}
@@ -55,7 +54,7 @@ def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10, python
         faults.add([_no_caffe("--no-caffe says")])
     for state in states:
         graph = Graph(net, state)
-        of_state = text_checks.state_faults(graph, bool(weights)) + _missing_weights(graph, weights, folder)
+        of_state = text_checks.state_faults(graph, bool(weights)) + _missing_weights(graph, weights, path)
         if in_caffe:
             try:
                 of_state = in_caffe.check(graph, of_state, faults)
@@ -71,18 +70,18 @@ def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10, python
     return Report(faults.pairs(), parts, counted)
 
 
-def _missing_weights(graph, weights, folder):
+def _missing_weights(graph, weights, path):
     """Return the Faults of losses out of Caffe's own layers that the training begins without the weights of."""
     faults = []
     for node in graph.whole_nodes if graph.state.phase == "TRAIN" else ():
         needed = set(to_bytes(part.layer.name) for part in node.parts[:-1] if part.type in MAKE_CLASSES)
-        if needed and not any(needed <= _layers_with_weights(path, needed) for path in weights):
-            own = [path for path in sorted(glob.glob(os.path.join(folder or "", "*" + WEIGHTS_ENDING)))
-                   if needed <= _layers_with_weights(path)]
+        if needed and not any(needed <= _layers_with_weights(file, needed) for file in weights):
+            own = os.path.splitext(path)[0] + losses.WEIGHTS_ENDING if path else ""
+            if not needed <= _layers_with_weights(own):
+                own = "FILE.caffemodel (which use_loss.py --native writes)"
             faults.append(fault_of(
-                node.layer, WARNING, "weights", "has its matrix in weights that are 0 until caffe train -weights %s brings "
-                "them%s: without that the loss is 0 throughout" % (own[0] if own else "FILE" + WEIGHTS_ENDING, "" if own
-                else ", which use_loss.py --native wrote")))
+                node.layer, WARNING, "weights", "has its matrix in weights that are 0 until caffe train -weights %s "
+                "brings them: without that the loss is 0 throughout" % own))
     return faults
 
 

@@ -31,6 +31,7 @@ OURS = KINDS["SoftmaxWithInfogainLoss"]
 COMPOSED = {kind.name: kind._replace(name=kind.name + " (Caffe's own layers)", type=None, layer=None, composed=kind.name)
             for kind in (OURS, KINDS["ExpectedCostLoss"])}
 FOR_TRAINED = (KINDS["ExpectedCostLoss"], COMPOSED["ExpectedCostLoss"])  # from fresh weights they fall onto one class
+WEIGHTS_ENDING = "_loss.caffemodel"  # of the file with their weights, beside that of their net
 _MATRIX_LAYERS = {"gain": "gains", "cost": "costs"}  # the name of the layer with the matrix, behind that of the loss
 
 # Caffe's InfogainLoss of before April 2017, which some forks still have.

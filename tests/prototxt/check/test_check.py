@@ -418,7 +418,7 @@ def test_one_fault_does_not_hide_the_next(folder, check):
 
 def test_more_than_one_gpu(folder, one, nothing, monkeypatch):
     arguments = DATA + SCORE + python_loss(), "error", "multi_gpu", "loss", 11
-    assert one(*arguments, gpus=2).endswith("a native InfogainLoss with H from a file trains there")
+    assert one(*arguments, gpus=2).endswith("a native InfogainLoss with H from a file trains there, and what use_loss.py --native makes")
     (folder / "python" / "caffe").mkdir(parents=True)
     for name in ("train.py", "caffe/__init__.py"):
         (folder / "python" / name).write_text(u"")
