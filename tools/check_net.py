@@ -9,7 +9,8 @@ whose data is not there are replaced by inputs of their shape. What is found:
 
   errors     what Caffe, its parser or a layer of ours stops at, also in the first backward
              pass; a Python loss without loss_weight; labels that the loss has no class for
-  warnings   a Softmax before a loss that has its own; layers that no loss depends on
+  warnings   a Softmax before a loss that has its own; layers that no loss depends on; weights
+             that a loss is made of, and that a solver does not name
 
 and how the loss is made up. Exit status 1 if there are errors. Names of files are
 relative to where caffe runs, so run this there.

@@ -8,8 +8,10 @@ import os
 import numpy as np
 import pytest
 
+import corpus
 import real_nets
 import training
+from caffe_losses.compat import from_bytes, to_bytes, to_display
 from commands import run_main
 from caffe_losses.formats.matrix_files import write_matrix
 from caffe_prototxt.net import losses
@@ -50,13 +52,13 @@ def folder(tmp_path, monkeypatch):
 
 
 def put(text, name="net.prototxt"):
-    with open(name, "w") as file:
-        file.write(text)
+    with open(name, "wb") as file:
+        file.write(to_bytes(text))
 
 
 def read(name):
-    with open(name) as file:
-        return file.read()
+    with open(name, "rb") as file:
+        return from_bytes(file.read())
 
 
 def use_loss(*arguments):
@@ -119,6 +121,35 @@ def test_loss_and_gradient_stay_and_back_again(folder, kind, rest, scores, label
     assert values("back.prototxt")[0] == pytest.approx(loss, rel=1e-12)
     if kind == "SoftmaxWithLoss":
         assert read("back.prototxt") == before
+
+
+@pytest.mark.parametrize("name", [name for name in corpus.NAMES if name not in (
+    "from_data.prototxt", "old_syntax.prototxt", "weighted_fork.prototxt")])  # two tops, and what else is refused
+def test_nets_of_any_layout(folder, name):
+    """Every loss of a net becomes one out of Caffe's own layers, and one layer again; all else keeps its bytes."""
+    before = corpus.read(name)
+    put(before)
+    found = [losses.read_loss(layer) for layer in losses.find_losses(Net(before))]
+    own = {loss.layer.name: "eye%d.csv" % (loss.n_classes() or 3) for loss in found}
+    for loss in found:
+        write_matrix(own[loss.layer.name], np.eye(loss.n_classes() or 3))
+    status, _, err = use_loss("net.prototxt", "--loss", OURS, "--native", "--all", *sum(
+        [["--layer", "%s=%s" % (to_display(loss), own[loss])] for loss in sorted(own)], []))
+    assert status == 0, err
+    for kind in ("native", "back"):
+        net = Net(read("net.prototxt"))
+        now = [losses.read_loss(layer) for layer in losses.find_losses(net)]
+        assert [bool(loss.kind.composed) for loss in now] == [kind == "native"] * len(found)
+        for one, other in zip(found, now):
+            assert one.params[:3] == other.params[:3] and one.layer.rules == other.layer.rules
+            assert (one.scores, one.label) == (other.scores, other.label) and one.layer.name == other.layer.name
+            assert all(part.rules == one.layer.rules for part in other.parts)
+        parts = [layer for loss in now for layer in loss.parts + [loss.layer]]
+        texts = [[layer.text[layer.start:layer.end] for layer in layers] for layers in (
+            [layer for layer in Net(before).layers if layer.index not in [loss.layer.index for loss in found]],
+            [layer for layer in net.layers if layer.index not in [part.index for part in parts]])]
+        assert texts[0] == texts[1]
+        assert use_loss("net.prototxt", "--loss", "SoftmaxWithLoss", "--all")[0] == 0
 
 
 def test_another_matrix_changes_the_weights_alone(folder):

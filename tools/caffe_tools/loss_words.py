@@ -23,7 +23,8 @@ def changes(planned, path, dry_run):
     """Return a line for each change of a plan.Plan, and advice on the losses that come. path: of the changed net."""
     lines = ["%s: %s: %s %s %s" % (path, loss.layer, loss.kind.name, "would be" if dry_run else "is now",
                                    _described(kind, matrix)) for loss, kind, matrix in planned.targets]
-    own = set(name for loss, kind, _ in planned.targets if kind != loss.kind for name in _own_names(loss, kind, planned))
+    own = set(name for loss, kind, _ in planned.targets if kind != loss.kind
+              for name in _own_names(loss, kind, planned))
     lines += ["%s: new layer %s" % (path, to_display(fields["name"])) for _, fields in planned.added
               if fields["name"] not in own]
     lines += ["%s: layer %s is out, as nothing else used it" % (path, layer) for layer in planned.removed

@@ -87,7 +87,10 @@ class Graph(object):
 
 
 def _whole(node, by_layer):
-    """Return the Node of a whole loss for its last layer, any other as it is. by_layer: {index of a layer: its Node}."""
+    """Return the Node of a whole loss for its last layer, and any other as it is.
+
+    by_layer: {index of a layer: its Node}.
+    """
     composition = losses.composition(node.layer)
     if composition is None or not all(part.index in by_layer for part in composition.parts):
         return node

@@ -28,7 +28,8 @@ SOFTMAX, INFOGAIN = KINDS["SoftmaxWithLoss"], KINDS["InfogainLoss"]
 OURS = KINDS["SoftmaxWithInfogainLoss"]
 
 # The losses that netspec.native_losses makes out of Caffe's own layers, by the names of the same in KINDS.
-COMPOSED = {kind.name: kind._replace(name=kind.name + " (Caffe's own layers)", type=None, layer=None, composed=kind.name)
+COMPOSED = {kind.name: kind._replace(
+    name=kind.name + " (Caffe's own layers)", type=None, layer=None, composed=kind.name)
             for kind in (OURS, KINDS["ExpectedCostLoss"])}
 FOR_TRAINED = (KINDS["ExpectedCostLoss"], COMPOSED["ExpectedCostLoss"])  # from fresh weights they fall onto one class
 WEIGHTS_ENDING = "_loss.caffemodel"  # of the file with their weights, beside that of their net
@@ -154,7 +155,9 @@ def is_python_loss(layer):
 def is_on_labels(layer):
     """Return whether a layer is known as a loss of scores and labels of classes, which a graph's whole nodes have."""
     kind = kind_of(layer)
-    return len(layer.bottoms) > 1 and (kind is not None or layer.type in OTHER_ON_LABELS) or bool(kind and kind.composed)
+    if kind and kind.composed:
+        return True
+    return len(layer.bottoms) > 1 and (kind is not None or layer.type in OTHER_ON_LABELS)
 
 
 def loss_weights(layer):

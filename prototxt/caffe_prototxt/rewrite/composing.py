@@ -12,8 +12,8 @@ from caffe_losses.formats.matrix_files import read_matrix
 from caffe_losses.matrices import gains
 from caffe_prototxt.net.nets import Net
 
-# added: the fields of the layers before the last. last: those that the last is to have. blobs: {name of a layer: its weights}.
-# comment: lines on it, for the first layer.
+# added: the fields of the layers before the last. last: those that the last is to have. blobs: {name of a layer: its
+# weights}. comment: lines on it, for the first layer.
 Composed = namedtuple("Composed", "added last blobs comment")
 
 # The fields in which the last layer says what it does to its bottoms.

@@ -101,10 +101,16 @@ class _Composed(object):
             self.additions.added.append((layer, fields))
         self.comments[composed.added[0]["name"]] = composed.comment
         fields = OrderedDict((("name", name), ("type", composed.last["type"]), ("bottom", composed.last["bottom"]),
-                              ("top", layer.tops or [name]), ("loss_weight", _loss_weights(layer, kind, [name]))))
+                              ("top", layer.tops or [self._top(name, layer)]),
+                              ("loss_weight", _loss_weights(layer, kind, [name]))))
         fields.update((field, composed.last.get(field)) for field in OF_LAST)
         fields.update(_native_fields(loss, kind, None))
         return layer, fields
+
+    def _top(self, name, layer):
+        """Return a name for the top of a loss that has none, its own if that is no blob yet."""
+        taken = layer.net.all_makers(name) or name in layer.net.inputs
+        return self.additions.name(name, layer) if taken else name
 
 
 def _planned(target, makers, additions):

@@ -67,7 +67,8 @@ class Edits(object):
         """
         block, between = self._block(layer, new)
         if comment:
-            inner = _newline(self.text, layer.begin) + _before(self.text, layer.begin) + _step(layer)
+            indent = _before(self.text, layer.begin)
+            inner = _newline(self.text, layer.begin) + ("" if indent.strip(_BLANK) else indent) + _step(layer)
             head, rest = block.split("{", 1)
             lines = "".join(inner + "# " + line for line in comment)
             block = head + "{" + lines + (rest if rest.lstrip(" ")[:1] in "\r\n" else inner + rest.lstrip(" "))
