@@ -165,6 +165,16 @@ def test_another_matrix_changes_the_weights_alone(folder):
     assert values("net.prototxt", "net_loss.caffemodel")[0] == pytest.approx(values("ours.prototxt")[0], rel=2e-6)
 
 
+@pytest.mark.parametrize("name", [br'a\n layer { }', b"fl\xe4che/1", b"fl\xc3\xa4che"])
+def test_names_of_any_kind(folder, name):
+    """A name stays in its quotes in the comment, too, and the weights have it as Caffe reads it."""
+    put(net_text("SoftmaxWithLoss", "", name=' name: "%s"' % from_bytes(name)))
+    assert use_loss("net.prototxt", "--loss", OURS, "--native", "--source", "eye.csv")[0] == 0
+    assert len(losses.find_losses(Net(read("net.prototxt")))) == 1
+    if b"\xe4" not in name:  # pycaffe on Python 3 cannot name such blobs
+        assert values("net.prototxt", "net_loss.caffemodel")[0] > 0
+
+
 def test_names_that_begin_alike(folder):
     """The blob of scores, and another layer, may have names that begin with that of the loss."""
     text = net_text("SoftmaxWithLoss", "").replace('"score"', '"loss_fc"') + (

@@ -11,6 +11,7 @@ from caffe_losses.formats.caffemodel import CaffeModel
 from caffe_losses.formats.matrix_files import read_matrix
 from caffe_losses.matrices import gains
 from caffe_prototxt.net.nets import Net
+from caffe_prototxt.textformat.messages import written
 
 # added: the fields of the layers before the last. last: those that the last is to have. blobs: {name of a layer: its
 # weights}. comment: lines on it, for the first layer.
@@ -45,8 +46,8 @@ def compose(loss, kind, matrix, name):
             if field in layers[-1]}
     last.update((field, layers[-1][field]) for field in ("type", "bottom"))
     return Composed(layers[:-1], last, {to_display(named(key)): blobs[key] for key in blobs}, (
-        '%s, up to layer "%s". Its %s is in the weights' % (
-            kind.name, to_display(name), "matrix of costs" if kind.matrix == "cost" else "H"),
+        "%s, up to layer %s. Its %s is in the weights" % (
+            kind.name, written(name), "matrix of costs" if kind.matrix == "cost" else "H"),
         "that caffe train gets by -weights: without them the loss is 0. A label outside 0..%d" % (len(values) - 1),
         "counts as ignored, and nothing says so: check_net.py counts the labels."))
 

@@ -21,7 +21,8 @@ def loss_fragment(*args, **options):
 
 
 def fragment_and_weights(loss, matrix=None, scores=("score",), label="label", name="loss", h_name=H_NAME,
-                         loss_weights=(None,), axis=None, ignore_label=None, normalization=None, classic=False, native=False):
+                         loss_weights=(None,), axis=None, ignore_label=None, normalization=None, classic=False,
+                         native=False):
     """Return the text of a loss, a SoftmaxWithLoss changed as by use_loss.py, and of the layer that makes its matrix.
 
     The second value are the weights that it needs, {name of a layer: list of arrays}, where it is native.

@@ -143,11 +143,11 @@ def _target(loss, request):
         raise ValueError("%s: expected no class weights of a fork (class_weighting, weight_by_label_freqs), which %s "
                          "does not have: --from-class-weighting makes H of them" % (loss.layer, kind.name))
     matrix = given or (loss.matrix if kind.matrix == loss.kind.matrix else None)
+    if kind.composed and request.label_check:
+        raise loss.layer.error("no --label-check for %s, which Python layers would keep from the GPU" % kind.name, "it")
     if kind.composed and not isinstance(matrix, FileMatrix):
         raise loss.layer.error("a file with the %s matrix, whose numbers become the weights of %s: --source FILE"
                                % (kind.matrix, kind.name), matrix or "none")
-    if kind.composed and request.label_check:
-        raise loss.layer.error("no --label-check for %s, which Python layers would keep from the GPU" % kind.name, "it")
     if kind.matrix is None and matrix is not None:
         raise loss.layer.error("no matrix for %s" % kind.name, "one")
     if kind.matrix and matrix is None:
