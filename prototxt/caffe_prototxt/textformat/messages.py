@@ -29,8 +29,9 @@ class Message(object):
 
     def items(self, name):
         """Return the values of a field, in their order, as Items; [a, b] is two."""
-        return [Item(start, end, field) for field in self._named.get(name, ())
-                for start, end in T.values(self.text, field)]
+        if name not in self._named:
+            return []
+        return [Item(start, end, field) for field in self._named[name] for start, end in T.values(self.text, field)]
 
     def item(self, name):
         """Return the one value of a field as an Item, or None. Raises ValueError if there are several."""
