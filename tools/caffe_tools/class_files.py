@@ -46,6 +46,9 @@ class Numbers(list):
 
     path = None
 
+    def __str__(self):
+        return self.path or ",".join(map("{:g}".format, self))
+
 
 def numbers(argument):
     """Return the Numbers of an option: with commas between them, or those in a file, .npy or text.
