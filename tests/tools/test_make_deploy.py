@@ -124,6 +124,7 @@ def test_weights_of_another_net(trained):
     (["--class-weights", "0,0,0"], "class weights: expected at least one above 0"),
     (["--class-weights", "1,nan,3"], "class weights: expected numbers of at least 0, got nan"),
     (["--class-weights", "1,2", "--distances", "D4.csv"], "classes, as the scores of loss have, got 2"),
+    (["--counts", "9", "3,", "1"], "--counts: expected numbers with commas between them, got blanks; write --counts 9,3,1"),
     (["--counts", "0,0,0"], "class weights: expected at least one above 0"),
     (["--class-weights", "1e38,1,1", "--distances", "D1e3.csv"], "whose products float32 can hold"),
     (["--distances", "H.csv"], "a cost matrix, with 0 on the diagonal"),
