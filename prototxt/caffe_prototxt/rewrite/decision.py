@@ -24,8 +24,6 @@ Decision = namedtuple("Decision", "weights D temperature decide sources")
 # the net computes or gives depends on the scores. is_taken: whether layers that stay take the probabilities.
 Softmax = namedtuple("Softmax", "layer is_new scores top maker axis is_alone is_taken")
 
-_HAVE_BLOBS = frozenset(("Embed", "PReLU", "BatchNorm", "LSTM", "RNN", "Parameter"))
-
 
 def layer_fields(old, name, kind, bottom, top, params):
     """Return the fields of a layer of a type, in the syntax of its net. old: bool. params: {message: its fields}."""
@@ -204,30 +202,24 @@ class Adding(object):
 def check_weights(nodes, model, made):
     """Raise ValueError unless a .caffemodel has the blobs of a deployed net, of the same shapes.
 
-    nodes: of the layers that stay. model: CaffeModel. made: {name of a layer: shapes of its blobs}, by Caffe.
+    nodes: of the layers that stay. model: CaffeModel. made: {name of a layer: shapes of its blobs}, by Caffe. Of
+    layers that it has not made those that make classes are known by their text.
     """
-    own = OrderedDict((node.layer.name, node) for node in nodes)
+    own = OrderedDict((node.layer.name, node) for node in nodes if node.type in MAKE_CLASSES)
     for name in list(own) + sorted(set(made) - set(own)):
-        blobs, shapes = model.layers.get(to_bytes(name), ()), made.get(name)
-        if shapes is None:
-            expected, fits = _known_blobs(own[name], blobs)
+        blobs = model.layers.get(to_bytes(name), ())
+        if name in made:
+            expected = "of shape " + ", ".join(map(shape_text, made[name]))
+            fits = len(made[name]) == len(blobs) and all(map(same_shape, blobs, made[name]))
         else:
-            expected = " of shape " + ", ".join(map(shape_text, shapes))
-            fits = len(shapes) == len(blobs) and all(map(same_shape, blobs, shapes))
+            n_output = own[name].layer.value_in(MAKE_CLASSES[own[name].type], "num_output")
+            sizes = [blob.shape[-1] for blob in blobs[1:]]  # of the bias
+            expected = "of %s outputs%s" % (n_output, "" if _has_bias(own[name]) else " without a bias")
+            fits = len(blobs) > 0 and sizes == [n_output] * _has_bias(own[name])
         if not fits:
-            raise ValueError("%s: expected the weights of this net, with blobs of layer %s%s, got %s" % (
+            raise ValueError("%s: expected the weights of this net, with blobs of layer %s %s, got %s" % (
                 model.path, to_display(name), expected,
                 ", ".join(shape_text(blob.shape) for blob in blobs) or "none"))
-
-
-def _known_blobs(node, blobs):
-    """Return (the blobs of a layer in words, whether these are them), as far as its text tells."""
-    if node.type not in MAKE_CLASSES:
-        has_blobs = node.type in _HAVE_BLOBS or node.type in ("Scale", "Bias") and len(node.bottoms) == 1
-        return "", bool(blobs) or not has_blobs
-    n_output, with_bias = node.layer.value_in(MAKE_CLASSES[node.type], "num_output"), _has_bias(node)
-    fits = len(blobs) == 1 + with_bias and (not with_bias or blobs[1].shape[-1:] == (n_output,))
-    return " of %s outputs%s" % (n_output, "" if with_bias else " without a bias"), fits
 
 
 def _has_bias(node):

@@ -34,27 +34,24 @@ def _graph_and_heads(net, state, names, blobs):
     """Return the Graph of a state, with the layers of TRAIN that make what it lacks, and its Heads."""
     graph = Graph(net, state)
     heads = find_heads(graph, names, blobs)
-    lacking = set(head.blob for head in heads if head.maker is None)
-    lacking.update(blob for _, blob in _unmade(graph, heads))
-    if lacking:
-        graph = Graph(net, state, _makers_in_train(graph, lacking))
-        heads = find_heads(graph, names, blobs)
-    for head in heads:
-        if head.maker is None and head.loss is None:
-            raise ValueError("expected a blob to put out, got %s, which no layer of %s makes"
-                             % (to_display(head.blob), state.phase))
-    unmade = [(head.loss, head.blob) for head in heads if head.maker is None] or _unmade(graph, heads)
+    unmade = _unmade(graph, heads)
     if unmade:
-        layer, blob = unmade[0]
-        raise ValueError("layer %s: takes %s, which no layer before it makes" % (layer.display_name, to_display(blob)))
+        graph = Graph(net, state, _makers_in_train(graph, set(blob for _, blob in unmade)))
+        heads = find_heads(graph, names, blobs)
+        unmade = _unmade(graph, heads)
+    for layer, blob in unmade[:1]:
+        raise ValueError("layer %s: takes %s, which no layer before it makes" % (layer.display_name, to_display(blob))
+                         if layer else "expected a blob to put out, got %s, which no layer of %s makes"
+                         % (to_display(blob), state.phase))
     return graph, heads
 
 
 def _unmade(graph, heads):
-    """Return (layer, blob) of what the layers that stay take, and none makes."""
+    """Return (layer, blob) of what no layer makes: those that stay or a loss take it; without a layer a head is it."""
     kept = _kept(graph, heads)
-    return [(node.layer, bottom) for node in graph.nodes if node in kept
-            for bottom, maker in zip(node.bottoms, node.makers) if maker is None]
+    return [(head.loss, head.blob) for head in heads if head.maker is None] + [
+        (node.layer, bottom) for node in graph.nodes if node in kept
+        for bottom, maker in zip(node.bottoms, node.makers) if maker is None]
 
 
 def _makers_in_train(graph, lacking):

@@ -23,7 +23,7 @@ class Message(object):
         self.start = start
         self.fields = list(T.inner(text, start)) if fields is None else fields
         self.end = T.message_end(text, start, self.fields) if end is None else end
-        self._named = {}
+        self._named, self._messages = {}, {}
         for field in self.fields:
             self._named.setdefault(field.name, []).append(field)
 
@@ -52,7 +52,9 @@ class Message(object):
         item = self.item(name)
         if item is not None and self.text[item.start] not in "{<":
             raise T.error(self.text, item.start, '"{"')
-        return item and Message(self.text, item.start)
+        if item is not None and name not in self._messages:
+            self._messages[name] = Message(self.text, item.start)
+        return self._messages.get(name)
 
     def value_in(self, message, name, default=None):
         """Return the value of a field of the message in another field."""
