@@ -46,7 +46,8 @@ class Adding(object):
 
     def __init__(self, deployment, decision, model, shape_of):
         self.deployment, self.decision, self.model, self.shape_of = deployment, decision, model, shape_of
-        self.edits, self.net, self.added = deployment.edits, deployment.net, []
+        self.edits, self.net = deployment.edits, deployment.net
+        self.added = []  # lines at the end of the net
         self.old = self.net.layers[0].old
         self.newline = "\r\n" if "\r\n" in self.net.text else "\n"
         self.shapes = Shapes(self.net, dict(deployment.inputs))
@@ -55,7 +56,8 @@ class Adding(object):
 
     def added_to(self, text):
         """Return the text of the net with the layers that come at its end."""
-        return text + (self.newline if self.added and not text.endswith("\n") else "") + "".join(self.added)
+        return text + (self.newline if self.added and not text.endswith("\n") else "") + "".join(
+            line + self.newline for line in self.added)
 
     def check(self, softmaxes, blobs):
         """Raise ValueError if there is no Softmax to decide by, or one of another number of classes."""
@@ -117,13 +119,13 @@ class Adding(object):
             raise softmax.layer.error("a Softmax with a top of its own, to have a temperature", "one in place")
         name = self.deployment.new_name(prefix + "scaled")
         scaled = scores if in_place else name
-        fields = layer_fields(self.old, name, "Power", scores, scaled, {"power_param": {"scale": float(1 / T)}})
-        comment = "%s: %s divided by the temperature %r, for probabilities that are calibrated" % (scaled, scores, T)
+        lines = self._lines("%s: %s divided by the temperature %r, for probabilities that are calibrated" % (
+            scaled, scores, T), name, "Power", scores, scaled, {"power_param": {"scale": float(1 / T)}})
         if softmax.is_taken:
-            self.added.append(self._block(fields, comment))
+            self.added += lines
             return scaled, self._append(prefix + "prob", "Softmax", scaled, {"softmax_param": axis_param(softmax.axis)},
                                         "the probabilities at that temperature")[0]
-        self.edits.insert_before(softmax.layer, self._lines(fields, comment))
+        self.edits.insert_before(softmax.layer, lines)
         if not softmax.is_new and not in_place:
             self.edits.set(softmax.layer, {"bottom": [scaled]})
         return scaled, softmax.top
@@ -178,8 +180,7 @@ class Adding(object):
     def _append(self, name, kind, bottom, params, comment, blob=None):
         """Add a layer at the end of the net, with its blob. Returns (its top, its meaning)."""
         name = self.deployment.new_name(name)
-        fields = layer_fields(self.old, name, kind, bottom, name, params)
-        self.added.append(self._block(fields, "%s: %s" % (name, comment)))
+        self.added += self._lines("%s: %s" % (name, comment), name, kind, bottom, name, params)
         if blob is not None:
             with np.errstate(over="ignore"):
                 blob = np.asarray(blob, np.float32)
@@ -188,12 +189,10 @@ class Adding(object):
             self.model.add(to_bytes(name), to_bytes(kind), blob)
         return name, "%s of %s" % (kind, to_display(bottom))
 
-    def _block(self, fields, comment):
-        return "".join(line + self.newline for line in self._lines(fields, comment))
-
-    def _lines(self, fields, comment):
-        layer = on_lines("layers" if self.old else "layer", fields, "", "  ", self.newline)
-        return [_comment(comment), layer]
+    def _lines(self, comment, *layer):
+        """Return a comment and a layer as lines. layer: as layer_fields takes it."""
+        fields = layer_fields(self.old, *layer)
+        return [_comment(comment), on_lines("layers" if self.old else "layer", fields, "", "  ", self.newline)]
 
     def _words(self, what):
         return from_display(self.decision.sources[what])

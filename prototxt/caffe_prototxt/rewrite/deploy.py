@@ -1,7 +1,6 @@
 """The net to deploy, made of one that is trained: inputs for its data, probabilities for its losses."""
 from __future__ import division, print_function
 
-import itertools
 import re
 from collections import OrderedDict, namedtuple
 
@@ -265,7 +264,9 @@ class Deployment(object):
 
     def new_name(self, name):
         """Return a name like `name` that no layer or blob has, and take it."""
-        like_it = ("%s_%d" % (name, number) for number in itertools.count(2))
-        free = next(free for free in itertools.chain([name], like_it) if free not in self.names)
+        free, number = name, 1
+        while free in self.names:
+            number += 1
+            free = "%s_%d" % (name, number)
         self.names.add(free)
         return free
