@@ -49,7 +49,7 @@ def _blob_head(graph, blob):
 
 
 def _of_losses(graph, of_losses, names):
-    return [_head(graph, node, graph is of_losses) for node in of_losses.nodes
+    return [_head(graph, node, graph is of_losses) for node in of_losses.whole_nodes
             if _is_loss(node) and (not names or node.layer.name in names)]
 
 
