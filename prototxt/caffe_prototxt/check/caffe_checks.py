@@ -10,25 +10,22 @@ import glob
 import os
 import re
 
-try:
-    from shlex import quote
-except ImportError:  # Python 2
-    from pipes import quote
-
 import caffe_losses
-from caffe_losses.compat import to_display
+from caffe_losses.compat import quote, to_display
+from caffe_losses.validation import shape_text
 from caffe_prototxt.check.faults import ERROR, UNCHECKED, Fault
 from caffe_prototxt.check.field_checks import one_line
 from caffe_prototxt.check.probe_text import ProbeText
 from caffe_prototxt.check.spelling import likeness, nearest
+from caffe_prototxt.data.net_source import check_readable
 from caffe_prototxt.net import data_layers
 from caffe_prototxt.net.graph import Node
-from caffe_prototxt.net.losses import SOFTMAX, python_class
+from caffe_prototxt.net.losses import SOFTMAX, is_on_labels, python_class
 from caffe_prototxt.textformat import scanner
 from caffe_prototxt.training import precautions
 
-# Shapes of images that are tried for data of which nothing is known.
-TRIED = ((3, 224, 224), (1, 28, 28), (3, 32, 32), (2, 28, 28), (3, 500, 500))
+# What is tried for data of which nothing is known: a batch size, and the shape of an image or of a sequence's step.
+TRIED = ((1, (3, 224, 224)), (1, (1, 28, 28)), (1, (3, 32, 32)), (1, (2, 28, 28)), (2, (3, 500, 500)), (2, (16,)))
 MAX_RUNS = 30
 MOST_NAMES = 10  # of layers in one line
 FILE_ERRORS = ("ValueError", "IOError", "OSError", "FileNotFoundError")  # ours say all in their message
@@ -71,8 +68,8 @@ class CaffeCheck(object):
         for node in graph.nodes:
             if node in broken and node.layer in incomplete and data_layers.is_data(node):
                 self.replaced[node] = "it is not complete"
-            elif node not in broken and data_layers.is_data(node) and not data_layers.source_exists(node.layer):
-                self.replaced[node] = _absent(data_layers.source(node.layer))
+            elif node not in broken and data_layers.is_data(node) and _unreadable(node.layer):
+                self.replaced[node] = _unreadable(node.layer)
         self.out = graph.after([node for node in broken if node not in self.replaced])
         for node, reason in precautions.left_out(graph, python).items():
             self._leave_out_unseen(node, reason)
@@ -88,9 +85,17 @@ class CaffeCheck(object):
         self._note_what_is_behind()
         inputs = self._inputs()[0]
         for node, reason in self.replaced.items():
-            self._fault(UNCHECKED, "data", node, "%s; inputs stand for it, %s" % (reason, ", ".join(
-                "%s of %s" % (to_display(top), shape_text(shape)) for top, shape in zip(node.tops, inputs[node]))))
+            shapes = ", ".join("%s of %s" % (to_display(top), shape_text(shape))
+                               for top, shape in zip(node.tops, inputs[node]))
+            losses = ", ".join(user.layer.display_name for user in self.graph.nodes if node in self.label_data(user))
+            self._fault(UNCHECKED, "data", node, "%s; inputs stand for it, %s%s" % (
+                reason, shapes, "; so the labels of %s are not checked" % losses if losses else ""))
         return self
+
+    def label_data(self, node):
+        """Return the replaced data layers that the labels of a node depend on, if it is a loss on labels."""
+        before = self.graph.before(node.makers_in_net()[1:2]) if is_on_labels(node.layer) else ()
+        return [data for data in self.replaced if data in before]
 
     def _note_what_is_behind(self):
         """Note the layers that are not made only because they depend on some that cannot be looked at."""
@@ -131,7 +136,7 @@ class CaffeCheck(object):
             node, offset = text.where(*end.syntax)
             line = self.graph.net.line_of(offset)
             if node is None:
-                return not self._cut_out(offset, self._judged(end, node), line)
+                return not self._cut_out(offset, self._judged(end, node))
             if node in self.out or node in self.replaced:  # it need not be made
                 self.unread.add(node)
                 if node.type in self.known.get("types", [node.type]):  # a fork's layer has its own fields
@@ -208,15 +213,14 @@ class CaffeCheck(object):
         return level, "field", "has %s%s, which this Caffe does not have, and stops at%s" % (
             value.group(2) + ": " if value else "", name, near)
 
-    def _cut_out(self, offset, fault, line):
-        """Note a fault in one of the net's own fields, and cut the field out. Returns whether there is one to cut."""
-        fields = scanner.fields(self.graph.net.text)
-        where = [(field.start, field.stop) for field in fields if field.start <= offset < field.stop]
-        if not where or where[0] in self.cut:
+    def _cut_out(self, offset, fault):
+        """Note a fault in one of the net's own fields, and cut that out. Returns whether there is one to cut."""
+        field = [field for field in scanner.fields(self.graph.net.text) if field.start < offset][-1:]
+        if not field or field[0].name in ("layer", "layers") or (field[0].start, field[0].stop) in self.cut:
             return False
-        self.cut += where
+        self.cut.append((field[0].start, field[0].stop))
         level, kind, message = fault
-        self._fault(level, kind, None, message, line)
+        self._fault(level, kind, None, message, self.graph.net.line_of(field[0].start))
         return True
 
     def _unknown_type(self, node):
@@ -263,17 +267,20 @@ class CaffeCheck(object):
         """
         inputs, waiting = {}, set()
         for node in self.replaced:
-            batch = data_layers.batch_size(node.layer)
+            batch, record = TRIED[self.tried]
+            if node.type in data_layers.PARAMS:
+                batch = data_layers.batch_size(node.layer)
+                record = record if node.type == "HDF5Data" or len(record) == 3 else TRIED[0][1]
             inputs[node] = _declared_shapes(node)
             for number, top in enumerate(node.tops):
                 shape = self.given.get(top, inputs[node][number])
                 users = data_layers.label_users(node, number) if shape is None else []
                 if users:
-                    shapes = [data_layers.label_shape(user.type, bottom, self.bottom_shape(user, 0))
+                    shapes = [data_layers.label_shape(user.layer, bottom, self.bottom_shape(user, 0))
                               for user, bottom in users if self.bottom_shape(user, 0)]
                     shape = shapes[0] if shapes else (batch,)
                     waiting.update(() if shapes else (user for user, _ in users if user not in self.out))
-                inputs[node][number] = shape or (batch,) + TRIED[self.tried]
+                inputs[node][number] = shape or (batch,) + record
         return inputs, waiting
 
     def _has_tried_shape(self, node):
@@ -336,11 +343,17 @@ def _declared_shapes(node):
     return shapes
 
 
-def _absent(source):
-    if not source:
-        return "it has no source"
-    remedy = "; write / for each \\ of a path" if "\\" in source else ""
-    return "its data %s is not there%s" % (one_line(source), remedy)
+def _unreadable(layer):
+    """Return why the data of a data layer cannot be read, or None."""
+    source = data_layers.source(layer)
+    if not data_layers.source_exists(layer):
+        remedy = "; write / for each \\ of a path" if source and "\\" in source else ""
+        return "its data %s is not there%s" % (one_line(source), remedy) if source else "it has no source"
+    try:
+        check_readable(layer)
+    except EnvironmentError as error:
+        return "its data %s" % error
+    return None
 
 
 def _for_module(message, folder):
@@ -371,10 +384,6 @@ def _folder_of(module, folder):
 def _escaped(path):
     """Return a path as glob takes it by its letters."""
     return re.sub("([*?[])", "[\\1]", path)
-
-
-def shape_text(shape):
-    return " x ".join(map(str, shape)) or "1"
 
 
 def _wrong_h(message):

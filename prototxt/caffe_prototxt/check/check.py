@@ -149,13 +149,7 @@ class _Labels(object):
         faults, notes = [], []
         for node in graph.nodes:
             scores = made.bottom_shape(node, 0)
-            if not losses.is_on_labels(node.layer) or node in made.out or scores is None:
-                continue
-            absent = [data.layer for data in made.replaced if data in graph.before(node.makers_in_net()[1:2])]
-            if absent:
-                made.faults = [fault._replace(message="%s; so the labels of %s are not checked" % (
-                    fault.message, node.layer.display_name)) if fault.kind == "data" and fault.layer is absent[0] else fault
-                    for fault in made.faults]
+            if not losses.is_on_labels(node.layer) or node in made.out or scores is None or made.label_data(node):
                 continue
             try:
                 counts = self._count(graph, node)

@@ -4,12 +4,7 @@ from __future__ import division, print_function
 import itertools
 import os
 
-try:
-    from shlex import quote
-except ImportError:  # Python 2
-    from pipes import quote
-
-from caffe_losses.compat import to_display
+from caffe_losses.compat import quote, to_display
 from caffe_prototxt.check.faults import ERROR, WARNING, Fault
 from caffe_prototxt.check.field_checks import one_line
 from caffe_prototxt.check.spelling import likeness

@@ -4,12 +4,7 @@ from __future__ import division, print_function
 import collections
 import os
 
-try:
-    from shlex import quote
-except ImportError:  # Python 2
-    from pipes import quote
-
-from caffe_losses.compat import to_display
+from caffe_losses.compat import quote, to_display
 from caffe_prototxt.check import solver_fields
 from caffe_prototxt.check.faults import ERROR, UNCHECKED, WARNING, Fault
 from caffe_prototxt.net.data_layers import positive

@@ -99,11 +99,11 @@ def _source(node):
     if not data_layers.source_exists(layer):
         raise IOError("layer %s: its source '%s' is not there (a path is relative to where caffe runs)"
                       % (name, to_display(data_layers.source(layer) or "")))
-    _check_readable(layer)
+    check_readable(layer)
     return {"layer": name, "whole": whole_source(*made_by)}
 
 
-def _check_readable(layer):
+def check_readable(layer):
     """Raise IOError if the source of a data layer may not be read, which Caffe does not say of each."""
     source = to_display(data_layers.source(layer) or "")
     if layer.type in data_layers.PARAMS:

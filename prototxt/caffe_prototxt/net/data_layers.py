@@ -100,11 +100,13 @@ def label_users(node, number):
                     any(user.loss_weights) or losses.is_loss_type(user.type)))]
 
 
-def label_shape(kind, number, scores):
-    """Return the shape that bottom `number` of a loss of a type has, by that of its first bottom."""
-    if number > 1 and kind in (losses.INFOGAIN.type, "Python") and len(scores) > 1:
+def label_shape(layer, number, scores):
+    """Return the shape that bottom `number` of a loss has, by that of its first bottom."""
+    if number > 1 and layer.type in (losses.INFOGAIN.type, "Python") and len(scores) > 1:
         return 1, 1, scores[1], scores[1]
-    if number == 1 and kind in losses.ON_VALUES:
+    if number == 1 and layer.type in losses.ON_VALUES:
         return scores
-    spatial = scores[2:]
-    return scores[:1] + ((1,) + spatial if any(size != 1 for size in spatial) else ())
+    axis = layer.value_in(losses.AXIS_PARAM.get(layer.type), "axis")
+    axis = axis % len(scores) if scores and isinstance(axis, int) else 1
+    spatial = scores[axis + 1:]
+    return scores[:axis] + ((1,) + spatial if any(size != 1 for size in spatial) else ())

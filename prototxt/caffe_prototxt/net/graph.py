@@ -60,10 +60,6 @@ class Graph(object):
         """Return whether every bottom has a maker, and every blob one."""
         return not self.duplicate_tops and not any(None in node.makers for node in self.nodes)
 
-    def under_loss(self):
-        """Return the set of the losses and of the nodes that they depend on."""
-        return self.before(node for node in self.nodes if any(node.loss_weights))
-
     def before(self, nodes):
         """Return the set of some nodes and of all that they depend on."""
         reached = set(nodes)
