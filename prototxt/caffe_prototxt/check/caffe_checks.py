@@ -6,7 +6,6 @@ hide the next. Data layers without their data are replaced by inputs of the shap
 from __future__ import division, print_function
 
 import collections
-import glob
 import os
 import re
 
@@ -30,7 +29,6 @@ MAX_RUNS = 30
 MOST_NAMES = 10  # of layers in one line
 FILE_ERRORS = ("ValueError", "IOError", "OSError", "FileNotFoundError")  # ours say all in their message
 
-_UNKNOWN_TYPE = re.compile(r"Unknown layer type: (\S*)(?: \(known types: .*\))?")
 _UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]*)"')
 _UNKNOWN_VALUE = re.compile(r'Unknown enumeration value of "([^"]*)" for field "(\w+)"')
 _TWICE = re.compile(r'Non-repeated field "(\w+)" is specified multiple times')
@@ -170,16 +168,8 @@ class CaffeCheck(object):
     def _judged(self, end, node):
         """Return (level, kind, message) of where a run ended; without a message something else is to be tried."""
         message = _OUR_NAME.sub(lambda match: self._display_name(int(match.group(1))), end.message)
-        misspelt = self._misspelt(message)
-        twice = _TWICE.search(message)
-        if twice:
-            return ERROR, "twice", "has %s twice, and Caffe's parser stops: take one of them out" % twice.group(1)
-        if misspelt:
-            return misspelt
         if node is None or end.syntax:
-            return ERROR, "caffe", "Caffe stops: " + message
-        if _UNKNOWN_TYPE.search(message):
-            return self._unknown_type(node)
+            return self._misspelt(message) or (ERROR, "caffe", "Caffe stops: " + message)
         if end.raised:
             if end.is_file and data_layers.is_data(node):
                 self.replaced[node] = message
@@ -201,8 +191,10 @@ class CaffeCheck(object):
         return ERROR, "caffe", stop
 
     def _misspelt(self, message):
-        """Return (level, kind, message) of a field or a value that this Caffe does not have, or None."""
-        field, value = _UNKNOWN_FIELD.search(message), _UNKNOWN_VALUE.search(message)
+        """Return (level, kind, message) of a field twice, or a field or value that this Caffe does not have, or None."""
+        field, value, twice = [pattern.search(message) for pattern in (_UNKNOWN_FIELD, _UNKNOWN_VALUE, _TWICE)]
+        if twice:
+            return ERROR, "twice", "has %s twice, and Caffe's parser stops: take one of them out" % twice.group(1)
         if field:
             name, known, cutoff = field.group(2), self.known.get("fields", {}).get(field.group(1), []), .85
         elif value:
@@ -223,18 +215,17 @@ class CaffeCheck(object):
         self._fault(level, kind, None, message, self.graph.net.line_of(field[0].start))
         return True
 
-    def _unknown_type(self, node):
-        level, near = likeness(node.type, self.known.get("types", []), .9)
-        return level, "type", "is of type %s, which this Caffe does not have, and stops at%s" % (
-            to_display(node.type), near)
-
     def _leave_out_unknown_types(self):
         if "types" not in self.known:
             return
         unknown = [node for node in self.graph.nodes if node.type not in self.known["types"]
                    and node not in self.out and node not in self.replaced]
         self.unread.update(unknown)
-        self._leave_out([node for node in unknown if self._note(node, *self._unknown_type(node))])
+        for node in unknown:
+            level, near = likeness(node.type, self.known["types"], .9)
+            if self._note(node, level, "type", "is of type %s, which this Caffe does not have, and stops at%s" % (
+                    to_display(node.type), near)):
+                self._leave_out([node])
 
     def _note(self, node, level, kind, message, line=None):
         """Note where Caffe stops. Returns whether the layer is to be left out: a fork's data layer is replaced."""
@@ -270,7 +261,7 @@ class CaffeCheck(object):
             batch, record = TRIED[self.tried]
             if node.type in data_layers.PARAMS:
                 batch = data_layers.batch_size(node.layer)
-                record = record if node.type == "HDF5Data" or len(record) == 3 else TRIED[0][1]
+                record = TRIED[0][1] if node.type in data_layers.OF_IMAGES and len(record) < 3 else record
             inputs[node] = _declared_shapes(node)
             for number, top in enumerate(node.tops):
                 shape = self.given.get(top, inputs[node][number])
@@ -373,17 +364,11 @@ def _for_module(message, folder):
 def _folder_of(module, folder):
     """Return the folder with a module, in a folder or the two above it, or in a folder in one of these, or None."""
     for base in (folder, os.path.dirname(folder), os.path.dirname(os.path.dirname(folder))):
-        for pattern in ("", "*"):
-            for name in (module + ".py", os.path.join(module, "__init__.py")):
-                found = sorted(glob.glob(os.path.join(_escaped(base), pattern, name)))
-                if found:
-                    return found[0][:-len(name) - 1]
+        _, inside, _ = next(os.walk(base), (base, [], []))
+        for where in [base] + [os.path.join(base, name) for name in sorted(inside)]:
+            if any(os.path.isfile(os.path.join(where, name)) for name in (module + ".py", module + "/__init__.py")):
+                return where
     return None
-
-
-def _escaped(path):
-    """Return a path as glob takes it by its letters."""
-    return re.sub("([*?[])", "[\\1]", path)
 
 
 def _wrong_h(message):

@@ -37,8 +37,10 @@ def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10, python
     label_seconds: the time for counting the labels of each data layer; 0: they are not counted.
     python: bool, whether Python layers may run; if not, they are left out.
     has_weights: bool, whether the training is known to begin with the weights of another.
-    folder: that of the net's file, to look for the modules of its Python layers, or None. Returns Report.
+    folder: that of the net's file, to look for the modules of its Python layers, or None.
+    Returns Report. Raises ValueError for a shape that no data layer can have.
     """
+    _check_tops(net, shapes or {})
     faults = FaultList(text_checks.net_faults(net))
     parts = collections.OrderedDict()
     counted = {}
@@ -63,6 +65,18 @@ def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10, python
         parts[state] = text_checks.loss_parts(graph)
     faults.add(_no_loss(net, parts, faults))
     return Report(faults.pairs(), parts, counted)
+
+
+def _check_tops(net, shapes):
+    """Raise ValueError for a shape of a blob that no layer without bottoms makes, or of images without four axes."""
+    makers = collections.OrderedDict((top, layer) for layer in net.layers if not layer.bottoms for top in layer.tops)
+    for top, shape in shapes.items():
+        if top not in makers:
+            raise ValueError("--shape: expected a top of a data layer (%s), got %s"
+                             % (", ".join(map(to_display, makers)) or "none", to_display(top)))
+        if makers[top].type in data_layers.OF_IMAGES and makers[top].tops[0] == top and len(shape) != 4:
+            raise ValueError("--shape %s: expected 4 numbers, as its layer is of type %s, got %d"
+                             % (to_display(top), makers[top].type, len(shape)))
 
 
 def _no_caffe(reason):

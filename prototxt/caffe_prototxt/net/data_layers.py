@@ -8,6 +8,7 @@ from caffe_prototxt.net.matrix_sources import MODULE
 
 PARAMS = {"Data": "data_param", "AnnotatedData": "data_param", "ImageData": "image_data_param",
           "HDF5Data": "hdf5_data_param", "WindowData": "window_data_param"}
+OF_IMAGES = frozenset(PARAMS) - {"HDF5Data"}
 # Layers whose second top may be boxes, a row for each of a batch, and the shape that it then has.
 OF_BOXES, BOXES = frozenset(("AnnotatedData",)), (1, 1, 1, 8)
 # Layers without bottoms that need no data to be made.

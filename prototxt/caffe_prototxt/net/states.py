@@ -20,16 +20,10 @@ def read_rules(values):
 
 
 def _read_rule(fields):
-    def last(name):
-        return fields[name][-1] if fields.get(name) else None
-
-    def level(name):
-        return last(name) if isinstance(last(name), int) else None
-
-    def names(name):
-        return frozenset(str(value) for value in fields.get(name, ()))
-
-    return Rule(phase_name(last("phase")), level("min_level"), level("max_level"), names("stage"), names("not_stage"))
+    last = {name: values[-1] for name, values in fields.items() if values}
+    levels = [last.get(name) if isinstance(last.get(name), int) else None for name in ("min_level", "max_level")]
+    stages = [frozenset(map(str, fields.get(name, ()))) for name in ("stage", "not_stage")]
+    return Rule(phase_name(last.get("phase")), *(levels + stages))
 
 
 def phase_name(phase):
@@ -56,7 +50,4 @@ def possible_phases(include, exclude):
     """Return the phases in which a layer with these Rules can be kept, at some level and with some stages."""
     if include:
         return frozenset().union(*(PHASES if rule.phase is None else (rule.phase,) for rule in include))
-    if not exclude:
-        return frozenset(PHASES)
-    phases_alone = [Rule(phase, None, None, frozenset(), frozenset()) for phase in PHASES]
-    return frozenset(rule.phase for rule in phases_alone if rule not in exclude)
+    return frozenset(phase for phase in PHASES if Rule(phase, None, None, frozenset(), frozenset()) not in exclude)

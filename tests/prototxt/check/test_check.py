@@ -489,8 +489,7 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "p" bottom: "target" top: "
 
 
 @pytest.mark.parametrize("data", [("HDF5Data", 'hdf5_data_param { source: "nowhere" batch_size: 20 }'), ("SequenceData", "")])
-def test_a_net_of_sequences(nothing, data):
-    """As LRCN's: its data are numbers, and no images."""
+def test_a_net_of_sequences_as_lrcn(nothing, data):
     (fault,) = nothing(SEQUENCES % data)["not checked"]
     assert "words of %d x 16, target of %d x 16; so the labels of loss are not checked" % ((20, 20) if data[1] else (2, 2)) in fault[3]
 
@@ -503,7 +502,6 @@ def test_a_batch_that_only_might_be_wrong(check):
 
 
 def test_labels_of_several_losses(nothing):
-    """As in GoogLeNet."""
     (fault,) = nothing(DATA + SCORE + LOSS + LOSS.replace('"loss"', '"aux"'))["not checked"]
     assert fault[3].endswith("label of 4; so the labels of loss, aux are not checked")
 
