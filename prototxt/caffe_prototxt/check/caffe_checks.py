@@ -23,6 +23,8 @@ from caffe_prototxt.net.losses import SOFTMAX, is_on_labels, python_class
 from caffe_prototxt.textformat import scanner
 from caffe_prototxt.training import precautions
 
+# Kinds of faults with which Caffe does not make a layer, so that it is not tried.
+PREVENT = frozenset(("rules", "blob", "loss_weight", "propagate_down", "normalize", "text", "missing", "swapped"))
 # What is tried for data of which nothing is known: a batch size, and the shape of an image or of a sequence's step.
 TRIED = ((1, (3, 224, 224)), (1, (1, 28, 28)), (1, (3, 32, 32)), (1, (2, 28, 28)), (2, (3, 500, 500)), (2, (16,)))
 MAX_RUNS = 30
@@ -38,33 +40,31 @@ _WRONG_H = re.compile(r"Check failed: infogain->\w+\(\) == \S+ \((\d+) vs\. (\d+
 _OUR_NAME = re.compile(r"@(\d+)")
 
 
-class NoCaffe(Exception):
-    """There is no Caffe to make a net in."""
-
-
 class CaffeCheck(object):
     """A net in a state, made by Caffe.
 
-    caffe: caffe_process.Caffe. graph: graph.Graph. broken: Nodes with known faults, which are left out; inputs replace
-    data layers that are only `incomplete`, a set of Layers.
-    shapes: {top: shape} that the user gives for data layers. known: End.known of an earlier run.
+    caffe: caffe_process.Caffe. graph: graph.Graph. known: caffe_process.End.known.
+    faults: of its text; layers with one that prevents them are left out.
+    shapes: {top: shape} that the user gives for data layers.
     python: whether Python layers run.
     folder: that of the net's file, to look for the modules of its Python layers, or None.
 
     After `make`:
     faults: of faults.Fault. shapes: {Node: shapes of its tops} of what was made. backward: set of the Nodes that Caffe
-    asks for gradients. known: End.known. replaced: {Node of a data layer: the reason for its replacement}.
+    asks for gradients. replaced: {Node of a data layer: the reason for its replacement}.
     weights: {Node: shapes of its blobs}.
     """
 
-    def __init__(self, caffe, graph, broken=(), incomplete=(), shapes=None, known=None, python=True, folder=None):
-        self.caffe, self.graph, self.folder = caffe, graph, folder
+    def __init__(self, caffe, graph, known, faults=(), shapes=None, python=True, folder=None):
+        self.caffe, self.graph, self.known, self.folder = caffe, graph, known, folder
         self.given = shapes or {}
-        self.faults, self.shapes, self.backward, self.known, self.weights = [], {}, set(), known or {}, {}
+        self.faults, self.shapes, self.backward, self.weights = [], {}, set(), {}
         self.replaced = collections.OrderedDict()
+        of_layers = {fault.layer.index: fault.kind for fault in faults if fault.layer and fault.kind in PREVENT}
+        broken = [node for node in graph.nodes if node.layer.index in of_layers]
         self.tried, self.imported, self.cut, self.unread = 0, False, [], set(broken)
         for node in graph.nodes:
-            if node in broken and node.layer in incomplete and data_layers.is_data(node):
+            if of_layers.get(node.layer.index) == "missing" and data_layers.is_data(node):
                 self.replaced[node] = "it is not complete"
             elif node not in broken and data_layers.is_data(node) and _unreadable(node.layer):
                 self.replaced[node] = _unreadable(node.layer)
@@ -74,7 +74,7 @@ class CaffeCheck(object):
         self._leave_out_unknown_types()
 
     def make(self):
-        """Make the net, and collect what Caffe stops at. Raises NoCaffe."""
+        """Make the net, and collect what Caffe stops at."""
         for _ in range(MAX_RUNS):
             if self._step():
                 break
@@ -137,7 +137,7 @@ class CaffeCheck(object):
                 return not self._cut_out(offset, self._judged(end, node))
             if node in self.out or node in self.replaced:  # it need not be made
                 self.unread.add(node)
-                if node.type in self.known.get("types", [node.type]):  # a fork's layer has its own fields
+                if node.type in self.known["types"]:  # a fork's layer has its own fields
                     level, kind, message = self._judged(end, node)
                     self._fault(level, kind, node, message, line)
                 return False
@@ -156,12 +156,7 @@ class CaffeCheck(object):
             for node in self.graph.nodes if node.type == "Python" and node not in self.out and node not in inputs]
         text = ProbeText(self.graph, out, inputs, self.cut, self.unread)
         end = self.caffe.run(text.text, self.graph.state.phase, python)
-        if end.no_caffe:
-            raise NoCaffe(end.no_caffe)
         self.imported = True
-        if end.known and not self.known:
-            self.known = end.known
-            self._leave_out_unknown_types()
         self.shapes.update((self.graph.nodes[index], shapes) for index, shapes in end.shapes.items())
         return end, text
 
@@ -196,9 +191,9 @@ class CaffeCheck(object):
         if twice:
             return ERROR, "twice", "has %s twice, and Caffe's parser stops: take one of them out" % twice.group(1)
         if field:
-            name, known, cutoff = field.group(2), self.known.get("fields", {}).get(field.group(1), []), .85
+            name, known, cutoff = field.group(2), self.known["fields"].get(field.group(1), []), .85
         elif value:
-            name, known, cutoff = value.group(1), self.known.get("enums", {}).get(value.group(2), []), .75
+            name, known, cutoff = value.group(1), self.known["enums"].get(value.group(2), []), .75
         else:
             return None
         level, near = likeness(name, known, cutoff)
@@ -216,8 +211,6 @@ class CaffeCheck(object):
         return True
 
     def _leave_out_unknown_types(self):
-        if "types" not in self.known:
-            return
         unknown = [node for node in self.graph.nodes if node.type not in self.known["types"]
                    and node not in self.out and node not in self.replaced]
         self.unread.update(unknown)

@@ -13,10 +13,9 @@ from caffe_prototxt.data.net_source import whole_source
 from caffe_prototxt.net import data_layers, losses
 from caffe_prototxt.net.graph import Graph, origin
 from caffe_prototxt.net.matrix_sources import MODULE
+from caffe_prototxt.net.states import PHASES
 from caffe_prototxt.training.net_labels import Uncountable, count_in_caffe
 
-# Faults with which Caffe does not make a net, so that it is not tried with them.
-PREVENT = frozenset(("rules", "blob", "loss_weight", "propagate_down", "normalize", "text", "missing", "swapped"))
 # Types of layers whose outputs somebody looks at in a net that is not trained.
 RESULTS = frozenset(("Accuracy", "ArgMax", "DetectionEvaluate", "DetectionOutput", "HDF5Output", "Sigmoid", "Softmax"))
 FEWEST_FOR_TRIPLETS = 3  # rows: an anchor, a positive and a negative
@@ -42,29 +41,38 @@ def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10, python
     """
     _check_tops(net, shapes or {})
     faults = FaultList(text_checks.net_faults(net))
-    parts = collections.OrderedDict()
-    counted = {}
-    in_caffe, has_train_py = None, False
-    if caffe:
-        in_caffe = _InCaffe(caffe, shapes, label_seconds, python, counted, has_weights, folder)
-    else:
-        faults.add([_no_caffe("--no-caffe says")])
+    parts, counted = collections.OrderedDict(), {}
+    known, reason = _known(caffe)
+    if reason:
+        faults.add([Fault("no_caffe", UNCHECKED, None, None, "what Caffe itself says, as %s: its types and fields, "
+                          "shapes, Python layers and labels" % reason)])
+    net.classic = net.classic or known.get("classic", False)
+    counter = _Labels(caffe, label_seconds, python)
     for state in states:
         graph = Graph(net, state)
         of_state = text_checks.state_faults(graph, has_weights)
-        if in_caffe:
-            try:
-                of_state = in_caffe.check(graph, of_state, faults)
-                has_train_py = in_caffe.known.get("train_py", False)
-            except caffe_checks.NoCaffe as error:
-                in_caffe = None
-                faults.add([_no_caffe("there is none here (%s)" % error)])
         if gpus > 1:
-            of_state = of_state + text_checks.multi_gpu(graph, has_train_py)
+            of_state += text_checks.multi_gpu(graph, known.get("train_py", False))
+        if known:
+            made = caffe_checks.CaffeCheck(caffe, graph, known, faults.faults() + of_state, shapes, python, folder).make()
+            of_state += made.faults + _asked_gradients(graph, made) + _few_for_triplets(graph, made)
+            if label_seconds:
+                of_labels, counted[state] = counter.faults(graph, made)
+                of_state += of_labels
         faults.add(of_state, state)
         parts[state] = text_checks.loss_parts(graph)
     faults.add(_no_loss(net, parts, faults))
     return Report(faults.pairs(), parts, counted)
+
+
+def _known(caffe):
+    """Return (what the Caffe here has, as End.known; why it cannot be asked, or None)."""
+    if caffe is None:
+        return {}, "--no-caffe says"
+    end = caffe.run("", PHASES[0], [])
+    if end.known:
+        return end.known, None
+    return {}, "there is none here (%s)" % end.no_caffe if end.no_caffe else end.message
 
 
 def _check_tops(net, shapes):
@@ -77,36 +85,6 @@ def _check_tops(net, shapes):
         if makers[top].type in data_layers.OF_IMAGES and makers[top].tops[0] == top and len(shape) != 4:
             raise ValueError("--shape %s: expected 4 numbers, as its layer is of type %s, got %d"
                              % (to_display(top), makers[top].type, len(shape)))
-
-
-def _no_caffe(reason):
-    return Fault("no_caffe", UNCHECKED, None, None, "what Caffe itself says, as %s: its types and fields, shapes, "
-                 "Python layers and labels" % reason)
-
-
-class _InCaffe(object):
-    """The faults that Caffe and the data add to those of a net's text."""
-
-    def __init__(self, caffe, shapes, label_seconds, python, counted, has_weights, folder):
-        self.caffe, self.shapes, self.python, self.has_weights, self.folder = caffe, shapes, python, has_weights, folder
-        self.known = None
-        self.labels = _Labels(caffe, label_seconds, python) if label_seconds else None
-        self.counted = counted  # {State: list of str}
-
-    def check(self, graph, of_state, faults):
-        """Return all faults in a state. of_state: those of the text; faults: FaultList, of the net. Raises NoCaffe."""
-        prevented = set(fault.layer.index for fault in of_state + faults.faults()
-                        if fault.kind in PREVENT and fault.layer)
-        broken = [node for node in graph.nodes if node.layer.index in prevented]
-        incomplete = set(fault.layer for fault in faults.faults() if fault.kind == "missing")
-        made = caffe_checks.CaffeCheck(self.caffe, graph, broken, incomplete, self.shapes, self.known, self.python,
-                                       self.folder).make()
-        self.known = made.known
-        if made.known.get("classic") and not graph.net.classic:
-            graph.net.classic = True
-            of_state = text_checks.state_faults(graph, self.has_weights)
-        of_labels, self.counted[graph.state] = self.labels.faults(graph, made) if self.labels else ([], [])
-        return of_state + made.faults + _asked_gradients(graph, made) + _few_for_triplets(graph, made) + of_labels
 
 
 def _no_loss(net, parts, faults):
