@@ -34,7 +34,7 @@ from caffe_prototxt.check import check, solvers
 from caffe_prototxt.check.faults import ERROR, UNCHECKED, WARNING
 from caffe_prototxt.net.graph import written_states
 from caffe_prototxt.net.nets import Net
-from caffe_prototxt.net.states import PHASES, State
+from caffe_prototxt.net.states import PHASES, State, merged
 from caffe_prototxt.training import caffe_process, precautions
 
 
@@ -105,7 +105,7 @@ def _check(path, states, args, caffe, has_weights):
         if not net.layers:
             raise ValueError("expected a net (a train_val.prototxt), got no layers")
         if states is not None:
-            states = [solvers.merged(state, net.state) for state in states]
+            states = [merged(phase, net.state, of_solver) for phase, of_solver in states]
         else:
             stages = None if args.stage is None else cli.stages(args.stage)
             states = written_states(net, [args.phase] if args.phase else PHASES, args.level, stages)

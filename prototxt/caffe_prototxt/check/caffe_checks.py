@@ -37,7 +37,6 @@ _TWICE = re.compile(r'Non-repeated field "(\w+)" is specified multiple times')
 _EMPTY = "Check failed: data_"  # what Caffe says of a blob without numbers
 _NO_MODULE = re.compile(r"No module named '?([\w.]+)")
 _WRONG_H = re.compile(r"Check failed: infogain->\w+\(\) == \S+ \((\d+) vs\. (\d+)\)")
-_OUR_NAME = re.compile(r"@(\d+)")
 
 
 class CaffeCheck(object):
@@ -70,8 +69,14 @@ class CaffeCheck(object):
                 self.replaced[node] = _unreadable(node.layer)
         self.out = graph.after([node for node in broken if node not in self.replaced])
         for node, reason in precautions.left_out(graph, python).items():
-            self._leave_out_unseen(node, reason)
-        self._leave_out_unknown_types()
+            if node not in self.out and node not in self.replaced:
+                self._stop_at(node, UNCHECKED, "left_out", reason)
+        for node in graph.nodes:
+            if node.type not in known["types"] and node not in self.out and node not in self.replaced:
+                level, near = likeness(node.type, known["types"], .9)
+                self.unread.add(node)
+                self._stop_at(node, level, "type", "is of type %s, which this Caffe does not have, and stops at%s" % (
+                    to_display(node.type), near))
 
     def make(self):
         """Make the net, and collect what Caffe stops at."""
@@ -99,7 +104,7 @@ class CaffeCheck(object):
         """Note the layers that are not made only because they depend on some that cannot be looked at."""
         nodes = {node.layer: node for node in self.graph.nodes}
         of_levels = [[nodes[fault.layer] for fault in self.faults if fault.layer and fault.level == level and fault.kind
-                      in ("type", "field", "python")] for level in (ERROR, UNCHECKED)]
+                      in ("type", "field", "python", "left_out")] for level in (ERROR, UNCHECKED)]
         failed, unseen = map(self.graph.after, of_levels)
         behind = [node for node in self.graph.nodes if node in self.out & unseen - failed and node not in of_levels[1]]
         if behind:
@@ -119,35 +124,36 @@ class CaffeCheck(object):
             self._leave_out([node for node in waiting if node not in known])
             return not known
         if end.imports:
-            failed = []
             for index, message in sorted(end.imports.items()):
                 level, remedy = _for_module(message, self.folder)
-                if self._note(self.graph.nodes[index], level, "python", message + remedy):
-                    failed.append(self.graph.nodes[index])
-            self._leave_out(failed)
+                self._stop_at(self.graph.nodes[index], level, "python", message + remedy)
             return False
-        node, line = None if end.stopped_at is None else self.graph.nodes[end.stopped_at], None
+        node = None if end.stopped_at is None else self.graph.nodes[end.stopped_at]
         if end.late:
             self._fault(UNCHECKED, "time", node, end.message)
             return True
         if end.syntax:
-            node, offset = text.where(*end.syntax)
-            line = self.graph.net.line_of(offset)
-            if node is None:
-                return not self._cut_out(offset, self._judged(end, node))
-            if node in self.out or node in self.replaced:  # it need not be made
-                self.unread.add(node)
-                if node.type in self.known["types"]:  # a fork's layer has its own fields
-                    level, kind, message = self._judged(end, node)
-                    self._fault(level, kind, node, message, line)
-                return False
-        if node in self.out or node in self.replaced and node not in inputs:
-            return False  # this run has shown another reason to leave it out
+            return self._unreadable_text(end, *text.where(*end.syntax))
         level, kind, message = self._judged(end, node)
-        if message and self._note(node, level, kind, message, line) and node is not None:
-            self._leave_out([node])
-            self.unread.update([node] if end.syntax else [])
-        return message is not None and node is None
+        if node is None:
+            self._fault(level, kind, None, message)
+        elif message:
+            self._stop_at(node, level, kind, message)
+        return node is None
+
+    def _unreadable_text(self, end, node, offset):
+        """Note where Caffe's parser stopped. Returns whether there is nothing to go on without."""
+        fault = self._misspelt(self._with_names(end.message))
+        if node is None:
+            return not self._cut_out(offset, *fault)
+        level, kind, message = fault
+        line = self.graph.net.line_of(offset)
+        self.unread.add(node)
+        if node not in self.out and node not in self.replaced:
+            self._stop_at(node, level, kind, message, line)
+        elif node.type in self.known["types"]:  # a fork's layer has its own fields
+            self._fault(level, kind, node, message, line)
+        return False
 
     def _run(self, inputs, out):
         """Make the net once. Returns its caffe_process.End and ProbeText."""
@@ -162,9 +168,9 @@ class CaffeCheck(object):
 
     def _judged(self, end, node):
         """Return (level, kind, message) of where a run ended; without a message something else is to be tried."""
-        message = _OUR_NAME.sub(lambda match: self._display_name(int(match.group(1))), end.message)
-        if node is None or end.syntax:
-            return self._misspelt(message) or (ERROR, "caffe", "Caffe stops: " + message)
+        message = self._with_names(end.message)
+        if node is None:
+            return ERROR, "caffe", "Caffe stops: " + message
         if end.raised:
             if end.is_file and data_layers.is_data(node):
                 self.replaced[node] = message
@@ -186,7 +192,7 @@ class CaffeCheck(object):
         return ERROR, "caffe", stop
 
     def _misspelt(self, message):
-        """Return (level, kind, message) of a field twice, or a field or value that this Caffe does not have, or None."""
+        """Return (level, kind, message) of a text that Caffe's parser stops at."""
         field, value, twice = [pattern.search(message) for pattern in (_UNKNOWN_FIELD, _UNKNOWN_VALUE, _TWICE)]
         if twice:
             return ERROR, "twice", "has %s twice, and Caffe's parser stops: take one of them out" % twice.group(1)
@@ -195,38 +201,27 @@ class CaffeCheck(object):
         elif value:
             name, known, cutoff = value.group(1), self.known["enums"].get(value.group(2), []), .75
         else:
-            return None
+            return ERROR, "caffe", "Caffe stops: " + message
         level, near = likeness(name, known, cutoff)
         return level, "field", "has %s%s, which this Caffe does not have, and stops at%s" % (
             value.group(2) + ": " if value else "", name, near)
 
-    def _cut_out(self, offset, fault):
+    def _cut_out(self, offset, level, kind, message):
         """Note a fault in one of the net's own fields, and cut that out. Returns whether there is one to cut."""
         field = [field for field in scanner.fields(self.graph.net.text) if field.start < offset][-1:]
         if not field or field[0].name in ("layer", "layers") or (field[0].start, field[0].stop) in self.cut:
             return False
         self.cut.append((field[0].start, field[0].stop))
-        level, kind, message = fault
         self._fault(level, kind, None, message, self.graph.net.line_of(field[0].start))
         return True
 
-    def _leave_out_unknown_types(self):
-        unknown = [node for node in self.graph.nodes if node.type not in self.known["types"]
-                   and node not in self.out and node not in self.replaced]
-        self.unread.update(unknown)
-        for node in unknown:
-            level, near = likeness(node.type, self.known["types"], .9)
-            if self._note(node, level, "type", "is of type %s, which this Caffe does not have, and stops at%s" % (
-                    to_display(node.type), near)):
-                self._leave_out([node])
-
-    def _note(self, node, level, kind, message, line=None):
-        """Note where Caffe stops. Returns whether the layer is to be left out: a fork's data layer is replaced."""
+    def _stop_at(self, node, level, kind, message, line=None):
+        """Note why Caffe does not make a layer, and leave it out; inputs replace data that only this Caffe lacks."""
         if level == UNCHECKED and data_layers.is_data(node):
             self.replaced[node] = message
-            return False
-        self._fault(level, kind, node, message, line)
-        return True
+        else:
+            self._fault(level, kind, node, message, line)
+            self._leave_out([node])
 
     def _with_another_shape(self, node, message, stop):
         """Judge a layer as _judged does that may be wrong only because its data has a shape that is tried."""
@@ -299,20 +294,10 @@ class CaffeCheck(object):
                 gone.append(node)
         self.out = self.out | self.graph.after(gone)
 
-    def _leave_out_unseen(self, node, reason):
-        """Leave out a layer that must not run, and say so; for a data layer `make` does."""
-        if node in self.out or node in self.replaced:
-            return
-        if data_layers.is_data(node):
-            self.replaced[node] = reason
-            return
-        others = self.graph.after([node]) - self.out - {node}
-        users = ", ".join(user.layer.display_name for user in self.graph.nodes if user in others)
-        self._fault(UNCHECKED, "left_out", node, reason + (users and ", with what depends on it: " + users))
-        self._leave_out([node])
-
-    def _display_name(self, index):
-        return self.graph.nodes[index].layer.display_name if index < len(self.graph.nodes) else "@%d" % index
+    def _with_names(self, message):
+        """Return a message with the names of the layers, in place of those that they have in the run."""
+        names = {"@%d" % node.index: node.layer.display_name for node in self.graph.nodes}
+        return re.sub("@[0-9]+", lambda match: names.get(match.group(), match.group()), message)
 
     def _fault(self, level, kind, node, message, line=None):
         layer = None if node is None else node.layer

@@ -8,7 +8,6 @@ from caffe_losses.compat import quote, to_display
 from caffe_prototxt.check import solver_fields
 from caffe_prototxt.check.faults import ERROR, UNCHECKED, WARNING, Fault
 from caffe_prototxt.net.data_layers import positive
-from caffe_prototxt.net.states import State, phase_name
 from caffe_prototxt.textformat import scanner as T
 from caffe_prototxt.textformat.messages import Item, read
 
@@ -95,23 +94,11 @@ def _nets(values, named, fault):
 
 def _above(path):
     """Return the folders above a file, the nearest first."""
-    folders = [os.path.dirname(os.path.abspath(path))]
-    while os.path.dirname(folders[-1]) != folders[-1]:
-        folders.append(os.path.dirname(folders[-1]))
+    folders, folder = [], os.path.abspath(path)
+    while os.path.dirname(folder) != folder:
+        folder = os.path.dirname(folder)
+        folders.append(folder)
     return folders
-
-
-def merged(state, of_net):
-    """Return the State that a solver makes a net for.
-
-    state: (phase, the solver's own state), as read_solver gives it. of_net: nets.Net.state.
-    """
-    phase, of_solver = state
-    both = (of_net, of_solver)
-    phases = [phase] + [phase_name(value) for one in both for value in one.get("phase", ())]
-    levels = [0] + [value for one in both for value in one.get("level", ()) if isinstance(value, int)]
-    stages = [str(stage) for one in both for stage in one.get("stage", ())]
-    return State(phases[-1], levels[-1], tuple(stages))
 
 
 def _message(values, name, number):

@@ -12,7 +12,7 @@ from caffe_prototxt.data.labels import is_of_pixels
 from caffe_prototxt.net import data_layers, losses
 from caffe_prototxt.net.graph import Graph, origin
 from caffe_prototxt.net.nets import Net
-from caffe_prototxt.net.states import State
+from caffe_prototxt.net.states import State, merged
 
 NetSource = collections.namedtuple("NetSource", "graph loss layer whole n_classes ignore_label label_blob")
 
@@ -59,8 +59,8 @@ def _training_graph(path, stages, level):
     for layer in net.layers:
         if len(layer.rules) == 2:
             raise ValueError("layer %s: expected rules of one kind, got include and exclude" % layer.display_name)
-    own = net.state.get("level", [0])[-1], tuple(str(stage) for stage in net.state.get("stage", ()))
-    return Graph(net, State("TRAIN", level or own[0], own[1] + tuple(map(from_display, stages))))
+    _, own_level, own_stages = merged("TRAIN", net.state)
+    return Graph(net, State("TRAIN", level or own_level, own_stages + tuple(map(from_display, stages))))
 
 
 def _losses(graph, label):

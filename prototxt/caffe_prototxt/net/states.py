@@ -31,6 +31,16 @@ def phase_name(phase):
     return PHASES[phase] if phase in (0, 1) else phase if phase is None else str(phase)
 
 
+def merged(phase, *values):
+    """Return the State that Caffe makes of a phase and of NetStates: the last phase and level, and all stages.
+
+    values: {field: its values} of each, as Message.values gives them.
+    """
+    phases = [phase] + [phase_name(value) for fields in values for value in fields.get("phase", ())]
+    levels = [0] + [level for fields in values for level in fields.get("level", ()) if isinstance(level, int)]
+    return State(phases[-1], levels[-1], tuple(str(stage) for fields in values for stage in fields.get("stage", ())))
+
+
 def meets(state, rule):
     """Return whether a state meets a rule: its phase, its levels, all of its stages and none of its not_stages."""
     return (rule.phase in (None, state.phase)
