@@ -15,7 +15,7 @@ from caffe_losses.validation import shape_text
 from caffe_prototxt.check.faults import ERROR, UNCHECKED, Fault
 from caffe_prototxt.check.field_checks import one_line
 from caffe_prototxt.check.probe_text import ProbeText
-from caffe_prototxt.check.spelling import likeness, nearest
+from caffe_prototxt.check.spelling import nearest, unknown
 from caffe_prototxt.data.net_source import check_readable
 from caffe_prototxt.net import data_layers
 from caffe_prototxt.net.graph import Node
@@ -73,10 +73,9 @@ class CaffeCheck(object):
                 self._stop_at(node, UNCHECKED, "left_out", reason)
         for node in graph.nodes:
             if node.type not in known["types"] and node not in self.out and node not in self.replaced:
-                level, near = likeness(node.type, known["types"], .9)
+                level, message = unknown("is of type %s", node.type, known["types"], .9)
                 self.unread.add(node)
-                self._stop_at(node, level, "type", "is of type %s, which this Caffe does not have, and stops at%s" % (
-                    to_display(node.type), near))
+                self._stop_at(node, level, "type", message)
 
     def make(self):
         """Make the net, and collect what Caffe stops at."""
@@ -202,9 +201,8 @@ class CaffeCheck(object):
             name, known, cutoff = value.group(1), self.known["enums"].get(value.group(2), []), .75
         else:
             return ERROR, "caffe", "Caffe stops: " + message
-        level, near = likeness(name, known, cutoff)
-        return level, "field", "has %s%s, which this Caffe does not have, and stops at%s" % (
-            value.group(2) + ": " if value else "", name, near)
+        level, message = unknown("has %s%%s" % (value.group(2) + ": " if value else ""), name, known, cutoff)
+        return level, "field", message
 
     def _cut_out(self, offset, level, kind, message):
         """Note a fault in one of the net's own fields, and cut that out. Returns whether there is one to cut."""

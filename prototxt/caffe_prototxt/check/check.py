@@ -14,6 +14,7 @@ from caffe_prototxt.net import data_layers, losses
 from caffe_prototxt.net.graph import Graph, origin
 from caffe_prototxt.net.matrix_sources import MODULE
 from caffe_prototxt.net.states import PHASES
+from caffe_prototxt.textformat.messages import is_true
 from caffe_prototxt.training.net_labels import Uncountable, count_in_caffe
 
 # Types of layers whose outputs somebody looks at in a net that is not trained.
@@ -54,7 +55,8 @@ def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10, python
         if gpus > 1:
             of_state += text_checks.multi_gpu(graph, known.get("train_py", False))
         if known:
-            made = caffe_checks.CaffeCheck(caffe, graph, known, faults.faults() + of_state, shapes, python, folder).make()
+            of_text = faults.faults() + of_state
+            made = caffe_checks.CaffeCheck(caffe, graph, known, of_text, shapes, python, folder).make()
             of_state += made.faults + _asked_gradients(graph, made) + _few_for_triplets(graph, made)
             if label_seconds:
                 of_labels, counted[state] = counter.faults(graph, made)
@@ -104,15 +106,14 @@ def _asked_gradients(graph, made):
     if graph.state.phase != "TRAIN" or graph.net.force_backward:
         return faults
     for node in graph.nodes:
-        allowed = node.layer.values("propagate_down")
-        for number, maker in enumerate(node.makers):
-            if losses.kind_of(node.layer) and number > 0 and maker in made.backward and not (
-                    number < len(allowed) and allowed[number] in ("false", "f", "False", 0)):
+        allowed = dict(enumerate(node.layer.values("propagate_down")))
+        for number, maker in list(enumerate(node.makers))[1:] if losses.kind_of(node.layer) else ():
+            if maker in made.backward and is_true(allowed.get(number, True)):
+                others = "" if maker.type == "Python" else ", or those before it,"
                 faults.append(fault_of(
                     node.layer, ERROR, "gradient", "is asked for a gradient with respect to %s, and there is none: what "
                     "comes before that learns; give layer %s%s param { lr_mult: 0 decay_mult: 0 } for each of its blobs"
-                    % (to_display(node.bottoms[number]), maker.layer.display_name,
-                       "" if maker.type == "Python" else ", or those before it,")))
+                    % (to_display(node.bottoms[number]), maker.layer.display_name, others)))
     return faults
 
 

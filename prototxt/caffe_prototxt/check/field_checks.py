@@ -5,7 +5,7 @@ import re
 
 from caffe_losses.compat import to_display
 from caffe_prototxt.check.faults import ERROR, fault_of
-from caffe_prototxt.check.spelling import likeness, nearest
+from caffe_prototxt.check.spelling import nearest, unknown
 from caffe_prototxt.net.losses import meant_type
 from caffe_prototxt.net.states import PHASES, RULE_FIELDS
 from caffe_prototxt.textformat.messages import Name, is_true
@@ -67,8 +67,7 @@ def _rules(layer):
 def _of_rule(kind, name, values):
     """Find what is wrong with a field of a rule. kind: "include" or "exclude"."""
     if name not in RULE_FIELDS:
-        level, near = likeness(name, RULE_FIELDS, .6)
-        yield level, "has %s in a rule (%s), which Caffe does not have, and stops at%s" % (to_display(name), kind, near)
+        yield unknown("has %%s in a rule (%s)" % kind, name, RULE_FIELDS, .6)
     elif len(values) > 1 and not name.endswith("stage"):
         yield ERROR, "has %s twice in a rule, and Caffe's parser stops: take one of them out" % name
     elif not all(_is_kind(name, value) for value in values):

@@ -83,7 +83,8 @@ def _nets(values, named, fault):
         fault("test_iter", "has %d test_iter for %d test nets: Caffe wants one for each" % (n_tests, len(own)))
     n_states = len(values.get("test_state", ()))
     if n_states not in (0, n_tests):
-        fault("test_state", "has %d test_state for %d test nets: Caffe wants none, or one for each" % (n_states, n_tests))
+        fault("test_state", "has %d test_state for %d test nets: Caffe wants none, or one for each"
+              % (n_states, n_tests))
     if n_tests and not positive(values.get("test_interval", [0])[-1]):
         fault("test_interval", "tests, and has no test_interval: Caffe stops")
     tested = values.get("test_net", []) + values.get("net", [])[-1:] * max(n_tests - len(own), 0)

@@ -142,8 +142,8 @@ def _numbers(graph, node):
             "no loss_weight", " loss_weight: 0" * (n_tops - 1))
     n_down = len(layer.values("propagate_down"))
     if n_down not in (0, len(layer.bottoms)):
-        yield ERROR, "propagate_down", "has %d bottoms and %d propagate_down: Caffe wants none, or one for each bottom" % (
-            len(layer.bottoms), n_down)
+        yield ERROR, "propagate_down", "has %d bottoms and %d propagate_down: Caffe wants none, or one for each " \
+            "bottom" % (len(layer.bottoms), n_down)
 
 
 def _normalize(graph, node):
@@ -166,20 +166,20 @@ def _softmax_before(graph, node):
         yield WARNING, "softmax", "gets the output of a %s, %s, and applies one itself: give it the scores, %s" % (
             maker.type, maker.layer.display_name, to_display((maker.bottoms or [""])[0]))
     if wants_probabilities and maker.type in MAKES_SCORES:
-        level, reason = (ERROR, ", as this Caffe's InfogainLoss is that of before April 2017") if known == CLASSIC else (WARNING, "")
-        yield level, "softmax", "wants probabilities%s, and gets the scores of %s: put a Softmax before it" % (
-            reason, maker.layer.display_name)
+        why = ", as this Caffe's InfogainLoss is that of before April 2017" if known == CLASSIC else ""
+        yield ERROR if why else WARNING, "softmax", "wants probabilities%s, and gets the scores of %s: put a Softmax " \
+            "before it" % (why, maker.layer.display_name)
 
 
 def _classic(graph, node):
     """Find what a classic InfogainLoss passes over, as it has no loss_param."""
     params = read_params(node.layer) if kind_of(node.layer) == CLASSIC else None
+    passed_over = "has %s, which this Caffe's InfogainLoss, that of before April 2017, passes over: it %s; take " \
+        "SoftmaxWithInfogainLoss (use_loss.py --loss)"
     if params and params.ignore_label is not None:
-        yield ERROR, "classic", ("has ignore_label, which this Caffe's InfogainLoss, that of before April 2017, passes over: "
-                                 "it reads past the end of H; take SoftmaxWithInfogainLoss (use_loss.py --loss)")
+        yield ERROR, "classic", passed_over % ("ignore_label", "reads past the end of H")
     if params and params.normalization == "NONE":
-        yield ERROR, "classic", ("has normalization: NONE, and this Caffe's InfogainLoss, that of before April 2017, divides "
-                                 "by the batch all the same; take SoftmaxWithInfogainLoss (use_loss.py --loss)")
+        yield ERROR, "classic", passed_over % ("normalization: NONE", "divides by the batch all the same")
 
 
 def _label_images(graph, node):
@@ -189,15 +189,15 @@ def _label_images(graph, node):
         return
     labels = made[0].layer
     if labels.value_in("transform_param", "scale", 1) != 1 or _sets(labels, "mean_value", "mean_file"):
-        yield WARNING, "scaled_labels", ("has labels from layer %s, which scales them or takes a mean from them: labels are "
-                                         "to stay whole numbers of classes" % labels.display_name)
+        yield WARNING, "scaled_labels", "has labels from layer %s, which scales them or takes a mean from them: " \
+            "labels are to stay whole numbers of classes" % labels.display_name
     before = graph.before(node.makers_in_net()[:1])
     images = [other.layer for other in graph.nodes if other in before - {made[0]} and data_layers.is_data(other)]
     apart = [layer for layer in [labels] + images if _sets(layer, "crop_size", "mirror")]
     if images and apart:
-        yield WARNING, "apart", (
-            "has images and labels that no longer fit: layer %s crops or mirrors by itself, at random; let one layer do it "
-            "for both (images and labels as channels of one Datum), or do it beforehand" % apart[0].display_name)
+        yield WARNING, "apart", "has images and labels that no longer fit: layer %s crops or mirrors by itself, at " \
+            "random; let one layer do it for both (images and labels as channels of one Datum), or do it beforehand" \
+            % apart[0].display_name
 
 
 def _sets(layer, *fields):
@@ -219,11 +219,12 @@ def _gradients(graph, node):
     layer, line = node.layer, graph.net.force_backward
     if node.type == INFOGAIN.type and len(layer.bottoms) > 2 and line:
         yield ERROR, "force_backward", "has H as a bottom, and with force_backward: true (line %d) Caffe asks for a " \
-            "gradient with respect to it and stops: take force_backward out, or give H as infogain_loss_param { source }" % line
+            "gradient with respect to it and stops: take force_backward out, or give H as infogain_loss_param " \
+            "{ source }" % line
     module, name = python_class(layer)
     if node.type == "Python" and line and (kind_of(layer) or module == MODULE and name in PYTHON_LABELS):
-        yield ERROR, "force_backward", "is a Python layer, of which force_backward: true (line %d) asks a gradient with " \
-            "respect to the labels, and there is none: take force_backward out" % line
+        yield ERROR, "force_backward", "is a Python layer, of which force_backward: true (line %d) asks a gradient " \
+            "with respect to the labels, and there is none: take force_backward out" % line
 
 
 def _is_frozen(layer):

@@ -249,7 +249,7 @@ def test_what_caffe_refuses(folder, one, net, kind, layer, line, message):
     (("batch_size", "batchsize", 1), "field", 5, "has batchsize, which this Caffe does not have, and stops at; is it batch_size?"),
     (("LMDB", "LMBD", 1), "field", 5, "has backend: LMBD, which this Caffe does not have, and stops at; is it LMDB?"),
     (("backend", "backend: LMDB backend", 1), "twice", 5, "has backend twice, and Caffe's parser stops: take one of them out"),
-    (("bottom: ", "include { fase: TRAIN } bottom: ", 1), "rule", 7, "has fase in a rule (include), which Caffe does not have"),
+    (("bottom: ", "include { fase: TRAIN } bottom: ", 1), "rule", 7, "has fase in a rule (include), which this Caffe does not have"),
     (("num_output: 3", "num_output: 3 bias_trem: 1", 1), "field", 9, "has bias_trem, which this Caffe does not have, and stops at; is "),
     (("inner_product_param", "iner_product_param", 1), "missing", 9, "has iner_product_param, which Caffe does not have"),
     (("nowhere", r"C:\new\train", 1), "path", 2, r"has source: C:\new\train, in which a \ with the letter after it stands for"),
