@@ -71,11 +71,11 @@ class CaffeCheck(object):
         for node, reason in precautions.left_out(graph, python).items():
             if node not in self.out and node not in self.replaced:
                 self._stop_at(node, UNCHECKED, "left_out", reason)
-        for node in graph.nodes:
-            if node.type not in known["types"] and node not in self.out and node not in self.replaced:
-                level, message = unknown("is of type %s", node.type, known["types"], .9)
-                self.unread.add(node)
-                self._stop_at(node, level, "type", message)
+        for node in [node for node in graph.nodes if node.type not in known["types"] and node not in self.out
+                     and node not in self.replaced]:
+            level, message = unknown("is of type %s", node.type, known["types"], .9)
+            self.unread.add(node)
+            self._stop_at(node, level, "type", message)
 
     def make(self):
         """Make the net, and collect what Caffe stops at."""

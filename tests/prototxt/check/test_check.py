@@ -308,6 +308,8 @@ def test_what_depends_on_a_fork_is_read_all_the_same(check):
     assert found["not checked"][2][3] == "it depends on what is left out, and is, too; the same of loss"
     (fault,) = check(DATA + fork + SCORE.replace('"data"', '"f"').replace("num_output: 3", "num_output: 3 bias_trem: 1") + LOSS)["error"]
     assert fault[:3] == ("field", "score", 10)
+    (fault,) = check(DATA + fork + SCORE.replace('"data"', '"f"') + LOSS.replace("WithLoss", "WithLos"))["error"]
+    assert fault[:3] == ("type", "loss", 12)
 
 
 def test_one_fault_of_the_net_itself_does_not_hide_the_next(check):
