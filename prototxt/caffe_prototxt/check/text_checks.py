@@ -203,7 +203,7 @@ def _label_images(graph, node):
 def _sets(layer, *fields):
     """Return whether a transform_param sets one of some fields to more than 0 or false."""
     param = layer.message("transform_param")
-    return param is not None and any(value not in (0, "false") for name in fields for value in param.values(name))
+    return param is not None and any(value not in (0, "false", "False", "f") for name in fields for value in param.values(name))
 
 
 def _python_loss_weight(graph, node):

@@ -5,6 +5,7 @@ from caffe_losses.compat import to_bytes
 from caffe_losses.formats.plain_files import exists
 from caffe_prototxt.net import losses
 from caffe_prototxt.net.matrix_sources import MODULE
+from caffe_prototxt.textformat.messages import is_true
 
 PARAMS = {"Data": "data_param", "AnnotatedData": "data_param", "ImageData": "image_data_param",
           "HDF5Data": "hdf5_data_param", "WindowData": "window_data_param"}
@@ -84,8 +85,8 @@ def image_size(layer):
 
 def channels(layer):
     """Return 3, or 1 where a data layer says that its images are gray."""
-    gray = layer.value_in("transform_param", "force_gray"), layer.value_in(PARAMS.get(layer.type), "is_color")
-    return 1 if gray[0] == "true" or gray[1] == "false" else 3
+    is_color = is_true(layer.value_in(PARAMS.get(layer.type), "is_color", "true"))
+    return 1 if is_true(layer.value_in("transform_param", "force_gray")) or not is_color else 3
 
 
 def positive(value):
