@@ -89,7 +89,8 @@ class CaffeCheck(object):
         for node, reason in self.replaced.items():
             shapes = ", ".join("%s of %s" % (to_display(top), shape_text(shape))
                                for top, shape in zip(node.tops, inputs[node]))
-            losses = ", ".join(user.layer.display_name for user in self.graph.nodes if node in self.label_data(user))
+            losses = ", ".join(user.layer.display_name for user in self.graph.whole_nodes
+                               if node in self.label_data(user))
             self._fault(UNCHECKED, "data", node, "%s; inputs stand for it, %s%s" % (
                 reason, shapes, "; so the labels of %s are not checked" % losses if losses else ""))
         return self
@@ -256,7 +257,9 @@ class CaffeCheck(object):
                     shapes = [data_layers.label_shape(user.layer, bottom, self.bottom_shape(user, 0))
                               for user, bottom in users if self.bottom_shape(user, 0)]
                     shape = shapes[0] if shapes else (batch,)
-                    waiting.update(() if shapes else (user for user, _ in users if user not in self.out))
+                    waiting.update(() if shapes else (
+                        part for user, _ in users for part in user.parts
+                        if node in part.makers and user.parts[-1] not in self.out))
                 inputs[node][number] = shape or (batch,) + record
         return inputs, waiting
 

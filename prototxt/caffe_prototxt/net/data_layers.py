@@ -96,8 +96,8 @@ def positive(value):
 
 def label_users(node, number):
     """Return (Node, number of its bottom) of the losses and measures that get a top as a bottom but their first."""
-    return [(user, bottom) for user, bottom in node.users
-            if user.bottoms[bottom] == node.tops[number] and bottom > 0 and (
+    users = [user.taker or (user, bottom) for user, bottom in node.users if user.bottoms[bottom] == node.tops[number]]
+    return [(user, bottom) for user, bottom in users if bottom > 0 and (
                 user.type == "Accuracy" or losses.is_on_labels(user.layer) or node.type not in OF_BOXES and (
                     any(user.loss_weights) or losses.is_loss_type(user.type)))]
 
@@ -108,7 +108,7 @@ def label_shape(layer, number, scores):
         return 1, 1, scores[1], scores[1]
     if number == 1 and layer.type in losses.ON_VALUES:
         return scores
-    axis = layer.value_in(losses.AXIS_PARAM.get(layer.type), "axis")
+    axis = layer.value_in(losses.AXIS_PARAM.get(layer.type, "softmax_param"), "axis")
     axis = axis % len(scores) if scores and isinstance(axis, int) else 1
     spatial = scores[axis + 1:]
     return scores[:axis] + ((1,) + spatial if any(size != 1 for size in spatial) else ())
