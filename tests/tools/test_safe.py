@@ -315,7 +315,7 @@ def test_no_python(folder, marking, command):
     if command == "check_net.py":
         assert status == 0 and not err
         assert "not checked: layer odd, line 6: is a Python layer, and was left out with --no-python\n" in out
-        assert "it depends on what is left out, and is, too; the same of loss, accuracy\n" in out
+        assert "depends on what is left out, and is left out, too; the same of loss, accuracy\n" in out
     elif command == "make_deploy.py":
         assert status == 0 and err == "make_deploy.py: note: not checked: layer odd: is a Python layer, and was left out with "\
             "--no-python; nor is what depends on it\n"

@@ -38,7 +38,7 @@ def check_deployed(text, python):
             raise ValueError("expected a net that Caffe makes when its losses are gone, got one at which it stops: %s%s"
                              % (layer, fault.message))
         if fault.level in (ERROR, UNCHECKED) and fault.kind != "behind":
-            behind = "; nor is what depends on it" if layer and fault.kind in _NOT_HERE and fault.level != ERROR else ""
+            behind = "; nor is what depends on it" if layer and fault.level == UNCHECKED else ""
             notes.append("not checked: %s%s%s" % (layer, fault.message, behind))
     shapes = {top: shape for node in graph.nodes for top, shape in zip(node.tops, made.shapes.get(node, ()))}
     return Checked(notes, shapes, {node.layer.name: shapes for node, shapes in made.weights.items()})

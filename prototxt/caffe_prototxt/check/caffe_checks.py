@@ -109,7 +109,7 @@ class CaffeCheck(object):
         behind = [node for node in self.graph.nodes if node in self.out & unseen - failed and node not in of_levels[1]]
         if behind:
             names = [node.layer.display_name for node in behind[1:MOST_NAMES]] + ["..."] * (len(behind) > MOST_NAMES)
-            self._fault(UNCHECKED, "behind", behind[0], "it depends on what is left out, and is, too%s" % (
+            self._fault(UNCHECKED, "behind", behind[0], "depends on what is left out, and is left out, too%s" % (
                 "; the same of " + ", ".join(names) if names else ""))
 
     def _step(self):

@@ -305,7 +305,7 @@ def test_what_depends_on_a_fork_is_read_all_the_same(check):
     found = check(DATA + fork + SCORE.replace('"data"', '"f"') + LOSS)
     assert not found["error"] and [fault[:2] for fault in found["not checked"]] == [
         ("data", "data"), ("type", "fork"), ("behind", "score")]
-    assert found["not checked"][2][3] == "it depends on what is left out, and is, too; the same of loss"
+    assert found["not checked"][2][3] == "depends on what is left out, and is left out, too; the same of loss"
     (fault,) = check(DATA + fork + SCORE.replace('"data"', '"f"').replace("num_output: 3", "num_output: 3 bias_trem: 1") + LOSS)["error"]
     assert fault[:3] == ("field", "score", 10)
     (fault,) = check(DATA + fork + SCORE.replace('"data"', '"f"') + LOSS.replace("WithLoss", "WithLos"))["error"]
