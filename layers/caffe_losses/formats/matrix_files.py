@@ -18,7 +18,7 @@ import os
 import numpy as np
 
 from caffe_losses.errors import naming
-from caffe_losses.formats import binaryproto, hdf5_files, lmdb_files, text_files
+from caffe_losses.formats import binaryproto, caffemodel, hdf5_files, lmdb_files, text_files
 from caffe_losses.formats.atomic import atomic_write, write_all
 from caffe_losses.formats.plain_files import plain_size
 from caffe_losses.optional_packages import optional
@@ -71,7 +71,7 @@ _LMDB = _Format(lmdb_files.read_lmdb, lmdb_files.write_lmdb, binaryproto.check_s
                 ("lmdb", "LMDB"))
 _FORMATS = {
     ".binaryproto": _Format(binaryproto.read_binaryproto, binaryproto.write_binaryproto, binaryproto.check_size),
-    ".caffemodel": _Format(binaryproto.read_caffemodel, binaryproto.write_caffemodel, binaryproto.check_size,
+    ".caffemodel": _Format(caffemodel.read_caffemodel, caffemodel.write_caffemodel, binaryproto.check_size,
                            "Parameter"),
     ".h5": _HDF5,
     ".hdf5": _HDF5,

@@ -8,8 +8,9 @@ import numpy as np
 
 from caffe_losses.compat import from_bytes, to_display
 from caffe_losses.errors import naming
-from caffe_losses.formats import binaryproto, lmdb_files
+from caffe_losses.formats import lmdb_files
 from caffe_losses.formats.plain_files import open_plain
+from caffe_losses.formats.wire import parts
 from caffe_losses.optional_packages import optional
 from caffe_prototxt.data import databases, hdf5
 from caffe_prototxt.net import data_layers
@@ -47,9 +48,8 @@ def _datum_shape(source, annotated):
 def _datums_inside(records):
     """Yield the Datum in each AnnotatedDatum, serialised: its field 1."""
     for record in records:
-        for number, kind, value in binaryproto.fields(np.frombuffer(record, np.uint8)):
-            if (number, kind) == (1, binaryproto.BYTES):
-                yield value.tobytes()
+        for datum in parts(np.frombuffer(record, np.uint8), 1):
+            yield datum.tobytes()
 
 
 def _image_shape(source, layer):
