@@ -3,7 +3,6 @@ from __future__ import division, print_function
 
 import argparse
 import io
-import itertools
 import os
 
 import numpy as np
@@ -35,6 +34,8 @@ def read_tree_costs(path, names=None, most=None):
     with naming(path):
         tree = class_trees.parse_tree(text, edges=path.lower().endswith(".csv"))
         n_classes = len(tree.classes if names is None else names)
+        if n_classes < 2:
+            raise ValueError("expected a tree of several classes, got one")
         if most is not None and n_classes > most:
             raise ValueError("expected at most %d classes, the most a .binaryproto can hold, got %d; --names says "
                              "which of a larger tree's are classes" % (most, n_classes))
@@ -53,7 +54,7 @@ def numbers(argument):
     Raises argparse.ArgumentTypeError.
     """
     try:
-        return Numbers(float(number) for number in argument.split(","))
+        return Numbers(float(number) for number in argument.rstrip(",").split(","))
     except ValueError:
         if not os.path.exists(argument):
             raise argparse.ArgumentTypeError("expected numbers with commas between them, or a file of them, got %r"
@@ -66,21 +67,13 @@ def numbers(argument):
     return found
 
 
-def list_of_numbers(arguments, options):
-    """Return (option, words) of the first of some options behind which numbers stand with blanks between, or None."""
-    for at, option in enumerate(arguments):
-        words = list(itertools.takewhile(_is_number, arguments[at + 1:]))
-        if option in options and len(words) > 1:
-            return option, [word.strip(",") for word in words]
-    return None
-
-
-def _is_number(word):
+def is_number(word):
+    """Return whether a word, or None, is a number, perhaps with a comma behind it."""
     try:
         float(word.rstrip(","))
-    except ValueError:
+    except (AttributeError, ValueError):
         return False
-    return not os.path.exists(word)
+    return True
 
 
 def numbers_writer(path, numbers):
@@ -101,13 +94,9 @@ def numbers_writer(path, numbers):
 
 def _numbers_in(path):
     if path.lower().endswith(".npy"):
-        return _npy_numbers(path)
+        array = map_npy(path)
+        if array.size != max(array.shape + (0,)):
+            raise ValueError("expected a row of numbers, got %s of shape %s" % (array.dtype, array.shape))
+        return array.ravel().astype(float)
     words = " ".join(line.split("#")[0] for line in read_text(path).splitlines()).replace(",", " ").split()
-    return [float(word) for word in words]
-
-
-def _npy_numbers(path):
-    array = map_npy(path)
-    if array.size != max(array.shape + (0,)):
-        raise ValueError("expected a row of numbers, got %s of shape %s" % (array.dtype, array.shape))
-    return [float(number) for number in array.ravel()]
+    return map(float, words)
