@@ -236,7 +236,7 @@ def test_plot(folder):
     (["names.txt"], "names.txt: expected a file that ends in"),
     (["--tree", "names.txt", "--names", "tree.txt", "--tau", "1"], "names.txt: names: expected the classes"),
     (["--tree", "missing.txt", "--tau", "1"], "missing.txt"),
-    (["--tree", "H.json", "--tau", "1"], "H.json: expected a tree of several classes, got one"),
+    (["--tree", "one.txt", "--tau", "1"], "one.txt: expected a tree of several classes, got one"),
     (["--tree", "", "--tau", "1"], "'': cannot be read: No such file"),
     (["D.csv", "one", "two"], "unrecognized arguments: one two"),
     (["--counts", "1,a"], "--counts: expected numbers with commas between them, or a file of them, got '1,a'"),
@@ -276,6 +276,8 @@ def test_errors_are_one_line_and_write_nothing(folder, arguments, message):
         file.seek(0)
         file.write(content)
     write_matrix(os.path.join(folder, "none.csv"), np.diag([1, 0, 1]))
+    with open(os.path.join(folder, "one.txt"), "w") as file:
+        file.write("cat")
     before = sorted(os.listdir(folder))
     status, out, err = run_main("make_h.py", "-o", "out.binaryproto", *arguments, cwd=folder)
     assert status == 2 and not out
