@@ -83,8 +83,8 @@ Weights.__new__.__defaults__ = (None,) * 5
 
 def main():
     parser = _parser()
-    args, more = parser.parse_known_args()
-    _refuse_more(parser, args, more)
+    class_files.refuse_blanks(parser, ("--counts", "--class-weights"))
+    args = parser.parse_args()
     _check_together(parser, args)
     names = None if args.names is None else class_files.read_names(args.names)
     D, names = _distances(args, names)
@@ -102,20 +102,6 @@ def main():
         _say_json(args, H, weights, warnings, layer)
     else:
         _report(args, H, names, weights, warnings, layer)
-
-
-def _refuse_more(parser, args, more):
-    """End the command for arguments that it does not know, and for numbers with blanks between them.
-
-    Of such argparse takes the first for that of the option, the second for MATRIX, and does not know the others.
-    """
-    for option, numbers in (("--counts", args.counts), ("--class-weights", args.class_weights)):
-        if numbers is not None and class_files.is_number(args.matrix) and not os.path.exists(args.matrix):
-            words = [str(word).strip(",") for word in ["%g" % number for number in numbers] + [args.matrix] + more]
-            parser.error("%s: expected numbers with commas between them, got blanks; write %s %s"
-                         % (option, option, ",".join(words)))
-    if more:
-        parser.error("unrecognized arguments: " + " ".join(more))
 
 
 def _parser():

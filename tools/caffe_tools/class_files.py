@@ -3,7 +3,9 @@ from __future__ import division, print_function
 
 import argparse
 import io
+import itertools
 import os
+import sys
 
 import numpy as np
 
@@ -47,6 +49,9 @@ class Numbers(list):
 
     path = None
 
+    def __str__(self):
+        return self.path or ",".join(map("{:.12g}".format, self))
+
 
 def numbers(argument):
     """Return the Numbers of an option: with commas between them, or those in a file, .npy or text.
@@ -67,13 +72,24 @@ def numbers(argument):
     return found
 
 
-def is_number(word):
-    """Return whether a word, or None, is a number, perhaps with a comma behind it."""
+def refuse_blanks(parser, options):
+    """End the command if numbers of some options have blanks between them: argparse would take the second for a file."""
+    arguments = [word for argument in sys.argv[1:]
+                 for word in (argument.split("=", 1) if argument.startswith("--") else [argument])]
+    for at, given in enumerate(arguments):
+        words = list(itertools.takewhile(_is_number, arguments[at + 1:]))
+        for option in options:
+            if len(words) > 1 and len(given) > 2 and option.startswith(given):  # argparse takes a part of a name
+                parser.error("%s: expected numbers with commas between them, got blanks; write %s %s"
+                             % (option, option, ",".join(word.strip(",") for word in words)))
+
+
+def _is_number(word):
     try:
         float(word.rstrip(","))
-    except (AttributeError, ValueError):
+    except ValueError:
         return False
-    return True
+    return not os.path.exists(word)
 
 
 def numbers_writer(path, numbers):
