@@ -73,7 +73,7 @@ def numbers(argument):
 
 
 def refuse_blanks(parser, options):
-    """End the command if numbers of some options have blanks between them: argparse would take the second for a file."""
+    """End the command if numbers of some options have blanks between them: argparse takes the second for a file."""
     arguments = [word for argument in sys.argv[1:]
                  for word in (argument.split("=", 1) if argument.startswith("--") else [argument])]
     for at, given in enumerate(arguments):
