@@ -11,7 +11,7 @@ from caffe_prototxt.net.states import State
 from caffe_prototxt.training import caffe_process
 
 # Faults of layers, fields and values that the Caffe here does not have, and another may have.
-_NOT_HERE = frozenset(("python", "type", "field"))
+_NOT_HERE = frozenset(("python", "type", "field", "left_out"))
 
 # notes: list of str, the parts that could not be checked. shapes: {blob: shape}. weights: {name of a layer: shapes of
 # its blobs}. Both are of what Caffe has made.

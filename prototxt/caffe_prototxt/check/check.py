@@ -138,8 +138,9 @@ def _asked_gradients(graph, made):
             if maker in made.backward and is_true(allowed.get(number, True)):
                 others = "" if maker.type == "Python" else ", or those before it,"
                 faults.append(fault_of(
-                    node.layer, ERROR, "gradient", "is asked for a gradient with respect to %s, and there is none: what "
-                    "comes before that learns; give layer %s%s param { lr_mult: 0 decay_mult: 0 } for each of its blobs"
+                    node.layer, ERROR, "gradient", "is asked for a gradient with respect to %s, and there is none: "
+                    "what comes before that learns; give layer %s%s param { lr_mult: 0 decay_mult: 0 } for each of "
+                    "its blobs"
                     % (to_display(node.bottoms[number]), maker.layer.display_name, others)))
     return faults
 

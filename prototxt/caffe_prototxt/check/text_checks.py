@@ -208,7 +208,8 @@ def _label_images(graph, node):
 def _sets(layer, *fields):
     """Return whether a transform_param sets one of some fields to more than 0 or false."""
     param = layer.message("transform_param")
-    return param is not None and any(value not in (0, "false", "False", "f") for name in fields for value in param.values(name))
+    values = [value for name in fields for value in param.values(name)] if param is not None else []
+    return any(value not in (0, "false", "False", "f") for value in values)
 
 
 def _python_loss_weight(graph, node):
