@@ -149,8 +149,16 @@ def note(message):
 
 def command_line(name, *arguments):
     """Return the line for a shell that runs another of the commands, from the folder of this one."""
-    words = _with_caffe() + [os.path.join(os.path.dirname(sys.argv[0]), name)] + list(arguments)
-    return " ".join(map(quote, words))
+    return _line(os.path.join(os.path.dirname(sys.argv[0]), name), *arguments)
+
+
+def caffe_line(*arguments):
+    """Return the line for a shell that runs the program caffe."""
+    return _line("caffe", *arguments)
+
+
+def _line(*words):
+    return " ".join(map(quote, _with_caffe() + list(words)))
 
 
 def _with_caffe():
