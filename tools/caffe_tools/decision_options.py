@@ -33,6 +33,7 @@ def add_options(parser):
                        "HDF5 file or list, a text file with the label last on each line, a .npy")
     group.add_argument("--pixels", action="store_true", help="of --labels: each record is an image whose values are "
                        "labels")
+    group.add_argument("--dataset", metavar="NAME", help="of --labels: that of the labels in HDF5 (default: label)")
     group.add_argument("--ignore-label", type=int, metavar="L", help="of --labels: label that is not counted")
     group.add_argument("--power", type=float, help="of --counts and --labels: softens the weights; 0.5: square root")
     group.add_argument("--distances", metavar="D", help="file with costs: the class of least expected cost scores best")
@@ -51,7 +52,7 @@ def check_together(parser, args):
     for group in (("class_weights", "counts", "labels"), ("distances", "tree")):
         if len(given(*group)) > 1:
             parser.error("expected one of %s, got %s" % (", ".join(given(*group)), " and ".join(given(*group))))
-    for names, needed in ((("power",), ("counts", "labels")), (("pixels", "ignore_label"), ("labels",)),
+    for names, needed in ((("power",), ("counts", "labels")), (("pixels", "dataset", "ignore_label"), ("labels",)),
                           (("names",), ("tree",))):
         if given(*names) and not given(*needed):
             parser.error("%s: expected with --%s only" % (given(*names)[0], " or --".join(needed)))
@@ -88,7 +89,7 @@ def read_decision(args, n_classes):
     elif args.counts is not None:
         counts, of_what = args.counts.values, "counts " + args.counts.text
     elif args.labels is not None:
-        tally = count_source(args.labels, pixels=args.pixels)
+        tally = count_source(args.labels, args.dataset or "label", args.pixels)
         counts, _ = per_class(tally, n_classes() if D is None else len(D), args.ignore_label)
         of_what = "labels of " + args.labels
         if np.count_nonzero(counts) < 2:
