@@ -40,7 +40,8 @@ def commands_of(page):
     """Return the Commands of a page, in its order."""
     found = []
     for block in BLOCK.finditer(read(page)):
-        for line in [line.strip() for line in (block.group("sh") or block.group("inline") or "").splitlines()]:
+        inline = " ".join((block.group("inline") or "").split())  # may be wrapped
+        for line in [line.strip() for line in (block.group("sh") or inline).splitlines()]:
             if line.startswith("# "):
                 found[-1].output.append(line[2:])
             elif line:
