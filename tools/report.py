@@ -27,7 +27,6 @@ from __future__ import division, print_function
 from caffe_tools import cli  # first, as it puts the checkout's packages on the path
 
 import os
-import sys
 
 import numpy as np
 
@@ -190,7 +189,7 @@ def _print_summary(report, args):
     if args.output is not None:
         cli.say(u"%s: the page; open it in a browser" % to_unicode(args.output))
     else:
-        cli.say("next: " + cli.command_line("report.py", *(sys.argv[1:] + ["-o", "report.html"])))
+        cli.say(u"next: -o report.html writes all this and the pictures as a page")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import base64
 import json
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -79,12 +78,6 @@ def test_the_simplest_call(folder):
     assert out.startswith("caffe, seed 1: done\n") and "-o report.html" in out.splitlines()[-1]
     # 50 samples are no whole number of batches of 20, so the log's own accuracy is of 40.
     assert float(accuracy) * 50 == pytest.approx(round(float(accuracy) * 50), abs=.01)
-
-
-def test_the_line_said_next_runs(folder):
-    (line,) = re.findall("^next: (.*)$", report("caffe.log", "--no-evaluation"), re.M)
-    command = shlex.split(line)
-    assert report(*command[1:]).endswith("report.html: the page; open it in a browser\n")
 
 
 def test_the_accuracy_is_that_of_the_net_over_the_same_batches(folder):
