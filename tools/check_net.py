@@ -9,7 +9,8 @@ whose data is not there are replaced by inputs of their shape. What is found:
 
   errors     what Caffe, its parser or a layer of ours stops at, also in the first backward
              pass; a Python loss without loss_weight; labels that the loss has no class for
-  warnings   a Softmax before a loss that has its own; layers that no loss depends on
+  warnings   a Softmax before a loss that has its own; layers that no loss depends on; weights
+             that a loss is made of, and that a solver does not name
 
 and how the loss is made up. Exit status 1 if there are errors. Names of files are
 relative to where caffe runs, so run this there.
@@ -49,7 +50,7 @@ def main():
     reports = collections.OrderedDict()
     with caffe_process.Caffe(args.timeout) as caffe:
         caffe = None if args.no_caffe else caffe
-        solver = solvers.Solver([(args.net, None)], [], False, None)
+        solver = solvers.Solver([(args.net, None)], [], (), None)
         if is_solver:
             known = caffe.run("", PHASES[0], []).known if caffe else {}
             with naming(args.net):
@@ -59,7 +60,7 @@ def main():
         if solver.root:
             os.chdir(solver.root)
         for path, states in solver.nets:
-            reports[path] = _check(path, states, args, caffe, solver.has_weights)
+            reports[path] = _check(path, states, args, caffe, solver.weights)
     if args.json:
         cli.say_json([_as_json(path, report) for path, report in reports.items()], indent=1)
     else:
@@ -93,7 +94,7 @@ def _parser():
     return parser
 
 
-def _check(path, states, args, caffe, has_weights):
+def _check(path, states, args, caffe, weights):
     content = cli.read_net(path)
     with naming(path):
         net = Net(content)
@@ -106,7 +107,7 @@ def _check(path, states, args, caffe, has_weights):
             states = written_states(net, [args.phase] if args.phase else PHASES, args.level, stages)
         n_gpus = 1 if args.gpu is None else 2 if args.gpu == "all" else len(args.gpu.split(","))
         return check.check(net, states, caffe, n_gpus, dict(args.shape), args.label_seconds, not args.no_python,
-                           has_weights, os.path.dirname(os.path.abspath(path)))
+                           weights, path)
 
 
 def _print(path, report):

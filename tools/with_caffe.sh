@@ -333,6 +333,7 @@ enter=(bwrap "${mounts[@]}" --ro-bind /etc/passwd /etc/passwd --ro-bind /etc/gro
 # shellcheck disable=SC2016
 keeper='
     is_here() { [[ /proc/$1/ns/mnt -ef /proc/self/ns/mnt ]]; }
+    runs() { read -r stat <"/proc/$1/stat" && [[ $stat != *") Z "* ]]; } # a zombie of a slow parent does not
     exec 2>/dev/null
     for fd in /proc/self/fd/*; do # a lock, or a pipe that somebody reads to its end
         fd=${fd##*/}
@@ -340,11 +341,7 @@ keeper='
     done
     echo $$
     exec >/dev/null {never}<> <(:)
-    until is_here "$1"; do
-        kill -0 "$1" || exit
-        read -rt 0.01 -u $never
-    done
-    while is_here "$1"; do read -rt 0.2 -u $never; done
+    while runs "$1"; do read -rt 0.1 -u $never; done
     while
         left=()
         for process in /proc/[0-9]*; do

@@ -272,7 +272,9 @@ class CaffeCheck(object):
                     shapes = [data_layers.label_shape(user.type, bottom, self.bottom_shape(user, 0))
                               for user, bottom in users if self.bottom_shape(user, 0)]
                     shape = shapes[0] if shapes else (batch,)
-                    waiting.update(() if shapes else (user for user, _ in users if user not in self.out))
+                    waiting.update(() if shapes else (
+                        part for user, _ in users for part in user.parts
+                        if node in part.makers and user.parts[-1] not in self.out))
                 inputs[node][number] = shape or (batch,) + TRIED[self.tried]
         return inputs, waiting
 

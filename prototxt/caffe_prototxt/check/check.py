@@ -2,10 +2,12 @@
 from __future__ import division, print_function
 
 import collections
+import os
 
 import numpy as np
 
-from caffe_losses.compat import to_display
+from caffe_losses.compat import to_bytes, to_display
+from caffe_losses.formats.caffemodel import CaffeModel
 from caffe_prototxt.check import caffe_checks, text_checks
 from caffe_prototxt.check.faults import ERROR, UNCHECKED, WARNING, Fault, FaultList, fault_of
 from caffe_prototxt.data import labels
@@ -13,6 +15,7 @@ from caffe_prototxt.data.net_source import whole_source
 from caffe_prototxt.net import data_layers, losses
 from caffe_prototxt.net.graph import Graph, origin
 from caffe_prototxt.net.matrix_sources import MODULE
+from caffe_prototxt.net.shapes import MAKE_CLASSES
 from caffe_prototxt.training.net_labels import Uncountable, count_in_caffe
 
 # Faults with which Caffe does not make a net, so that it is not tried with them.
@@ -28,7 +31,7 @@ MOST_BATCHES = 1000  # in which labels are counted, if there is time
 Report = collections.namedtuple("Report", "faults losses labels")
 
 
-def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10, python=True, has_weights=False, folder=None):
+def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10, python=True, weights=(), path=None):
     """Check a net.
 
     net: nets.Net; what Caffe says of its InfogainLoss is noted in its `classic`. states: of State, to check it in.
@@ -36,20 +39,22 @@ def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10, python
     gpus: int, the number of GPUs that `caffe train` is to run on. shapes: {top: shape}, for the tops of data layers.
     label_seconds: the time for counting the labels of each data layer; 0: they are not counted.
     python: bool, whether Python layers may run; if not, they are left out.
-    has_weights: bool, whether the training is known to begin with the weights of another.
-    folder: that of the net's file, to look for the modules of its Python layers, or None. Returns Report.
+    weights: the .caffemodel files that the training is known to begin with.
+    path: the net's file, beside which the modules of its Python layers and its weights are looked for, or None.
+    Returns Report.
     """
+    folder = path and os.path.dirname(os.path.abspath(path))
     faults = FaultList(text_checks.net_faults(net))
     parts = collections.OrderedDict()
     counted = {}
     in_caffe, has_train_py = None, False
     if caffe:
-        in_caffe = _InCaffe(caffe, shapes, label_seconds, python, counted, has_weights, folder)
+        in_caffe = _InCaffe(caffe, shapes, label_seconds, python, counted, weights, folder)
     else:
         faults.add([_no_caffe("--no-caffe says")])
     for state in states:
         graph = Graph(net, state)
-        of_state = text_checks.state_faults(graph, has_weights)
+        of_state = text_checks.state_faults(graph, bool(weights)) + _missing_weights(graph, weights, path)
         if in_caffe:
             try:
                 of_state = in_caffe.check(graph, of_state, faults)
@@ -65,6 +70,29 @@ def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10, python
     return Report(faults.pairs(), parts, counted)
 
 
+def _missing_weights(graph, weights, path):
+    """Return the Faults of losses out of Caffe's own layers that the training begins without the weights of."""
+    faults = []
+    for node in graph.whole_nodes if graph.state.phase == "TRAIN" else ():
+        needed = set(to_bytes(part.layer.name) for part in node.parts[:-1] if part.type in MAKE_CLASSES)
+        if needed and not any(needed <= _layers_with_weights(file, needed) for file in weights):
+            own = os.path.splitext(path)[0] + losses.WEIGHTS_ENDING if path else ""
+            if not needed <= _layers_with_weights(own):
+                own = "FILE.caffemodel (which use_loss.py --native writes)"
+            faults.append(fault_of(
+                node.layer, WARNING, "weights", "has its matrix in weights that are 0 until caffe train -weights %s "
+                "brings them: without that the loss is 0 throughout" % own))
+    return faults
+
+
+def _layers_with_weights(path, unknown=frozenset()):
+    """Return the names of the layers with weights in a .caffemodel; of one that cannot be read, `unknown`."""
+    try:
+        return set(name for name, blobs in CaffeModel(path).layers.items() if blobs)
+    except (EnvironmentError, ValueError):
+        return unknown
+
+
 def _no_caffe(reason):
     return Fault("no_caffe", UNCHECKED, None, None, "what Caffe itself says, as %s: its types and fields, shapes, "
                  "Python layers and labels" % reason)
@@ -73,8 +101,8 @@ def _no_caffe(reason):
 class _InCaffe(object):
     """The faults that Caffe and the data add to those of a net's text."""
 
-    def __init__(self, caffe, shapes, label_seconds, python, counted, has_weights, folder):
-        self.caffe, self.shapes, self.python, self.has_weights, self.folder = caffe, shapes, python, has_weights, folder
+    def __init__(self, caffe, shapes, label_seconds, python, counted, weights, folder):
+        self.caffe, self.shapes, self.python, self.weights, self.folder = caffe, shapes, python, weights, folder
         self.known = None
         self.labels = _Labels(caffe, label_seconds, python) if label_seconds else None
         self.counted = counted  # {State: list of str}
@@ -90,7 +118,7 @@ class _InCaffe(object):
         self.known = made.known
         if made.known.get("classic") and not graph.net.classic:
             graph.net.classic = True
-            of_state = text_checks.state_faults(graph, self.has_weights)
+            of_state = text_checks.state_faults(graph, bool(self.weights))
         of_labels, self.counted[graph.state] = self.labels.faults(graph, made) if self.labels else ([], [])
         return of_state + made.faults + _asked_gradients(graph, made) + _few_for_triplets(graph, made) + of_labels
 
@@ -147,9 +175,9 @@ class _Labels(object):
     def faults(self, graph, made):
         """Return the Faults of losses with labels that they have no class for, or that cannot be counted; and notes."""
         faults, notes = [], []
-        for node in graph.nodes:
+        for node in graph.whole_nodes:
             scores = made.bottom_shape(node, 0)
-            if not losses.is_on_labels(node.layer) or node in made.out or scores is None:
+            if not losses.is_on_labels(node.layer) or node.parts[-1] in made.out or scores is None:
                 continue
             absent = [data.layer for data in made.replaced if data in graph.before(node.makers_in_net()[1:2])]
             if absent:

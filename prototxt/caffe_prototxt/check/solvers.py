@@ -33,9 +33,9 @@ def is_solver(text):
 
 
 # A solver as read. nets: pairs of a file, relative to `root`, and, for each time that it is made, (phase, the solver's
-# own state as messages.read gives it). faults: Faults of the solver itself. has_weights: whether it names weights.
+# own state as messages.read gives it). faults: Faults of the solver itself. weights: the files that it names.
 # root: the folder that Caffe must run from, None for the current one.
-Solver = collections.namedtuple("Solver", "nets faults has_weights root")
+Solver = collections.namedtuple("Solver", "nets faults weights root")
 
 
 def read_solver(text, path=None, known=None):
@@ -74,7 +74,7 @@ def read_solver(text, path=None, known=None):
                 name, os.getcwd(), ", and no folder above the solver has it" if path else ""))
     faults += solver_fields.faults(values, lines, known or {}, [root] if root else [""] + above)
     there = [(name, states) for name, states in nets.items() if os.path.exists(os.path.join(root or "", name))]
-    return Solver(there, faults, bool(values.get("weights")), root)
+    return Solver(there, faults, _weights(values, root), root)
 
 
 def _nets(values, named, fault):
@@ -96,6 +96,12 @@ def _nets(values, named, fault):
     for number, file in enumerate(tested, len(values.get("test_net_param", ()))):  # Caffe's order
         nets.setdefault(_file([file]), []).append(("TEST", _message(values, "test_state", number)))
     return nets
+
+
+def _weights(values, root):
+    """Return the files of weights that a solver names."""
+    named = [name for value in values.get("weights", ()) if isinstance(value, str) for name in value.split(",")]
+    return [os.path.join(root or "", to_display(name.strip())) for name in named if name.strip()]
 
 
 def _above(path):

@@ -49,13 +49,14 @@ def state_faults(graph, has_weights=False):
     if graph.state.phase == "TRAIN":
         checks += [_python_loss_weight, _gradients, _label_images] + [_fresh_weights] * (not has_weights)
     duplicates = dict(graph.duplicate_tops)
-    for node in graph.nodes:
+    for node, whole in zip(graph.nodes, graph.whole_nodes):
         try:
             if node in duplicates:
                 faults.append(fault_of(node.layer, ERROR, "blob", "makes %s, which another layer makes before it"
                                        % to_display(duplicates[node])))
             for check in checks:
-                faults += [fault_of(node.layer, level, kind, message) for level, kind, message in check(node)]
+                faults += [fault_of(node.layer, level, kind, message) for level, kind, message in check(
+                    whole if check in OF_LOSSES else node)]
         except ValueError as error:  # the text has something else where a value or a message belongs
             faults.append(fault_of(node.layer, ERROR, "text", str(error)))
     if graph.state.phase == "TRAIN" and "blob" not in [fault.kind for fault in faults]:
@@ -70,7 +71,7 @@ def multi_gpu(graph, has_train_py=False):
     """
     return [fault_of(node.layer, ERROR, "multi_gpu",
                      "is a Python layer, and caffe train takes none on more than one GPU; a native InfogainLoss with H "
-                     "from a file trains there" + (", or pycaffe's train.py with one process for each GPU"
+                     "from a file trains there, and what use_loss.py --native makes" + (", or pycaffe's train.py with one process for each GPU"
                                                    if has_train_py else ""))
             for node in graph.nodes if node.type == "Python" and graph.state.phase == "TRAIN"]
 
@@ -83,6 +84,9 @@ def loss_parts(graph):
 
 def loss_name(layer):
     """Return the type of a layer, or the module and class of a Python layer."""
+    kind = kind_of(layer)
+    if kind and kind.composed:
+        return kind.name
     return ".".join(part for part in python_class(layer) if part and layer.type == "Python") or layer.type
 
 
@@ -294,3 +298,7 @@ def _param_names(layer):
     if not layer.old:
         named = [name for param in named if isinstance(param, dict) for name in param.get("name", ())]
     return frozenset(name for name in named if isinstance(name, str) and name)
+
+
+# The checks of a loss by its scores and labels.
+OF_LOSSES = frozenset((_swapped, _softmax_before, _fresh_weights, _label_images))

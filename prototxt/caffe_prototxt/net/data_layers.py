@@ -94,8 +94,8 @@ def positive(value):
 
 def label_users(node, number):
     """Return (Node, number of its bottom) of the losses and measures that get a top as a bottom but their first."""
-    return [(user, bottom) for user, bottom in node.users
-            if user.bottoms[bottom] == node.tops[number] and bottom > 0 and (
+    users = [user.taker or (user, bottom) for user, bottom in node.users if user.bottoms[bottom] == node.tops[number]]
+    return [(user, bottom) for user, bottom in users if bottom > 0 and (
                 user.type == "Accuracy" or losses.is_on_labels(user.layer) or node.type not in OF_BOXES and (
                     any(user.loss_weights) or losses.is_loss_type(user.type)))]
 

@@ -49,10 +49,14 @@ UNKNOWN = Shape((), False)
 
 
 class Shapes(object):
-    """The Shapes of the tops of a net's layers, in all phases. net: nets.Net."""
+    """The Shapes of the tops of a net's layers, in all phases.
 
-    def __init__(self, net):
+    net: nets.Net. inputs: {blob: sizes} of data, where they are known from elsewhere than the text.
+    """
+
+    def __init__(self, net, inputs=None):
         self._net, self._tops = net, {}  # by the index of a layer
+        self._inputs = {blob: Shape(tuple(sizes), True) for blob, sizes in (inputs or {}).items()}
 
     def of(self, layer, blob):
         """Return the Shape of a blob as `layer` gets it."""
@@ -76,8 +80,9 @@ class Shapes(object):
 
     def _merged(self, layer, blob):
         """Return what is the same in the Shapes that the makers of a blob, one for each phase, give it."""
-        shapes = [dict(zip(maker.tops, self._tops[maker.index])).get(blob, UNKNOWN)
-                  for maker in self._net.makers(layer, blob)] or [UNKNOWN]
+        shapes = [self._inputs[blob] if blob in self._inputs and not maker.bottoms else
+                  dict(zip(maker.tops, self._tops[maker.index])).get(blob, UNKNOWN)
+                  for maker in self._net.makers(layer, blob)] or [self._inputs.get(blob, UNKNOWN)]
         sizes = [own[0] if len(set(own)) == 1 else None for own in zip(*(shape.sizes for shape in shapes))]
         return Shape(tuple(sizes), all(shape.whole and len(shape.sizes) == len(sizes) for shape in shapes))
 

@@ -209,7 +209,7 @@ def _test_graph(definition):
 
 def _last_loss(graph):
     """Return the node of the last loss on classes, as those before it are auxiliary, or else of the last Accuracy."""
-    nodes = [node for node in graph.nodes if losses.is_on_labels(node.layer)] or [
+    nodes = [node for node in graph.whole_nodes if losses.is_on_labels(node.layer)] or [
         node for node in graph.nodes if node.type == "Accuracy"]
     if not nodes:
         raise ValueError("expected a net whose TEST phase has a loss on classes or an Accuracy layer, got %s; "

@@ -353,7 +353,7 @@ def test_the_same_of_several_layers_is_one_fault(folder, check):
     # one that lies near the net is no fault of the net
     (folder / "layers").mkdir()
     (folder / "layers" / "my_layers.py").write_text(u"")
-    found = check(DATA + SCORE + LOSS + more, folder=str(folder))
+    found = check(DATA + SCORE + LOSS + more, path=str(folder / "net.prototxt"))
     assert not found["error"] and "export PYTHONPATH=%s${PYTHONPATH:+:$PYTHONPATH}" % (folder / "layers") in found["not checked"][-1][3]
     types = "".join('layer { name: "%d" type: "Normalize" bottom: "data" top: "%d" }\n' % (i, i) for i in range(3))
     assert [fault[3] for fault in check(DATA + SCORE + LOSS + types)["not checked"][1:]] == [
@@ -364,12 +364,12 @@ def test_weights_of_another_training(folder, one, nothing):
     write_matrix("D.csv", 1 - np.eye(3))
     loss = python_loss(layer="ExpectedCostLoss", param={"source": "D.csv"})
     assert one(DATA + SCORE + loss, "warning", "weights", "loss", 11).startswith("is for a net that has been trained before")
-    nothing(DATA + SCORE + loss, has_weights=True)
+    nothing(DATA + SCORE + loss, weights=["trained.caffemodel"])
     nothing(DATA + SCORE + loss.replace('"loss"', '"cost"') + LOSS)  # beside another loss
     H = 'layer { name: "H" type: "Parameter" top: "H" param { lr_mult: 0 } parameter_param { shape { dim: 1 dim: 1 dim: 3 dim: 3 } } }\n'
     net = DATA + SCORE + H + native(("score", "label", "H"), "")
     assert "is 0 until caffe train -weights FILE.caffemodel brings it" in one(net, "warning", "weights", "loss", 12)
-    nothing(net, has_weights=True)
+    nothing(net, weights=["trained.caffemodel"])
 
 
 @pytest.mark.parametrize("batch, few", [(1, True), (2, True), (3, False), (None, False)])
@@ -418,7 +418,7 @@ def test_one_fault_does_not_hide_the_next(folder, check):
 
 def test_more_than_one_gpu(folder, one, nothing, monkeypatch):
     arguments = DATA + SCORE + python_loss(), "error", "multi_gpu", "loss", 11
-    assert one(*arguments, gpus=2).endswith("a native InfogainLoss with H from a file trains there")
+    assert one(*arguments, gpus=2).endswith("a native InfogainLoss with H from a file trains there, and what use_loss.py --native makes")
     (folder / "python" / "caffe").mkdir(parents=True)
     for name in ("train.py", "caffe/__init__.py"):
         (folder / "python" / name).write_text(u"")

@@ -63,7 +63,7 @@ def test_nothing_where_nothing_is_wrong(folder, known):
     (folder / "solver.prototxt").write_text(u"%s" % GOOD)
     assert real_nets.run(["caffe", "train", "-solver", "solver.prototxt"])[0] == 0
     solver = solvers.read_solver(GOOD + "stepvalue: 3 stepvalue: 4 weights: 'a.caffemodel'", "solver.prototxt", known)
-    assert solver == solvers.Solver([("net.prototxt", [("TRAIN", {})])], [], True, None)
+    assert solver == solvers.Solver([("net.prototxt", [("TRAIN", {})])], [], ["a.caffemodel"], None)
     assert [fault.level for fault in solvers.read_solver(GOOD + "of_a_fork: 3\n", None, known).faults] == ["not checked"]
     assert solvers.read_solver(GOOD + "of_a_fork: 3\n").faults == []  # as without Caffe
 

@@ -32,16 +32,14 @@ def evaluate(run, runs, caffe, D, top, any_snapshot=False, **options):
     """
     snapshot = snapshots.find_snapshot(run)
     doubts = _doubts(snapshot, run, runs)
-    if doubts and not any_snapshot:
-        raise ValueError(doubts[0] + snapshots.ASK)
+    _refuse(doubts, any_snapshot)
     arrays = _tally(run, snapshot, caffe, D, top, options)
     n_classes = int(arrays["n_classes"])
     tally = Tally(n_classes, D, top)
     tally.arrays = {key: arrays[key] for key in tally.arrays}
     doubts += _disagreements(snapshot, run, json.loads(arrays["comparable"].item()),
                              tally.scores(PROBABLE)["accuracy"])
-    if doubts and not any_snapshot:
-        raise ValueError(doubts[0] + snapshots.ASK)
+    _refuse(doubts, any_snapshot)
     if not doubts and snapshots.is_newer(snapshot, run):
         doubts = ["snapshot %s is newer than the log, but fits it" % snapshot.name]
     notes = doubts + _notes(snapshot, run) + ["not evaluated with it: " + note for note in arrays["left_out"].tolist()]
@@ -49,6 +47,11 @@ def evaluate(run, runs, caffe, D, top, any_snapshot=False, **options):
             "source": arrays["source"].item(), "spatial": bool(arrays["spatial"]), "n_classes": n_classes,
             "counts": np.sum(tally.confusion(PROBABLE), axis=1).tolist(),
             "evaluation": comparison.evaluation_of(tally)}, notes
+
+
+def _refuse(doubts, any_snapshot):
+    if doubts and not any_snapshot:
+        raise ValueError(doubts[0] + "; --any-snapshot evaluates it all the same")
 
 
 def _tally(run, snapshot, caffe, D, top, options):
@@ -88,21 +91,16 @@ def _disagreements(snapshot, run, comparable, accuracy):
     logged, found, n_tested = _tested_at(snapshot, run), comparable["tested"], comparable["n_tested"]
     if not found and n_tested:
         found = dict.fromkeys(comparable["accuracies"], accuracy)
-    newer, both = snapshots.is_newer(snapshot, run), sorted(set(found) & set(logged))
-    for name in both:
+    newer, compared = snapshots.is_newer(snapshot, run), sorted(set(found) & set(logged))
+    for name in compared:
         before, is_loss = logged[name]
-        if comparable["tested"]:
-            differ = snapshots.outputs_differ(before, found[name], n_tested, is_loss)
-        else:
-            differ = snapshots.accuracies_differ(before, n_tested, accuracy, comparable["n_images"],
-                                                 comparable["is_epoch"])
-        if differ:
+        if (snapshots.outputs_differ(before, found[name], n_tested, is_loss) if comparable["tested"] else
+                snapshots.accuracies_differ(before, n_tested, accuracy, comparable["n_images"], comparable["is_epoch"])):
             return ["snapshot %s %sgives %s %.4g, and the log says %.6g at iteration %d: it is another training's, or "
                     "the test data have changed" % (snapshot.name, "is newer than the log and " if newer else "",
                                                     to_str(name), found[name], before, snapshot.iteration)]
-    if newer and not (both and (comparable["tested"] or not snapshots.keeps_time(run))):
-        return [NEWER % snapshot.name]
-    return []
+    is_known = compared and (comparable["tested"] or not snapshots.keeps_time(run))
+    return [NEWER % snapshot.name] if newer and not is_known else []
 
 
 def _tested_at(snapshot, run):
