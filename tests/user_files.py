@@ -1,10 +1,12 @@
 """The files that README and the commands' help take for granted in a user's folder."""
 from __future__ import division, print_function
 
+import contextlib
 import os
 import shutil
 
 import numpy as np
+import pytest
 
 SOLVER = '''net: "train_val.prototxt"
 test_iter: 3
@@ -96,3 +98,15 @@ def write_unbalanced(folder):
     for name, text in (("train_val.prototxt", UNBALANCED), ("solver.prototxt", UNBALANCED_SOLVER)):
         with open(os.path.join(folder, name), "w") as file:
             file.write(text)
+
+
+@contextlib.contextmanager
+def as_nobody():
+    """Be a user who may read nothing here, where the tests run as root."""
+    if os.geteuid():
+        pytest.skip("only root can become another user")
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)

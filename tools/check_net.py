@@ -24,6 +24,7 @@ from __future__ import division, print_function
 
 from caffe_tools import cli  # first, as it puts the checkout's packages on the path
 
+import argparse
 import collections
 import os
 import sys
@@ -34,7 +35,7 @@ from caffe_prototxt.check import check, solvers
 from caffe_prototxt.check.faults import ERROR, UNCHECKED, WARNING
 from caffe_prototxt.net.graph import written_states
 from caffe_prototxt.net.nets import Net
-from caffe_prototxt.net.states import PHASES, State
+from caffe_prototxt.net.states import PHASES, State, merged
 from caffe_prototxt.training import caffe_process, precautions
 
 
@@ -79,7 +80,7 @@ def _parser():
     parser.add_argument("--level", type=int, metavar="N", help="as caffe train --level (default: the net's, 0)")
     parser.add_argument("--stage", metavar="S,S,...", help="as caffe train --stage (default: those that the net "
                         "is written for)")
-    parser.add_argument("--gpu", metavar="N,N,...|all",
+    parser.add_argument("--gpu", type=_n_gpus, default=1, metavar="N,N,...|all",
                         help="as caffe train --gpu, to check whether the net runs on several")
     parser.add_argument("--shape", action="append", default=[], type=cli.shape, metavar="TOP=N,C,H,W",
                         help="shape of a data layer's top, for one whose data is not there (repeatable)")
@@ -94,6 +95,13 @@ def _parser():
     return parser
 
 
+def _n_gpus(argument):
+    """Return how many GPUs an argument of caffe train means; 2 for all, as more than one is what matters."""
+    if argument != "all" and not all(number.isdigit() for number in argument.split(",")):
+        raise argparse.ArgumentTypeError("expected numbers of GPUs such as 0,1 or all, got %r" % argument)
+    return 2 if argument == "all" else len(argument.split(","))
+
+
 def _check(path, states, args, caffe, weights):
     content = cli.read_net(path)
     with naming(path):
@@ -101,12 +109,11 @@ def _check(path, states, args, caffe, weights):
         if not net.layers:
             raise ValueError("expected a net (a train_val.prototxt), got no layers")
         if states is not None:
-            states = [solvers.merged(state, net.state) for state in states]
+            states = [merged(phase, net.state, of_solver) for phase, of_solver in states]
         else:
             stages = None if args.stage is None else cli.stages(args.stage)
             states = written_states(net, [args.phase] if args.phase else PHASES, args.level, stages)
-        n_gpus = 1 if args.gpu is None else 2 if args.gpu == "all" else len(args.gpu.split(","))
-        return check.check(net, states, caffe, n_gpus, dict(args.shape), args.label_seconds, not args.no_python,
+        return check.check(net, states, caffe, args.gpu, dict(args.shape), args.label_seconds, not args.no_python,
                            weights, path)
 
 

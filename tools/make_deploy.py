@@ -36,7 +36,7 @@ from caffe_losses.compat import from_display, to_bytes, to_display
 from caffe_losses.errors import naming
 from caffe_losses.formats.atomic import atomic_write, write_all
 from caffe_losses.formats.caffemodel import CaffeModel
-from caffe_prototxt.check.caffe_checks import shape_text
+from caffe_losses.validation import shape_text
 from caffe_prototxt.net.states import State
 from caffe_prototxt.rewrite.decision import check_weights
 from caffe_prototxt.rewrite.deploy import Deployment

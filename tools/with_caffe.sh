@@ -342,17 +342,14 @@ keeper='
     echo $$
     exec >/dev/null {never}<> <(:)
     while runs "$1"; do read -rt 0.1 -u $never; done
+    cd /proc
     while
-        left=()
-        for process in /proc/[0-9]*; do
-            process=${process##*/}
-            if [[ $process != $$ ]] && is_here "$process"; then left+=("$process"); fi
+        found=
+        for process in [0-9]*; do
+            if ((process != $$)) && is_here "$process"; then kill -KILL "$process"; found=1; fi
         done
-        ((${#left[@]}))
-    do
-        kill -KILL "${left[@]}"
-        read -rt 0.01 -u $never
-    done'
+        [[ $found ]]
+    do read -rt 0.01 -u $never; done'
 said=''
 read -r said < <(setsid "${enter[@]}" /bin/bash -c "$keeper" keeper $$ </dev/null 2>&1 &) || true
 if [[ $said != +([0-9]) ]]; then

@@ -63,7 +63,7 @@ def check_together(parser, args):
 def files_read(args):
     """Return the files that the options name, to be read; None for an option that names none."""
     return [args.weights, args.labels, args.distances, args.tree, args.names] + [
-        numbers and numbers.path for numbers in (args.class_weights, args.counts)]
+        numbers.path for numbers in (args.class_weights, args.counts) if numbers is not None]
 
 
 def read_decision(args, n_classes):

@@ -4,7 +4,6 @@ from __future__ import division, print_function
 import collections
 
 from caffe_prototxt.check import caffe_checks, text_checks
-from caffe_prototxt.check.check import PREVENT
 from caffe_prototxt.check.faults import ERROR, UNCHECKED
 from caffe_prototxt.net.graph import Graph
 from caffe_prototxt.net.nets import Net
@@ -26,14 +25,12 @@ def check_deployed(text, python):
     Raises ValueError if Caffe stops at a layer that it has.
     """
     with caffe_process.Caffe() as caffe:
-        no_caffe = caffe.run("", "TEST", []).no_caffe
-        if no_caffe:
-            return Checked(["not checked: what Caffe itself says, as there is none here (%s)" % no_caffe], {}, {})
+        asked = caffe.run("", "TEST", [])
+        if asked.no_caffe:
+            return Checked(["not checked: what Caffe itself says, as there is none here (%s)" % asked.no_caffe], {}, {})
         graph = Graph(Net(text), State("TEST"))
         faults = text_checks.net_faults(graph.net) + text_checks.state_faults(graph)
-        broken = set(fault.layer.index for fault in faults if fault.kind in PREVENT and fault.layer)
-        made = caffe_checks.CaffeCheck(
-            caffe, graph, [node for node in graph.nodes if node.layer.index in broken], python=python).make()
+        made = caffe_checks.CaffeCheck(caffe, graph, asked.known, faults, python=python).make()
     notes = []
     for fault in faults + made.faults:
         layer = "layer %s: " % fault.layer.display_name if fault.layer else ""
@@ -41,7 +38,7 @@ def check_deployed(text, python):
             raise ValueError("expected a net that Caffe makes when its losses are gone, got one at which it stops: %s%s"
                              % (layer, fault.message))
         if fault.level in (ERROR, UNCHECKED) and fault.kind != "behind":
-            notes.append("not checked: %s%s%s" % (
-                layer, fault.message, "; nor is what depends on it" if layer and fault.kind in _NOT_HERE else ""))
+            behind = "; nor is what depends on it" if layer and fault.level == UNCHECKED else ""
+            notes.append("not checked: %s%s%s" % (layer, fault.message, behind))
     shapes = {top: shape for node in graph.nodes for top, shape in zip(node.tops, made.shapes.get(node, ()))}
     return Checked(notes, shapes, {node.layer.name: shapes for node, shapes in made.weights.items()})

@@ -4,7 +4,7 @@ from __future__ import division, print_function
 import collections
 
 from caffe_prototxt.net import losses
-from caffe_prototxt.net.states import PHASES, State
+from caffe_prototxt.net.states import PHASES, State, merged
 from caffe_prototxt.textformat.edits import Edits
 
 INPUT = "input"  # the maker of a blob that the net's own `input` fields declare
@@ -64,10 +64,6 @@ class Graph(object):
     def is_whole(self):
         """Return whether every bottom has a maker, and every blob one."""
         return not self.duplicate_tops and not any(None in node.makers for node in self.nodes)
-
-    def under_loss(self):
-        """Return the set of the losses and of the nodes that they depend on."""
-        return self.before(node for node in self.nodes if any(node.loss_weights))
 
     def before(self, nodes):
         """Return the set of some nodes and of all that they depend on."""
@@ -150,8 +146,7 @@ def usual_states(net, phases=PHASES):
     A state in which a bottom has no maker, or a blob two, is left out if another state of its phase is whole: the data
     layers of such a net are kept with a stage or at a level only.
     """
-    level = next((level for level in net.state.get("level", ()) if isinstance(level, int)), 0)
-    own = tuple(str(stage) for stage in net.state.get("stage", ()))
+    _, level, own = merged(None, net.state)
     usual = []
     for phase in phases:
         states = [State(phase, level, own)] + _named_states(net, phase, level, own)[:MOST_STATES]

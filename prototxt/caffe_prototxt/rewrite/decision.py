@@ -34,7 +34,7 @@ def layer_fields(old, name, kind, bottom, top, params):
 
 def axis_param(axis):
     """Return the fields of a message for a class axis, or None where it is Caffe's default."""
-    return None if axis in (None, 1) else {"axis": axis}
+    return None if axis == 1 else {"axis": axis}
 
 
 class Adding(object):

@@ -107,10 +107,6 @@ class Edits(object):
         _check_single(layer)
         self._remove([(layer.begin, layer.stop)], keep_comments=False)
 
-    def take_out_fields(self, fields):
-        """Take fields out, but not the comments in them."""
-        self._remove([(field.start, field.stop) for field in fields])
-
     def _replaced(self, message, name, wanted):
         """Return the field that `name` replaces in a message, or None."""
         old = self.replaces.get(name)

@@ -38,7 +38,7 @@ def known():
 
 @pytest.mark.parametrize("change, line, message", [
     (("lr_policy", "lr_polcy"), 3, "has lr_polcy, which this Caffe does not have, and stops at; is it lr_policy?"),
-    (("fixed", "stp"), 3, 'has lr_policy: "stp", which Caffe does not have, and stops at; is it step?'),
+    (("fixed", "stp"), 3, 'has lr_policy: "stp", which this Caffe does not have, and stops at; is it step?'),
     (("fixed", "Fixed"), 3, None),
     (("fixed", "step"), 3, 'has lr_policy: "step" and no stepsize, and Caffe stops: write stepsize: N'),
     (('lr_policy: "fixed"', ""), None, "has no lr_policy, and Caffe stops: write lr_policy: "),
@@ -48,7 +48,7 @@ def known():
     (("max_iter", "train_state { phase: TRIAN } max_iter"), 4, "has phase: TRIAN in train_state, and Caffe stops, as it has"),
     (("max_iter", 'train_state { stages: "a" } max_iter'), 4, "has stages in train_state, which this Caffe does not have, and"),
     (("CPU", "CUP"), 6, "has solver_mode: CUP, which this Caffe does not have, and stops at; is it CPU?"),
-    (("max_iter", 'type: "Adamm" max_iter'), 4, 'has type: "Adamm", which Caffe does not have, and stops at; is it Adam?')])
+    (("max_iter", 'type: "Adamm" max_iter'), 4, 'has type: "Adamm", which this Caffe does not have, and stops at; is it Adam?')])
 def test_what_caffe_stops_at(folder, known, change, line, message):
     text = GOOD.replace(*change)
     (folder / "solver.prototxt").write_text(u"%s" % text)

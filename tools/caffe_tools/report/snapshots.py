@@ -6,6 +6,7 @@ import os
 import re
 
 from caffe_losses.compat import to_str
+from caffe_prototxt.check import solvers
 from caffe_tools.report.runs import SNAPSHOTS
 
 QUARTER, LATE = 15 * 60, 10  # seconds: what time zones differ by; how soon a log is closed after its last line
@@ -97,12 +98,9 @@ def _find(run, name):
     """Return (path, folder where caffe ran) of a snapshot in the log, or None."""
     of_net = _folder_of_net(run)
     paths = [(os.path.join(folder, name), of_net if os.path.isabs(name) else folder) for folder in _folders(run)]
-    paths.append((os.path.join(_folder_of_log(run), os.path.basename(name)), of_net))  # moved together with the log
+    log = os.path.abspath(run.main_file())
+    paths.append((os.path.join(os.path.dirname(log), os.path.basename(name)), of_net))  # both were moved together
     return next((found for found in paths if os.path.isfile(found[0])), None)
-
-
-def _folder_of_log(run):
-    return os.path.dirname(os.path.abspath(run.main_file()))
 
 
 def _folders(run):
@@ -112,10 +110,7 @@ def _folders(run):
     """
     if run.folder is not None:
         return [os.path.abspath(run.folder)]
-    folders = [_folder_of_log(run)]
-    while folders[-1] != os.path.dirname(folders[-1]):
-        folders.append(os.path.dirname(folders[-1]))
-    return folders + [os.getcwd()]
+    return solvers.folders_above(run.main_file()) + [os.getcwd()]
 
 
 def _folder_of_net(run):
