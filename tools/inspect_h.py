@@ -99,7 +99,11 @@ def show(args):
     cli.say("%s: %s" % (args.file, summary.in_words(figures)))
     for warning in warnings:
         cli.say("warning: %s" % warning)
-    _print_table(rows, args, len(H))
+    cli.say_table([("class", "row sum", "for itself", "least loss", "attracted to")]
+                  + [_cells(row, args) for row in rows], left=(0, 4))
+    if len(rows) < len(H) and args.classes is None:
+        cli.say("(the %d of %d classes with the smallest share for themselves; --classes shows others, --json all)"
+                % (len(rows), len(H)))
 
 
 def _shown(args, names, own):
@@ -116,14 +120,6 @@ def _label(text, names):
     if text.isdigit() and int(text) < len(names):
         return int(text)
     raise ValueError("--classes: expected names or labels 0..%d, got %r" % (len(names) - 1, text))
-
-
-def _print_table(rows, args, n_classes):
-    table = [("class", "row sum", "for itself", "least loss", "attracted to")] + [_cells(row, args) for row in rows]
-    cli.say_table(table, left=(0, 4))
-    if len(rows) < n_classes and args.classes is None:
-        cli.say("(the %d of %d classes with the smallest share for themselves; --classes shows others, --json all)"
-              % (len(rows), n_classes))
 
 
 def _cells(row, args):

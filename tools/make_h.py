@@ -54,7 +54,6 @@ import numpy as np
 from caffe_losses.errors import naming
 from caffe_losses.formats import matrix_files
 from caffe_losses.matrices import class_weights, costs, gains, summary
-from caffe_prototxt.data import label_images
 from caffe_prototxt.data.labels import count_source, per_class
 from caffe_prototxt.data.net_source import net_source
 from caffe_prototxt.data.records import count_samples
@@ -79,6 +78,7 @@ NET = "train_val.prototxt"  # the net of a user, by Caffe's usual name
 # weights: one for each class. counts: of each class; None: the weights were given. source: of the labels, str, or None.
 # unit: what was counted. n_ignored: int, or None where no label is ignored.
 Weights = collections.namedtuple("Weights", "weights counts source unit n_ignored")
+Weights.__new__.__defaults__ = (None,) * 5
 
 
 def main():
@@ -94,14 +94,10 @@ def main():
     _check_result(H, args, names)
     warnings = _warnings(args, H, weights, None if D is None else gain)
     layer = h_fragment(args.output, len(H)) if matrix_files.layer_type(args.output) else None
-    writers = [(args.output, matrix_files.matrix_writer(args.output, H))]
-    if args.distances_out is not None:
-        writers.append((args.distances_out, matrix_files.matrix_writer(args.distances_out, D)))
-    if args.weights_out is not None:
-        writers.append((args.weights_out, class_files.numbers_writer(args.weights_out, weights.weights)))
-    if args.plot is not None:
-        writers.append((args.plot, matrix_picture(args.plot, H, names)))
-    matrix_files.write_files(writers)
+    made = ((args.output, matrix_files.matrix_writer, (H,)), (args.distances_out, matrix_files.matrix_writer, (D,)),
+            (args.weights_out, class_files.numbers_writer, (weights and weights.weights,)),
+            (args.plot, matrix_picture, (H, names)))
+    matrix_files.write_files([(path, writer(path, *content)) for path, writer, content in made if path is not None])
     if args.json:
         _say_json(args, H, weights, warnings, layer)
     else:
@@ -193,8 +189,6 @@ def _check_together(parser, args):
     only_with(given("ignore_label"), given("labels", "net"), "--labels or --net")
     only_with(given("pixels", "dataset", "root_folder"), args.labels is not None, "--labels")
     only_with(given("label_blob", "stages", "batches", "no_python"), args.net is not None, "--net")
-    if args.batches is not None and args.batches < 1:
-        parser.error("--batches: expected at least 1, got %d" % args.batches)
     check_beta(parser, args)
     outputs = _outputs(args)
     if "" in outputs or len(set(map(os.path.realpath, outputs))) < len(outputs):
@@ -202,16 +196,16 @@ def _check_together(parser, args):
     inputs = [getattr(args, name) for name in ("matrix", "labels", "net", "names") + DISTANCES]
     inputs += [numbers.path for numbers in (args.counts, args.class_weights) if numbers is not None]
     if args.pixels and os.path.isdir(args.labels):
-        inputs += [os.path.join(args.labels, name) for name in os.listdir(args.labels)
-                   if name.lower().endswith(label_images.ENDINGS)]
+        inputs += [os.path.join(args.labels, name) for name in os.listdir(args.labels)]
     _refuse_overwriting(parser, args, inputs)
     for path in (args.output, args.distances_out):  # counting may take a while
         if path is not None:
             matrix_files.check_path(path)
     if args.weights_out is not None:
         class_files.numbers_writer(args.weights_out, [])
-    if args.n_classes is not None and args.n_classes < 1:
-        parser.error("--n-classes: expected at least 1, got %d" % args.n_classes)
+    for name in ("batches", "n_classes"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            parser.error("%s: expected at least 1, got %d" % (_option(name), getattr(args, name)))
 
 
 def _outputs(args):
@@ -237,16 +231,15 @@ def _distances(args, names):
     """Return (D or None, names): a tree knows the names of its classes."""
     if args.tree is not None:
         return class_files.read_tree_costs(args.tree, names, MAX_CLASSES)
-    path = next((path for path in map(vars(args).get, DISTANCES) if path is not None), None)
-    if path is None:
-        return None, names
-    matrix = matrix_files.read_matrix(path)
-    with naming(path):
-        if args.confusion is not None:
-            return costs.costs_from_confusion(matrix), names
-        if args.embeddings is not None:
-            return costs.costs_from_embeddings(matrix, args.metric or "cosine"), names
-    return gains.check_cost(matrix, path), names
+    if args.distances is not None:
+        return gains.check_cost(matrix_files.read_matrix(args.distances), args.distances), names
+    for path, make in ((args.confusion, costs.costs_from_confusion),
+                       (args.embeddings, lambda E: costs.costs_from_embeddings(E, args.metric or "cosine"))):
+        if path is not None:
+            matrix = matrix_files.read_matrix(path)
+            with naming(path):
+                return make(matrix), names
+    return None, names
 
 
 def _gain(args, D, names):
@@ -274,20 +267,20 @@ def _n_classes(args, names):
 def _weights(parser, args, gain, names):
     """Return Weights, or None."""
     if args.class_weights is not None:
-        return Weights(class_weights.check_weights(args.class_weights), None, None, None, None)
-    if args.counts is None and args.labels is None and args.net is None:
+        return Weights(class_weights.check_weights(args.class_weights))
+    counted, present = Weights(counts=args.counts), None
+    if args.labels is not None or args.net is not None:
+        counted, present = _count(parser, args, gain, names)
+    elif args.counts is None:
         return None
-    counts, present, about = args.counts, None, (None, None, None)
-    if counts is None:
-        counts, present, about = _count(parser, args, gain, names)
-    w = class_weights.class_weights(
-        counts, args.weights or "balanced", args.beta, 1.0 if args.power is None else args.power,
+    weights = class_weights.class_weights(
+        counted.counts, args.weights or "balanced", args.beta, 1.0 if args.power is None else args.power,
         args.scale or "sample", present=present)
-    return Weights(w, np.asarray(counts), *about)
+    return counted._replace(weights=weights, counts=np.asarray(counted.counts))
 
 
 def _count(parser, args, gain, names):
-    """Count the labels in the data. Returns counts and present of the classes, and the source, unit and n_ignored."""
+    """Count the labels in the data. Returns Weights, still without weights, and `present` of class_weights."""
     n_classes = _n_classes(args, names) or (None if gain is None else len(gain))
     ignore_label = args.ignore_label
     if args.net is None:
@@ -301,9 +294,9 @@ def _count(parser, args, gain, names):
         ignore_label = data.ignore_label if ignore_label is None else ignore_label
         _refuse_overwriting(parser, args, [data.whole and data.whole.source])
         tally = _count_net(data, args.batches, not args.no_python)
-        source = data.whole.source if data.whole else "Caffe"
         if not args.json:
-            cli.say("%s: labels from %s, of layer %s" % (args.net, source, data.layer))
+            cli.say("%s: labels from %s, of layer %s"
+                    % (args.net, data.whole.source if data.whole else "Caffe", data.layer))
     counts, present = per_class(tally, n_classes, ignore_label)
     if len(counts) > MAX_CLASSES:
         raise ValueError("%s: expected labels below %d, the most classes a .binaryproto can hold, got %d"
@@ -314,7 +307,7 @@ def _count(parser, args, gain, names):
             tally.unit, "" if args.pixels or args.labels is None else
             "; labels of pixels, and images of labels, are counted with --pixels"))
     n_ignored = None if ignore_label is None else int(tally.counts.sum() - counts.sum())
-    return counts, present, (tally.source, tally.unit, n_ignored)
+    return Weights(None, counts, tally.source, tally.unit, n_ignored), present
 
 
 def _count_net(data, batches, python):
@@ -352,7 +345,7 @@ def _warnings(args, H, weights, gain):
 
 
 def _say_json(args, H, weights, warnings, layer):
-    w = weights or Weights(None, None, None, None, None)
+    w = weights or Weights()
     counts, numbers = [None if array is None else np.asarray(array).tolist() for array in (w.counts, w.weights)]
     cli.say_json(dict(
         summary.summarise(np.asarray(H, np.float32)), output=args.output, warnings=warnings, layer=layer,
@@ -364,8 +357,8 @@ def _report(args, H, names, weights, warnings, layer):
         _print_weights(weights, names)
     cli.say("%s: %s" % (args.output, summary.in_words(summary.summarise(np.asarray(H, np.float32)))))
     if args.tree is not None:
-        cli.say("classes, in the order of %s: %s" % (args.names or "the tree (--names sets another)",
-                                                     _listed(["%d %s" % pair for pair in enumerate(names)])))
+        cli.say("classes, in the order of %s: %s" % (args.names or "the tree (--names sets another)", summary.listed(
+            ["%d %s" % pair for pair in enumerate(names)], 12)))
     for path, what in ((args.distances_out, "D, the distances it was made from"),
                        (args.weights_out, "the class weights"), (args.plot, "H as a picture")):
         if path:
@@ -403,13 +396,10 @@ def _print_next(args, layer):
     if net is not None:
         cli.say("next: " + cli.command_line("use_loss.py", net, *words))
         return
-    ignored = ["--ignore-label=%d" % args.ignore_label] if args.ignore_label is not None else []
     cli.say("with a net, here %s: %s" % (NET, cli.command_line("use_loss.py", NET, *words)))
-    cli.say("next: " + cli.command_line("make_net.py", *words + ignored))
-
-
-def _listed(texts, most=12):
-    return ", ".join(texts[:most] + ["..."] * (len(texts) > most))
+    if args.ignore_label is not None:
+        words.append("--ignore-label=%d" % args.ignore_label)
+    cli.say("next: " + cli.command_line("make_net.py", *words))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ import contextlib
 def naming(name, failure=""):
     """Put a name in front of ValueErrors and of errors of the system, which become IOErrors.
 
-    failure: str, what the system could not do, for instance "cannot be read: ".
+    name: str; an empty one is shown as ''. failure: str, what the system could not do, for instance "cannot be read: ".
     """
+    name = name or "''"
     try:
         yield
     except EnvironmentError as error:

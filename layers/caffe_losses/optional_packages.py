@@ -95,27 +95,24 @@ def progress(steps, total=None, unit="it", size=lambda step: 1):
             bar.update(size(step))
 
 
-class _NoBar(object):
-    """A bar that shows nothing."""
-
-    def update(self, count=1):
-        pass
-
-
 @contextlib.contextmanager
 def progress_bar(total, unit, **options):
     """Show a tqdm bar over `total` units on standard error, if that is a terminal and tqdm is installed.
 
     options: more arguments for tqdm. The bar has `update(count)`.
     """
-    tqdm = None
-    if sys.stderr and sys.stderr.isatty():
-        try:
-            from tqdm import tqdm
-        except ImportError:
-            pass
-    if tqdm is None:
-        yield _NoBar()
-    else:
-        with tqdm(total=total, unit=unit, leave=False, **options) as bar:
-            yield bar
+    try:
+        if not sys.stderr or not sys.stderr.isatty():
+            raise ImportError
+        from tqdm import tqdm
+    except ImportError:
+        tqdm = _NoBar
+    with contextlib.closing(tqdm(total=total, unit=unit, leave=False, **options)) as bar:
+        yield bar
+
+
+class _NoBar(object):
+    """A bar that shows nothing."""
+
+    def __init__(self, **_):
+        self.update = self.close = lambda *_: None

@@ -236,6 +236,9 @@ def test_plot(folder):
     (["names.txt"], "names.txt: expected a file that ends in"),
     (["--tree", "names.txt", "--names", "tree.txt", "--tau", "1"], "names.txt: names: expected the classes"),
     (["--tree", "missing.txt", "--tau", "1"], "missing.txt"),
+    (["--tree", "one.txt", "--tau", "1"], "one.txt: expected a tree of several classes, got one"),
+    (["--tree", "", "--tau", "1"], "'': cannot be read: No such file"),
+    (["D.csv", "one", "two"], "unrecognized arguments: one two"),
     (["--counts", "1,a"], "--counts: expected numbers with commas between them, or a file of them, got '1,a'"),
     (["--counts", "1,-1"], "counts: expected numbers of at least 0, got -1 for class 1"),
     (["--counts", "0,0"], "H: expected at least one positive entry, got none"),
@@ -273,6 +276,8 @@ def test_errors_are_one_line_and_write_nothing(folder, arguments, message):
         file.seek(0)
         file.write(content)
     write_matrix(os.path.join(folder, "none.csv"), np.diag([1, 0, 1]))
+    with open(os.path.join(folder, "one.txt"), "w") as file:
+        file.write("cat")
     before = sorted(os.listdir(folder))
     status, out, err = run_main("make_h.py", "-o", "out.binaryproto", *arguments, cwd=folder)
     assert status == 2 and not out
@@ -531,9 +536,9 @@ def test_one_class_is_an_error(folder):
 
 
 def test_numbers_typed_as_a_list(folder):
-    for option in ("--counts", "--class-weights"):
+    for given, option in (("--counts", "--counts"), ("--class-weights", "--class-weights"), ("--class", "--class-weights")):
         for words in (["100", "50", "5"], ["100,", "50,", "5"]):
-            status, out, err = run_main("make_h.py", option, *(words + ["-o", "out.npy"]), cwd=folder)
+            status, out, err = run_main("make_h.py", given, *(words + ["-o", "out.npy"]), cwd=folder)
             assert status == 2 and not out and "%s: expected numbers with commas between them, got blanks; write %s 100,50,5" % (
                 option, option) in err
 

@@ -307,9 +307,9 @@ def test_nothing_is_left_behind(folder, tmp_path):
 
 @pytest.mark.parametrize("arguments, message", [
     ([], "(the following|too few) arguments"),
-    (["missing.log"], "missing.log: cannot be read: no such file"),
-    (["a=caffe.log,"], "'': cannot be read: no such file"),
-    (["."], r"\.: cannot be read: no such file"),
+    (["missing.log"], "missing.log: cannot be read: No such file"),
+    (["a=caffe.log,"], "'': cannot be read: No such file"),
+    (["."], r"\.: cannot be read: Is a directory"),
     (["empty.log"], "empty.log: expected the log of a training, got an empty file"),
     (["classes.txt"], "classes.txt: expected the log of a training, got one without a line of Caffe's solver"),
     (["caffe.log", "caffe.log"], "caffe.log: named twice; a run counts once"),
@@ -383,7 +383,7 @@ def test_pipes_and_devices(folder, arguments):
         os.mkfifo("pipe")
     status, out, err = run_main("report.py", *arguments)
     assert status == 2 and not out and len(err.splitlines()) == 1
-    assert "expected a file, got a pipe or a device; write it into a file first" in err
+    assert "expected a plain file, got a pipe or a device; write it to a file first" in err
 
 
 def test_matplotlib_s_settings_of_the_current_folder_are_not_read(tmp_path):

@@ -36,6 +36,8 @@ def read_tree_costs(path, names=None, most=None):
     with naming(path):
         tree = class_trees.parse_tree(text, edges=path.lower().endswith(".csv"))
         n_classes = len(tree.classes if names is None else names)
+        if n_classes < 2:
+            raise ValueError("expected a tree of several classes, got one")
         if most is not None and n_classes > most:
             raise ValueError("expected at most %d classes, the most a .binaryproto can hold, got %d; --names says "
                              "which of a larger tree's are classes" % (most, n_classes))
@@ -57,7 +59,7 @@ def numbers(argument):
     Raises argparse.ArgumentTypeError.
     """
     try:
-        return Numbers(float(number) for number in argument.split(","))
+        return Numbers(float(number) for number in argument.rstrip(",").split(","))
     except ValueError:
         if not os.path.exists(argument):
             raise argparse.ArgumentTypeError("expected numbers with commas between them, or a file of them, got %r"
@@ -71,14 +73,15 @@ def numbers(argument):
 
 
 def refuse_blanks(parser, options):
-    """End the command if numbers of some options have blanks between them: argparse would take the second for a file."""
+    """End the command if numbers of some options have blanks between them: argparse takes the second for a file."""
     arguments = [word for argument in sys.argv[1:]
                  for word in (argument.split("=", 1) if argument.startswith("--") else [argument])]
-    for at, option in enumerate(arguments):
+    for at, given in enumerate(arguments):
         words = list(itertools.takewhile(_is_number, arguments[at + 1:]))
-        if option in options and len(words) > 1:
-            parser.error("%s: expected numbers with commas between them, got blanks; write %s %s"
-                         % (option, option, ",".join(word.strip(",") for word in words)))
+        for option in options:
+            if len(words) > 1 and len(given) > 2 and option.startswith(given):  # argparse takes a part of a name
+                parser.error("%s: expected numbers with commas between them, got blanks; write %s %s"
+                             % (option, option, ",".join(word.strip(",") for word in words)))
 
 
 def _is_number(word):
@@ -107,13 +110,9 @@ def numbers_writer(path, numbers):
 
 def _numbers_in(path):
     if path.lower().endswith(".npy"):
-        return _npy_numbers(path)
+        array = map_npy(path)
+        if array.size != max(array.shape + (0,)):
+            raise ValueError("expected a row of numbers, got %s of shape %s" % (array.dtype, array.shape))
+        return array.ravel().astype(float)
     words = " ".join(line.split("#")[0] for line in read_text(path).splitlines()).replace(",", " ").split()
-    return [float(word) for word in words]
-
-
-def _npy_numbers(path):
-    array = map_npy(path)
-    if array.size != max(array.shape + (0,)):
-        raise ValueError("expected a row of numbers, got %s of shape %s" % (array.dtype, array.shape))
-    return [float(number) for number in array.ravel()]
+    return map(float, words)

@@ -24,7 +24,6 @@ import gc
 import io
 import json
 
-
 try:
     from shlex import quote
 except ImportError:  # Python 2
@@ -35,7 +34,7 @@ CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__fil
 sys.path[:0] = [os.path.join(CHECKOUT, root) for root in ("layers", "prototxt")]
 
 from caffe_losses import __version__, optional_packages
-from caffe_losses.compat import from_bytes, from_display, to_str, to_unicode
+from caffe_losses.compat import from_bytes, from_display, to_bytes, to_str, to_unicode
 from caffe_losses.errors import naming
 from caffe_losses.formats.atomic import atomic_write
 from caffe_losses.formats.plain_files import open_plain
@@ -62,7 +61,9 @@ def run(main):
     with _signals_as_exits():
         try:
             try:
-                _check_checkout()
+                if os.pathsep in CHECKOUT and os.path.isdir(os.path.join(CHECKOUT, "layers")):
+                    raise ValueError("expected a checkout without %r in its path, which PYTHONPATH cannot hold, got %s; "
+                                     "move or rename the folder" % (os.pathsep, CHECKOUT))
                 main()
             finally:
                 sys.stdout.flush()  # now: when Python ends it could only print a traceback
@@ -72,7 +73,10 @@ def run(main):
             status = _report(error)
         else:
             return
-        _give_up_output()
+        try:
+            sys.stdout.flush()
+        except EnvironmentError:  # when Python ends it would try again to write what was printed
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(status)
 
 
@@ -96,14 +100,6 @@ def _report_import(kind, error, trace):
     if issubclass(kind, ImportError):
         sys.exit(_report(error))
     sys.__excepthook__(kind, error, trace)
-
-
-def _give_up_output():
-    """Throw away what was printed and cannot be written: Python would try again when it ends."""
-    try:
-        sys.stdout.flush()
-    except EnvironmentError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open_standard_files():
@@ -138,12 +134,6 @@ def _signals_as_exits():
             signal.signal(number, handler)
 
 
-def _check_checkout():
-    if os.pathsep in CHECKOUT and os.path.isdir(os.path.join(CHECKOUT, "layers")):
-        raise ValueError("expected a checkout without %r in its path, which PYTHONPATH cannot hold, got %s; move or "
-                         "rename the folder" % (os.pathsep, CHECKOUT))
-
-
 def note(message):
     """Print a note to standard error, in one line."""
     sys.stderr.write("%s: note: %s\n" % (_program(), one_line(message)))
@@ -160,16 +150,12 @@ def caffe_line(*arguments):
 
 
 def _line(*words):
-    return " ".join(map(quote, _with_caffe() + list(words)))
-
-
-def _with_caffe():
-    """Return the words that bring a command to where a Caffe is, none where it is here."""
+    words = list(words)
     within = os.environ.get("CAFFE_LOSSES_WITHIN")  # set by with_caffe.sh in its root file system
     script = os.path.join(CHECKOUT, "tools", "with_caffe.sh")
     if within or not has_package("caffe") and os.path.exists(script):
-        return [within or script]
-    return []
+        words.insert(0, within or script)
+    return " ".join(map(quote, words))
 
 
 def refuse_overwriting(parser, output, inputs):
@@ -199,7 +185,8 @@ def one_line(message):
 
 def read_net(path):
     """Return the text of a file, one character a byte. Raises IOError, naming it."""
-    return from_bytes(_read(path))
+    with naming(path, "cannot be read: "), open_plain(path) as file:
+        return from_bytes(file.read())
 
 
 def read_text(path):
@@ -208,23 +195,16 @@ def read_text(path):
     Raises IOError or ValueError, naming the file.
     """
     try:
-        text = _read(path).decode("utf-8-sig")
+        text = to_bytes(read_net(path)).decode("utf-8-sig")
     except ValueError:
         raise ValueError("%s: expected text in UTF-8, got something else" % path)
     return to_str(io.StringIO(text, newline=None).read())
 
 
-def _read(path):
-    with naming(path, "cannot be read: "), open_plain(path) as file:
-        return file.read()
-
-
 def check_is_file(path):
     """Raise IOError for what is no file that can be read from its start to its end."""
-    if not os.path.isfile(path):
-        raise IOError("%s: %s" % (path or repr(path), "expected a file, got a pipe or a device; write it into a file first"
-                                  if os.path.exists(path) and not os.path.isdir(path)
-                                  else "cannot be read: no such file"))
+    with naming(path, "cannot be read: "):
+        open_plain(path).close()
 
 
 def shape(argument):

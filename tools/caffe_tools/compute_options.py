@@ -64,12 +64,11 @@ def layer_params(parser, args):
     if args.compute_h < 1:
         parser.error("--compute-h: expected at least 1 class, got %d" % args.compute_h)
     check_beta(parser, args)
-    if args.beta is not None and not 0 <= args.beta < 1:
-        parser.error("--beta: expected a number in [0, 1), got %g" % args.beta)
-    if args.running is not None and not 0 < args.running < 1:
-        parser.error("--running: expected a number between 0 and 1, got %g" % args.running)
-    if args.power is not None and not 0 <= args.power < float("inf"):
-        parser.error("--power: expected a number of at least 0, got %g" % args.power)
+    for name, is_good, expected in (("beta", lambda beta: 0 <= beta < 1, "in [0, 1)"),
+                                    ("running", lambda decay: 0 < decay < 1, "between 0 and 1"),
+                                    ("power", lambda power: 0 <= power < float("inf"), "of at least 0")):
+        if name in params and not is_good(params[name]):
+            parser.error("--%s: expected a number %s, got %g" % (name, expected, params[name]))
     if args.compute_h is not True:
         params["n_classes"] = args.compute_h
     return dict(DEFAULTS, **params)

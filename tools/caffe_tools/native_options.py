@@ -4,7 +4,7 @@ from __future__ import division, print_function
 import os
 
 from caffe_losses.compat import from_display, to_bytes
-from caffe_losses.formats.binaryproto import write_layers
+from caffe_losses.formats.caffemodel import write_layers
 from caffe_prototxt.net.losses import COMPOSED
 from caffe_prototxt.rewrite.composing import has_weights
 

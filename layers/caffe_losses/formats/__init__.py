@@ -1,1 +1,1 @@
-"""Read and write matrices in files. Imports no caffe, and of caffe_losses only `errors` and `optional_packages`."""
+"""Read and write matrices in files. Imports no caffe, and of caffe_losses only what stands beside the folders."""

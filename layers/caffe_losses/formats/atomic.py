@@ -63,28 +63,20 @@ def _open(name, path):
     with naming(path, NOT_WRITTEN):
         file = open(name, "wb")
     try:
-        with _naming_disk_errors(path):
-            yield file
+        yield file
         with naming(path, NOT_WRITTEN):
             file.flush()
             if os.path.isfile(name):
                 os.fsync(file.fileno())
+    except EnvironmentError as error:
+        if error.errno in _DISK_ERRORS:  # others, of what is done meanwhile, need not be this file's
+            raise IOError("%s: %s%s" % (path, NOT_WRITTEN, error.strerror))
+        raise
     finally:
         try:
             file.close()
         except EnvironmentError:  # after an error it tries again to write the rest
             pass
-
-
-@contextlib.contextmanager
-def _naming_disk_errors(path):
-    """Put the file in front of the errors of a disk that takes no more; other errors are not of its writing."""
-    try:
-        yield
-    except EnvironmentError as error:
-        if error.errno in _DISK_ERRORS:
-            raise IOError("%s: %s%s" % (path, NOT_WRITTEN, error.strerror))
-        raise
 
 
 def _mode(path):

@@ -8,7 +8,7 @@ import numpy as np
 
 from caffe_losses.errors import naming
 from caffe_losses.formats.atomic import NOT_WRITTEN, atomic_write
-from caffe_losses.formats.blobs import float32_blocks, matrix_shape
+from caffe_losses.formats.binaryproto import float32_blocks, matrix_shape
 from caffe_losses.formats.plain_files import plain_size
 from caffe_losses.optional_packages import optional
 

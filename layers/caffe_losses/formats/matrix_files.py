@@ -18,7 +18,7 @@ import os
 import numpy as np
 
 from caffe_losses.errors import naming
-from caffe_losses.formats import binaryproto, hdf5_files, lmdb_files, text_files
+from caffe_losses.formats import binaryproto, caffemodel, hdf5_files, lmdb_files, text_files
 from caffe_losses.formats.atomic import atomic_write, write_all
 from caffe_losses.formats.plain_files import plain_size
 from caffe_losses.optional_packages import optional
@@ -71,7 +71,7 @@ _LMDB = _Format(lmdb_files.read_lmdb, lmdb_files.write_lmdb, binaryproto.check_s
                 ("lmdb", "LMDB"))
 _FORMATS = {
     ".binaryproto": _Format(binaryproto.read_binaryproto, binaryproto.write_binaryproto, binaryproto.check_size),
-    ".caffemodel": _Format(binaryproto.read_caffemodel, binaryproto.write_caffemodel, binaryproto.check_size,
+    ".caffemodel": _Format(caffemodel.read_caffemodel, caffemodel.write_caffemodel, binaryproto.check_size,
                            "Parameter"),
     ".h5": _HDF5,
     ".hdf5": _HDF5,
@@ -84,24 +84,42 @@ _FORMATS = {
 ENDINGS = tuple(sorted(_FORMATS))
 
 
+def _read_other(path):
+    try:
+        return binaryproto.read_binaryproto(path)
+    except ValueError as error:
+        raise ValueError("expected a file that ends in %s, or a BlobProto under another name, got something else (%s)"
+                         % (", ".join(ENDINGS), error))
+
+
+_OTHER = _Format(_read_other, None)
+
+
+def _format(path):
+    path = os.path.normpath(path).lower()  # a folder's name may end in a slash
+    return _FORMATS.get("_lmdb" if path.endswith("_lmdb") else os.path.splitext(path)[1], _OTHER)
+
+
 def layer_type(path):
     """Return the type of the layer of Caffe's own that reads such a file, or None where none does."""
-    return _FORMATS[_ending(path)].layer if _ending(path) in _FORMATS else None
+    return _format(path).layer
 
 
 def files_of(path):
     """Return the files that are written for an output of a name: it, and beside an .h5 the list that HDF5Data reads."""
-    return [path] + [path + hdf5_files.LIST_ENDING] * (_FORMATS.get(_ending(path)) is _HDF5)
+    return [path] + [path + hdf5_files.LIST_ENDING] * (_format(path) is _HDF5)
 
 
 def is_binaryproto(path):
     """Return whether a file of that name is read as a BlobProto: of any but those of the other formats."""
-    return _ending(path) == ".binaryproto" or _ending(path) not in _FORMATS
+    return _format(path) in (_FORMATS[".binaryproto"], _OTHER)
 
 
 def check_path(path):
     """Raise ValueError if no matrix can be written to a file of that name, or ImportError without its package."""
     file_format = _format(path)
+    if file_format is _OTHER:
+        raise ValueError("%s: expected a file that ends in %s" % (path, ", ".join(ENDINGS)))
     if file_format is _HDF5 and path.split() != [path]:
         raise ValueError("%s: expected a name without spaces, as HDF5Data's list of files has none" % path)
     if file_format.package:
@@ -116,17 +134,8 @@ def read_matrix(path):
     double_data), float64 from text. Raises IOError for a missing file, ValueError if it holds no matrix, both with the
     file's name, and ImportError if the package for HDF5 or LMDB is missing.
     """
-    file_format = _FORMATS.get(_ending(path), _Format(_read_unknown))
     with naming(path, "cannot be read: "):
-        return file_format.read(path)
-
-
-def _read_unknown(path):
-    try:
-        return binaryproto.read_binaryproto(path)
-    except ValueError as error:
-        raise ValueError("expected a file that ends in %s, or a BlobProto under another name, got something else (%s)"
-                         % (", ".join(ENDINGS), error))
+        return _format(path).read(path)
 
 
 def write_matrix(path, matrix):
@@ -142,11 +151,10 @@ def matrix_writer(path, matrix):
 
     Raises ValueError if the format cannot hold a matrix of that size or type.
     """
-    file_format = _format(path)
-    matrix = np.asarray(matrix)
+    check_path(path)
+    file_format, matrix = _format(path), np.asarray(matrix)
     if matrix.ndim != 2 or not matrix.size or matrix.dtype.kind not in "fiub":
         raise ValueError("%s: expected a matrix of numbers, got shape %s of %s" % (path, matrix.shape, matrix.dtype))
-    check_path(path)
     if file_format.check:
         with naming(path):
             file_format.check(matrix.shape)
@@ -161,20 +169,8 @@ def write_files(writers):
     """
     triples = []
     for path, write in writers:
-        file_format = _FORMATS.get(_ending(path))  # None for a picture
-        triples.append((path, file_format.open if file_format else atomic_write, write))
-        if file_format is _HDF5:
+        triples.append((path, _format(path).open, write))
+        if _format(path) is _HDF5:
             line = getattr(os, "fsencode", str)(path) + b"\n"
             triples.append((path + hdf5_files.LIST_ENDING, atomic_write, lambda file, line=line: file.write(line)))
     write_all(triples)
-
-
-def _ending(path):
-    path = os.path.normpath(path).lower()  # a folder's name may end in a slash
-    return "_lmdb" if path.endswith("_lmdb") else os.path.splitext(path)[1]
-
-
-def _format(path):
-    if _ending(path) not in _FORMATS:
-        raise ValueError("%s: expected a file that ends in %s" % (path, ", ".join(ENDINGS)))
-    return _FORMATS[_ending(path)]

@@ -9,10 +9,10 @@ colon. `#` at the start of a word starts a comment.
         shirt
       bag
 
-Edges: lines `group member` or `group member length`, the length of the branch; or all of them `member group`. Paths: a
-class a line, before (or all after) its ancestors, `T-shirt,tops,garments`. Both with `->`, tabs, `;`, `,`, `|` or
-blanks between the columns, with or without a header. A member may be in several groups; a group that `names` has, or
-that a path begins with, is a class too.
+Edges: lines `group member` or `group member length`, the length of the branch; or all of them `member group`. Lists:
+lines `group: member, member`. Paths: a class a line, before (or all after) its ancestors, `T-shirt,tops,garments`. The
+columns of edges and paths are separated by any of _SEPARATORS, with or without a header. A member may be in several
+groups; a group that `names` has, or that a path begins with, is a class too.
 """
 from __future__ import division, print_function
 
@@ -22,9 +22,12 @@ import re
 
 import numpy as np
 
-
-_HEADER = frozenset(("parent", "group", "child", "member", "class", "ancestor", "ancestors", "root", "length"))
-_SEPARATORS = ("->", "\t", ";", ",", "|", None)  # None: blanks
+_SEPARATORS = ("->", "=>", "\t", ";", ",", "|", ">", "<", "=", "/", None)  # None: blanks
+# The words of headers: of a column of members, and of any other.
+_MEMBER = frozenset("child class fine hyponym label member name species subclass target to".split())
+_HEADER = _MEMBER.union("ancestor ancestors category coarse family from genus group height hypernym id length level "
+                        "order parent root source superclass weight".split())
+_LIST = re.compile(r"([^:]+):(?!\s*[-+0-9.eE]+$)([^:]+)$")
 
 
 class Node(object):
@@ -39,45 +42,33 @@ class Node(object):
 
 
 class Tree(object):
-    """A class tree. root: Node. classes: the names of the classes in the order of the text.
+    """A class tree.
 
+    nodes: each after its children. classes: the names of the classes in the order of the text.
     is_whole: whether the names of all classes must be given, if any are; else some may be left out.
     """
 
     def __init__(self, root, classes=None, is_whole=True):
-        self.nodes = _ordered(root)
+        self.nodes = _children_first([root])
         self.classes = classes or [node.name for node in self.nodes if not node.children]
         self.is_whole = is_whole
 
 
-def _ordered(root):
-    """Return the nodes of a tree, each before its children. Raises ValueError if a group is inside itself."""
-    n_groups = collections.Counter(child for node in _reached([root]) for child in node.children)
-    nodes, stack = [], [root] * (not n_groups[root])
+def _children_first(roots):
+    """Return the nodes of some trees, each after its children. Raises ValueError if a group is inside itself."""
+    ordered, path, stack = collections.OrderedDict(), collections.OrderedDict(), [iter(roots)]
     while stack:
-        nodes.append(stack.pop())
-        for child in reversed(nodes[-1].children):
-            n_groups[child] -= 1
-            if not n_groups[child]:
-                stack.append(child)
-    left = [node for node in n_groups if n_groups[node]]  # in a circle, or below one
-    if left:
-        above = left[:1]
-        while above[-1] not in above[:-1]:
-            above.append(next(group for group in left if above[-1] in group.children))
-        node = min(above[above.index(above[-1]):], key=lambda node: (node.line, node.name))
-        raise ValueError("line %d: expected a tree, got a group inside itself: %s" % (node.line, node.name))
-    return nodes
-
-
-def _reached(nodes):
-    """Return the set of the nodes and all below them."""
-    reached, stack = set(nodes), list(nodes)
-    while stack:
-        new = [child for child in stack.pop().children if child not in reached]
-        reached.update(new)
-        stack += new
-    return reached
+        node = next(stack[-1], None)
+        if node is None:
+            stack.pop()
+            if path:
+                ordered[path.popitem()[0]] = None
+        elif node in path:
+            raise ValueError("line %d: expected a tree, got a group inside itself: %s" % (node.line, node.name))
+        elif node not in ordered:
+            path[node] = None
+            stack.append(iter(node.children))
+    return list(ordered)
 
 
 def tree_costs(tree, names=None):
@@ -94,55 +85,44 @@ def tree_costs(tree, names=None):
     distances are the same.
     """
     names = list(names if names is not None else tree.classes)
+    _check_classes(tree, names)
     label = {name: i for i, name in enumerate(names)}
-    _check_classes(tree, names, label)
-    D = np.full((len(names), len(names)), np.inf)
+    heights, labels = {}, {}  # of each node, and in it
+    for node in tree.nodes:
+        members = [child for child in node.children if labels[child]]  # what holds no class counts for nothing
+        heights[node] = _height(node, members, heights)
+        labels[node] = set().union([label[node.name]] if node.name in label else [], *map(labels.get, members))
+    D = np.zeros((len(names), len(names)))
+    for node in sorted(tree.nodes, key=heights.get, reverse=True):  # the lowest common ancestor comes last
+        at = list(labels[node])
+        D[np.ix_(at, at)] = heights[node]
     np.fill_diagonal(D, 0)
-    n_groups = collections.Counter(child for node in tree.nodes for child in node.children)
-    is_tree = not n_groups or max(n_groups.values()) == 1
-    done = {}  # node -> (height, labels in it)
-    for node in reversed(tree.nodes):  # children first
-        labels, members = [label[node.name]] if node.name in label else [], []
-        for child, length in node.children.items():
-            n_groups[child] -= 1
-            height, below = done[child] if n_groups[child] else done.pop(child)
-            if below:  # what holds no class counts for nothing
-                members.append((height, 1 if length is None else length, below))
-        height = _height(node, members) if members else 0.0
-        for _, _, below in members:
-            if labels:
-                for at in (np.ix_(labels, below), np.ix_(below, labels)):
-                    D[at] = height if is_tree else np.minimum(D[at], height)
-            labels += below if is_tree else sorted(set(below) - set(labels))
-        done[node] = height, labels
     _check_distances(D)
     return D, names
 
 
-def _height(node, members):
+def _height(node, members, heights):
+    if not members:
+        return 0.0
     if node.stated_height is None:
-        return max(height + length for height, length, _ in members)
-    highest = max(height for height, _, _ in members)
+        return max(heights[child] + (1 if node.children[child] is None else node.children[child]) for child in members)
+    highest = max(heights[child] for child in members)
     if node.stated_height <= highest:
         raise ValueError("line %d: expected a height above %g, that of a group inside it, for %s, got %g"
                          % (node.line, highest, node.name, node.stated_height))
     return node.stated_height
 
 
-def _check_classes(tree, names, label):
-    if len(label) != len(names):
-        raise ValueError("names: expected every class once, got %s twice"
-                         % next(n for n in names if names.count(n) > 1))
-    left_out = set(tree.classes) - set(names) if tree.is_whole else ()
-    for problem, classes in (("the tree has no class", set(names) - set(node.name for node in tree.nodes)),
-                             ("the names lack the tree's class", left_out)):
+def _check_classes(tree, names):
+    n_named, n_nodes = collections.Counter(names), collections.Counter(node.name for node in tree.nodes)
+    left_out = set(tree.classes).difference(names) if tree.is_whole else ()
+    for problem, classes in (("the names repeat", [name for name in n_named if n_named[name] > 1]),
+                             ("the tree has no class", set(names).difference(n_nodes)),
+                             ("the names lack the tree's class", left_out),
+                             ("the tree has several nodes", [name for name in n_named if n_nodes[name] > 1])):
         if classes:
             raise ValueError("names: expected the classes of the tree, but %s %s%s"
                              % (problem, ", ".join(sorted(classes)[:10]), ", ..." * (len(classes) > 10)))
-    repeated = [name for name, n in collections.Counter(node.name for node in tree.nodes).items()
-                if n > 1 and name in label]
-    if repeated:
-        raise ValueError("names: expected a class that is one node of the tree, got %s" % sorted(repeated)[0])
 
 
 def _check_distances(D):
@@ -180,17 +160,16 @@ def parse_tree(text, edges=False):
 
 def _check_nodes(nodes):
     """Raise ValueError for a class that occurs twice, and for heights and lengths without a meaning."""
-    seen = {}
+    first = {}
     for leaf in nodes:
         if leaf.children:
             continue
         if leaf.stated_height is not None:
             raise ValueError("line %d: expected a group, as only a group has a height, got the class %s"
                              % (leaf.line, leaf.name))
-        if leaf.name in seen:
+        if first.setdefault(leaf.name, leaf) is not leaf:
             raise ValueError("line %d: expected every class once, got %s again (first on line %d)"
-                             % (leaf.line, leaf.name, seen[leaf.name]))
-        seen[leaf.name] = leaf.line
+                             % (leaf.line, leaf.name, first[leaf.name].line))
     branches = [branch for node in nodes if node.line for branch in node.children.items()]
     without = [child for child, length in branches if length is None]
     if 0 < len(without) < len(branches):
@@ -201,71 +180,60 @@ def _check_nodes(nodes):
 def _parse_indented(lines):
     top = Node("", 0)
     path = [(-1, top)]  # indentation and node, from the root to the last node read
-    for indent, node in _indented_nodes(lines):
-        while path[-1][0] >= indent:
-            last, _ = path.pop()
-        siblings = path[-1][1].children
-        if siblings and last != indent:
-            raise ValueError("line %d: expected an indentation of %d, as of line %d, got %d"
-                             % (node.line, last, next(iter(siblings)).line, indent))
-        siblings[node] = None
-        path.append((indent, node))
-    return list(top.children)
-
-
-def _indented_nodes(lines):
     for number, line in lines:
         indent = len(line) - len(line.lstrip())
         if "\t" in line[:indent]:
             raise ValueError("line %d: expected spaces before %r, got a tab" % (number, line.strip()))
         name, height = re.match(r"(.*?)(?:\s*:\s*([0-9.eE+-]+))?$", line[indent:]).groups()
-        if height is not None:
-            height = _number(height, number, "a height above 0 after the colon", above=True)
-        yield indent, Node(name, number, height)
-
-
-def _number(text, line, expected, above=False):
-    try:
-        number = float(text)
-    except ValueError:
-        number = np.nan
-    if not (0 < number < np.inf or number == 0 and not above):
-        raise ValueError("line %d: expected %s, got %s" % (line, expected, text))
-    return number
+        node = Node(name, number, height and _number(height))
+        if height and not 0 < node.stated_height < np.inf:
+            raise ValueError("line %d: expected a height above 0 after the colon, got %s" % (number, height))
+        while path[-1][0] >= indent:
+            last, _ = path.pop()
+        siblings = path[-1][1].children
+        if siblings and last != indent:
+            raise ValueError("line %d: expected an indentation of %d, as of line %d, got %d"
+                             % (number, last, next(iter(siblings)).line, indent))
+        siblings[node] = None
+        path.append((indent, node))
+    return list(top.children)
 
 
 def _rows(lines):
     """Return (line number, fields) of each line of edges or paths, none where the lines have no columns."""
-    separator = next((separator for separator in _SEPARATORS
-                      if all(len(line.split(separator)) > 1 for _, line in lines)), "")
-    if separator == "" or not lines:
-        return []
-    rows = []
-    for number, line in lines:
-        row = _fields(line, separator)
-        if not all(row):
-            raise ValueError("line %d: expected a name in each column, got %s" % (number, line))
-        rows.append((number, row))
+    lines = [(number, re.sub("\t+", "\t", line)) for number, line in lines]
+    lists = [(number, _LIST.match(line)) for number, line in lines]
+    if all(match for _, match in lists):
+        rows = [(number, [match.group(1), member]) for number, match in lists for member in match.group(2).split(",")]
+    else:
+        separators = [separator for separator in _SEPARATORS
+                      if all(len(line.split(separator)) > 1 for _, line in lines)]
+        rows = [(number, _fields(line, separators[0])) for number, line in lines if separators]
+    rows = [(number, [field.strip() for field in fields]) for number, fields in rows]
+    for number, fields in rows:
+        if not all(fields):
+            raise ValueError("line %d: expected a name in each column, got %s" % (number, ",".join(fields)))
     return rows
 
 
 def _fields(line, separator):
-    if separator in (None, "->"):
+    if separator is None or len(separator) > 1:
         return [field.strip().rstrip(";").strip('"') for field in line.split(separator)]
     try:
-        return [field.strip() for field in next(csv.reader([line], delimiter=separator, skipinitialspace=True))]
+        return next(csv.reader([line], delimiter=separator, skipinitialspace=True))
     except csv.Error as error:
         raise ValueError("expected group,member on each line, got something else: %s" % error)
 
 
 def _parse_rows(rows):
     """Return (roots, names of the classes or None) of rows of edges or paths."""
-    header = [name.lower() for name in rows[0][1]]
-    has_header = len(header) > 1 and _HEADER.issuperset(header)
+    header = [set(re.findall("[a-z]+", name.lower())) for name in rows[0][1]]
+    has_header = len(header) > 1 and all(words and _HEADER.issuperset(words) for words in header)
     rows = rows[has_header:]
-    if all(len(row) == 2 or len(row) == 3 and _is_number(row[2]) for _, row in rows):
-        member_first = has_header and header[0] in ("child", "member", "class")
-        return _parse_edges(rows, member_first if has_header else None), None
+    if all(len(row) == 2 or len(row) == 3 and not np.isnan(_number(row[2])) for _, row in rows):
+        first_is_member, second_is_member = [bool(words & _MEMBER) for words in header[:2]]
+        is_told = has_header and first_is_member != second_is_member
+        return _parse_edges(rows, first_is_member if is_told else None), None
     firsts, lasts = [set(row[i] for _, row in rows) for i in (0, -1)]
     if len(lasts) > len(firsts):  # from the root down
         rows = [(number, row[::-1]) for number, row in rows]
@@ -278,26 +246,22 @@ def _parse_edges(rows, member_first):
     if member_first is None:
         firsts, seconds = [set(row[i] for _, row in rows) for i in (0, 1)]
         member_first = len(firsts - seconds) > len(seconds - firsts)
-    nodes, members = {}, set()
+    nodes, members = collections.OrderedDict(), set()
     for number, row in rows:
         pair = row[1::-1] if member_first else row[:2]
         group, member = [nodes.setdefault(name, Node(name, number)) for name in pair]
-        group.children[member] = None if len(row) == 2 else _number(
-            row[2], number, "a length of at least 0 in the third column")
+        length = _number(row[2]) if len(row) > 2 else None
+        if length is not None and not 0 <= length < np.inf:
+            raise ValueError("line %d: expected a length of at least 0 in the third column, got %s" % (number, row[2]))
+        group.children[member] = length
         members.add(member)
-    in_order = sorted(nodes.values(), key=lambda node: node.line)
-    roots = [node for node in in_order if node not in members]
-    reached = _reached(roots)
-    for node in in_order:
-        if node not in reached:  # in a circle
-            roots.append(node)
-            reached |= _reached([node])
-    return roots
+    _children_first(nodes.values())  # also of those that no root holds, as they are in a circle
+    return [node for node in nodes.values() if node not in members]
 
 
-def _is_number(text):
+def _number(text):
+    """Return text as a number, NaN where it is none."""
     try:
-        float(text)
+        return float(text)
     except ValueError:
-        return False
-    return True
+        return np.nan

@@ -103,16 +103,15 @@ def compare(A, B, tolerance=None):
 
 
 def _differences(A, B, tolerance):
-    counts, columns, largest, sums = [], [], [], []
+    rows = []
     for a, b in zip(as_floats(A), as_floats(B)):  # a row at a time, as they may be large
         are_different = _differ(a, b, tolerance)
         row = np.where(are_different, np.abs(a.astype(np.float64) - b), 0)
-        for numbers, number in zip((counts, columns, largest, sums),
-                                   (np.count_nonzero(are_different), row.argmax(), row.max(), row.sum())):
-            numbers.append(number)
-    l = int(np.argmax(largest))
-    at, row = (l, int(columns[l])), int(np.argmax(sums))
-    return {"different": int(sum(counts)), "largest": float(largest[l]), "at": list(at), "a": float(A[at]),
+        rows.append((np.count_nonzero(are_different), row.argmax(), row.max(), row.sum()))
+    counts, columns, largest, sums = np.transpose(rows)
+    row, l = int(sums.argmax()), int(largest.argmax())
+    at = l, int(columns[l])
+    return {"different": int(counts.sum()), "largest": float(largest[l]), "at": list(at), "a": float(A[at]),
             "b": float(B[at]), "row": row, "row_difference": float(sums[row])}
 
 

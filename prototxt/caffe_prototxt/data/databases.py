@@ -6,7 +6,7 @@ import re
 import numpy as np
 
 from caffe_losses.formats import lmdb_files
-from caffe_losses.formats.binaryproto import VARINT, fields
+from caffe_losses.formats.wire import read_varint, varints
 from caffe_losses.optional_packages import optional
 from caffe_prototxt.data import leveldb_files
 
@@ -55,7 +55,7 @@ def datum_labels(records):
     for record in records:
         if head is None or record[:len(head)] != head:
             match = _HEAD.match(bytes(record[:_MOST_HEAD]))
-            head, start = (match.group(), match.end() + _varint(match.group(2))) if match else (None, 0)
+            head, start = (match.group(), match.end() + read_varint(match.group(2), 0)[0]) if match else (None, 0)
             if match and match.group(1) != before:
                 before, known = match.group(1), {}
         tail = None if head is None or len(record) - start > _MOST_TAIL else bytes(record[start:])
@@ -67,18 +67,12 @@ def datum_labels(records):
         yield known[tail]
 
 
-def _varint(encoded):
-    return sum((byte & 0x7f) << 7 * i for i, byte in enumerate(bytearray(encoded)))
-
-
 def _label(datum, record):
     try:
         if len(record) < _SMALL:
             _parse(datum, record)
             return datum.label if datum.HasField("label") else None
-        labels = [value for number, kind, value in fields(np.frombuffer(record, np.uint8))
-                  if (number, kind) == (_LABEL, VARINT)]
-        return labels[-1] if labels else None
+        return varints(np.frombuffer(record, np.uint8), (_LABEL,)).get(_LABEL)
     except ValueError:
         return None
 

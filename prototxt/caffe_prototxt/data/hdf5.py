@@ -5,7 +5,7 @@ import contextlib
 import os
 
 from caffe_losses.compat import from_bytes, to_display
-from caffe_losses.formats.plain_files import exists, open_plain
+from caffe_losses.formats.plain_files import open_plain
 from caffe_losses.optional_packages import optional
 
 ENDINGS = (".h5", ".hdf5")
@@ -36,8 +36,6 @@ def first_file(source):
 def open_dataset(path, name):
     """Open a dataset of an HDF5 file. Raises IOError or ValueError if there is none of that name."""
     h5py = optional("h5py", "HDF5")
-    if not exists(path):
-        raise IOError("cannot be read: no such file")
     open_plain(path).close()  # which says in one line why it cannot be read
     with h5py.File(path, "r") as file:
         if not isinstance(file.get(name), h5py.Dataset):

@@ -5,10 +5,10 @@ Each is a generator that adds the labels to a Tally; between its steps nothing i
 from __future__ import division, print_function
 
 import codecs
+import contextlib
 import io
 import itertools
 import os
-import re
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from caffe_prototxt.data.label_tally import HIGHEST, LOWEST
 
 NPY_SIGNATURE = b"\x93NUMPY"
 BLOCK = 2 ** 20  # labels of an array, or bytes of a line, that are held at a time
-_SEVERAL_NUMBERS = re.compile(br"(?:^|[ \t])[+-]?[0-9]+(?:\.[0-9]*)?[ \t]+[^ \t]+$")
 RECORDS, LINES = 1000, 10000  # of a database, and of a text file, that are counted at a time
 
 
@@ -46,7 +45,8 @@ def reading(source, dataset, pixels, root_folder, tally):
     if b"\0" in start:
         raise ValueError("expected an LMDB, a LevelDB, HDF5, text or .npy, got something else%s"
                          % (" (give the folder it is in)" * (os.path.basename(source) == "data.mdb")))
-    _, first = next(_lines(source), (1, b"."))
+    with contextlib.closing(_lines(source)) as lines:  # Ctrl-C is lost in a generator that Python itself closes
+        _, first = next(lines, (1, b"."))
     if hdf5.is_hdf5(_path(first.split()[-1])):
         return _count_hdf5_list(source, dataset, pixels, tally)
     if pixels:
@@ -86,14 +86,14 @@ def _count_datum_labels(blocks, tally):
 
 
 def _count_datum_images(records, tally):
-    number = 0
-    try:
-        for datum in databases.datums(records):
+    datums = databases.datums(records)
+    for number in itertools.count():
+        with naming("record %d" % number):
+            datum = next(datums, None)
+            if datum is None:
+                return
             tally.add_image(_datum_image(datum), lambda: "record %d" % number)
-            number += 1
-            yield
-    except ValueError as error:
-        raise ValueError("record %d: %s" % (number, error))
+        yield
 
 
 def _datum_image(datum):
@@ -126,9 +126,8 @@ def _listed_images(source, root_folder):
 
 def _count_hdf5_list(source, dataset, pixels, tally):
     for number, line in _lines(source):
-        for name in map(_path, line.split()):
+        for name in map(_path, line.split()):  # words, relative to the working folder, as Caffe takes them
             with naming("line %d: %s" % (number, name)):
-                # As Caffe does: the names are words, relative to the working folder.
                 for _ in _count_hdf5(name, dataset, pixels, tally, name + ": "):
                     yield
 
@@ -167,14 +166,22 @@ def _count_lines(source, root_folder, tally):
     for lines in _blocks(_lines(source), LINES):
         block = []
         for number, line in lines:
-            if _SEVERAL_NUMBERS.search(line):
+            words = line.rsplit(None, 2)
+            if len(words) > 1 and _is_number(words[-2]):
                 _check_one_label(line, number, root_folder)
-            word = line.rsplit(None, 1)[-1]
-            if word not in known:
-                known[word] = _label(word, number)
-            block.append(known[word])
+            if words[-1] not in known:
+                known[words[-1]] = _label(words[-1], number)
+            block.append(known[words[-1]])
         tally.add_labels(np.array(block, np.int64), lambda i: "line %d" % lines[i][0])
         yield
+
+
+def _is_number(word):
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_one_label(line, number, root_folder):
@@ -187,13 +194,10 @@ def _check_one_label(line, number, root_folder):
 
 
 def _label(word, line):
-    try:
-        value = float(word)
-        if b"_" in word or value != int(value) or not LOWEST <= value <= HIGHEST:
-            raise ValueError
-        return int(value)
-    except (ValueError, OverflowError):
+    value = float(word) if _is_number(word) and b"_" not in word else np.nan
+    if not LOWEST <= value <= HIGHEST or value != int(value):
         raise ValueError("line %d: expected a label as the last word, got '%s'" % (line, _path(word[:60])))
+    return int(value)
 
 
 def _lines(source):

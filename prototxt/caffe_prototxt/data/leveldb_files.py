@@ -9,6 +9,7 @@ import struct
 import tempfile
 
 from caffe_losses.formats.plain_files import exists, open_plain
+from caffe_losses.formats.wire import read_varint
 from caffe_losses.optional_packages import optional
 
 try:
@@ -20,9 +21,8 @@ CURRENT, _LOCK, _MANIFEST = "CURRENT", "LOCK", "MANIFEST-"
 _LOG_BLOCK, _LOG_HEAD = 2 ** 15, 7  # bytes, of LevelDB's log format
 _WHOLE, _LAST = 1, 4  # kinds of a record's parts
 _TABLES = (".ldb", ".sst")
-# The fields of an edit in a manifest, by their tags: v a varint, b bytes.
-_LOG = 2
-_EDIT_FIELDS = {1: "b", _LOG: "v", 3: "v", 4: "v", 5: "vb", 6: "vv", 7: "vvvbb", 9: "v"}
+# How an edit in a manifest begins that names the log: the comparator, and the number of the log as a varint.
+_NAMES_LOG = re.compile(br"(?:\x01.leveldb[.]BytewiseComparator)?\x02([\x80-\xff]*[\x00-\x7f])", re.DOTALL)
 
 
 def is_leveldb(folder):
@@ -98,12 +98,10 @@ def _check_complete(folder):
                 pass
     if manifest not in names:
         return  # LevelDB says so
-    last = {}
-    for edit in _log_records(folder, manifest):
-        last.update(_numbers(edit))
-    logs = [int(name[:-4]) for name in names if re.match("[0-9]+[.]log$", name)]
-    if last.get(_LOG) and last[_LOG] not in logs:  # also where the manifest ends too early, between two edits
-        raise IOError("expected a LevelDB, got one that is cut off: %06d.log is not there; make it anew" % last[_LOG])
+    edits = filter(None, map(_NAMES_LOG.match, _log_records(folder, manifest)))
+    logs = ["%06d.log" % read_varint(edit.group(1), 0)[0] for edit in edits]
+    if logs and logs[-1] not in names + ["000000.log"]:  # also where the manifest ends too early, between two edits
+        raise IOError("expected a LevelDB, got one that is cut off: %s is not there; make it anew" % logs[-1])
 
 
 def _log_records(folder, name):
@@ -129,26 +127,3 @@ def _log_records(folder, name):
                 parts.append(b"")
     if parts:
         raise IOError("expected a LevelDB, got one that is cut off: %s ends within a record; make it anew" % name)
-
-
-def _numbers(edit):
-    """Return {tag: number} of an edit in a manifest: fields of varints, and of bytes behind their number."""
-    found, at = {}, 0
-    while at < len(edit):
-        tag, at = _varint(edit, at)
-        for kind in _EDIT_FIELDS.get(tag, ""):
-            number, at = _varint(edit, at)
-            at += number if kind == "b" else 0
-            found[tag] = number
-        if tag not in _EDIT_FIELDS:
-            break
-    return found
-
-
-def _varint(content, at):
-    value = 0
-    for used, byte in enumerate(bytearray(content[at:at + 10])):
-        value |= (byte & 0x7f) << 7 * used
-        if byte < 0x80:
-            return value, at + used + 1
-    raise IOError("expected a LevelDB, got one with a damaged manifest")

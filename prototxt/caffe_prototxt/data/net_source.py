@@ -34,7 +34,7 @@ def net_source(path, label=None, stages=(), level=0):
     Raises IOError if the net cannot be read or the source does not exist, ValueError for a net without labels on the
     disk, or with several blobs of them; all name the net.
     """
-    try:
+    with naming(path):
         graph = _training_graph(path, stages, level)
         nodes = _losses(graph, None if label is None else from_display(label))
         ignored = set(losses.read_params(node.layer).ignore_label for node in nodes)
@@ -44,10 +44,6 @@ def net_source(path, label=None, stages=(), level=0):
         return NetSource(graph, nodes[0], n_classes=n_classes.pop() if len(n_classes) == 1 else None,
                          ignore_label=ignored.pop(),
                          label_blob=to_display(nodes[0].bottoms[1]), **_source(nodes[0]))
-    except (IOError, OSError) as error:
-        raise IOError("%s: %s" % (path, error.strerror or error))
-    except ValueError as error:
-        raise ValueError("%s: %s" % (path, error))
 
 
 def _training_graph(path, stages, level):

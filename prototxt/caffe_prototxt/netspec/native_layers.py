@@ -14,7 +14,7 @@ from caffe import layers as L, params as P
 
 from caffe_losses.compat import from_display, to_bytes
 from caffe_losses.formats.atomic import atomic_write, write_all
-from caffe_losses.formats.binaryproto import write_layers
+from caffe_losses.formats.caffemodel import write_layers
 from caffe_prototxt.net.matrix_sources import NOT_TRAINED
 from caffe_prototxt.netspec.loss_layers import EXCLUDE
 

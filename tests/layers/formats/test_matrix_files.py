@@ -218,12 +218,12 @@ def test_what_cannot_be_read(path, ending):
 
 
 @pytest.mark.parametrize("name, message", [
-    ("/dev/null", "expected a plain file"), ("none", "No such file"), ("", "No such file"), (".", "Is a directory"),
+    ("/dev/null", "expected a plain file"), ("none", "No such file"), ("", "'': cannot be read: No such file"), (".", "Is a directory"),
     ("text", "expected a file that ends in .binaryproto, .*, or a BlobProto under another name, got something else")])
 def test_no_ending(name, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text").write_text(u"1,0")
-    with pytest.raises((IOError, ValueError), match="^%s: cannot be read: %s|^%s: %s" % (2 * (name, message))):
+    with pytest.raises((IOError, ValueError), match="^%s: (cannot be read: )?%s" % (name, message) if name else message):
         read_matrix(name)
 
 

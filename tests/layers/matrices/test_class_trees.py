@@ -111,7 +111,7 @@ def test_bad_trees(text, message):
 @pytest.mark.parametrize("names, message", [
     (["T-shirt", "pull over", "sandal"], "the names lack the tree's class bag"),
     (["T-shirt", "pull over", "sandal", "bag", "hat"], "the tree has no class hat"),
-    (["T-shirt", "pull over", "sandal", "bag", "bag"], "got bag twice"),
+    (["T-shirt", "pull over", "sandal", "bag", "bag"], "the names repeat bag"),
 ])
 def test_names_must_be_the_classes(names, message):
     with pytest.raises(ValueError, match=message):
@@ -201,6 +201,15 @@ FORMS = {
     "paths": "cat,animal,root\ndog,animal,root\noak,plant,root",
     "paths from the root": "root\tanimal\tcat\nroot\tanimal\tdog\nroot\tplant\toak",
     "paths of arrows": "cat -> animal -> root\ndog -> animal -> root  # a comment\noak -> plant -> root",
+    "lists": "animal: cat, dog\nplant: oak\nroot: animal, plant",
+    "colons": "cat:animal\ndog:animal\noak:plant\nanimal:root\nplant:root",
+    "aligned by tabs": "animal\t\tcat\nanimal\t\tdog\nplant\t\toak\nroot\t\tanimal\nroot\t\tplant",
+    "slashes": "root/animal/cat\nroot/animal/dog\nroot/plant/oak",
+    "greater than": "animal > cat\nanimal > dog\nplant > oak\nroot > animal\nroot > plant",
+    "fat arrows": "animal => cat\nanimal => dog\nplant => oak\nroot => animal\nroot => plant",
+    "a header of a graph": "source,target\nanimal,cat\nanimal,dog\nplant,oak\nroot,animal\nroot,plant",
+    "a header of two levels": "fine_label,coarse_label\ncat,animal\ndog,animal\noak,plant",
+    "a header of names": "Name\tSuperclass\ncat\tanimal\ndog\tanimal\noak\tplant\nanimal\troot\nplant\troot",
     "paths with a header": "class;parent;root\ncat;animal;all\ndog;animal;all\noak;plant;all",
 }
 

@@ -238,7 +238,7 @@ def test_weights_in_a_file(tmp_path):
 
 
 def test_weights_that_are_too_many(tmp_path, monkeypatch):
-    monkeypatch.setattr("caffe_losses.formats.binaryproto.MAX_BYTES", 100)
+    monkeypatch.setattr("caffe_losses.formats.caffemodel.MAX_BYTES", 100)
     with pytest.raises(ValueError, match="expected weights that fit into 2 GiB"):
         native_layers.write_weights(str(tmp_path / "loss.caffemodel"), {"loss": [np.ones(25, np.float32)]})
     assert not list(tmp_path.iterdir())
