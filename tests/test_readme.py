@@ -1,6 +1,7 @@
-"""README.md: its commands run, its figures are those that the example made."""
+"""README.md and the pages that it links: their commands run, their figures are those that the examples made."""
 from __future__ import division, print_function
 
+import collections
 import io
 import json
 import os
@@ -12,9 +13,9 @@ import sys
 import numpy as np
 import pytest
 
+import caffe_losses
 import commands
 import real_nets
-import training
 import user_files
 from caffe_losses.formats.matrix_files import write_matrix
 
@@ -22,6 +23,12 @@ caffe = pytest.importorskip("caffe")
 
 COMMON = os.path.join(real_nets.CHECKOUT, "examples", "common")
 EXAMPLE = os.path.join(real_nets.CHECKOUT, "examples", "fashion_mnist")
+PAGES = ("README.md", "layers/README.md", "tools/README.md", "examples/README.md")
+TOOLS = "check_net|inspect_h|make_deploy|make_h|make_net|report|use_loss"
+# The blocks of commands, the texts of layers, and the commands with arguments in the text.
+BLOCK = re.compile(r"```sh\n(?P<sh>.*?)```|```\n(?P<text>.*?)```|`(?P<inline>(?:(?:%s)\.py|docker) [^`]+)`" % TOOLS, re.S)
+
+Command = collections.namedtuple("Command", "line output")  # output: the lines that it is said to print
 
 
 def read(*path):
@@ -29,58 +36,109 @@ def read(*path):
         return file.read()
 
 
-README = read("README.md")
-COMMANDS = [line.split("  #")[0].strip() for block in re.findall(r"```sh\n(.*?)```", README, re.S)
-            for line in block.splitlines() if line.strip()]
-MAKE = [command for command in COMMANDS if command.startswith("make ")]
-DOCKER = [command for command in COMMANDS if command.startswith("docker ")]
-SEVERAL_GPUS = [command for command in COMMANDS if " -gpu all " in command or " --gpus 0 1 " in command]
+def commands_of(page):
+    """Return the Commands of a page, in its order."""
+    found = []
+    for block in BLOCK.finditer(read(page)):
+        inline = " ".join((block.group("inline") or "").split())  # may be wrapped
+        for line in [line.strip() for line in (block.group("sh") or inline).splitlines()]:
+            if line.startswith("# "):
+                found[-1].output.append(line[2:])
+            elif line:
+                found.append(Command(re.split("  +#", line)[0], []))
+    return found
 
-SOLVER = 'net: "train_val.prototxt" base_lr: .1 lr_policy: "fixed" max_iter: 3 solver_mode: CPU snapshot_prefix: "s"'
+
+ALL = [command.line for page in PAGES for command in commands_of(page)]
+MAKE = [line for line in ALL if line.startswith("make ")]
+DOCKER = [line for line in ALL if line.startswith("docker ")]
+PIP = [line for line in ALL if line.startswith("pip ")]
+SEVERAL_GPUS = [line for line in ALL if " -gpu all " in line or " --gpus 0 1 " in line]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A user's folder: a net and data with unbalanced classes, two trainings, and the other files of the pages."""
+    folder = str(tmp_path_factory.mktemp("user"))
+    user_files.write(folder)
+    user_files.write_unbalanced(folder)
+    write_matrix(os.path.join(folder, "infogainH.binaryproto"), np.eye(3) + .125)
+    with open(os.path.join(folder, "before.prototxt"), "w") as file:
+        file.write(user_files.UNBALANCED_SOLVER.replace('"snap"', '"before"'))
+    for solver, log in (("before", "before.log"), ("solver", "caffe.log")):
+        status, out, err = real_nets.run(["sh", "-c", "caffe train -solver %s.prototxt > %s 2>&1" % (solver, log)],
+                                         cwd=folder, env=dict(os.environ, GLOG_minloglevel="0"))
+        assert status == 0, err
+    return folder
 
 
 @pytest.fixture
-def checkout(tmp_path):
-    """A copy of the project, with the files that README takes for granted in a user's folder."""
-    top = str(tmp_path / "caffe losses")  # a name with a space, as a user may have
+def home(folder, tmp_path):
+    """A home with the checkout, under the name that the pages give it, and the user's folder."""
+    home = str(tmp_path / "my home")
     for name in ("layers", "prototxt", "tools", "examples"):
-        shutil.copytree(os.path.join(real_nets.CHECKOUT, name), os.path.join(top, name),
+        shutil.copytree(os.path.join(real_nets.CHECKOUT, name), os.path.join(home, "caffe-losses", name),
                         ignore=shutil.ignore_patterns("output", "__pycache__"))
-    user_files.write(top)
-    write_matrix(os.path.join(top, "infogainH.binaryproto"), np.eye(7) + .125)
-    for name, text in (("train_val.prototxt", user_files.net(7)), ("solver.prototxt", SOLVER)):
-        with open(os.path.join(top, name), "w") as file:
-            file.write(text)
-    return top
+    shutil.copytree(folder, os.path.join(home, "net"))
+    os.mkdir(os.path.join(home, "bin"))
+    os.symlink(sys.executable, os.path.join(home, "bin", "python"))  # "python" is the one that has Caffe
+    return home
 
 
-def test_every_command(checkout, monkeypatch):
-    monkeypatch.chdir(checkout)
-    listed = [command for command in COMMANDS if command not in MAKE + DOCKER + SEVERAL_GPUS]
-    assert len(listed) > 8
-    bin_folder = os.path.join(checkout, "bin")
-    os.mkdir(bin_folder)
-    os.symlink(sys.executable, os.path.join(bin_folder, "python"))  # "python" is the one that has Caffe
-    environment = dict(os.environ, PATH=bin_folder + os.pathsep + os.environ["PATH"])
-    for command in listed:
-        if command == "tools/report.py caffe.log":  # of a net for which classes.txt and D.csv are
-            assert os.path.exists(os.path.join(checkout, "s_iter_3.caffemodel"))
-            assert training.train(checkout) == 0
-        if command.startswith("tools/"):
-            words = shlex.split(command)
-            status, _, err = commands.run_main(os.path.basename(words[0]), *words[1:])
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command(page, home, monkeypatch):
+    monkeypatch.chdir(os.path.join(home, "net"))
+    path = [os.path.join(home, "bin"), os.environ["PATH"], os.path.join(home, "caffe-losses", "tools")]
+    environment = dict(os.environ, HOME=home, GLOG_minloglevel="0",
+                       PATH=os.pathsep.join(path[:2 if page == "README.md" else 3]))
+    for line, expected in commands_of(page):
+        if line in MAKE + DOCKER + PIP + SEVERAL_GPUS:
+            continue
+        name = line.startswith("export ") and line[len("export "):line.index("=")]
+        if name:
+            line += '; printf %%s "$%s"' % name
+        words = shlex.split(line)
+        if re.match(r"(%s)\.py$" % TOOLS, words[words[0] == "with_caffe.sh"]):
+            words = words[words[0] == "with_caffe.sh":]
+            status, out, err = commands.run_main(words[0], *words[1:])
         else:
-            status, _, err = real_nets.run(["sh", "-c", command], env=environment)
-        assert status == 0, (command, err[-2000:])
-    assert os.path.exists(os.path.join(checkout, "report.html"))
+            status, out, err = real_nets.run(["sh", "-c", line], env=environment)
+        assert status == 0, (line, err[-2000:])
+        if name:
+            environment[name] = out
+        shown = [_masked(line, text) for text in out.splitlines()]
+        assert [text for text in expected if _masked(line, text) not in shown] == [], (line, out)
+    assert environment["PATH"] == os.pathsep.join(path)
 
 
-def test_the_layers_that_are_shown_run(checkout, monkeypatch):
-    (layers,) = re.findall(r"```\n(layer.*?)```", README, re.S)
-    monkeypatch.chdir(checkout)
-    net = real_nets.net(user_files.net(7, layers))
-    net.forward()
-    assert net.blobs["H"].data.shape == (1, 1, 7, 7) and net.blobs["loss"].data > 0
+def _masked(command, text):
+    """Return a line of output; of a report without its figures, which are not the same everywhere."""
+    return re.sub(r"\d\.\d+", "0", text) if "report.py" in command else text
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_layers_that_are_shown_run(page, home, monkeypatch):
+    monkeypatch.chdir(os.path.join(home, "net"))
+    for layers in [block.group("text") for block in BLOCK.finditer(read(page)) if block.group("text")]:
+        net = real_nets.net(user_files.net(3, layers))
+        net.forward()
+        assert net.blobs["loss"].data > 0
+
+
+def test_the_keys_of_the_layers():
+    rows = dict(re.findall(r"^\| (\w+) \| .* \| (.*) \|$", read("layers/README.md").split("## ")[0], re.M))
+    assert {name: keys.split(", ") for name, keys in rows.items() if name != "layer"} == {
+        name: sorted(getattr(caffe_losses, name).KEYS) for name in caffe_losses.LAYERS}
+
+
+def test_every_command_and_layer_is_in_readme():
+    names = re.findall(r"\w+\.py|\w+", " ".join(re.findall(r"^\| ([^|]*) \|", read("README.md"), re.M)))
+    assert set(caffe_losses.LAYERS) | {tool + ".py" for tool in TOOLS.split("|")} <= set(names)
+
+
+def test_the_pip_commands_name_what_setup_offers():
+    (extras,) = re.findall(r"caffe-losses\[(.*)\]", " ".join(PIP))
+    assert all('"%s": [' % extra in read("setup.py") for extra in extras.split(","))
 
 
 def test_the_make_commands_are_what_the_tests_run():
@@ -97,7 +155,7 @@ def test_the_docker_commands_name_what_there_is():
     dockerfile = read("Dockerfile")
     (folder,) = re.findall(r"^WORKDIR (.*)$", dockerfile, re.M)
     assert "ARG BASE_IMAGE=bvlc/caffe:gpu\n" in dockerfile
-    builds, runs = [[c for c in DOCKER if c.startswith("docker " + verb)] for verb in ("build ", "run ")]
+    builds, runs = [sorted(set(c for c in DOCKER if c.startswith("docker " + verb))) for verb in ("build ", "run ")]
     assert len(builds) == 2 and len(runs) == 3
     for command in builds:
         assert command.split()[-1] == "." and set(re.findall(r"--build-arg (\w+)=", command)) <= {"BASE_IMAGE"}
@@ -107,7 +165,7 @@ def test_the_docker_commands_name_what_there_is():
             status, out, err = real_nets.run(["make", "-n"] + inside[1:], cwd=real_nets.CHECKOUT)
             assert status == 0, err
             assert ("--gpu 0" in out) == ("GPU=0" in inside)
-    for path in re.findall(re.escape(folder) + r"/([\w/]+)", README):
+    for path in re.findall(re.escape(folder) + r"/([\w/]+)", " ".join(DOCKER)):
         assert os.path.dirname(path) == "examples/fashion_mnist" and path in dockerfile
 
 
@@ -127,19 +185,18 @@ def test_the_commands_for_several_gpus_name_nets_of_the_example(monkeypatch):
 
 
 # Where the figures of each section come from, and numbers elsewhere: versions, years, devices, defaults.
+STUDY, EXAMPLES = "examples/study/RESULTS.md", ["examples/%s/RESULTS.md" % name for name in ("fashion_mnist", "study")]
 FIGURES = {
-    "caffe-losses": [("examples", "study")],
-    "When it helps": [("examples", "study")],
-    "Triplets": [("examples", "triplets")],
-    "How fast": [("tests", "bench")],
-    "Our examples": [("examples", "fashion_mnist"), ("examples", "study"), ("examples", "triplets")],
+    ("README.md", "Which remedy"): [STUDY],
+    ("README.md", "Evidence"): [STUDY],
+    ("examples/README.md", "Choosing"): EXAMPLES,
 }
-NOT_MEASURED = {"1.0", "2", "2.7", "3", "11", "1", "2017", "8", "6", "3.0"}
+NOT_MEASURED = {"0", "1.0", "2", "2.7", "3.0", "3.6", "3.9", "4", "6", "8", "11", "2017"}
 
 
-def sections():
-    """{heading: text} of README, without code."""
-    text = re.sub(r"```.*?```", "", README, flags=re.S)
+def sections(page):
+    """{heading: text} of a page, without code."""
+    text = re.sub(r"```.*?```", "", read(page), flags=re.S)
     parts = re.split(r"^#+ (.*)$", text, flags=re.M)[1:]
     return dict(zip(parts[::2], parts[1::2]))
 
@@ -150,20 +207,12 @@ def numbers(text):
     return set(re.findall(r"(?<![\w.,])[-+]?\d+(?:,\d{3})*(?:\.\d+)?(?!\w)", text))
 
 
-def test_every_number_is_from_results_that_a_command_made():
-    assert set(FIGURES) <= set(sections())
-    for heading, text in sections().items():
-        known = set(NOT_MEASURED).union(*[numbers(read(*(folder + ("RESULTS.md",))))
-                                          for folder in FIGURES.get(heading, [])])
+@pytest.mark.parametrize("page", PAGES)
+def test_every_number_is_from_results_that_a_command_made(page):
+    assert set(heading for of_page, heading in FIGURES if of_page == page) <= set(sections(page))
+    for heading, text in sections(page).items():
+        known = set(NOT_MEASURED).union(*[numbers(read(results)) for results in FIGURES.get((page, heading), [])])
         assert numbers(text) <= known, (heading, sorted(numbers(text) - known))
-
-
-def test_tables_of_figures_are_those_of_the_study():
-    results = read("examples", "study", "RESULTS.md").splitlines()
-    rows = [line for line in sections()["When it helps"].splitlines() if re.match(r"\|.* / .*\|", line)]
-    assert len(rows) > 3
-    for row in rows:
-        assert row in results, row
 
 
 def test_results_are_what_the_report_makes_of_the_figures(monkeypatch):
@@ -174,6 +223,11 @@ def test_results_are_what_the_report_makes_of_the_figures(monkeypatch):
         "examples", "fashion_mnist", "RESULTS.md")
 
 
-def test_links():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert os.path.exists(os.path.join(real_nets.CHECKOUT, target)), target
+@pytest.mark.parametrize("page", PAGES)
+def test_links(page):
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", read(page)):
+        path = os.path.normpath(os.path.join(os.path.dirname(page), target)) if target else page
+        assert os.path.exists(os.path.join(real_nets.CHECKOUT, path)), target
+        if anchor:
+            assert anchor in [re.sub("[^a-z0-9 -]", "", heading.lower()).replace(" ", "-")
+                              for heading in sections(path)], (target, anchor)

@@ -3,6 +3,7 @@ from __future__ import division, print_function
 
 import contextlib
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -43,16 +44,16 @@ def write(folder):
     text("classes.txt", "\n".join(CLASSES))
     text("train_val.prototxt", net())
     text("solver.prototxt", SOLVER)
-    _write_lmdb(os.path.join(folder, "train_lmdb"))
+    _write_lmdb(os.path.join(folder, "train_lmdb"), [b"%04d" % i for i in range(9)], np.arange(9) % 3, 2)
     _write_masks(os.path.join(folder, "masks"))
 
 
-def _write_lmdb(folder):
+def _write_lmdb(folder, images, labels, size):
     import lmdb
     from caffe.proto import caffe_pb2
     with lmdb.open(folder, map_size=2 ** 20).begin(write=True) as transaction:
-        for i in range(9):
-            datum = caffe_pb2.Datum(channels=1, height=2, width=2, data=b"%04d" % i, label=i % 3)
+        for i, (image, label) in enumerate(zip(images, labels)):
+            datum = caffe_pb2.Datum(channels=1, height=size, width=size, data=bytes(bytearray(image)), label=int(label))
             transaction.put(b"%08d" % i, datum.SerializeToString())
 
 
@@ -64,6 +65,39 @@ def _write_masks(folder):
         labels = np.zeros((6, 6), np.uint8)
         labels[1:3, 1:3], labels[4, 4], labels[5] = 1, 2 * i, 255
         Image.fromarray(labels).save(os.path.join(folder, "%d.png" % i))
+
+
+UNBALANCED = '''name: "clothes"
+layer {
+  name: "data"  type: "Data"  top: "data"  top: "label"  include { phase: TRAIN }
+  data_param { source: "train_lmdb"  backend: LMDB  batch_size: 50 }
+}
+layer {
+  name: "data"  type: "Data"  top: "data"  top: "label"  include { phase: TEST }
+  data_param { source: "test_lmdb"  backend: LMDB  batch_size: 50 }
+}
+layer {
+  name: "score"  type: "InnerProduct"  bottom: "data"  top: "score"
+  inner_product_param { num_output: 3  weight_filler { type: "xavier" } }
+}
+layer { name: "accuracy"  type: "Accuracy"  bottom: "score"  bottom: "label"  top: "accuracy"  include { phase: TEST } }
+layer { name: "loss"  type: "SoftmaxWithLoss"  bottom: "score"  bottom: "label"  top: "loss" }
+'''
+UNBALANCED_SOLVER = '''net: "train_val.prototxt"  test_iter: 6  test_interval: 100  base_lr: 0.0001  lr_policy: "fixed"
+momentum: 0.9  max_iter: 200  display: 50  snapshot_prefix: "snap"  random_seed: 1  solver_mode: CPU
+'''
+
+
+def write_unbalanced(folder):
+    """Write a user's files with unbalanced classes in the place of those that `write` wrote: 900, 90, 10 of each."""
+    for name, counts in (("train_lmdb", (900, 90, 10)), ("test_lmdb", (100, 100, 100))):
+        labels = np.random.RandomState(0).permutation(np.repeat(np.arange(3), counts))
+        pixels = np.random.RandomState(1).randint(0, 99, (len(labels), 16)) + 40 * (labels[:, None] == np.arange(16) % 3)
+        shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+        _write_lmdb(os.path.join(folder, name), pixels.astype(np.uint8), labels, 4)
+    for name, text in (("train_val.prototxt", UNBALANCED), ("solver.prototxt", UNBALANCED_SOLVER)):
+        with open(os.path.join(folder, name), "w") as file:
+            file.write(text)
 
 
 @contextlib.contextmanager

@@ -67,7 +67,10 @@ def main():
     else:
         for path, report in reports.items():
             _print(path, report)
-    sys.exit(any(fault.level == ERROR for report in reports.values() for fault, _ in report.faults))
+    levels = set(fault.level for report in reports.values() for fault, _ in report.faults)
+    if is_solver and not (levels & {ERROR, WARNING} or args.json or solver.root):
+        cli.say("next: %s 2>&1 | tee caffe.log" % cli.caffe_line("train", "-solver", args.net))
+    sys.exit(ERROR in levels)
 
 
 def _parser():

@@ -122,7 +122,7 @@ def _loss_text(args, compute):
 def _triplet_text(args):
     try:
         from caffe_prototxt.netspec.triplet_layers import triplet_fragment
-    except ImportError as error:
+    except Exception as error:  # a Caffe that is not for this Python fails in its own ways
         raise ImportError("expected Caffe's Python, for the layers of triplets, got none (%s): run this by tools/"
                           "with_caffe.sh" % error)
     select = None if args.select is None else {

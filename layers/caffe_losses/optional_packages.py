@@ -22,9 +22,9 @@ def optional(name, purpose, *others):
     for candidate in (name,) + others:
         try:
             return importlib.import_module(candidate)
-        except ImportError as error:
-            if missing_package(error) != candidate:
-                got = "one that cannot be imported (%s)" % error
+        except Exception as error:  # one of another version fails in its own ways
+            if not isinstance(error, ImportError) or missing_package(error) != candidate:
+                got = "one that cannot be imported (%s)" % " ".join(str(error).split())
     raise ImportError(_expected(name, others, ", for " + purpose, got))
 
 

@@ -35,11 +35,12 @@ def test_a_missing_package_is_named_with_how_to_install_it(monkeypatch):
 
 
 def test_a_package_that_is_broken_is_not_called_missing(monkeypatch, tmp_path):
-    (tmp_path / "broken_package.py").write_text(u"raise ImportError('libhdf5.so: no such file')")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(ImportError) as error:
-        optional("broken_package", "HDF5")
-    assert "got one that cannot be imported (libhdf5.so: no such file): " in str(error.value)
+    for kind, text in (("ImportError", "libhdf5.so: no such file"), ("TypeError", "duplicate file name caffe.proto")):
+        (tmp_path / ("broken_%s.py" % kind)).write_text(u"raise %s(%r)" % (kind, text))
+        with pytest.raises(ImportError) as error:
+            optional("broken_" + kind, "HDF5")
+        assert "got one that cannot be imported (%s): " % text in str(error.value)
     assert explain(ImportError("libhdf5.so: no such file")) == "libhdf5.so: no such file"
 
 

@@ -3,6 +3,7 @@ from __future__ import division, print_function
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import real_nets
+import user_files
 from commands import run_main, run_main_bytes
 
 pytest.importorskip("caffe")
@@ -64,6 +66,14 @@ def test_states(folder):
     assert status == 0 and report["loss"] == [{"phase": "TEST", "level": 2, "stages": ["a", "val"], "parts": [{
         "layer": "loss", "line": 9, "top": "loss", "type": "caffe_losses.SoftmaxWithInfogainLoss", "weight": .5}]}]
     assert run_main("check_net.py", "net.prototxt", "--phase", "TEST", "--stage", "val")[0] == 1
+
+
+def test_the_line_said_next_trains(folder):
+    user_files.write(str(folder))
+    status, out, err = run_main("check_net.py", "solver.prototxt")
+    (line,) = re.findall("^next: (.*)$", out, re.M)
+    assert status == 0 and real_nets.run(["sh", "-c", line])[0] == 0, err
+    assert os.path.exists("clothes_iter_20.caffemodel")
 
 
 def test_solver(folder):

@@ -138,6 +138,7 @@ def test_weights_of_another_net(trained):
     (["--power", "2"], "--power: expected with --counts or --labels only"),
     (["--counts", "1,2,3", "--power", "-2"], "power: expected a number of at least 0"),
     (["--pixels"], "--pixels: expected with --labels only"),
+    (["--dataset", "species"], "--dataset: expected with --labels only"),
     (["--distances", "nowhere.csv"], "nowhere.csv: cannot be read"),
     (["--blob", "score", "--decide"], "expected a net that gives probabilities"),
     (["-o", "trained.prototxt"], "expected a file that is not read, got the input trained.caffemodel"),
@@ -179,6 +180,10 @@ def test_weights_from_counts_and_labels(trained):
     assert said["notes"] == ["class weights: class 2 has weight 0, and is never decided for"]
     assert said["outputs"] == [{"blob": "score_2", "meaning": "Scale of prob"}]
     assert "balanced class weights from the labels of labels.txt" in read("out.prototxt")
+    h5py = pytest.importorskip("h5py")
+    with h5py.File("labels.h5", "w") as file:
+        file["species"] = [0., 0., 1., 2.]
+    assert run("--labels", "labels.h5", "--dataset", "species")["counts"] == [2, 1, 1]
     said = run("--counts", "16,4,1", "--power", "0.5")
     assert np.allclose(np.array(said["weights"]) / said["weights"][0], [1, 2, 4])
     assert said["outputs"] == [{"blob": "prob", "meaning": "Softmax of score, with the class weights in the bias of its layer"}]

@@ -287,7 +287,7 @@ def test_training_begins_with_both_weights(folder, in_solver, monkeypatch):
     single = weights("snap_iter_20.caffemodel")
     status, out, err = use_loss("train_val.prototxt", "--loss", OURS, "--native", "-o", "n.prototxt")
     assert status == 0, err
-    line = [line for line in out.splitlines() if line.startswith("next: caffe train")][0]
+    line = [line for line in out.splitlines() if line.startswith("to train: caffe train")][0]
     both = line[line.index("pretrained.caffemodel,"):].rstrip(")")
     text = read("n.prototxt")
     composition = text[text.index('layer {', text.index('"score"')):text.index('layer { name: "accuracy"')]

@@ -141,7 +141,16 @@ def note(message):
 
 def command_line(name, *arguments):
     """Return the line for a shell that runs another of the commands, from the folder of this one."""
-    words = [os.path.join(os.path.dirname(sys.argv[0]), name)] + list(arguments)
+    return _line(os.path.join(os.path.dirname(sys.argv[0]), name), *arguments)
+
+
+def caffe_line(*arguments):
+    """Return the line for a shell that runs the program caffe."""
+    return _line("caffe", *arguments)
+
+
+def _line(*words):
+    words = list(words)
     within = os.environ.get("CAFFE_LOSSES_WITHIN")  # set by with_caffe.sh in its root file system
     script = os.path.join(CHECKOUT, "tools", "with_caffe.sh")
     if within or not has_package("caffe") and os.path.exists(script):

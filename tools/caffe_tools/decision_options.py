@@ -27,6 +27,7 @@ def add_options(parser):
                        "HDF5 file or list, a text file with the label last on each line, a .npy")
     group.add_argument("--pixels", action="store_true", help="of --labels: each record is an image whose values are "
                        "labels")
+    group.add_argument("--dataset", metavar="NAME", help="of --labels: that of the labels in HDF5 (default: label)")
     group.add_argument("--ignore-label", type=int, metavar="L", help="of --labels: label that is not counted")
     group.add_argument("--power", type=float, help="of --counts and --labels: softens the weights; 0.5: square root")
     group.add_argument("--distances", metavar="D", help="file with costs: the class of least expected cost scores best")
@@ -45,7 +46,7 @@ def check_together(parser, args):
     for group in (("class_weights", "counts", "labels"), ("distances", "tree")):
         if len(given(*group)) > 1:
             parser.error("expected one of %s, got %s" % (", ".join(given(*group)), " and ".join(given(*group))))
-    for names, needed in ((("power",), ("counts", "labels")), (("pixels", "ignore_label"), ("labels",)),
+    for names, needed in ((("power",), ("counts", "labels")), (("pixels", "dataset", "ignore_label"), ("labels",)),
                           (("names",), ("tree",))):
         if given(*names) and not given(*needed):
             parser.error("%s: expected with --%s only" % (given(*names)[0], " or --".join(needed)))
@@ -94,7 +95,7 @@ def read_decision(args, n_classes):
 
 def _count(args, n_classes):
     """Return how often each class occurs in the labels."""
-    counts, _ = per_class(count_source(args.labels, pixels=args.pixels), n_classes, args.ignore_label)
+    counts, _ = per_class(count_source(args.labels, args.dataset or "label", args.pixels), n_classes, args.ignore_label)
     if np.count_nonzero(counts) < 2:
         raise ValueError("%s: expected labels of several classes, got %s; of label images: --pixels" % (
             args.labels, "class %d alone" % np.argmax(counts) if np.any(counts) else "none"))

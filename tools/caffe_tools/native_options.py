@@ -40,11 +40,11 @@ def weights_path(output, instead, ending):
 
 def advice(path):
     """Return lines on how a training gets the weights."""
-    lines = ["next: caffe train -solver SOLVER -weights %s (behind others and a comma: pretrained.caffemodel,%s)"
+    lines = ["to train: caffe train -solver SOLVER -weights %s (behind others and a comma: pretrained.caffemodel,%s)"
              % (path, path)]
     try:
         from caffe.proto import caffe_pb2
         is_in_solver = "weights" in caffe_pb2.SolverParameter.DESCRIPTOR.fields_by_name
-    except ImportError:
+    except Exception:  # a Caffe that is not for this Python fails in its own ways
         is_in_solver = False
     return lines + ['or, in the solver, which -weights overrides: weights: "%s"' % path] * is_in_solver

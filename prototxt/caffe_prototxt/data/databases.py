@@ -7,6 +7,7 @@ import numpy as np
 
 from caffe_losses.formats import lmdb_files
 from caffe_losses.formats.wire import read_varint, varints
+from caffe_losses.optional_packages import optional
 from caffe_prototxt.data import leveldb_files
 
 _LABEL = 5  # the number of a Datum's field
@@ -32,10 +33,13 @@ def open_records(folder):
     return leveldb_files.records(folder), None
 
 
+def _datum():
+    return optional("caffe", "LMDB and LevelDB").proto.caffe_pb2.Datum()
+
+
 def datums(records):
     """Yield each record as a Datum, in one and the same object. Raises ValueError for what is none."""
-    from caffe.proto import caffe_pb2
-    datum = caffe_pb2.Datum()
+    datum = _datum()
     for record in records:
         _parse(datum, record)
         yield datum
@@ -47,8 +51,7 @@ def datum_labels(records):
     Most records begin as the one before: with the same fields up to the image's bytes, and so as many of these. What
     follows them is short, and known after a few records.
     """
-    from caffe.proto import caffe_pb2
-    datum, head, before, known = caffe_pb2.Datum(), None, None, {}
+    datum, head, before, known = _datum(), None, None, {}
     for record in records:
         if head is None or record[:len(head)] != head:
             match = _HEAD.match(bytes(record[:_MOST_HEAD]))

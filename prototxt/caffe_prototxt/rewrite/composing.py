@@ -56,7 +56,7 @@ def _native_fragment():
     try:
         from caffe_prototxt.netspec.native_losses import native_fragment
         return native_fragment
-    except ImportError as error:
+    except Exception as error:  # a Caffe that is not for this Python fails in its own ways
         raise ImportError("expected Caffe's Python, for a loss out of Caffe's own layers, got none (%s): run this by "
                           "tools/with_caffe.sh" % error)
 

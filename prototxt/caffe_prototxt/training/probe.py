@@ -38,10 +38,10 @@ def main():
     here = os.path.dirname(os.path.abspath(__file__))
     # An empty entry would be the current folder, from which nobody asked to import.
     sys.path[:] = [folder for folder in sys.path if folder and os.path.abspath(folder) != here]
-    caffe, known = _import_caffe()
-    # What layers print must not go where the answers go.
+    # What Caffe and layers print must not go where the answers go.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    caffe, known = _import_caffe()
 
     def say(text):
         answers.write(text + "\n")

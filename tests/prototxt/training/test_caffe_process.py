@@ -88,6 +88,14 @@ def test_what_ends_the_net_ends_nothing_else(folder, module, line, message):
         assert tally(caffe)["probable_confusion"].sum() == training.N_TEST
 
 
+def test_a_caffe_that_prints_and_fails_when_it_is_imported(tmp_path, monkeypatch):
+    (tmp_path / "caffe.py").write_text(u"print('Failed to include caffe_pb2, things might go wrong!')\n"
+                                       u"raise TypeError('duplicate file name caffe.proto')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with Caffe() as caffe:
+        assert caffe.run("", "TRAIN", []).no_caffe == "TypeError: duplicate file name caffe.proto"
+
+
 def test_time(folder):
     with Caffe() as caffe:
         tally(caffe, iterations=1)
