@@ -77,19 +77,20 @@ class Caffe(object):
             request["count"] = (to_bytes(count[0]).decode("latin-1"),) + tuple(count[1:])
         return self._end(_path_text(os.getcwd()), request)
 
-    def tally(self, definition, snapshot, folder, D, on_batch, **options):
+    def tally(self, definition, snapshot, folder, D, on_batch, weights=None, **options):
         """Run a net on its test data, and add up its decisions.
 
-        definition, snapshot: files. folder: str, to run in. D: C x C costs, or None.
+        definition, snapshot: files. folder: str, to run in. D: C x C costs, weights: class weights, or None each.
         on_batch: called with the number of all batches after each.
         options: the other settings of net_tally.write_tally.
         Returns the arrays that write_tally saves, by name. Raises ValueError: the reason why there are none.
         """
         output = os.path.join(self.folder, "tally.npz")
         paths = {"definition": definition, "snapshot": snapshot, "output": output}
-        if D is not None:
-            paths["costs"] = os.path.join(self.folder, "costs.npy")
-            np.save(paths["costs"], D)
+        for name, array in (("costs", D), ("class_weights", weights)):
+            if array is not None:
+                paths[name] = os.path.join(self.folder, name + ".npy")
+                np.save(paths[name], array)
         settings = dict(options, **{key: _path_text(path) for key, path in paths.items()})
         roots = [os.path.dirname(os.path.dirname(os.path.abspath(package.__file__)))
                  for package in (caffe_losses, caffe_prototxt)]
