@@ -10,6 +10,7 @@ from caffe_losses.evaluation import comparison, rules
 from caffe_losses.evaluation.intervals import PERCENT, Interval
 from caffe_losses.evaluation.tally import DECISIONS, PROBABLE
 from caffe_tools import cli
+from caffe_tools.training_weights import from_here
 
 BY_BOOTSTRAP = ("%d %% confidence intervals by the bootstrap over the test samples; differences are paired by sample, "
                 "and each comparison is taken by itself" % PERCENT)
@@ -89,7 +90,7 @@ def _command(runs, best, costs):
     """Return the line for a shell that builds a decision into the net of a method, of its first run."""
     run, trial = runs[0], runs[0]["decisions"]
     rule = next(rule for rule in rules.RULES if rule.key == (best or PROBABLE))
-    words = [trial["net"] or "train_val.prototxt", "--weights", run["snapshot"]]
+    words = [trial["net"] or "train_val.prototxt", "--weights", from_here(run["snapshot"])]
     words += ["--loss", trial["loss"]] * bool(trial["loss"])
     words += trial["class_weights"]["options"] * rule.weights + costs * rule.costs
     words += ["--temperature", "%.4g" % trial["temperature"]] * rule.calibrated

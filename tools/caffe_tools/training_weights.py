@@ -53,7 +53,7 @@ class TrainingWeights(object):
 
     def _counted(self, path, folder):
         data = net_source(path, self.label, last=True)
-        tally = count_net(self.caffe, data, None, self.python, SECONDS)
+        tally = count_net(self.caffe, data, None, self.python, SECONDS, self.caffe.count_source)
         if data.whole and not tally.complete:
             return _none("counting the labels of %s takes more than %d s" % (tally.source, SECONDS))
         counts, _ = per_class(tally, data.n_classes, data.ignore_label)

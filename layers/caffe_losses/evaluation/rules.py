@@ -27,7 +27,7 @@ Rule = collections.namedtuple("Rule", "key title weights costs calibrated")
 _PLAIN = [Rule(PROBABLE, DECISIONS[PROBABLE], False, False, False),
           Rule(CHEAPEST, DECISIONS[CHEAPEST], False, True, False),
           Rule("weighted", "class weights", True, False, False),
-          Rule("weighted_cheapest", "class weights and least expected cost", True, True, False)]
+          Rule("weighted_cheapest", "class weights and costs", True, True, False)]
 RULES = _PLAIN + [Rule("calibrated" if rule.key == PROBABLE else "calibrated_" + rule.key, rule.title + ", calibrated",
                        rule.weights, rule.costs, True) for rule in _PLAIN]  # the simplest first
 TITLES = {rule.key: rule.title for rule in RULES}

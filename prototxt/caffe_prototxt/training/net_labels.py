@@ -19,16 +19,16 @@ class Uncountable(ValueError):
     """The labels cannot be looked at; says why."""
 
 
-def count_net(caffe, data, batches=None, python=True, seconds=None):
+def count_net(caffe, data, batches=None, python=True, seconds=None, count=count_source):
     """Count the labels that a net is trained with: its whole source, or some batches in Caffe.
 
     caffe: caffe_process.Caffe. data: net_source.NetSource. batches: int, that Caffe is to read; None: the source is
     counted where its labels are those that the net gets, else an epoch. python: bool, whether Python layers may run.
-    seconds: float, the most that it takes; None: any.
+    seconds: float, the most that it takes; None: any. count: a function like count_source.
     Returns LabelCounts. Raises as count_source and count_in_caffe.
     """
     if data.whole and batches is None:
-        return count_source(*data.whole, seconds=seconds)
+        return count(*data.whole, seconds=seconds)
     if batches is None:  # an epoch
         layers = [node.layer for node in data.graph.before(data.loss.makers_in_net()[1:2]) if data_layers.is_data(node)]
         batches = max([-(-(count_samples(layer) or 0) // data_layers.batch_size(layer)) for layer in layers] or [0])

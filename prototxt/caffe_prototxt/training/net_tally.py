@@ -10,6 +10,7 @@ from caffe_losses.compat import to_str, to_unicode, unicode_type
 from caffe_losses.evaluation.rules import IGNORED, Trial
 from caffe_losses.evaluation.tally import Tally
 from caffe_losses.functional.losses import softmax_parts
+from caffe_prototxt.data.labels import count_source
 from caffe_prototxt.training.predictions import Evaluation
 
 
@@ -72,6 +73,19 @@ def write_tally(settings, on_batch):
              trial=np.array(to_unicode(json.dumps(dict(trial.results(), no_weights=no_weights,
                                                        loss=evaluation.loss_name())))),
              left_out=np.array([to_unicode(note) for note in evaluation.left_out], dtype=u"U"), **tally.arrays)
+
+
+def write_labels(settings):
+    """Count the labels of a data set, and save the parts of LabelCounts as .npz.
+
+    settings: dict as JSON holds it, with paths of one character a byte: source, dataset, pixels, root_folder and
+    seconds, the arguments of count_source, and output, the file to save. Raises as count_source.
+    """
+    source, dataset, root_folder, output = [_path(settings[key]) for key in (
+        "source", "dataset", "root_folder", "output")]
+    counts = count_source(source, dataset, settings["pixels"], root_folder, settings["seconds"])
+    np.savez(output, values=counts.values, counts=counts.counts, unit=np.array(to_unicode(counts.unit)),
+             first=np.array([to_unicode(first) for first in counts.first], dtype=u"U"), complete=counts.complete)
 
 
 def _class_weights(settings, n_classes):

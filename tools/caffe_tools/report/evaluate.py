@@ -38,7 +38,7 @@ def evaluate(run, runs, caffe, D, top, class_weights, any_snapshot=False, **opti
     if doubts and not any_snapshot:
         raise ValueError(doubts[0] + snapshots.ASK)
     weights = class_weights.of(_training_definition(run, snapshot.folder, caffe.folder), snapshot.folder)
-    arrays = _tally(run, snapshot, caffe, D, weights["weights"], top, options)
+    arrays = _tally(run, snapshot, caffe, D, weights, top, options)
     n_classes = int(arrays["n_classes"])
     tally = Tally(n_classes, D, top)
     tally.arrays = {key: arrays[key] for key in tally.arrays}
@@ -64,8 +64,9 @@ def _tally(run, snapshot, caffe, D, weights, top, options):
             bar.total = n_batches
             bar.update()
         try:
-            return caffe.tally(definition, snapshot.path, snapshot.folder, D, show, weights, top=top,
-                               default_iterations=_test_iter(run), n_tests=_n_tests(snapshot, run), **options)
+            return caffe.tally(definition, snapshot.path, snapshot.folder, D, show, weights["weights"], top=top,
+                               are_given=weights["counts"] is None, default_iterations=_test_iter(run),
+                               n_tests=_n_tests(snapshot, run), **options)
         except ValueError as error:
             message = str(error)
             if options["gpu"] is not None and OF_GPU.search(message):
