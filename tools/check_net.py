@@ -1,14 +1,14 @@
 #!/usr/bin/env python
 """Say what is wrong with a net before an hour of training is lost on it.
 
-NET is a train_val.prototxt, or a solver's file, for the nets that it names. The net is
-made as Caffe would make it, for TRAIN and TEST and with each stage that its rules
-name; the Python layers that it names are run (--no-python leaves them out), and
-layers that write files are left out. Data layers whose data is not there are replaced
-by inputs of their shape. What is found:
+NET is a train_val.prototxt, or a solver's file, for the nets that it names, also those
+that it names from a folder above it. The net is made as Caffe would make it, for the
+phases and with the stages that it is written for; the Python layers that it names are
+run (--no-python leaves them out), and layers that write files are left out. Data layers
+whose data is not there are replaced by inputs of their shape. What is found:
 
-  errors     what Caffe or a layer of ours stops at, also in the first backward pass;
-             a Python loss without loss_weight; labels that the loss has no class for
+  errors     what Caffe, its parser or a layer of ours stops at, also in the first backward
+             pass; a Python loss without loss_weight; labels that the loss has no class for
   warnings   a Softmax before a loss that has its own; layers that no loss depends on
 
 and how the loss is made up. Exit status 1 if there are errors. Names of files are
@@ -24,13 +24,14 @@ from __future__ import division, print_function
 from caffe_tools import cli  # first, as it puts the checkout's packages on the path
 
 import collections
+import os
 import sys
 
 from caffe_losses.compat import to_display
 from caffe_losses.errors import naming
 from caffe_prototxt.check import check, solvers
 from caffe_prototxt.check.faults import ERROR, UNCHECKED, WARNING
-from caffe_prototxt.net.graph import usual_states
+from caffe_prototxt.net.graph import written_states
 from caffe_prototxt.net.nets import Net
 from caffe_prototxt.net.states import PHASES, State
 from caffe_prototxt.training import caffe_process, precautions
@@ -45,13 +46,20 @@ def main():
         is_solver = solvers.is_solver(content)
         if is_solver and (args.phase or args.level is not None or args.stage):
             parser.error("expected --phase, --level and --stage with a net only, as a solver's file says them")
-        nets, faults = solvers.read_solver(content) if is_solver else ([(args.net, None)], [])
     reports = collections.OrderedDict()
-    if faults:
-        reports[args.net] = check.Report([(fault, []) for fault in faults], {}, {})
     with caffe_process.Caffe(args.timeout) as caffe:
-        for path, states in nets:
-            reports[path] = _check(path, states, args, None if args.no_caffe else caffe)
+        caffe = None if args.no_caffe else caffe
+        solver = solvers.Solver([(args.net, None)], [], False, None)
+        if is_solver:
+            known = caffe.run("", PHASES[0], []).known if caffe else {}
+            with naming(args.net):
+                solver = solvers.read_solver(content, args.net, known)
+        if solver.faults:
+            reports[args.net] = check.Report([(fault, []) for fault in solver.faults], {}, {})
+        if solver.root:
+            os.chdir(solver.root)
+        for path, states in solver.nets:
+            reports[path] = _check(path, states, args, caffe, solver.has_weights)
     if args.json:
         cli.say_json([_as_json(path, report) for path, report in reports.items()], indent=1)
     else:
@@ -63,10 +71,10 @@ def main():
 def _parser():
     parser = cli.Parser(description=__doc__)
     parser.add_argument("net", metavar="NET", help="the prototxt of a net or of a solver")
-    parser.add_argument("--phase", choices=PHASES, help="(default: both)")
+    parser.add_argument("--phase", choices=PHASES, help="(default: those that the net is written for)")
     parser.add_argument("--level", type=int, metavar="N", help="as caffe train --level (default: the net's, 0)")
-    parser.add_argument("--stage", metavar="S,S,...", help="as caffe train --stage (default: without, and with "
-                        "each that the net's rules name)")
+    parser.add_argument("--stage", metavar="S,S,...", help="as caffe train --stage (default: those that the net "
+                        "is written for)")
     parser.add_argument("--gpu", metavar="N,N,...|all",
                         help="as caffe train --gpu, to check whether the net runs on several")
     parser.add_argument("--shape", action="append", default=[], type=cli.shape, metavar="TOP=N,C,H,W",
@@ -82,7 +90,7 @@ def _parser():
     return parser
 
 
-def _check(path, states, args, caffe):
+def _check(path, states, args, caffe, has_weights):
     content = cli.read_net(path)
     with naming(path):
         net = Net(content)
@@ -90,17 +98,18 @@ def _check(path, states, args, caffe):
             raise ValueError("expected a net (a train_val.prototxt), got no layers")
         if states is not None:
             states = [solvers.merged(state, net.state) for state in states]
-        elif args.phase or args.level is not None or args.stage:
-            states = [State(phase, args.level or 0, cli.stages(args.stage))
-                      for phase in ([args.phase] if args.phase else PHASES)]
         else:
-            states = usual_states(net)
+            stages = None if args.stage is None else cli.stages(args.stage)
+            states = written_states(net, [args.phase] if args.phase else PHASES, args.level, stages)
         n_gpus = 1 if args.gpu is None else 2 if args.gpu == "all" else len(args.gpu.split(","))
-        return check.check(net, states, caffe, n_gpus, dict(args.shape), args.label_seconds, not args.no_python)
+        return check.check(net, states, caffe, n_gpus, dict(args.shape), args.label_seconds, not args.no_python,
+                           has_weights, os.path.dirname(os.path.abspath(path)))
 
 
 def _print(path, report):
     cli.say(path)
+    if report.losses and list(report.losses) != [State(phase) for phase in PHASES]:
+        cli.say("checked in %s" % ", ".join(map(_state_text, report.losses)))
     for fault, states in report.faults:
         layer = "" if fault.layer is None else "layer " + fault.layer.display_name
         where = ", ".join(([layer] if layer else []) + (["line %d" % fault.line] if fault.line else []))

@@ -245,7 +245,7 @@ def _either(names):
 def _distances(args, names):
     """Return (D or None, names): a tree knows the names of its classes."""
     if args.tree is not None:
-        return class_files.read_tree_costs(args.tree, names)
+        return class_files.read_tree_costs(args.tree, names, MAX_CLASSES)
     path = next((path for path in map(vars(args).get, DISTANCES) if path is not None), None)
     if path is None:
         return None, names

@@ -6,8 +6,8 @@
   --loss SoftmaxWithInfogainLoss     ours, with H: exact for any scores, checks labels
   --loss caffe_losses.InfogainLoss   ours, on probabilities: a Softmax layer goes before it
   --loss CostScaledSoftmaxLoss       ours, with costs
-  --loss ExpectedCostLoss            ours, with costs; for a net trained before: from fresh
-                                     weights it falls onto one class
+  --loss ExpectedCostLoss            ours, with costs, for a net that has been trained before:
+                                     fresh weights fall onto one class
 
 The matrix, H or costs, comes from
 
@@ -86,8 +86,6 @@ def main():
             notes += _check_matrices(planned, task)
             after = plan.write(before, planned)
             notes += filter(None, [verify.verify(task.net, after, planned) if after != before else None])
-    if before.startswith(scanner.BOM):
-        notes.append("%s begins with a byte order mark, at which Caffe stops" % args.net)
     output = args.output or args.net
     writes = not (args.dry_run or args.diff) and (after != before or args.output is not None)
     if writes:
@@ -145,13 +143,13 @@ def _check_options(parser, args):
 
 def _task(text, args, compute):
     """Return the _Task that the options ask for; its request is None where they ask for nothing."""
-    _refuse_other_files(text)
+    _refuse_solver(text)
     matrix = matrix_source(args.source, args.h_file, compute, args.h_blob)
     will_be = args.loss == losses.INFOGAIN.name or args.loss is None and bool(matrix or args.layer)
     net = Net(text, compute_options.is_classic(args, will_be or "infogain" in text.lower()))
     layers = losses.find_losses(net)
     if not layers:
-        others = ", ".join("%s is %s" % (layer, to_display(layer.type)) for layer in losses.other_losses(net)[:3])
+        others = ", ".join(map(_as_other, losses.other_losses(net)[:3]))
         raise ValueError("expected a loss that can be changed (%s), found %s%s"
                          % (", ".join(losses.KINDS), others or "no loss", "" if net.layers else " and no layer"))
     names, own = _own_matrices(layers, args)
@@ -169,10 +167,13 @@ def _task(text, args, compute):
     return _Task(net, layers, chosen, request if asks else None, writers)
 
 
-def _refuse_other_files(text):
-    """Raise ValueError for the text of a solver, naming its net, and for no text at all."""
-    if not text.strip():
-        raise ValueError("expected a net, got an empty file")
+def _as_other(layer):
+    meant = losses.meant_type(layer)
+    return "%s is %s%s" % (layer, to_display(layer.type), ", which is to be %s" % meant if meant else "")
+
+
+def _refuse_solver(text):
+    """Raise ValueError for the text of a solver, naming its net."""
     if solvers.is_solver(text):
         named = [read(text, Item(start, end, field)) for field in scanner.fields(text) for start, end in
                  scanner.values(text, field) if field.name in solvers.TRAIN_NETS and text[field.value] not in "{<"]

@@ -68,14 +68,14 @@ def test_states(folder):
 
 def test_solver(folder):
     write(folder, "train_val.prototxt", BAD)
-    write(folder, "solver.prototxt", 'net: "train_val.prototxt" base_lr: 0.1 test_iter: 1 test_state { stage: "val" }')
+    write(folder, "solver.prototxt", 'net: "train_val.prototxt" base_lr: 0.1 lr_policy: "fixed" test_iter: 1 test_state { stage: "val" }')
     status, out, err = run_main("check_net.py", "solver.prototxt", "--json")
     assert status == 1 and not err
     solver, net = json.loads(out)
     assert [fault["message"] for fault in solver["errors"]] == ["tests, and has no test_interval: Caffe stops"]
     assert net["net"] == "train_val.prototxt" and [fault["kind"] for fault in net["errors"]] == ["no_loss_weight"]
     assert [(state["phase"], state["stages"]) for state in net["loss"]] == [("TRAIN", []), ("TEST", ["val"])]
-    write(folder, "solver.prototxt", 'net: "nowhere.prototxt"')
+    write(folder, "solver.prototxt", 'net: "nowhere.prototxt" lr_policy: "fixed"')
     status, out, err = run_main("check_net.py", "solver.prototxt")
     assert status == 1 and "names the net nowhere.prototxt, which is not there; Caffe reads it from where it runs" in out
 
@@ -104,11 +104,12 @@ def test_without_caffe(folder):
     assert status == 1 and not err and "1 error, 0 warnings, 1 not checked" in out
     assert "not checked: what Caffe itself says, as there is none here (ImportError: no caffe)" in out
     status, out, err = run_main("check_net.py", "net.prototxt", "--no-caffe")
-    assert status == 1 and not err and out.splitlines()[-1] == "1 error, 0 warnings"
+    assert status == 1 and not err and out.splitlines()[-1] == "1 error, 0 warnings, 1 not checked"
 
 
 @pytest.mark.parametrize("net, message", [
-    ("layer {", "net.prototxt: line 1, column 8: expected"), ("", "expected a net (a train_val.prototxt), got no layers"),
+    ("layer {", "net.prototxt: line 1, column 8: expected"), ("", "expected a net, got an empty file"),
+    ("# a comment", "expected a net (a train_val.prototxt), got no layers"),
     ("layer: 3", "line 1, column 8: expected"), ('layers { layer { name: "a" } }', "upgrade_net_proto_text")])
 def test_errors_are_one_line(folder, net, message):
     write(folder, "net.prototxt", net)

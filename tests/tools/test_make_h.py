@@ -6,6 +6,7 @@ import json
 import glob
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -505,7 +506,7 @@ def test_ctrl_c_during_imports_is_silent(folder):
     with open(os.path.join(folder, "numpy.py"), "w") as file:
         file.write("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nwhile True: pass\n")
     environment = dict(os.environ, PYTHONPATH=folder)
-    for command in ("make_h.py", "inspect_h.py"):
+    for command in sorted(name for name in os.listdir(os.path.join(real_nets.CHECKOUT, "tools")) if name.endswith(".py")):
         status, out, err = real_nets.tool(command, "--help", env=environment)
         assert (status, out, err) == (130, "", "")
 
@@ -597,3 +598,31 @@ def test_a_deep_net_is_one_line(folder):
             file.write(text)
         status, out, err = run_main("make_h.py", "--net", "net.prototxt", "-o", "no.npy", cwd=folder)
         assert status == 2 and not out and len(err.splitlines()) == 1 and "at most 20 messages in each other" in err, err
+
+
+@pytest.mark.parametrize("name", ["infogainH.binaryproto", "my H.npy", "H.lmdb", "H.caffemodel"])
+@pytest.mark.parametrize("has_net", [True, False])
+def test_the_lines_said_next_run(folder, name, has_net):
+    pytest.importorskip("caffe")
+    import user_files
+    if has_net:
+        user_files.write(folder)
+    out = make_h(folder, "--counts", "3,3,2", "-o", name)
+    (line,) = [line[len("next: "):] for line in out.splitlines() if line.startswith("next: ")]
+    command = shlex.split(line)
+    assert os.path.basename(command[0]) == ("use_loss.py" if has_net else "make_net.py")
+    status, _, err = run_main(os.path.basename(command[0]), *command[1:], cwd=folder)
+    assert status == 0, err
+
+
+def test_the_lines_said_next_bring_a_shell_to_caffe(folder, monkeypatch):
+    monkeypatch.setenv("CAFFE_LOSSES_WITHIN", "/my checkout/with_caffe.sh")
+    assert "\nnext: '/my checkout/with_caffe.sh' " in make_h(folder, "--counts", "1,2", "-o", "H.npy")
+
+
+def test_a_tree_with_too_many_classes_is_refused_before_its_distances_are_made(folder):
+    sources.write_text(os.path.join(folder, "words.txt"), ["g%d w%d" % (i // 2, i) for i in range(30000)])
+    status, out, err = run_main("make_h.py", "--tree", "words.txt", "--tau", "1", "-o", "no.npy", cwd=folder)
+    assert status == 2 and not out and "words.txt: expected at most 23" in err and "--names says which" in err
+    sources.write_text(os.path.join(folder, "few.txt"), ["w%d" % i for i in (0, 1, 2)])
+    make_h(folder, "--tree", "words.txt", "--names", "few.txt", "--tau", "1", "-o", "H.npy")

@@ -160,13 +160,11 @@ def said(*arguments):
 
 
 def test_a_snapshot_that_another_training_wrote_over(overwritten):
-    newer = "snapshot snap_iter_20.caffemodel is newer than the log: another training may have written over it"
-    asked = "; --any-snapshot evaluates it all the same"
-    assert said("first.log") == [("not evaluated: " + newer + asked, False)]
+    differs = ("snapshot snap_iter_20.caffemodel is newer than the log and gives accuracy 0.7, and the log says 0.35 at "
+               "iteration 20: it is another training's, or the test data have changed")
+    assert said("first.log") == [("not evaluated: " + differs + "; --any-snapshot evaluates it all the same", False)]
     assert said("second.log") == [("", True)]
-    assert said("first.log", "--any-snapshot") == [(newer + "; snapshot snap_iter_20.caffemodel gives accuracy 0.7, and the "
-                                                    "log says 0.35 at iteration 20: it is another training's, or the test "
-                                                    "data have changed", True)]
+    assert said("first.log", "--any-snapshot") == [(differs, True)]
     assert said("first=first.log,snap_iter_20.caffemodel") == [("", True)]
     both = said("first.log", "second.log")
     assert [evaluated for _, evaluated in both] == [False, False]
@@ -174,10 +172,28 @@ def test_a_snapshot_that_another_training_wrote_over(overwritten):
     assert [evaluated for _, evaluated in said("first.log", "second.log", "--any-snapshot")] == [True, True]
 
 
+def test_a_newer_snapshot_that_no_test_of_the_log_is_of(overwritten):
+    for name in ("first.log", "second.log"):
+        with open(name) as file:
+            text = file.read()
+        times = os.path.getatime(name), os.path.getmtime(name)
+        with open(name, "w") as file:
+            file.write(text.replace("Iteration 20, Testing", "Iteration 21, Testing"))
+        os.utime(name, times)
+    newer = "snapshot snap_iter_20.caffemodel is newer than the log: another training may have written over it"
+    ((note, evaluated),) = said("first.log")
+    assert not evaluated and note == "not evaluated: " + newer + "; --any-snapshot evaluates it all the same"
+    ((note, evaluated),) = said("second.log")
+    assert evaluated and "newer" not in note
+    os.utime("second.log", (time.time() - 10 ** 5,) * 2)  # as a copy may have it
+    ((note, evaluated),) = said("second.log")
+    assert not evaluated and newer in note
+
+
 def test_accuracies_tell_where_times_are_lost(overwritten):
     """A copy leaves the log newer, or the snapshot."""
     now = time.time()
-    for late in (100, -100):
+    for late in (100, -100, -.01):
         for log in ("first.log", "second.log"):
             os.utime(log, (now + late + 300, now + late + 300))
         os.utime("snap_iter_20.caffemodel", (now + 300, now + 300))

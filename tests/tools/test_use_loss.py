@@ -228,8 +228,21 @@ def test_a_fork_and_a_mark(folder):
     assert "note: not checked: whether infogainH.binaryproto, of 7 classes, fits the scores of loss (line 11), as the text " in err
     put(folder, b"\xef\xbb\xbf" + NET.encode("utf-8"))
     status, out, err = use_loss(folder, "train_val.prototxt", "--source", "infogainH.binaryproto")
-    assert status == 0 and err == "use_loss.py: note: train_val.prototxt begins with a byte order mark, at which Caffe stops\n"
-    assert (folder / "train_val.prototxt").read_bytes() == b"\xef\xbb\xbf" + NATIVE.encode("utf-8")
+    assert status == 2 and "got a byte order mark, at which Caffe stops; take it out: sed " in err
+
+
+def test_a_field_that_stands_twice(folder):
+    pytest.importorskip("caffe")
+    put(folder, NET.replace("num_output: 7", "num_output: 7 bias_term: true bias_term: true").encode("utf-8"))
+    status, out, err = use_loss(folder, "train_val.prototxt", "--source", "infogainH.binaryproto")
+    assert status == 0 and 'it cannot read the net' in err and 'multiple "bias_term" fields' in err and len(err.splitlines()) == 1
+
+
+def test_a_misnamed_loss(folder):
+    for name in ("SoftmaxLoss", "Softmax_Loss", "SOFTMAX_LOSS"):
+        put(folder, NET.replace("SoftmaxWithLoss", name).encode("utf-8"))
+        status, out, err = use_loss(folder, "train_val.prototxt", "--source", "infogainH.binaryproto")
+        assert status == 2 and "is %s, which is to be SoftmaxWithLoss" % name in err
 
 
 def test_a_file_that_is_not_there_yet(folder):

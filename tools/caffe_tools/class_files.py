@@ -26,14 +26,19 @@ def read_names(path, n_classes=None):
     return names
 
 
-def read_tree_costs(path, names=None):
+def read_tree_costs(path, names=None, most=None):
     """Return (costs D, class names) of a file with a class tree; names: the order of its classes.
 
-    Raises IOError or ValueError, naming the file.
+    most: int, the most classes. Raises IOError or ValueError, naming the file.
     """
     text = read_text(path)
     with naming(path):
-        return class_trees.tree_costs(class_trees.parse_tree(text, edges=path.lower().endswith(".csv")), names)
+        tree = class_trees.parse_tree(text, edges=path.lower().endswith(".csv"))
+        n_classes = len(tree.classes if names is None else names)
+        if most is not None and n_classes > most:
+            raise ValueError("expected at most %d classes, the most a .binaryproto can hold, got %d; --names says "
+                             "which of a larger tree's are classes" % (most, n_classes))
+        return class_trees.tree_costs(tree, names)
 
 
 class Numbers(list):

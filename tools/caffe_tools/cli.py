@@ -242,8 +242,17 @@ def write(content, path=None):
         with atomic_write(path) as file:
             file.write(content)
         return
-    sys.stdout.flush()
-    getattr(sys.stdout, "buffer", sys.stdout).write(content)
+    if sys.stdout is None:
+        raise IOError("standard output: cannot be written: it is closed")
+    try:
+        sys.stdout.flush()
+        out = getattr(sys.stdout, "buffer", sys.stdout)
+        out.write(content)
+        out.flush()
+    except EnvironmentError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        raise IOError("standard output: cannot be written: %s" % (error.strerror or error))
 
 
 def say(line):

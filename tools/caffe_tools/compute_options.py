@@ -91,7 +91,7 @@ def check_matrix(path, kind):
 def advice(kind):
     """Return lines on what a loss is for, if it is not for every net."""
     return ["%s is for a net trained before (caffe train -weights): from fresh weights it falls onto one class"
-            % kind.name] if kind == losses.EXPECTED_COST else []
+            % kind.name] if kind in losses.FOR_TRAINED else []
 
 
 def check_beta(parser, args):

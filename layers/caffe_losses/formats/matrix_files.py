@@ -56,7 +56,7 @@ class _Stream(object):
 
 
 def _write_npy(file, matrix):
-    np.save(_Stream(file), matrix)
+    np.lib.format.write_array(_Stream(file), np.asarray(matrix), allow_pickle=False)
 
 
 # check: function of a matrix's shape, which raises ValueError before anything is written; or None.
@@ -102,10 +102,10 @@ def is_binaryproto(path):
 def check_path(path):
     """Raise ValueError if no matrix can be written to a file of that name, or ImportError without its package."""
     file_format = _format(path)
-    if file_format.package:
-        optional(*file_format.package)
     if file_format is _HDF5 and path.split() != [path]:
         raise ValueError("%s: expected a name without spaces, as HDF5Data's list of files has none" % path)
+    if file_format.package:
+        optional(*file_format.package)
 
 
 def read_matrix(path):

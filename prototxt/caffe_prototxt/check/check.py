@@ -12,10 +12,14 @@ from caffe_prototxt.data import labels
 from caffe_prototxt.data.net_source import whole_source
 from caffe_prototxt.net import data_layers, losses
 from caffe_prototxt.net.graph import Graph, origin
+from caffe_prototxt.net.matrix_sources import MODULE
 from caffe_prototxt.training.net_labels import Uncountable, count_in_caffe
 
 # Faults with which Caffe does not make a net, so that it is not tried with them.
-PREVENT = frozenset(("rules", "blob", "loss_weight", "propagate_down", "normalize", "text"))
+PREVENT = frozenset(("rules", "blob", "loss_weight", "propagate_down", "normalize", "text", "missing", "swapped"))
+# Types of layers whose outputs somebody looks at in a net that is not trained.
+RESULTS = frozenset(("Accuracy", "ArgMax", "DetectionEvaluate", "DetectionOutput", "HDF5Output", "Sigmoid", "Softmax"))
+FEWEST_FOR_TRIPLETS = 3  # rows: an anchor, a positive and a negative
 
 MOST_BATCHES = 1000  # in which labels are counted, if there is time
 
@@ -24,66 +28,81 @@ MOST_BATCHES = 1000  # in which labels are counted, if there is time
 Report = collections.namedtuple("Report", "faults losses labels")
 
 
-def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10, python=True):
+def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10, python=True, has_weights=False, folder=None):
     """Check a net.
 
     net: nets.Net; what Caffe says of its InfogainLoss is noted in its `classic`. states: of State, to check it in.
     caffe: caffe_process.Caffe, to make the net in; None: only the text is checked.
     gpus: int, the number of GPUs that `caffe train` is to run on. shapes: {top: shape}, for the tops of data layers.
     label_seconds: the time for counting the labels of each data layer; 0: they are not counted.
-    python: bool, whether Python layers may run; if not, they are left out. Returns Report.
+    python: bool, whether Python layers may run; if not, they are left out.
+    has_weights: bool, whether the training is known to begin with the weights of another.
+    folder: that of the net's file, to look for the modules of its Python layers, or None. Returns Report.
     """
     faults = FaultList(text_checks.net_faults(net))
     parts = collections.OrderedDict()
     counted = {}
-    in_caffe = _InCaffe(caffe, shapes, label_seconds, python, counted) if caffe else None
+    in_caffe, has_train_py = None, False
+    if caffe:
+        in_caffe = _InCaffe(caffe, shapes, label_seconds, python, counted, has_weights, folder)
+    else:
+        faults.add([_no_caffe("--no-caffe says")])
     for state in states:
         graph = Graph(net, state)
-        of_state = text_checks.state_faults(graph)
+        of_state = text_checks.state_faults(graph, has_weights)
         if in_caffe:
             try:
                 of_state = in_caffe.check(graph, of_state, faults)
+                has_train_py = in_caffe.known.get("train_py", False)
             except caffe_checks.NoCaffe as error:
                 in_caffe = None
-                faults.add([Fault("no_caffe", UNCHECKED, None, None,
-                                  "what Caffe itself says, as there is none here (%s)" % error)])
+                faults.add([_no_caffe("there is none here (%s)" % error)])
         if gpus > 1:
-            of_state = of_state + text_checks.multi_gpu(graph)
+            of_state = of_state + text_checks.multi_gpu(graph, has_train_py)
         faults.add(of_state, state)
         parts[state] = text_checks.loss_parts(graph)
     faults.add(_no_loss(net, parts, faults))
     return Report(faults.pairs(), parts, counted)
 
 
+def _no_caffe(reason):
+    return Fault("no_caffe", UNCHECKED, None, None, "what Caffe itself says, as %s: its types and fields, shapes, "
+                 "Python layers and labels" % reason)
+
+
 class _InCaffe(object):
     """The faults that Caffe and the data add to those of a net's text."""
 
-    def __init__(self, caffe, shapes, label_seconds, python, counted):
-        self.caffe, self.shapes, self.python = caffe, shapes, python
+    def __init__(self, caffe, shapes, label_seconds, python, counted, has_weights, folder):
+        self.caffe, self.shapes, self.python, self.has_weights, self.folder = caffe, shapes, python, has_weights, folder
         self.known = None
         self.labels = _Labels(caffe, label_seconds, python) if label_seconds else None
         self.counted = counted  # {State: list of str}
 
     def check(self, graph, of_state, faults):
         """Return all faults in a state. of_state: those of the text; faults: FaultList, of the net. Raises NoCaffe."""
-        prevented = set(fault.layer.index for fault in of_state + [fault for fault, _ in faults.pairs()]
+        prevented = set(fault.layer.index for fault in of_state + faults.faults()
                         if fault.kind in PREVENT and fault.layer)
         broken = [node for node in graph.nodes if node.layer.index in prevented]
-        made = caffe_checks.CaffeCheck(self.caffe, graph, broken, self.shapes, self.known, self.python).make()
+        incomplete = set(fault.layer for fault in faults.faults() if fault.kind == "missing")
+        made = caffe_checks.CaffeCheck(self.caffe, graph, broken, incomplete, self.shapes, self.known, self.python,
+                                       self.folder).make()
         self.known = made.known
         if made.known.get("classic") and not graph.net.classic:
             graph.net.classic = True
-            of_state = text_checks.state_faults(graph)
+            of_state = text_checks.state_faults(graph, self.has_weights)
         of_labels, self.counted[graph.state] = self.labels.faults(graph, made) if self.labels else ([], [])
-        return of_state + made.faults + _asked_gradients(graph, made) + of_labels
+        return of_state + made.faults + _asked_gradients(graph, made) + _few_for_triplets(graph, made) + of_labels
 
 
 def _no_loss(net, parts, faults):
     """Return the Fault of a net with data to train on, but no loss in any of its training states."""
     training = [state for state in parts if state.phase == "TRAIN"]
-    if any(parts[state] for state in training) or faults.has_errors() or not any(
-            data_layers.is_data(node) for state in training for node in Graph(net, state).nodes):
+    nodes = [node for state in training for node in Graph(net, state).nodes]
+    if any(parts[state] for state in training) or faults.has_errors() or not any(map(data_layers.is_data, nodes)):
         return []
+    if any(node.type in RESULTS and all(user.type in RESULTS for user, _ in node.users) for node in nodes):
+        return []  # it is written for testing
     return [Fault("no_loss", WARNING, None, None, "has no loss for TRAIN: Caffe would train nothing")]
 
 
@@ -102,6 +121,19 @@ def _asked_gradients(graph, made):
                     "comes before that learns; give layer %s%s param { lr_mult: 0 decay_mult: 0 } for each of its blobs"
                     % (to_display(node.bottoms[number]), maker.layer.display_name,
                        "" if maker.type == "Python" else ", or those before it,")))
+    return faults
+
+
+def _few_for_triplets(graph, made):
+    """Return the Faults of a TripletSelect whose batch has no triplet."""
+    faults = []
+    for node in graph.nodes:
+        if node.type == "Python" and losses.python_class(node.layer) == (MODULE, "TripletSelect"):
+            shape = made.bottom_shape(node, 0)
+            if shape and shape[0] < FEWEST_FOR_TRIPLETS and not made.has_unknown_batch(node):
+                faults.append(fault_of(
+                    node.layer, WARNING, "batch", "gets a batch of %d, which has no triplet, and the loss stays as it "
+                    "is: take a batch_size of many samples of each class" % shape[0]))
     return faults
 
 

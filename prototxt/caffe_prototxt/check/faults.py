@@ -32,8 +32,25 @@ class FaultList(object):
                 states.append(state)
 
     def has_errors(self):
-        return any(fault.level == ERROR for fault, _ in self._states.values())
+        return any(fault.level == ERROR for fault in self.faults())
+
+    def faults(self):
+        """Return the Faults, one for each layer."""
+        return [fault for fault, _ in self._states.values()]
 
     def pairs(self):
-        """Return pairs of a Fault and its States, errors first, by line."""
-        return sorted(self._states.values(), key=lambda pair: (LEVELS.index(pair[0].level), pair[0].line or 0))
+        """Return pairs of a Fault and its States, errors first, by line; the same of several layers is one Fault."""
+        alike = collections.OrderedDict()
+        for fault, states in self._states.values():
+            alike.setdefault((fault.kind, fault.level, fault.message, tuple(states)), []).append(fault)
+        pairs = [(_of_all(faults), list(key[-1])) for key, faults in alike.items()]
+        return sorted(pairs, key=lambda pair: (LEVELS.index(pair[0].level), pair[0].line or 0))
+
+
+def _of_all(faults):
+    """Return the Fault of the first of some layers that have the same, which names the others."""
+    others = ["%s (line %d)" % (fault.layer.display_name, fault.line) for fault in faults[1:] if fault.layer]
+    if not others:
+        return faults[0]
+    return faults[0]._replace(message="%s; the same of layer%s %s" % (
+        faults[0].message, "s" * (len(others) > 1), ", ".join(others)))

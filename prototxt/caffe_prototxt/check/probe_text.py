@@ -7,27 +7,34 @@ from __future__ import division, print_function
 import bisect
 
 
+NEVER = "include { min_level: 2147483647 } "  # with it Caffe reads a layer, and does not make it
+
+
 class ProbeText(object):
     """The text for a run (`text`, one character a byte), and where each part of it comes from.
 
-    graph: graph.Graph. out: Nodes that are left out. inputs: {Node: shapes of its tops}, replaced by inputs.
+    graph: graph.Graph. out: Nodes that are not made. inputs: {Node: shapes of its tops}, replaced by inputs.
+    unread: those of both that Caffe is not even to read. cut: (start, stop) of the net's own fields that are left out.
     """
 
-    def __init__(self, graph, out, inputs):
+    def __init__(self, graph, out, inputs, cut=(), unread=()):
         self._parts, self._length = [], 0
         self._starts, self._nodes, self._origins = [], [], []  # of each part, as `where` gives them
         text, at = graph.net.text, 0
         nodes = {node.layer.index: node for node in graph.nodes}
         for layer in graph.net.layers:
             if layer.begin >= at:  # of several layers in one [ ] only the first
-                self._add(text[at:layer.begin], None, at)
+                self._add_between(text, at, layer.begin, cut)
                 at = layer.stop
             node = nodes.get(layer.index)
             if node in inputs:
                 self._add(_input(layer, node.index, inputs[node]), node, layer.begin)
             elif node is not None and node not in out:
                 self._add_layer(text, node)
-        self._add(text[at:], None, at)
+                continue
+            if node is not None and node not in unread:
+                self._add_layer(text, node, NEVER)
+        self._add_between(text, at, len(text), cut)
         self.text = "".join(self._parts)
 
     def where(self, line, column):
@@ -43,9 +50,17 @@ class ProbeText(object):
         part = bisect.bisect_right(self._starts, start) - 1
         return self._nodes[part], self._origins[part] + start - self._starts[part]
 
-    def _add_layer(self, text, node):
+    def _add_between(self, text, at, end, cut):
+        """Add what stands between two layers, but for what is cut out."""
+        for start, stop in cut:
+            if at <= start < end:
+                self._add(text[at:start], None, at)
+                at = stop
+        self._add(text[at:end], None, at)
+
+    def _add_layer(self, text, node, rule=""):
         layer = node.layer
-        self._add('%s { name: "@%d" ' % (layer.field_name, node.index), node, layer.begin)
+        self._add('%s { name: "@%d" %s' % (layer.field_name, node.index, rule), node, layer.begin)
         for field in layer.fields:
             if field.name not in ("name", "include", "exclude"):
                 self._add(text[field.start:field.stop], node, field.start)

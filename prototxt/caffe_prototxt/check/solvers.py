@@ -4,8 +4,14 @@ from __future__ import division, print_function
 import collections
 import os
 
+try:
+    from shlex import quote
+except ImportError:  # Python 2
+    from pipes import quote
+
 from caffe_losses.compat import to_display
-from caffe_prototxt.check.faults import ERROR, UNCHECKED, Fault
+from caffe_prototxt.check import solver_fields
+from caffe_prototxt.check.faults import ERROR, UNCHECKED, WARNING, Fault
 from caffe_prototxt.net.data_layers import positive
 from caffe_prototxt.net.states import State, phase_name
 from caffe_prototxt.textformat import scanner as T
@@ -26,11 +32,17 @@ def is_solver(text):
     return False
 
 
-def read_solver(text):
-    """Return the nets of a solver, and the Faults of the solver itself.
+# A solver as read. nets: pairs of a file, relative to `root`, and, for each time that it is made, (phase, the solver's
+# own state as messages.read gives it). faults: Faults of the solver itself. has_weights: whether it names weights.
+# root: the folder that Caffe must run from, None for the current one.
+Solver = collections.namedtuple("Solver", "nets faults has_weights root")
 
-    The nets are pairs of a file and, for each time that it is made, (phase, the solver's own state as messages.read
-    gives it). Raises ValueError for a text that is no solver's.
+
+def read_solver(text, path=None, known=None):
+    """Return the Solver in a text. Raises ValueError for a text that is no solver's.
+
+    path: str, its file: nets that are not in the current folder are looked for in those above it.
+    known: what the Caffe here has, as of caffe_process.End, or None for what Caffe 1.0 has.
     """
     values, lines, line_numbers = collections.OrderedDict(), {}, T.Lines(text)
     for field in T.fields(text):
@@ -49,6 +61,24 @@ def read_solver(text):
     inside = [name for name in values if name.endswith("net_param")]
     if inside:
         fault(inside[0], "has a net in itself (%s)" % inside[0], UNCHECKED)
+    nets = _nets(values, named, fault)
+    missing = [name for name in nets if not os.path.exists(name)]
+    above = _above(path) if path and missing else []
+    root = next((folder for folder in above for name in missing if os.path.exists(os.path.join(folder, name))), None)
+    for name in nets:
+        if root is not None and os.path.exists(os.path.join(root, name)):
+            fault("net", "names the net %s, which is in %s: run caffe there: cd %s" % (name, root, quote(root)),
+                  WARNING)
+        elif not os.path.exists(name):
+            fault("net", "names the net %s, which is not there; Caffe reads it from where it runs, which is %s%s" % (
+                name, os.getcwd(), ", and no folder above the solver has it" if path else ""))
+    faults += solver_fields.faults(values, lines, known or {}, [root] if root else [""] + above)
+    there = [(name, states) for name, states in nets.items() if os.path.exists(os.path.join(root or "", name))]
+    return Solver(there, faults, bool(values.get("weights")), root)
+
+
+def _nets(values, named, fault):
+    """Return {file: (phase, the solver's own state) for each time that the net is made}; report faults by `fault`."""
     nets = collections.OrderedDict()
     for name in named[:1]:
         if not name.endswith("_param"):
@@ -65,11 +95,15 @@ def read_solver(text):
     tested = values.get("test_net", []) + values.get("net", [])[-1:] * max(n_tests - len(own), 0)
     for number, file in enumerate(tested, len(values.get("test_net_param", ()))):  # Caffe's order
         nets.setdefault(_file([file]), []).append(("TEST", _message(values, "test_state", number)))
-    for file in nets:
-        if not os.path.exists(file):
-            fault("net", "names the net %s, which is not there; Caffe reads it from where it runs, which is %s"
-                  % (file, os.getcwd()))
-    return [(file, states) for file, states in nets.items() if os.path.exists(file)], faults
+    return nets
+
+
+def _above(path):
+    """Return the folders above a file, the nearest first."""
+    folders = [os.path.dirname(os.path.abspath(path))]
+    while os.path.dirname(folders[-1]) != folders[-1]:
+        folders.append(os.path.dirname(folders[-1]))
+    return folders
 
 
 def merged(state, of_net):

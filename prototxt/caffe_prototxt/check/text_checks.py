@@ -2,15 +2,14 @@
 from __future__ import division, print_function
 
 import collections
-import os
-import sys
 
 from caffe_losses.compat import to_display
 from caffe_prototxt.check.faults import ERROR, WARNING, fault_of
+from caffe_prototxt.check.field_checks import field_faults
 from caffe_prototxt.net import data_layers
-from caffe_prototxt.net.graph import HAND_ON, origin
-from caffe_prototxt.net.losses import (CLASSIC, INFOGAIN, is_loss_type, is_on_labels, is_python_loss, kind_of,
-                                       python_class, read_params)
+from caffe_prototxt.net.graph import HAND_ON, INPUT, Node, origin
+from caffe_prototxt.net.losses import (CLASSIC, FOR_TRAINED, INFOGAIN, is_loss_type, is_on_labels, is_python_loss,
+                                       kind_of, python_class, read_params)
 from caffe_prototxt.net.matrix_sources import MODULE
 from caffe_prototxt.net.shapes import KEEP_CLASSES, MAKE_CLASSES
 from caffe_prototxt.textformat.messages import is_true
@@ -30,16 +29,25 @@ LEARNS = MAKES_SCORES | frozenset(("Embed", "PReLU", "Scale", "Bias", "LSTM", "R
 
 def net_faults(net):
     """Return the Faults of a net in any state."""
-    return [fault_of(layer, ERROR, "rules", "has include and exclude rules, of which Caffe allows only one kind")
-            for layer in net.layers if len(layer.rules) == 2]
+    faults = [fault_of(layer, ERROR, "rules", "has include and exclude rules, of which Caffe allows only one kind")
+              for layer in net.layers if len(layer.rules) == 2]
+    for layer in net.layers:
+        try:
+            faults += field_faults(layer)
+        except ValueError as error:
+            faults.append(fault_of(layer, ERROR, "text", str(error)))
+    return faults
 
 
-def state_faults(graph):
-    """Return the Faults of a net in a state. graph: graph.Graph."""
+def state_faults(graph, has_weights=False):
+    """Return the Faults of a net in a state.
+
+    graph: graph.Graph. has_weights: bool, whether the training is known to begin with the weights of another.
+    """
     faults = []
-    checks = [_connections, _numbers, _softmax_before, _classic if graph.net.classic else _normalize]
+    checks = [_connections, _numbers, _swapped, _softmax_before, _classic if graph.net.classic else _normalize]
     if graph.state.phase == "TRAIN":
-        checks += [_python_loss_weight, _gradients, _label_images]
+        checks += [_python_loss_weight, _gradients, _label_images] + [_fresh_weights] * (not has_weights)
     duplicates = dict(graph.duplicate_tops)
     for node in graph.nodes:
         try:
@@ -55,20 +63,16 @@ def state_faults(graph):
     return faults
 
 
-def multi_gpu(graph):
-    """Return the Faults of a net that `caffe train` is to run on more than one GPU."""
-    train_py = _train_py()
-    other = ", or %s with one process for each GPU" % train_py if train_py else ""
+def multi_gpu(graph, has_train_py=False):
+    """Return the Faults of a net that `caffe train` is to run on more than one GPU.
+
+    graph: graph.Graph. has_train_py: bool, whether that Caffe has a train.py.
+    """
     return [fault_of(node.layer, ERROR, "multi_gpu",
                      "is a Python layer, and caffe train takes none on more than one GPU; a native InfogainLoss with H "
-                     "from a file trains there" + other)
+                     "from a file trains there" + (", or pycaffe's train.py with one process for each GPU"
+                                                   if has_train_py else ""))
             for node in graph.nodes if node.type == "Python" and graph.state.phase == "TRAIN"]
-
-
-def _train_py():
-    """Return the path of pycaffe's train.py, which lies beside the package where Caffe was built, or None."""
-    return next((os.path.join(folder, "train.py") for folder in sys.path if all(os.path.exists(os.path.join(
-        folder, name)) for name in ("train.py", os.path.join("caffe", "__init__.py")))), None)
 
 
 def loss_parts(graph):
@@ -79,13 +83,55 @@ def loss_parts(graph):
 
 def loss_name(layer):
     """Return the type of a layer, or the module and class of a Python layer."""
-    return layer.type if layer.type != "Python" else ".".join(part for part in python_class(layer) if part)
+    return ".".join(part for part in python_class(layer) if part and layer.type == "Python") or layer.type
 
 
 def _connections(node):
+    net = node.layer.net
     if None in node.makers:
         bottom = node.bottoms[node.makers.index(None)]
-        yield ERROR, "blob", "takes %s, which no layer before it makes" % to_display(bottom)
+        yield ERROR, "blob", "takes %s, which no layer before it makes%s" % (
+            to_display(bottom), _elsewhere(node.layer, bottom))
+    elif INPUT in node.makers and net.drops_inputs:
+        yield ERROR, "blob", "takes %s, an input without input_shape, which Caffe drops" % to_display(
+            node.bottoms[node.makers.index(INPUT)])
+
+
+def _elsewhere(layer, blob):
+    """Return where a blob is made that a layer lacks: in other states, or after it."""
+    makers = [maker for maker in layer.net.all_makers(blob) if maker is not layer]
+    needed = [" with " + " ".join('stage: "%s"' % to_display(stage) for stage in sorted(rule.stages))
+              for maker in makers for rule in maker.include if rule.stages]
+    if needed:
+        return "; layer %s does%s: give it by --stage, or in the solver's train_state or test_state" % (
+            makers[0].display_name, needed[0])
+    later = [maker for maker in makers if maker.index > layer.index and maker.phases & layer.phases]
+    return "; layer %s does, after it: put that before it" % later[0].display_name if later else ""
+
+
+def _swapped(node):
+    """Find a loss or measure that gets the labels first and the scores second."""
+    if len(node.bottoms) < 2 or not (is_on_labels(node.layer) or node.type == "Accuracy"):
+        return
+    second, first = origin(node, 1, SCORES_STAY | {"Softmax"}), node.makers[0]
+    if second is None or second[0].type not in MAKES_SCORES or first is None:
+        return
+    if not isinstance(first, Node) or not any(maker.type in LEARNS for maker in _all_before(first)):
+        yield ERROR, "swapped", "gets the scores second, and the labels first: write bottom: \"%s\" bottom: \"%s\"" % (
+            to_display(node.bottoms[1]), to_display(node.bottoms[0]))
+
+
+def _fresh_weights(node):
+    """Find what needs the weights of another training."""
+    maker = origin(node, 2) if kind_of(node.layer) and len(node.bottoms) > 2 else None
+    if maker and maker[0].type == "Parameter":
+        yield WARNING, "weights", "has H from the Parameter layer %s, which is 0 until caffe train -weights " \
+            "FILE.caffemodel brings it: without that the loss is 0 throughout" % maker[0].layer.display_name
+    scores = node.makers_in_net()[:1]
+    others = [user for maker in scores for user, _ in maker.users if user is not node and any(user.loss_weights)]
+    if kind_of(node.layer) in FOR_TRAINED and any(node.loss_weights) and not others:
+        yield WARNING, "weights", "is for a net that has been trained before, as with SoftmaxWithLoss: fresh weights " \
+            "fall onto one class; begin with caffe train -weights FILE.caffemodel"
 
 
 def _numbers(node):
@@ -162,13 +208,19 @@ def _sets(layer, *fields):
 
 def _data_before(node):
     """Return the data nodes that the first bottom of a loss depends on."""
-    before, waiting = set(), node.makers_in_net()[:1]
+    before = frozenset().union(*map(_all_before, node.makers_in_net()[:1]))
+    return sorted((maker for maker in before if data_layers.is_data(maker)), key=lambda maker: maker.index)
+
+
+def _all_before(node):
+    """Return the set of a node and of all that it depends on."""
+    before, waiting = set(), [node]
     while waiting:
         maker = waiting.pop()
         if maker not in before:
             before.add(maker)
             waiting += maker.makers_in_net()
-    return sorted((maker for maker in before if data_layers.is_data(maker)), key=lambda maker: maker.index)
+    return before
 
 
 def _python_loss_weight(node):

@@ -6,8 +6,10 @@ from caffe_losses.formats.plain_files import exists
 from caffe_prototxt.net import losses
 from caffe_prototxt.net.matrix_sources import MODULE
 
-PARAMS = {"Data": "data_param", "ImageData": "image_data_param", "HDF5Data": "hdf5_data_param",
-          "WindowData": "window_data_param", "AnnotatedData": "data_param"}
+PARAMS = {"Data": "data_param", "AnnotatedData": "data_param", "ImageData": "image_data_param",
+          "HDF5Data": "hdf5_data_param", "WindowData": "window_data_param"}
+# Layers whose second top may be boxes, a row for each of a batch, and the shape that it then has.
+OF_BOXES, BOXES = frozenset(("AnnotatedData",)), (1, 1, 1, 8)
 # Layers without bottoms that need no data to be made.
 MAKE_THEIR_OWN = frozenset(("Input", "DummyData", "MemoryData", "Parameter"))
 
@@ -49,14 +51,14 @@ def declared_shapes(layer):
     shapes = [None] * len(layer.tops)
     if data_param(layer) is not None and layer.type != "HDF5Data":
         batch, size = batch_size(layer), image_size(layer)
-        shapes[1:2] = [(batch,)] * len(shapes[1:2])
+        shapes[1:2] = [None if layer.type in OF_BOXES else (batch,)] * len(shapes[1:2])
         if size:
             shapes[0] = (batch, channels(layer)) + size
     return shapes
 
 
-def batch_size(layer):
-    return positive(layer.value_in(PARAMS.get(layer.type), "batch_size")) or 1
+def batch_size(layer, default=1):
+    return positive(layer.value_in(PARAMS.get(layer.type), "batch_size")) or default
 
 
 def image_size(layer):
@@ -94,7 +96,8 @@ def label_users(node, number):
     """Return (Node, number of its bottom) of the losses and measures that get a top as a bottom but their first."""
     return [(user, bottom) for user, bottom in node.users
             if user.bottoms[bottom] == node.tops[number] and bottom > 0 and (
-                any(user.loss_weights) or losses.is_loss_type(user.type) or user.type == "Accuracy")]
+                user.type == "Accuracy" or losses.is_on_labels(user.layer) or node.type not in OF_BOXES and (
+                    any(user.loss_weights) or losses.is_loss_type(user.type)))]
 
 
 def label_shape(kind, number, scores):

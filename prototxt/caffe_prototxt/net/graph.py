@@ -51,7 +51,8 @@ class Graph(object):
                     maker.users.append((node, number))
             for number, top in enumerate(layer.tops):
                 in_place = layer.bottoms[number:number + 1] == [top]
-                if top in last and not in_place:
+                dropped = net.drops_inputs and last.get(top) == INPUT
+                if top in last and not in_place and not dropped:
                     self.duplicate_tops.append((node, top))
                 last[top] = node
 
@@ -104,19 +105,34 @@ def text_of(graph, nodes):
     return edits.apply()
 
 
+def written_states(net, phases=PHASES, level=None, stages=None):
+    """Return the States of some phases that a net is written for, of the usual ones or with a level and stages.
+
+    A net that has no layer for a phase alone is not written for it if it lacks blobs there, and is whole in the other
+    phase or has its data there only.
+    """
+    given = level is not None or stages is not None
+    states = [State(phase, level or 0, stages or ()) for phase in PHASES] if given else usual_states(net)
+    graphs = [Graph(net, state) for state in states]
+    written = set(phase for layer in net.layers if len(layer.phases) == 1 for phase in layer.phases)
+    whole = [graph for graph in graphs if graph.is_whole()]
+    with_data = [graph for graph in graphs if net.inputs or any(not node.bottoms for node in graph.nodes)]
+    written.update(graph.state.phase for graph in whole or with_data)
+    phases = written.intersection(phases) or phases
+    return [state for state in states if state.phase in phases]
+
+
 def usual_states(net, phases=PHASES):
     """Return the States that a net is made for: its phases, without stages and with each that its rules name.
 
     A state in which a bottom has no maker, or a blob two, is left out if another state of its phase is whole: the data
-    layers of such a net are kept with a stage only.
+    layers of such a net are kept with a stage or at a level only.
     """
     level = next((level for level in net.state.get("level", ()) if isinstance(level, int)), 0)
     own = tuple(str(stage) for stage in net.state.get("stage", ()))
-    rules = [rule for layer in net.layers for rule in layer.include + layer.exclude]
-    named = sorted(frozenset().union(*(rule.stages | rule.not_stages for rule in rules)) - set(own))
     usual = []
     for phase in phases:
-        states = [State(phase, level, stages) for stages in [own] + [own + (stage,) for stage in named[:MOST_STATES]]]
+        states = [State(phase, level, own)] + _named_states(net, phase, level, own)[:MOST_STATES]
         graphs = [Graph(net, state) for state in states]
         whole = [graph for graph in graphs if graph.is_whole()]
         if graphs[0] not in whole and not (whole and _needs_stage(graphs)):
@@ -126,6 +142,16 @@ def usual_states(net, phases=PHASES):
             different.setdefault(tuple(node.layer.index for node in graph.nodes), graph.state)
         usual += different.values()
     return usual
+
+
+def _named_states(net, phase, level, own):
+    """Return the States of a phase with stages, or at a level, that the rules of a net name."""
+    rules = [rule for layer in net.layers for rule in layer.include + layer.exclude]
+    groups = [rule.stages for rule in rules]
+    groups += [frozenset([stage]) for rule in rules for stage in rule.stages | rule.not_stages]
+    stages = sorted(set(tuple(sorted(group - set(own))) for group in groups) - {()})
+    levels = sorted(set(bound for rule in rules for bound in (rule.min_level, rule.max_level)) - {None, level})
+    return [State(phase, level, own + group) for group in stages] + [State(phase, other, own) for other in levels]
 
 
 def _needs_stage(graphs):

@@ -2,6 +2,7 @@
 from __future__ import division, print_function
 
 import collections
+import re
 
 from caffe_losses.compat import from_display, to_display
 from caffe_losses.functional.blocks import NORMALIZATIONS  # in the order of Caffe's enum
@@ -22,7 +23,8 @@ KINDS = collections.OrderedDict((kind.name, kind) for kind in (
     Kind("CostScaledSoftmaxLoss", "Python", None, "CostScaledSoftmaxLoss", "cost", False),
     Kind("ExpectedCostLoss", "Python", None, "ExpectedCostLoss", "cost", False)))
 SOFTMAX, INFOGAIN = KINDS["SoftmaxWithLoss"], KINDS["InfogainLoss"]
-OURS, EXPECTED_COST = KINDS["SoftmaxWithInfogainLoss"], KINDS["ExpectedCostLoss"]
+OURS = KINDS["SoftmaxWithInfogainLoss"]
+FOR_TRAINED = (KINDS["ExpectedCostLoss"],)  # from fresh weights they fall onto one class
 
 # Caffe's InfogainLoss of before April 2017, which some forks still have.
 CLASSIC = INFOGAIN._replace(probabilities=True)
@@ -64,6 +66,19 @@ def kind_of(layer):
         return CLASSIC if kind == INFOGAIN and layer.net.classic else kind if kind and not kind.layer else None
     module, name = python_class(layer)
     return next((kind for kind in KINDS.values() if kind.layer and (MODULE, kind.layer) == (module, name)), None)
+
+
+def meant_type(layer):
+    """Return the type of Caffe's loss that a layer's type is another spelling of, as SoftmaxLoss is, or None."""
+    return None if layer.type in KINDS else _SPELLINGS.get(_letters(layer.type))
+
+
+def _letters(name):
+    return re.sub("[^a-z]", "", name.lower())
+
+
+_SPELLINGS = {_letters(name): kind.type for kind in KINDS.values() if kind.old_type
+              for name in (kind.type, kind.old_type)}
 
 
 def is_classic():
@@ -111,7 +126,7 @@ def find_losses(net):
 def other_losses(net):
     """Return the layers of a net that look like losses of another kind."""
     return [layer for layer in net.layers if not kind_of(layer) and (
-        is_loss_type(layer.type) or layer.type == "Python" and layer.items("loss_weight"))]
+        is_loss_type(layer.type) or meant_type(layer) or layer.type == "Python" and layer.items("loss_weight"))]
 
 
 def on_labels(graph):

@@ -36,6 +36,7 @@ class Layer(Message):
         self.net, self.index = net, index
         self.field_name, self.begin, self.stop = item.field.name, item.field.start, item.field.stop
         self.old = self.field_name == "layers"
+        self._check_fields()
         kind = str(self.value("type", ""))
         self.type = present_type(kind) if self.old else kind
         self.name = str(self.value("name", ""))
@@ -45,6 +46,25 @@ class Layer(Message):
         self.rules = {name: self.values(name) for name in ("include", "exclude") if self.items(name)}
         self.include, self.exclude = [states.read_rules(self.rules.get(name, ())) for name in ("include", "exclude")]
         self.phases = states.possible_phases(self.include, self.exclude)
+
+    def _check_fields(self):
+        """Raise ValueError for a field at which Caffe's parser stops: twice where it may be once, or without quotes."""
+        for name in self.names():
+            if name in ("name", "type") or name.endswith("_param"):
+                self.item(name)
+            if name in ("name", "type", "bottom", "top"):
+                for item in self.items(name):
+                    self._check_quotes(name, item)
+
+    def _check_quotes(self, name, item):
+        text = to_display(self.text[item.start:item.end])
+        if name == "type" and self.old:
+            if text[0] in T.QUOTES:
+                raise T.error(self.text, item.start, "a type as layers { } has it, without quotes",
+                              "%s; write layer in place of layers" % text)
+        elif text[0] not in T.QUOTES:
+            value = present_type(text) if name == "type" and text.isupper() else text
+            raise T.error(self.text, item.start, "quotes", '%s; write %s: "%s"' % (text[:40], name, value[:40]))
 
     def is_kept(self, state):
         """Return whether Caffe keeps the layer in a State."""
@@ -61,7 +81,8 @@ class Net(object):
     """The layers of a net's text.
 
     text: str, one character a byte. classic: whether its Caffe's InfogainLoss is losses.CLASSIC.
-    layers: of Layer. inputs: names of the blobs of `input`. force_backward: its line where it is true, else None.
+    layers: of Layer. inputs: names of the blobs of `input`. drops_inputs: whether Caffe drops them, without shapes.
+    force_backward: its line where it is true, else None.
     state: the values of the net's own `state`. line_of: a function from a byte offset to its line number.
     Raises ValueError, with line and column, for what is no net.
     """
@@ -70,9 +91,12 @@ class Net(object):
         self.text, self.classic = text, classic
         self.layers, self.inputs = [], []
         self.force_backward, self.state = None, {}
+        if not text.strip():
+            raise ValueError("expected a net, got an empty file")
         self.line_of = T.Lines(text).of
-        syntax = None
+        syntax, names = None, set()
         for field in T.fields(text):
+            names.add(field.name)
             if field.name in ("layer", "layers"):
                 if syntax not in (None, field.name):
                     raise T.error(text, field.start, 'layers that are all "%s"' % syntax)
@@ -85,6 +109,7 @@ class Net(object):
                 self.force_backward = self.line_of(field.start)
             elif field.name == "state" and text[field.value] in "{<":
                 self.state = read(text, Item(field.value, field.end, field))
+        self.drops_inputs = bool(self.inputs) and not names & {"input_shape", "input_dim"}
         self._made, self._used = _by_blob(self.layers, "tops"), _by_blob(self.layers, "bottoms")
         self._shapes = Shapes(self)
 
@@ -108,6 +133,10 @@ class Net(object):
                 makers.append(other)
                 phases = phases - other.phases
         return makers
+
+    def all_makers(self, blob):
+        """Return the layers with a blob as top."""
+        return [self.layers[index] for index in self._made.get(blob, [])]
 
     def users(self, blob):
         """Return the layers with a blob as bottom."""

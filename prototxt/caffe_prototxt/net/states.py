@@ -11,6 +11,7 @@ State.__new__.__defaults__ = (0, ())
 
 # An include { } or exclude { }, with None for what it leaves open. stages, not_stages: frozensets of str.
 Rule = collections.namedtuple("Rule", "phase min_level max_level stages not_stages")
+RULE_FIELDS = ("phase", "min_level", "max_level", "stage", "not_stage")  # as a net's text has them
 
 
 def read_rules(values):

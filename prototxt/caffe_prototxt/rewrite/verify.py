@@ -131,10 +131,10 @@ def _read(text):
     caffe_pb2, text_format = _caffe()
     content = to_bytes(text)
     try:
-        content = content.decode("utf-8-sig")
+        content = content.decode("utf-8")
     except UnicodeError:  # names in Latin-1 are no UTF-8, and Python's protobuf wants characters
         content = content.decode("latin-1")
     try:
-        return text_format.Merge(content, caffe_pb2.NetParameter())
+        return text_format.Parse(content, caffe_pb2.NetParameter())  # Merge would take a field twice
     except Exception as error:  # protobuf's ParseError, and what its parser makes of what is no number
         raise Unreadable("it cannot read the net: %s" % error)

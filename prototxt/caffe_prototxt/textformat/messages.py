@@ -36,7 +36,7 @@ class Message(object):
         """Return the one value of a field as an Item, or None. Raises ValueError if there are several."""
         items = self.items(name)
         if len(items) > 1:
-            raise T.error(self.text, items[1].start, "%s once, as Caffe does" % name)
+            raise T.error(self.text, items[1].start, "%s once, as Caffe does" % name, "it twice; take one of them out")
         return items[0] if items else None
 
     def values(self, name):

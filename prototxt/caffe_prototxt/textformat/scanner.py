@@ -12,6 +12,7 @@ import collections
 import re
 
 from caffe_losses.compat import from_bytes, to_display
+from caffe_prototxt.textformat import mistakes
 
 # A field, as offsets in the text: its name from `start` on, its value from `value` to `end`, and `stop` after the ; or
 # , that may follow. inner: if it holds a message (and no [ ] of several) and is itself in none but the one that was
@@ -20,7 +21,6 @@ Field = collections.namedtuple("Field", "name start value end stop inner")
 
 CLOSERS = {"{": "}", "<": ">", "[": "]"}
 QUOTES = "\"'"
-BOM = "\xef\xbb\xbf"
 
 _SPACE = r"[ \t\r\n\v\f]*"
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*(?![A-Za-z0-9_])"
@@ -46,7 +46,10 @@ _ONE_LETTER = dict(zip("abfnrtv?\\'\"", "\a\b\f\n\r\t\v?\\'\""))
 
 def fields(text):
     """Iterate over the Fields of a whole text. Raises ValueError, with line and column."""
-    return _fields(text, len(BOM) if text.startswith(BOM) else 0, "")
+    wrong = mistakes.encoding(text)
+    if wrong:
+        raise ValueError("line 1, column 1: expected text as Caffe reads it, got %s; %s" % wrong)
+    return _fields(text, 0, "")
 
 
 def inner(text, start):
@@ -94,12 +97,17 @@ class Lines(object):
         return bisect.bisect_left(self._ends, at) + 1
 
 
-def error(text, at, expected):
-    """Return a ValueError with the line and column of an offset, what was expected, and what the text has."""
-    got = to_display(_PLAIN.match(text, at).group()[:40]) if _PLAIN.match(text, at) else text[at:at + 1]
+def error(text, at, expected, got=None):
+    """Return a ValueError with the line and column of an offset, what was expected, and what the text has.
+
+    got: what it has and the remedy; None: what stands there, with the remedy for what is known as a mistake.
+    """
+    wrong = None if _QUOTED.match(text, at) else mistakes.at(text, at)
+    here = to_display(_PLAIN.match(text, at).group()[:40]) if _PLAIN.match(text, at) else text[at:at + 1]
     column = at - (text.rfind("\n", 0, at) + 1) + 1
-    return ValueError("line %d, column %d: expected %s, got %s"
-                      % (Lines(text).of(at), column, expected, repr(got) if got else "the end of the text"))
+    return ValueError("line %d, column %d: expected %s, got %s" % (
+        Lines(text).of(at), column, expected,
+        got or ("%s; %s" % wrong if wrong else repr(here) if here else "the end of the text")))
 
 
 def unquote(text, start, end):

@@ -40,7 +40,7 @@ _TRACE = "*** Check failure stack trace: ***"
 #   shapes: {index of a layer: shapes of its tops}. backward: the indices of the layers that are asked for gradients.
 #   weights: {index of a layer: shapes of its blobs}, where the net was made and nothing counted.
 #   counted: with `count`, {"values", "counts", "first", "batches"} as probe gives them.
-#   known: the types, fields and syntax of this Caffe, as probe has them; empty without one. late: whether time was up.
+#   known: the types, fields and enums of this Caffe, as probe has them; empty without one. late: whether time was up.
 End = collections.namedtuple("End", "made message no_caffe stopped_at raised is_file imports syntax shapes backward "
                              "counted known late weights")
 
@@ -238,8 +238,9 @@ def _read_end(log, answer, ended, late):
     no_caffe = optional_packages.explain(to_str(answer.get("no_caffe", "")))
     no_caffe = no_caffe or (None if "types" in answer or late else ended)
     known = {} if "types" not in answer else {
-        "classic": answer["classic"], "types": [to_str(name) for name in answer["types"]],
-        "fields": {to_str(kind): [to_str(field) for field in fields] for kind, fields in answer["fields"].items()}}
+        "classic": answer["classic"], "train_py": answer["train_py"], "types": list(map(to_str, answer["types"])),
+        "fields": {to_str(kind): list(map(to_str, names)) for kind, names in answer["fields"].items()},
+        "enums": {to_str(field): list(map(to_str, names)) for field, names in answer["enums"].items()}}
     return End(bool(answer.get("made")), None if message is None else " ".join(message.split()), no_caffe, stopped_at,
                raised, is_file, imports, syntax, shapes, backward, answer if "values" in answer else None, known, late,
                {int(name[1:]): [tuple(shape) for shape in shapes] for name, shapes in answer.get("weights", {}).items()

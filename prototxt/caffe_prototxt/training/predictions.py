@@ -19,6 +19,7 @@ from caffe_losses.validation import label_index
 from caffe_prototxt.data.records import count_samples
 from caffe_prototxt.net import data_layers, losses
 from caffe_prototxt.net.graph import HAND_ON, INPUT, Graph, origin, text_of
+from caffe_prototxt.net.matrix_sources import MODULE
 from caffe_prototxt.net.nets import Net
 from caffe_prototxt.net.states import State
 from caffe_prototxt.training import precautions, probe
@@ -28,6 +29,7 @@ MOST_EPOCHS = 3  # that are run to make a test of the solver again
 MOST_ITERATIONS = 10 ** 6
 RANDOM = (("transform_param", "mirror"), ("image_data_param", "shuffle"), ("hdf5_data_param", "shuffle"),
           ("image_data_param", "rand_skip"))
+REMEMBERING = ("ComputeH", "TripletSelect")
 NO = (None, "false", "False", "f", 0)
 
 
@@ -192,7 +194,9 @@ class Evaluation(object):
             return {}
         while len(self.outputs) <= max(taken):
             self._forward()
-        return {top: float(np.mean([self.outputs[i][top] for i in taken])) for top in self.outputs[0]}
+        unlike = self.graph.after(filter(_may_remember, self.graph.nodes))
+        return {top: float(np.mean([self.outputs[i][top] for i in taken])) for top in self.outputs[0]
+                if not unlike.intersection(self._makers(top))}
 
     def _forward(self):
         self.outputs.append({top: float(values.ravel()[0]) for top, values in self.net.forward().items()
@@ -201,6 +205,12 @@ class Evaluation(object):
     def _is_random(self):
         """Return whether the data come in another order, or in another way, each time."""
         return any(node.layer.value_in(param, field) not in NO for node in self.graph.nodes for param, field in RANDOM)
+
+
+def _may_remember(node):
+    """Return whether a layer in Python may give something else for the same batch, as ComputeH with `running` does."""
+    module, name = losses.python_class(node.layer)
+    return node.type == "Python" and (module != MODULE or name in REMEMBERING)
 
 
 def _test_graph(definition):

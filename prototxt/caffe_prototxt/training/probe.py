@@ -12,7 +12,8 @@ It prints "pid N" of the fork, "batches N" after each batch of the tally's N, an
 (Where there is no fork it ends itself after one request, and prints neither pid nor status.) The answer is JSON:
 
     no_caffe: the reason why this Python has no Caffe; with a Caffe
-    types: its layer types. fields: {message: its fields}, of caffe.proto.
+    types: its layer types. fields: {message: its fields}, of caffe.proto. enums: {field: the values of its enum}.
+    train_py: whether pycaffe's train.py lies beside it.
     classic: whether its InfogainLoss is that of before April 2017.
     imports: {index: the reason why that Python layer's class cannot be imported}, or
     raised: [the exception's class, its message, whether it is one of files], or
@@ -66,13 +67,24 @@ def _import_caffe():
     try:
         import caffe
         from caffe.proto import caffe_pb2
+        messages = list(caffe_pb2.DESCRIPTOR.message_types_by_name.values())
         return caffe, {
             "classic": "axis" not in caffe_pb2.InfogainLossParameter.DESCRIPTOR.fields_by_name,
             "fields": {message.full_name: sorted(message.fields_by_name)
-                       for message in caffe_pb2.DESCRIPTOR.message_types_by_name.values()},
+                       for message in messages},
+            "enums": _enum_values(messages),
+            "train_py": os.path.exists(os.path.join(os.path.dirname(caffe.__file__), os.pardir, "train.py")),
             "types": list(getattr(caffe, "layer_type_list", list)())}
     except BaseException as error:  # a Caffe that is not for this Python fails in its own ways
         return None, {"no_caffe": u"%s: %s" % (type(error).__name__, _text(error))}
+
+
+def _enum_values(messages):
+    """Return {name of a field: the values that an enum of some message has for it}."""
+    values = {}
+    for field in [field for message in messages for field in message.fields if field.enum_type]:
+        values[field.name] = sorted(set(values.get(field.name, [])) | set(field.enum_type.values_by_name))
+    return values
 
 
 def _answer(caffe, known, request, on_batch):

@@ -50,7 +50,7 @@ def test_text(text):
 def test_solvers(text):
     try:
         if solvers.is_solver(text):
-            nets, _ = solvers.read_solver(text)
+            nets = solvers.read_solver(text).nets
             for _, states in nets:
                 for state in states:
                     solvers.merged(state, {})

@@ -199,6 +199,13 @@ def test_labels_out_of_range(folder, one, nothing, loss):
         nothing(net.replace('top: "loss"', 'top: "loss" loss_param { ignore_label: 2 }'))
 
 
+def test_a_data_layer_without_a_batch_size(folder, one):
+    user_files.write(str(folder))
+    net = DATA.replace("nowhere", "train_lmdb").replace("transform_param { crop_size: 8 }", "").replace("batch_size: 4", "")
+    assert one(net + SCORE + LOSS, "error", "caffe", "data", 2) == (
+        "Caffe stops: Check failed: data_: one of its blobs is empty, as it has no batch_size")
+
+
 def test_layers_without_effect_on_the_loss(folder, one, nothing):
     more = SCORE.replace('"score"', '"side"') + SCORE.replace('"score"', '"more"').replace('"data"', '"side"')
     message = one(DATA + more + SCORE + LOSS, "warning", "no_effect", "side", 7)
@@ -214,12 +221,14 @@ def test_no_loss(folder, one):
 @pytest.mark.parametrize("net, kind, layer, line, message", [
     (DATA + LOSS, "blob", "loss", 7, "takes score, which no layer before it makes"),
     (DATA + SCORE + SCORE + LOSS, "blob", "score", 11, "makes score, which another layer makes before it"),
-    (DATA + SCORE.replace("num_output: 3", "") + LOSS, "caffe", "score", 7, "Caffe stops: "),
+    (DATA + SCORE.replace("num_output: 3", "") + LOSS, "missing", "score", 7, "has no num_output: write inner_product_param { "),
     (DATA + SCORE.replace("xavier", "x") + LOSS, "caffe", "score", 7, "Caffe stops: Check failed: false Unknown filler name: x"),
     (DATA + SCORE + LOSS.replace("WithLoss", "WithLos"), "type", "loss", 11, "is of type SoftmaxWithLos, which this Caffe does "
      "not have, and stops at; is it SoftmaxWithLoss?"),
-    (DATA + SCORE.replace("num_output", "num_outputs") + LOSS, "field", "score", 9, "has num_outputs, which this Caffe does not "
+    (DATA + SCORE.replace("num_output", "num_outputs") + LOSS, "missing", "score", 9, "has num_outputs, which Caffe does not "
      "have, and stops at; is it num_output?"),
+    (DATA + SCORE.replace("weight_filler", "weight_filer") + LOSS, "field", "score", 9, "has weight_filer, which this Caffe does "
+     "not have, and stops at; is it weight_filler?"),
     (DATA + SCORE + LOSS.replace('top: "loss"', 'top: "loss" include { phase: TRAIN } exclude { phase: TEST }'), "rules", "loss", 11,
      "has include and exclude rules"),
     (DATA + SCORE + LOSS.replace('top: "loss"', 'top: "loss" propagate_down: true'), "propagate_down", "loss", 11,
@@ -231,6 +240,174 @@ def test_no_loss(folder, one):
 ])
 def test_what_caffe_refuses(folder, one, net, kind, layer, line, message):
     assert one(net, "error", kind, layer, line).startswith(message)
+
+
+@pytest.mark.parametrize("change, kind, line, message", [
+    (("type:", "typo:", 1), "missing", 3, "has typo, which Caffe does not have, and stops at; is it type?"),
+    (('type: "InnerProduct" ', "", 1), "missing", 7, "has no type"),
+    (("batch_size", "batchsize", 1), "field", 5, "has batchsize, which this Caffe does not have, and stops at; is it batch_size?"),
+    (("LMDB", "LMBD", 1), "field", 5, "has backend: LMBD, which this Caffe does not have, and stops at; is it LMDB?"),
+    (("backend", "backend: LMDB backend", 1), "twice", 5, "has backend twice, and Caffe's parser stops: take one of them out"),
+    (("bottom: ", "include { fase: TRAIN } bottom: ", 1), "rule", 7, "has fase in a rule (include), which Caffe does not have"),
+    (("num_output: 3", "num_output: 3 bias_trem: 1", 1), "field", 9, "has bias_trem, which this Caffe does not have, and stops at; is "),
+    (("inner_product_param", "iner_product_param", 1), "missing", 9, "has iner_product_param, which Caffe does not have"),
+    (("nowhere", r"C:\new\train", 1), "path", 2, r"has source: C:\new\train, in which a \ with the letter after it stands for"),
+    (("SoftmaxWithLoss", "SoftmaxLoss", 1), "missing", 11, 'is of type SoftmaxLoss, which Caffe does not have: write type: "SoftmaxW'),
+    (("SoftmaxWithLoss", "Softmax_Loss", 1), "missing", 11, "is of type Softmax_Loss, which Caffe does not have"),
+    (("SoftmaxWithLoss", "SOFTMAX_LOSS", 1), "missing", 11, "is of type SOFTMAX_LOSS, which Caffe does not have"),
+    (("InnerProduct", "INNER_PRODUCT", 1), "type", 7, "is of type INNER_PRODUCT, which this Caffe does not have, and stops at; is it Inn"),
+    (('bottom: "score" bottom: "label"', 'bottom: "label" bottom: "score"', 1), "swapped", 11,
+     'gets the scores second, and the labels first: write bottom: "score" bottom: "label"')])
+def test_what_is_misspelt(check, change, kind, line, message):
+    (fault,) = check((DATA + SCORE + LOSS).replace(*change))["error"]
+    assert (fault[0], fault[2]) == (kind, line) and fault[3].startswith(message), fault
+
+
+@pytest.mark.parametrize("phase, consequences", [("TRIAN", 2), ("TEST_", 2)])
+def test_a_phase_that_is_misspelt(check, phase, consequences):
+    found = check(DATA.replace("type:", "include { phase: %s } type:" % phase) + SCORE + LOSS)["error"]
+    assert found[0][:3] == ("rule", "data", 2) and found[0][3].startswith("has phase: %s in a rule, and Caffe stops" % phase)
+    assert [fault[0] for fault in found[1:]] == ["blob"] * consequences
+
+
+@pytest.mark.parametrize("layer, message", [
+    ('type: "Convolution" bottom: "data" convolution_param { kernel_size: 3 }', "has no num_output: write convolution_param"),
+    ('type: "Convolution" bottom: "data" convolution_param { num_output: 3 }', "has no kernel_size: write convolution_param"),
+    ('type: "Deconvolution" bottom: "data"', "has no convolution_param { num_output: N kernel_size: N }"),
+    ('type: "Pooling" bottom: "data" pooling_param { pool: MAX }', "has no kernel_size: write pooling_param { kernel_size: N }"),
+    ('type: "Embed" bottom: "label" embed_param { num_output: 3 }', "has no input_dim: write embed_param"),
+    ('type: "InnerProduct" bottom: "data" inner_product_param { }', "has no num_output: write inner_product_param"),
+    ('type: "Python" bottom: "data"', 'has no python_param { module: "..." layer: "..." }'),
+    ('type: "Python" bottom: "data" python_parm { module: "m" }', "has python_parm, which Caffe does not have, and stops at; is it p"),
+    ('type: "Python" bottom: "data" python_param { layer: "m" }', 'has no module: write python_param { module: "..." }')])
+def test_what_a_layer_needs(check, layer, message):
+    (fault,) = check(DATA + SCORE + LOSS + 'layer { name: "a" top: "a" %s }\n' % layer)["error"]
+    assert fault[:3] == ("missing", "a", 12) and fault[3].startswith(message), fault
+
+
+@pytest.mark.parametrize("rule, message", [
+    ('include { phase: "TRAIN" }', "has phase in a rule (include), and Caffe's parser stops: write phase: TRAIN or phase: TEST, with"),
+    ("exclude { stage: a }", 'has stage in a rule (exclude), and Caffe\'s parser stops: write stage: "...", in quotes'),
+    ('include { min_level: "1" }', "has min_level in a rule (include), and Caffe's parser stops: write a whole number"),
+    ("include { phase: TRAIN phase: TRAIN }", "has phase twice in a rule, and Caffe's parser stops: take one of them out"),
+    ("include: 3", "has include that is no { }")])
+def test_rules_that_caffe_cannot_read(check, caffe, rule, message):
+    layer = 'layer { name: "a" type: "Flatten" bottom: "data" top: "a" %s }\n'
+    data = real_nets.input_layer(data=(4, 2))
+    assert caffe.run(data + layer % "", "TRAIN", []).made and not caffe.run(data + layer % rule, "TRAIN", []).made
+    (fault,) = check(DATA + SCORE + LOSS + layer % rule)["error"]
+    assert fault[:3] == ("rule", "a", 12) and fault[3].startswith(message)
+
+
+def test_what_depends_on_a_fork_is_read_all_the_same(check):
+    fork = 'layer { name: "fork" type: "Foo" bottom: "data" top: "f" foo_param { a: 1 } }\n'
+    found = check(DATA + fork + SCORE.replace('"data"', '"f"') + LOSS)
+    assert not found["error"] and [fault[:2] for fault in found["not checked"]] == [
+        ("data", "data"), ("type", "fork"), ("behind", "score")]
+    assert found["not checked"][2][3] == "it depends on what is left out, and is, too; the same of loss"
+    (fault,) = check(DATA + fork + SCORE.replace('"data"', '"f"').replace("num_output: 3", "num_output: 3 bias_trem: 1") + LOSS)["error"]
+    assert fault[:3] == ("field", "score", 10)
+
+
+def test_one_fault_of_the_net_itself_does_not_hide_the_next(check):
+    found = check('name: "a" name: "b"\nforce_backward: 7\nfork: 1\n' + DATA + SCORE.replace("xavier", "x") + LOSS)
+    assert [fault[:3:2] for fault in found["error"]] == [("twice", 1), ("caffe", 2), ("caffe", 10)], found["error"]
+    assert [fault[:3:2] for fault in found["not checked"]][0] == ("field", 3)
+
+
+def test_a_layer_has_what_it_needs(nothing):
+    nothing(DATA + SCORE + LOSS + 'layer { name: "a" type: "Pooling" bottom: "data" top: "a" pooling_param { global_pooling: true } }\n'
+            'layer { name: "b" type: "Convolution" bottom: "data" top: "b" param { lr_mult: 0 } '
+            'convolution_param { num_output: 1 kernel_h: 1 kernel_w: 2 } }\n')
+
+
+@pytest.mark.parametrize("net", [
+    "is_fork: true\n" + DATA + SCORE + LOSS, "fork_param { debug: true }\n" + DATA + SCORE + LOSS,
+    DATA + SCORE + LOSS + 'layer { name: "a" type: "Lstm" bottom: "data" top: "a" }\n',
+    DATA + SCORE + LOSS + 'layer { name: "a" type: "ROIPooling" bottom: "data" top: "a" }\n',
+    DATA + SCORE + LOSS + 'layer { name: "a" type: "Eltwise" bottom: "data" top: "a" eltwise_param { operation: MIN } }\n',
+    DATA + SCORE + LOSS.replace('top: "loss"', 'top: "loss" include { min_iter: 5 }'),
+    DATA.replace("batch_size", "shuffle_pool_size: 3 batch_size") + SCORE + LOSS])
+def test_what_a_fork_may_have(nothing, net):
+    found = [fault for fault in nothing(net)["not checked"] if fault[0] != "data"]
+    assert len(found) == 1 and "which this Caffe does not have" in found[0][3].replace("which Caffe", "which this Caffe")
+
+
+def test_inputs_without_a_shape_are_dropped(nothing, check, caffe):
+    layer = real_nets.input_layer(data=(4, 2), label=(4,))
+    assert caffe.run('input: "data"\n' + layer, "TRAIN", []).made and not caffe.run('input: "data"\n' + SCORE, "TRAIN", []).made
+    nothing('input: "data" input: "label"\n' + layer + SCORE + LOSS)
+    assert [fault[3] for fault in check('input: "data" input: "label"\n' + SCORE + LOSS)["error"]] == [
+        "takes data, an input without input_shape, which Caffe drops",
+        "takes label, an input without input_shape, which Caffe drops"]
+    shapes = "input_shape { dim: 4 dim: 2 } input_shape { dim: 4 }\n"
+    assert [fault[0] for fault in check('input: "data" input: "label"\n' + shapes + layer + SCORE + LOSS)["error"]] == ["blob"]
+
+
+def test_the_same_of_several_layers_is_one_fault(folder, check):
+    layer = 'layer { name: "m%d" type: "Python" bottom: "data" top: "m%d" python_param { module: "my_layers" layer: "L" } }\n'
+    more = "".join(layer % (i, i) for i in range(27))
+    (fault,) = check(DATA + SCORE + LOSS + more)["error"]
+    assert fault[:3] == ("python", "m0", 12) and "export PYTHONPATH=FOLDER${PYTHONPATH:+:$PYTHONPATH}; the same of layers m1 (line 13), " in fault[3]
+    assert fault[3].endswith(", m26 (line 38)")
+    # one that lies near the net is no fault of the net
+    (folder / "layers").mkdir()
+    (folder / "layers" / "my_layers.py").write_text(u"")
+    found = check(DATA + SCORE + LOSS + more, folder=str(folder))
+    assert not found["error"] and "export PYTHONPATH=%s${PYTHONPATH:+:$PYTHONPATH}" % (folder / "layers") in found["not checked"][-1][3]
+    types = "".join('layer { name: "%d" type: "Normalize" bottom: "data" top: "%d" }\n' % (i, i) for i in range(3))
+    assert [fault[3] for fault in check(DATA + SCORE + LOSS + types)["not checked"][1:]] == [
+        "is of type Normalize, which this Caffe does not have, and stops at; is it a fork's?; the same of layers 1 (line 13), 2 (line 14)"]
+
+
+def test_weights_of_another_training(folder, one, nothing):
+    write_matrix("D.csv", 1 - np.eye(3))
+    loss = python_loss(layer="ExpectedCostLoss", param={"source": "D.csv"})
+    assert one(DATA + SCORE + loss, "warning", "weights", "loss", 11).startswith("is for a net that has been trained before")
+    nothing(DATA + SCORE + loss, has_weights=True)
+    nothing(DATA + SCORE + loss.replace('"loss"', '"cost"') + LOSS)  # beside another loss
+    H = 'layer { name: "H" type: "Parameter" top: "H" param { lr_mult: 0 } parameter_param { shape { dim: 1 dim: 1 dim: 3 dim: 3 } } }\n'
+    net = DATA + SCORE + H + native(("score", "label", "H"), "")
+    assert "is 0 until caffe train -weights FILE.caffemodel brings it" in one(net, "warning", "weights", "loss", 12)
+    nothing(net, has_weights=True)
+
+
+@pytest.mark.parametrize("batch, few", [(1, True), (2, True), (3, False), (None, False)])
+def test_a_batch_without_a_triplet(folder, check, batch, few):
+    triplets = real_nets.python_layer("TripletSelect", ("score", "label"), ("a", "p", "n"), {"strategy": "all"}, name="select")
+    loss = real_nets.python_layer("TripletSoftmaxLoss", ("a", "p", "n"), ("loss",), {}, "loss_weight: 1")
+    data = DATA.replace("batch_size: 4", "batch_size: %d" % batch) if batch else DATA.replace("batch_size: 4", "")
+    found = check(data + SCORE + triplets + loss)
+    assert [fault[:2] for fault in found["warning"]] == [("batch", "select")] * few and not found["error"]
+
+
+def test_a_net_that_is_written_for_testing_needs_no_loss(nothing):
+    for result in ('type: "Accuracy" bottom: "score" bottom: "label"', 'type: "Softmax" bottom: "score"'):
+        nothing(DATA + SCORE + 'layer { name: "result" top: "result" %s }\n' % result)
+
+
+def test_a_stage_that_is_needed(check):
+    net = DATA.replace("type:", 'include { stage: "train" } type:') + SCORE + LOSS
+    assert check(net)["error"][0][3] == ('takes data, which no layer before it makes; layer data does with stage: "train": give it by '
+                                         "--stage, or in the solver's train_state or test_state")
+
+
+def test_labels_of_boxes(check):
+    """SSD's data and loss: no labels of classes."""
+    net = (DATA.replace('"Data"', '"AnnotatedData"').replace("crop_size: 8", "resize_param { height: 6 width: 9 }") + SCORE +
+           'layer { name: "loss" type: "MultiBoxLoss" bottom: "score" bottom: "score" bottom: "data" bottom: "label" top: "loss" }\n')
+    found = check(net)
+    assert not found["error"] + found["warning"]
+    assert "data of 4 x 3 x 6 x 9, label of 1 x 1 x 1 x 8" in found["not checked"][0][3]
+    found = check(DATA.replace('"Data"', '"AnnotatedData"') + SCORE + LOSS)  # labels of images
+    assert not found["error"] and "data of 4 x 3 x 8 x 8, label of 4" in found["not checked"][0][3]
+
+
+def test_train_py_is_named_where_it_is(folder):
+    graph = check_net.Graph(Net(DATA + SCORE + python_loss()), State("TRAIN"))
+    for there in (False, True):
+        (fault,) = check_net.text_checks.multi_gpu(graph, there)
+        assert ("train.py" in fault.message) == there
 
 
 def test_one_fault_does_not_hide_the_next(folder, check):

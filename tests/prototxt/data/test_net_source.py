@@ -167,7 +167,7 @@ def test_several_losses(here):
 
 
 @pytest.mark.parametrize("text, message", [
-    ("", "expected a net .a train_val.prototxt., got no layers"),
+    ("", "expected a net, got an empty file"),
     ("layer {", 'line 2, column 1: expected the name of a field or "}", got the end of the text'),
     (DATA + SCORE, "expected a loss that takes labels, got none among the layers of phase TRAIN"),
     (SCORE + LOSS, "expected a data layer that makes the blob label, got none of phase TRAIN .--labels SOURCE"),

@@ -12,6 +12,41 @@ from caffe_prototxt.net import graph, states  # noqa: E402
 from caffe_prototxt.net.nets import Net  # noqa: E402
 
 STAGES = ["train", "val", "deploy"]
+DATA = 'layer { name: "data" type: "Data" top: "data" top: "label" %s }\n'
+SCORE = 'layer { name: "score" type: "InnerProduct" bottom: "data" top: "score" }\n'
+LOSS = 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top: "loss" %s }\n'
+ACCURACY = 'layer { name: "acc" type: "Accuracy" bottom: "score" bottom: "label" top: "acc" include { phase: TEST } }\n'
+TRAIN, TEST = "include { phase: TRAIN }", "include { phase: TEST }"
+BOTH = [("TRAIN", ()), ("TEST", ())]
+
+
+@pytest.mark.parametrize("net, written", [
+    (DATA % "" + SCORE + LOSS % "", BOTH),
+    (DATA % TRAIN + DATA % TEST + SCORE + LOSS % "", BOTH),
+    (DATA % TRAIN + SCORE + LOSS % "", BOTH[:1]),
+    (DATA % TEST + SCORE + LOSS % "", BOTH[1:]),
+    (DATA % TEST + SCORE + ACCURACY, BOTH[1:]),
+    (DATA % "exclude { phase: TRAIN }" + SCORE, BOTH[1:]),
+    (DATA % TRAIN + SCORE + LOSS % "" + ACCURACY, BOTH),  # a layer for TEST, without data
+    (DATA % TEST + SCORE.replace('"data"', '"dat"') + LOSS % "", BOTH[1:]),  # a fault, and data for TEST only
+    (DATA % "" + SCORE.replace('"data"', '"dat"') + LOSS % "" + ACCURACY, BOTH),
+    (DATA % 'include { stage: "train" }' + DATA % 'include { stage: "val" }' + SCORE + LOSS % "",
+     [("TRAIN", ("train",)), ("TRAIN", ("val",)), ("TEST", ("train",)), ("TEST", ("val",))]),
+    (DATA % 'include { phase: TRAIN stage: "a" stage: "b" }' + SCORE + LOSS % "", [("TRAIN", ("a", "b"))])])
+def test_the_states_that_a_net_is_written_for(net, written):
+    found = graph.written_states(Net(net))
+    assert [(state.phase, state.stages) for state in found] == written
+    for phase in states.PHASES:
+        asked = [(state.phase, state.stages) for state in graph.written_states(Net(net), [phase])]
+        assert asked == [state for state in written if state[0] == phase] or not set(state[0] for state in written) & {phase}
+
+
+def test_a_level_that_is_needed():
+    net = Net(DATA % "include { min_level: 2 }" + SCORE + LOSS % "")
+    assert graph.written_states(net) == [states.State(phase, 2) for phase in states.PHASES]
+    assert graph.written_states(net, level=1, stages=("a",)) == [states.State(phase, 1, ("a",)) for phase in states.PHASES]
+
+
 RULE = st.lists(st.one_of(
     st.sampled_from(["phase: TRAIN", "phase: TEST", "phase: 0", "phase: 1"]), st.integers(-1, 2).map("min_level: {}".format),
     st.integers(-1, 2).map("max_level: {}".format), st.sampled_from(STAGES).map('stage: "{}"'.format),

@@ -156,3 +156,25 @@ def test_bytes_come_back(path):
     with open(path, "rb") as file:
         content = file.read()
     assert to_bytes(from_bytes(content)) == content and isinstance(from_bytes(content), str)
+
+
+@pytest.mark.parametrize("text, message", [
+    ("\xef\xbb\xbfa: 1", "line 1, column 1: expected text as Caffe reads it, got a byte order mark, at which Caffe stops; take it out: sed "),
+    ("a: 1 # b\rc: 1\r", "got lines that end in CR alone, where a comment does not end; write LF: tr "),
+    ("\xff\xfea\0", "got UTF-16; save it as UTF-8"), ("a\0:\0", "got UTF-16; save it as UTF-8"), ("\0a\0:", "got UTF-16; save it"),
+    ("a: \xe2\x80\x9cb\xe2\x80\x9d", "column 4: expected a value, got a curly quote; write \" in its place"),
+    ("a: \x93b\x94", "got a curly quote"), ('a: "b\xe2\x80\x9d c: "d"', "after a curly quote; write"),
+    ("// b\na: 1", "line 1, column 1: expected the name of a field, got a comment of another language; begin comments with #"),
+    ("a: 1 // b", "got a comment of another language"), ("a: 1\n/* b */", "line 2, column 1: expected the name of a field, got a comm"),
+    ("a:\xc2\xa01", "got a blank that is not ASCII's; write a plain one"), ("a: \xc3\xa4", "got a character that is not ASCII's"),
+    ('a: "C:\\data"', "got a string with a \\ that begins no escape; write / for each \\ of a path"),
+    ('a: "b\nc: 1', "got a string without an end on its line; close it with \"")])
+def test_what_editors_leave(text, message):
+    with pytest.raises(ValueError) as raised:
+        list(T.fields(text))
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["a: 1  # \xe2\x80\x9cb\xe2\x80\x9d // c", "a: '\xe2\x80\x9cb\xe2\x80\x9d'", 'a: "//"', r'a: "b\\c"'])
+def test_what_may_stand_in_strings_and_comments(text):
+    assert len(list(T.fields(text))) == 1

@@ -247,3 +247,12 @@ def test_a_test_of_the_solver_made_again(folder, n_before):
     assert found.tested(n_before, 2)["accuracy"] == pytest.approx(right.mean())
     assert found.tested(n_before, None) == {} and evaluation(iterations=1).tested(n_before, 2) == {}
     assert found.accuracies() == ["accuracy"]
+
+
+def test_outputs_of_layers_that_remember_are_not_made_again(folder):
+    """ComputeH with `running` has another H in the next test."""
+    computed = real_nets.python_layer("ComputeH", ("label",), ("H",), {"n_classes": 3, "running": .9}) + (
+        'layer { name: "loss" type: "InfogainLoss" bottom: "score" bottom: "label" bottom: "H" top: "loss" }')
+    assert set(evaluation(computed).tested(0, 2)) == {"accuracy"}
+    guard = real_nets.python_layer("LabelCheck", ("label",), ("checked",), {"n_classes": 3})
+    assert set(evaluation(guard + training.LOSS.replace('"label"', '"checked"')).tested(0, 2)) == {"accuracy", "loss"}

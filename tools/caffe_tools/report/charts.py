@@ -150,8 +150,8 @@ def recalls(names, counts, methods):
                 axes.barh(at, np.nan_to_num(means), height=.8 / n_methods, xerr=spread, color=colour, label=label,
                           error_kw=dict(ecolor=INK, elinewidth=.8))
             else:
-                axes.errorbar(means, at, xerr=spread, color=colour, label=label, linestyle="", elinewidth=.8, clip_on=False,
-                              marker="os^Dv"[i // len(COLOURS) % 5], markersize=4)
+                axes.errorbar(means, at, xerr=spread, color=colour, label=label, linestyle="", elinewidth=.8,
+                              clip_on=False, marker="os^Dv"[i // len(COLOURS) % 5], markersize=4)
         axes.set_yticks(np.arange(len(names)))
         axes.set_yticklabels(["%s (%d)" % (short_label(name), count) for name, count in zip(names, counts)])
         axes.set_ylim(len(names) - .5, -.5)

@@ -75,12 +75,12 @@ def _tally(run, snapshot, caffe, D, weights, top, options):
 
 
 def _doubts(snapshot, run, runs):
-    """Return why a snapshot may be another training's, as its file and the logs tell: a list of str."""
+    """Return why a snapshot may be another training's, as the logs and the times of the files tell: a list of str."""
     doubts, others = [], snapshots.others_with(snapshot, run, runs)
     if others:
         doubts.append("snapshot %s is named by the log of %s, too: one training may have written over the other's"
                       % (snapshot.name, ", ".join(map(to_str, others))))
-    if snapshots.is_newer(snapshot, run) and snapshots.keeps_time(run):
+    if snapshots.is_newer(snapshot, run) and snapshots.keeps_time(run) and not _tested_at(snapshot, run):
         doubts.append(NEWER % snapshot.name)
     return doubts
 
@@ -89,34 +89,36 @@ def _disagreements(snapshot, run, comparable, accuracy):
     """Return [why the decisions cannot be those of the training in the log], empty if they can be.
 
     The outputs of the log's test at the snapshot's iteration are compared one by one where that test can be made again,
-    else the accuracies, as far as another choice of samples explains a difference.
+    else the accuracies, as far as another choice of samples explains a difference. A snapshot that is newer than the
+    log needs the first, unless the log's file is a copy.
     """
     logged, found, n_tested = _tested_at(snapshot, run), comparable["tested"], comparable["n_tested"]
     if not found and n_tested:
         found = dict.fromkeys(comparable["accuracies"], accuracy)
-    both = sorted(set(found) & set(logged))
+    newer, both = snapshots.is_newer(snapshot, run), sorted(set(found) & set(logged))
     for name in both:
+        before, is_loss = logged[name]
         if comparable["tested"]:
-            differ = snapshots.outputs_differ(logged[name], found[name], n_tested)
+            differ = snapshots.outputs_differ(before, found[name], n_tested, is_loss)
         else:
-            differ = snapshots.accuracies_differ(logged[name], n_tested, accuracy, comparable["n_images"],
+            differ = snapshots.accuracies_differ(before, n_tested, accuracy, comparable["n_images"],
                                                  comparable["is_epoch"])
         if differ:
-            return ["snapshot %s gives %s %.4g, and the log says %.6g at iteration %d: it is another training's, or "
-                    "the test data have changed" % (snapshot.name, to_str(name), found[name], logged[name],
-                                                snapshot.iteration)]
-    if not both and snapshots.is_newer(snapshot, run):
+            return ["snapshot %s %sgives %s %.4g, and the log says %.6g at iteration %d: it is another training's, or "
+                    "the test data have changed" % (snapshot.name, "is newer than the log and " if newer else "",
+                                                    to_str(name), found[name], before, snapshot.iteration)]
+    if newer and not (both and (comparable["tested"] or not snapshots.keeps_time(run))):
         return [NEWER % snapshot.name]
     return []
 
 
 def _tested_at(snapshot, run):
-    """Return {output: value} of the log's test at the iteration of a snapshot, of the net that is evaluated."""
+    """Return {output: (value, whether it is a loss)} of the log's test of the net that is evaluated at a snapshot."""
     if snapshot.is_named or run.nets or not run.log.test:
         return {}
-    at = {name: dict(series.points()).get(snapshot.iteration)
-          for name, series in run.log.test[min(run.log.test)].items()}
-    return {name: value for name, value in at.items() if value is not None}
+    outputs = run.log.test[min(run.log.test)]
+    at = {name: (dict(series.points()).get(snapshot.iteration), series.is_loss) for name, series in outputs.items()}
+    return {name: tested for name, tested in at.items() if tested[0] is not None}
 
 
 def _n_tests(snapshot, run):

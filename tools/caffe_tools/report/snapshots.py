@@ -77,13 +77,13 @@ def accuracies_differ(logged, n_logged, found, n_found, is_epoch):
     return abs(logged - found) > SIGMAS * math.sqrt(max(0, both * (1 - both)) * of_samples) + 1 / n_logged + .005
 
 
-def outputs_differ(logged, found, n_samples):
+def outputs_differ(logged, found, n_samples, is_loss):
     """Return whether an output that the log has differs from the same one over the same samples now.
 
     On another device the decisions for a few samples, and the last digits of a loss, are others.
     """
-    largest = max(abs(logged), abs(found))
-    return abs(logged - found) > 5e-3 * largest + min(3 / n_samples, .01)
+    few = 1e-5 if is_loss else max(1.5 / n_samples, .002)
+    return abs(logged - found) > 5e-3 * max(abs(logged), abs(found)) * is_loss + few
 
 
 def _names(run):
