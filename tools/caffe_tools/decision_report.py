@@ -43,6 +43,9 @@ def _decision_of(name, runs, metric, costs):
     found = trials[0] if len(runs) == 1 else rules.over_seeds(trials, metric)
     best = rules.best_rule(found, metric)
     notes = list(collections.OrderedDict.fromkeys(note for trial in trials for note in _notes(trial)))
+    if _rule(best).calibrated:
+        notes.append(u"the temperature in the command is fitted on all test data%s" % (
+            u", of the first run" * (len(runs) > 1)))
     return {"name": name, "seeds": len(runs), "rules": found["rules"], "scores": found["scores"],
             "differences": found["differences"], "rivals": found["rivals"],
             "intervals": BY_BOOTSTRAP if len(runs) == 1 else comparison.INTERVALS, "best": best, "notes": notes,
@@ -50,7 +53,12 @@ def _decision_of(name, runs, metric, costs):
             "command": to_unicode(_command(runs, best, costs))}
 
 
+def _rule(best):
+    return next(rule for rule in rules.RULES if rule.key == (best or PROBABLE))
+
+
 def _notes(trial):
+    """Yield what the decisions of a run are made with, and what is missing."""
     weights = trial["class_weights"]
     if weights["missing"]:
         yield u"without class weights: %s; --class-weights FILE gives some" % to_unicode(weights["missing"])
@@ -62,6 +70,8 @@ def _notes(trial):
                 u", ".join(map(str, absent)))
     if trial["not_calibrated"]:
         yield u"not calibrated: %s" % to_unicode(trial["not_calibrated"])
+    elif trial["fitted"] > 1:
+        yield u"temperatures fitted on 1 of %d test samples" % trial["fitted"]
     if trial["n_pixels"] < trial["of_pixels"]:
         yield u"of each image %d of %d pixels, drawn at random" % (trial["n_pixels"], trial["of_pixels"])
 
@@ -89,7 +99,7 @@ def _sentence(found, best, metric):
 def _command(runs, best, costs):
     """Return the line for a shell that builds a decision into the net of a method, of its first run."""
     run, trial = runs[0], runs[0]["decisions"]
-    rule = next(rule for rule in rules.RULES if rule.key == (best or PROBABLE))
+    rule = _rule(best)
     words = [trial["net"] or "train_val.prototxt", "--weights", from_here(run["snapshot"])]
     words += ["--loss", trial["loss"]] * bool(trial["loss"])
     words += trial["class_weights"]["options"] * rule.weights + costs * rule.costs

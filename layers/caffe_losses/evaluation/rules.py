@@ -34,7 +34,7 @@ TITLES = {rule.key: rule.title for rule in RULES}
 
 IGNORED = -1
 MOST_BYTES = 200 * 10 ** 6  # of scores that are kept
-MOST_PIXELS = 200000  # of nets with a label for each pixel; of more a sample is drawn
+MOST_PIXELS = 100000  # of nets with a label for each pixel; of more a sample is drawn
 MOST_ROWS = 1000  # of the bootstrap; more samples are put together at random, which leaves the intervals as they are
 MOST_FITTED = 2 ** 23  # scores that a temperature is fitted on
 BLOCK = 2 ** 21  # scores that are decided by at once
@@ -130,10 +130,12 @@ class Trial(object):
         rules: keys of the Rules, the simplest first. scores: {rule: {key of a Metric: Interval}}, by the bootstrap.
         differences: the same, of each rule minus PROBABLE. rivals: {rule: {other: Interval of other minus rule}}, of
         the deciding metric. temperature: float, fitted on all samples; temperatures: two, each fitted on one half of
-        them and applied to the other; None where not_calibrated: str, says why. n_pixels, of_pixels: int, how many
-        pixels of an image were taken, out of how many; 1 of 1 where an image has one label.
+        them and applied to the other; fitted: int, fitted on every so many-th of the samples. None where
+        not_calibrated: str, says why. n_pixels, of_pixels: int, how many pixels of an image were taken, out of how
+        many; 1 of 1 where an image has one label.
         """
         temperature = temperatures = reason = None
+        fitted = 1 if self._kept is None else self._step(-(-self._n // 2))
         if self._kept is None:
             reason = "the scores of %d test samples take more than %d MB" % (self.n_images, MOST_BYTES // 10 ** 6)
         else:
@@ -157,7 +159,7 @@ class Trial(object):
                 "differences": {rule: intervals(rule, PROBABLE) for rule in keys if rule != PROBABLE},
                 "rivals": {rule: {other: dict(draws.interval(self.metric.key, at[other], at[rule])._asdict())
                                   for other in keys if other != rule} for rule in keys},
-                "temperature": temperature, "temperatures": temperatures, "not_calibrated": reason,
+                "temperature": temperature, "temperatures": temperatures, "not_calibrated": reason, "fitted": fitted,
                 "n_images": self._n, "n_pixels": self.n_pixels, "of_pixels": self.of_pixels}
 
     def _start(self, of_pixels):
@@ -189,8 +191,12 @@ class Trial(object):
         return self._fit(x, labels, np.arange(len(x))), temperatures, of_sample
 
     def _fit(self, x, labels, samples):
-        step = -(-len(samples) * self.n_classes * self.n_pixels // MOST_FITTED)
+        step = self._step(len(samples))
         return fit_temperature(x[samples[::step]], labels[samples[::step]], 1, IGNORED)
+
+    def _step(self, n):
+        """Return m where a temperature is fitted on every m-th of n samples."""
+        return max(1, -(-n * self.n_classes * self.n_pixels // MOST_FITTED))
 
     def _add_kept(self, rules, x, labels, temperatures):
         step = max(1, BLOCK // (self.n_classes * self.n_pixels))

@@ -173,7 +173,9 @@ def _training_definition(run, folder, temporary):
 
 def _net_file(run, folder):
     """Return the file of the net that was trained, as short as it is from here; None: the log names none."""
-    name = run.nets[0] if run.nets else to_str((run.log.solver.get("net") or run.log.solver.get("train_net") or [""])[0])
+    if run.nets:
+        return to_unicode(run.nets[0])
+    name = to_str((run.log.solver.get("net") or run.log.solver.get("train_net") or [""])[0])
     return to_unicode(from_here(os.path.join(folder, name))) if name else None
 
 

@@ -320,20 +320,21 @@ def _which_decision(report):
             best = " best" if key == decision["best"] else ""
             cells = [_rule_cell(decision, key, metric, best * (metric.key == deciding.key)) for metric in metrics]
             rows.append([decision["name"]] * several + [_Cell(rules.TITLES[key], "text" + best)] + cells)
-    text = ("The probabilities of the trained net, decided by in other ways. Class weights w decide for the class k of "
-            "the largest w_k p_k, with costs for that of the smallest sum_j w_j p_j D[j, k]. Calibrated: the scores are "
-            "divided by a temperature, fitted on one half of the test data and applied to the other, both ways. Below "
-            "each figure its interval, in the rows under the first that of the difference from the %s: %s. Best is "
-            "the rule of the best %s, if it differs from the %s by more than noise, or a simpler one as good (bold). As "
-            "it is chosen on these test data, it may gain a little less on others." % (
-                DECISIONS[PROBABLE], report["decisions"][0]["intervals"], deciding.title, DECISIONS[PROBABLE]))
+    text = ("Other decisions by the probabilities p of the trained net. Class weights w decide for the class k of the "
+            "largest w_k p_k, with costs for that of the smallest sum_j w_j p_j D[j, k]. Calibrated: the scores are "
+            "divided by a temperature, which is fitted on one half of the test data and applied to the other, both "
+            "ways. In the first row the interval stands below each figure, in the others that of the difference from "
+            "the first, shaded where it leaves out 0 (blue: better, orange: worse): %s. Bold is the decision of the "
+            "best %s, or a simpler one that differs from it by no more than noise; none, if that is so of the first. "
+            "As it is chosen on these test data, it may gain a little less on others." % (
+                report["decisions"][0]["intervals"], deciding.title))
     notes = list(collections.OrderedDict.fromkeys(note for one in report["decisions"] for note in one["notes"]))
     ends = ['<p class="headline">%s</p>\n%s' % (_escaped(one["sentence"]), _scrolling(
         "<code>%s</code>" % _escaped(one["command"]), "the command that builds it")) for one in report["decisions"]]
     return _section("Which decision?", _paragraph(text), _table(rows, "scores of each decision"),
                     _paragraph("; ".join(notes)) if notes else None, _paragraph(
-                        "The line below each sentence builds that decision into the net; a temperature in it is fitted "
-                        "on all test data."), *ends)
+                        "The last line builds the decision into the net. A temperature in it is fitted on all test "
+                        "data."), *ends)
 
 
 def _rule_cell(decision, key, metric, kind):
