@@ -11,6 +11,10 @@ What is elsewhere, or no longer as it was, is named with it:
 
 The Python layers that the net names are run (--no-python leaves them out); layers that write files are left out.
 
+It ends with the decision that is best for the net, and the line that builds it: class weights (by the labels that the
+net is trained with, or --class-weights), costs or both, each calibrated (by a temperature that is fitted on one half of
+the test data and applied to the other) or not. Best is the least mean cost, without costs the greatest mean recall.
+
 Runs of the same NAME are seeds of one method and shown together, with intervals. Without a NAME it is that of the
 log, less what says the seed: mine_seed0.log and mine_seed1.log are two runs of "mine". The first method is what the
 others are compared with.

@@ -291,6 +291,24 @@ def test_pixels_of_which_some_are_ignored(dense, monkeypatch):
     assert found["decisions"][0]["scores"]["probable"]["cost"]["n"] == 25  # images
 
 
+def test_the_command_names_the_loss_where_there_are_several(dense, monkeypatch):
+    """Evaluated is the last; the first has scores of its own."""
+    monkeypatch.chdir(dense)
+    with open("two.prototxt", "w") as file:
+        file.write(DENSE.replace('name: "loss"', 'name: "last"') .replace('layer { name: "score"', """
+            layer { name: "aux" type: "Convolution" bottom: "data" top: "aux" convolution_param { num_output: 3 kernel_size: 1 } }
+            layer { name: "first" type: "SoftmaxWithLoss" bottom: "aux" bottom: "label" top: "first"
+                    loss_param { ignore_label: 255 } }
+            layer { name: "score\""""))
+    (decision,) = as_json("caffe.log,two.prototxt")["decisions"]
+    (expected,) = as_json("caffe.log")["decisions"]
+    assert decision["scores"] == expected["scores"] and "--loss last" in decision["command"]
+    net = caffe.Net("two.prototxt", caffe.TEST)
+    net.copy_from("snap_1_iter_40.caffemodel")
+    net.save("two.caffemodel")
+    assert deployed(decision["command"].replace("snap_1_iter_40", "two")).outputs == ["prob"]
+
+
 def test_no_training_data_are_said(folder, tmp_path):
     for name in os.listdir("."):
         if not name.startswith("train.") and os.path.isfile(name):
@@ -306,7 +324,8 @@ def test_no_training_data_are_said(folder, tmp_path):
         file.write((training.NET % training.LOSS).partition("layer { name: \"data\" type")[2].partition("layer")[1]
                    + (training.NET % training.LOSS).split("layer", 2)[2])
     (decision,) = as_json("net=test_only.prototxt,snap_1_iter_40.caffemodel")["decisions"]
-    assert "without class weights: test_only.prototxt: expected a data layer that makes the blob label" in decision["notes"][0]
+    assert decision["notes"] == ["without class weights: test_only.prototxt: expected a data layer that makes the blob label, "
+                                 "got none of phase TRAIN; --class-weights FILE gives some"]
 
 
 @pytest.mark.parametrize("weights, message", [

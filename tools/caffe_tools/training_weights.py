@@ -48,7 +48,8 @@ class TrainingWeights(object):
                 with _inside(folder):
                     self._by_net[key] = self._counted(os.path.abspath(path), folder)
             except (ValueError, EnvironmentError, ImportError) as error:
-                self._by_net[key] = _none(one_line(error).replace(path, name))
+                reason = one_line(error).partition(" (--labels")[0]  # an option of make_h.py
+                self._by_net[key] = _none(reason.replace(path, name))
         return self._by_net[key]
 
     def _counted(self, path, folder):

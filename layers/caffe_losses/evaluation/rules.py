@@ -143,9 +143,10 @@ class Trial(object):
             self._add_kept([rule for rule in self.rules if not rule.calibrated], x, labels, np.ones(self._n))
             try:
                 temperature, temperatures, of_sample = self._fitted(x, labels)
-                self._add_kept([rule for rule in self.rules if rule.calibrated], x, labels, of_sample)
             except ValueError as error:
                 reason = str(error)
+            else:
+                self._add_kept([rule for rule in self.rules if rule.calibrated], x, labels, of_sample)
         rules = [rule for rule in self.rules if self._parts[rule]]
         draws = Draws([SampleSums(sum(self._parts[rule]), self.n_classes) for rule in rules])
         keys = [rule.key for rule in rules]

@@ -140,7 +140,7 @@ class Evaluation(object):
             yield self.rows(scores, labels)
 
     def images(self):
-        """Yield (scores N x C x pixels, labels N x pixels) of each batch: views of its blobs, as they are.
+        """Yield (scores N x C x pixels, labels N x pixels) of each batch, until the next one is asked for.
 
         A sample with one label is an image of one pixel.
         """
@@ -148,11 +148,12 @@ class Evaluation(object):
         for _ in range(self.n_iterations):
             self._forward()
             scores, labels = [self.net.blobs[name].data for name in (self.score, self.label)]
+            labels = labels.reshape(len(labels), -1)
+            scores = np.moveaxis(scores, self.axis, -1).reshape(labels.shape + (self.n_classes,))
             if left is not None:  # the data start again in the last batch
                 scores, labels = scores[:left], labels[:left]
                 left -= len(labels)
-            scores = np.moveaxis(scores, self.axis, 1)
-            yield scores.reshape(scores.shape[:2] + (-1,)), labels.reshape(len(scores), -1)
+            yield np.moveaxis(scores, -1, 1), labels
 
     def rows(self, scores, labels):
         """Return (scores N x C, labels N) of what `images` yields, less what is ignored. Raises as `batches`."""

@@ -100,6 +100,16 @@ def test_images_of_different_sizes():
     assert trial.results()["n_pixels"] == 20
 
 
+def test_batches_without_a_label_that_counts():
+    x, labels, D = samples(100)
+    labels[:50] = IGNORED
+    result = found(x, labels, D, batch=25)
+    assert result["scores"]["weighted"]["cost"]["n"] == 50
+    x, labels, D = samples(3, pixels=4)
+    labels[::2] = IGNORED
+    assert "expected one that is not ignored, got none" in found(x, labels, D)["not_calibrated"]
+
+
 def test_without_costs_or_weights_and_where_nothing_can_be_fitted():
     x, labels, D = samples()
     assert found(x, labels, None)["rules"] == ["probable", "weighted", "calibrated", "calibrated_weighted"]

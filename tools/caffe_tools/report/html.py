@@ -327,14 +327,18 @@ def _which_decision(report):
             "the first, shaded where it leaves out 0 (blue: better, orange: worse): %s. Bold is the decision of the "
             "best %s, or a simpler one that differs from it by no more than noise; none, if that is so of the first. "
             "As it is chosen on these test data, it may gain a little less on others." % (
-                report["decisions"][0]["intervals"], deciding.title))
-    notes = list(collections.OrderedDict.fromkeys(note for one in report["decisions"] for note in one["notes"]))
+                "; ".join(_unique(one["intervals"] for one in report["decisions"])), deciding.title))
+    notes = _unique(note for one in report["decisions"] for note in one["notes"])
     ends = ['<p class="headline">%s</p>\n%s' % (_escaped(one["sentence"]), _scrolling(
         "<code>%s</code>" % _escaped(one["command"]), "the command that builds it")) for one in report["decisions"]]
     return _section("Which decision?", _paragraph(text), _table(rows, "scores of each decision"),
                     _paragraph("; ".join(notes)) if notes else None, _paragraph(
                         "The last line builds the decision into the net. A temperature in it is fitted on all test "
                         "data."), *ends)
+
+
+def _unique(texts):
+    return list(collections.OrderedDict.fromkeys(texts))
 
 
 def _rule_cell(decision, key, metric, kind):
