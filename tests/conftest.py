@@ -12,9 +12,12 @@ ROOTS = [os.path.join(os.path.dirname(HERE), name) for name in ("layers", "proto
 
 sys.path[:0] = ROOTS + [HERE]
 import counts  # noqa: E402
-interrupt = signal.getsignal(signal.SIGINT)
 from caffe_tools import cli  # noqa: E402, F401
-signal.signal(signal.SIGINT, interrupt)  # Ctrl-C is pytest's, and not a command's that is being imported
+# Ctrl-C is pytest's, and not a command's that is being imported. A shell in the background and nohup have these signals
+# ignored, and whatever a test starts would inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for name in ("SIGHUP", "SIGTERM"):
+    signal.signal(getattr(signal, name), signal.SIG_DFL)
 # What a test runs (caffe train, the commands) finds the packages too.
 os.environ["PYTHONPATH"] = os.pathsep.join(ROOTS + [p for p in [os.environ.get("PYTHONPATH")] if p])
 os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe logs every layer it makes

@@ -12,7 +12,6 @@ import time
 
 import commands
 import jobs
-import real_nets
 
 PATIENCE = 120  # seconds: a busy machine is slow
 
@@ -27,12 +26,7 @@ def run(script, *arguments, **environment):
 def start(command, **environment):
     """Start a command as a terminal would: in a group of its own that heeds Ctrl-C."""
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            env=dict(os.environ, **environment), preexec_fn=_as_in_a_terminal)
-
-
-def _as_in_a_terminal():
-    os.setsid()
-    real_nets.heed_interrupts()
+                            env=dict(os.environ, **environment), preexec_fn=os.setsid)
 
 
 def interrupt(process, when):

@@ -3,7 +3,6 @@ from __future__ import division, print_function
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -51,11 +50,6 @@ def run(command, **options):
                                universal_newlines=True, **options)
     out, err = process.communicate()
     return process.returncode, out, err
-
-
-def heed_interrupts():
-    """Undo what a shell does to commands in the background, and what they hand on: that they ignore Ctrl-C. A preexec_fn."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def tool(name, *arguments, **options):
