@@ -84,9 +84,9 @@ def _sentence(found, best, metric):
         difference = Interval(**found["differences"][best][metric.key])
         sizes = [metric.form % abs(size) for size in (difference.mean, difference.low, difference.high)]
         low, high = sizes[1:] if difference.mean > 0 else sizes[:0:-1]
-        return "the best decision is by %s: %s %s, which is %s (%s to %s) %s than by the %s" % (
+        return "the best decision is by %s: %s %s, which is %s (%s to %s) %s than by the %s%s" % (
             rules.TITLES[best], title, metric.form % found["scores"][best][metric.key]["mean"], sizes[0], low, high,
-            "less" if difference.mean < 0 else "more", DECISIONS[PROBABLE])
+            "less" if difference.mean < 0 else "more", DECISIONS[PROBABLE], _as_good(found, best, metric))
     if not others:
         return "without costs and class weights the %s is the only decision" % DECISIONS[PROBABLE]
     worse = any(comparison.verdict_of(Interval(**found["differences"][key][metric.key]), metric.smaller)
@@ -94,6 +94,16 @@ def _sentence(found, best, metric):
     return "no decision %s the %s by more than noise (%s %s)" % (
         "is better than" if worse else "differs from", DECISIONS[PROBABLE], title,
         metric.form % found["scores"][PROBABLE][metric.key]["mean"])
+
+
+def _as_good(found, best, metric):
+    """Return in words which rule has a better mean than the best one, but by no more than noise, or nothing."""
+    means = {key: found["scores"][key][metric.key]["mean"] for key in found["rules"]}
+    first = (min if metric.smaller else max)(found["rules"], key=means.get)
+    if means[first] == means[best] or comparison.verdict_of(
+            Interval(**found["rivals"][best][first]), metric.smaller) != comparison.NOISE:
+        return ""
+    return "; that by %s (%s) is better by no more than noise" % (rules.TITLES[first], metric.form % means[first])
 
 
 def _command(runs, best, costs):
