@@ -1,6 +1,7 @@
 """Installs the packages caffe_losses and caffe_prototxt, and the commands."""
 from __future__ import division, print_function
 
+import glob
 import io
 import os
 import re
@@ -25,8 +26,7 @@ setup(
     package_dir={root: folder + "/" + root for folder, root in ROOTS},
     packages=[".".join(part for part in (root, inner) if part) for folder, root in ROOTS
               for inner in [""] + find_packages(folder + "/" + root)],
-    scripts=["tools/check_net.py", "tools/inspect_h.py", "tools/make_deploy.py", "tools/make_h.py", "tools/make_net.py",
-             "tools/report.py", "tools/use_loss.py"],
+    scripts=sorted(glob.glob("tools/*.py")),
     python_requires=">=2.7, !=3.0.*, !=3.1.*, !=3.2.*, !=3.3.*, !=3.4.*, !=3.5.*",
     # Without versions, so that those that the user's Caffe was built with satisfy them: a second one breaks it.
     install_requires=["numpy", "protobuf"],

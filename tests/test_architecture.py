@@ -41,6 +41,7 @@ HIGHER = {"caffe_losses": ("caffe_prototxt", "caffe_tools"), "caffe_prototxt": (
 # (a module, a module of ours that a function of it imports): why its head does not.
 LATE_IMPORTS = {
     ("prototxt/caffe_prototxt/training/probe.py", "caffe_prototxt.training.net_tally"): "caffe",
+    ("prototxt/caffe_prototxt/rewrite/composing.py", "caffe_prototxt.netspec.native_losses"): "caffe",
     ("tools/make_net.py", "caffe_prototxt.netspec.triplet_layers"): "caffe",
 }
 

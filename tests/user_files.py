@@ -1,9 +1,11 @@
 """The files that README and the commands' help take for granted in a user's folder."""
 from __future__ import division, print_function
 
+import contextlib
 import os
 
 import numpy as np
+import pytest
 
 SOLVER = '''net: "train_val.prototxt"
 test_iter: 3
@@ -62,3 +64,15 @@ def _write_masks(folder):
         labels = np.zeros((6, 6), np.uint8)
         labels[1:3, 1:3], labels[4, 4], labels[5] = 1, 2 * i, 255
         Image.fromarray(labels).save(os.path.join(folder, "%d.png" % i))
+
+
+@contextlib.contextmanager
+def as_nobody():
+    """Be a user who may read nothing here, where the tests run as root."""
+    if os.geteuid():
+        pytest.skip("only root can become another user")
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)

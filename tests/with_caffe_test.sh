@@ -196,6 +196,10 @@ for signal in TERM KILL; do
     check "SIG$signal: it leaves no orphan" 0 "$(wait_until group_is_gone; echo $?)"
     check "SIG$signal: nor one in a session of its own" 0 "$(wait_until is_gone "$(<"$tmp/apart")"; echo $?)"
 done
+for i in {1..8}; do # sooner or later than its keeper looks
+    run "$with_caffe" sh -c 'setsid sleep 1000 >/dev/null 2>&1 & echo $!'
+    check "nothing outlives a command that ends at once ($i)" 0 "$(wait_until is_gone "$out"; echo $?)"
+done
 # LMDB takes two readers with the same process id for one.
 hold='import lmdb, sys; lmdb.open(sys.argv[1]).begin().stat(); print("open"); sys.stdout.flush(); sys.stdin.read()'
 mkfifo "$tmp/end"

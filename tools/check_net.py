@@ -9,7 +9,8 @@ whose data is not there are replaced by inputs of their shape. What is found:
 
   errors     what Caffe, its parser or a layer of ours stops at, also in the first backward
              pass; a Python loss without loss_weight; labels that the loss has no class for
-  warnings   a Softmax before a loss that has its own; layers that no loss depends on
+  warnings   a Softmax before a loss that has its own; layers that no loss depends on; weights
+             that a loss is made of, and that a solver does not name
 
 and how the loss is made up. Exit status 1 if there are errors. Names of files are
 relative to where caffe runs, so run this there.
@@ -23,6 +24,7 @@ from __future__ import division, print_function
 
 from caffe_tools import cli  # first, as it puts the checkout's packages on the path
 
+import argparse
 import collections
 import os
 import sys
@@ -33,7 +35,7 @@ from caffe_prototxt.check import check, solvers
 from caffe_prototxt.check.faults import ERROR, UNCHECKED, WARNING
 from caffe_prototxt.net.graph import written_states
 from caffe_prototxt.net.nets import Net
-from caffe_prototxt.net.states import PHASES, State
+from caffe_prototxt.net.states import PHASES, State, merged
 from caffe_prototxt.training import caffe_process, precautions
 
 
@@ -49,7 +51,7 @@ def main():
     reports = collections.OrderedDict()
     with caffe_process.Caffe(args.timeout) as caffe:
         caffe = None if args.no_caffe else caffe
-        solver = solvers.Solver([(args.net, None)], [], False, None)
+        solver = solvers.Solver([(args.net, None)], [], (), None)
         if is_solver:
             known = caffe.run("", PHASES[0], []).known if caffe else {}
             with naming(args.net):
@@ -59,7 +61,7 @@ def main():
         if solver.root:
             os.chdir(solver.root)
         for path, states in solver.nets:
-            reports[path] = _check(path, states, args, caffe, solver.has_weights)
+            reports[path] = _check(path, states, args, caffe, solver.weights)
     if args.json:
         cli.say_json([_as_json(path, report) for path, report in reports.items()], indent=1)
     else:
@@ -75,7 +77,7 @@ def _parser():
     parser.add_argument("--level", type=int, metavar="N", help="as caffe train --level (default: the net's, 0)")
     parser.add_argument("--stage", metavar="S,S,...", help="as caffe train --stage (default: those that the net "
                         "is written for)")
-    parser.add_argument("--gpu", metavar="N,N,...|all",
+    parser.add_argument("--gpu", type=_n_gpus, default=1, metavar="N,N,...|all",
                         help="as caffe train --gpu, to check whether the net runs on several")
     parser.add_argument("--shape", action="append", default=[], type=cli.shape, metavar="TOP=N,C,H,W",
                         help="shape of a data layer's top, for one whose data is not there (repeatable)")
@@ -90,20 +92,26 @@ def _parser():
     return parser
 
 
-def _check(path, states, args, caffe, has_weights):
+def _n_gpus(argument):
+    """Return how many GPUs an argument of caffe train means; 2 for all, as more than one is what matters."""
+    if argument != "all" and not all(number.isdigit() for number in argument.split(",")):
+        raise argparse.ArgumentTypeError("expected numbers of GPUs such as 0,1 or all, got %r" % argument)
+    return 2 if argument == "all" else len(argument.split(","))
+
+
+def _check(path, states, args, caffe, weights):
     content = cli.read_net(path)
     with naming(path):
         net = Net(content)
         if not net.layers:
             raise ValueError("expected a net (a train_val.prototxt), got no layers")
         if states is not None:
-            states = [solvers.merged(state, net.state) for state in states]
+            states = [merged(phase, net.state, of_solver) for phase, of_solver in states]
         else:
             stages = None if args.stage is None else cli.stages(args.stage)
             states = written_states(net, [args.phase] if args.phase else PHASES, args.level, stages)
-        n_gpus = 1 if args.gpu is None else 2 if args.gpu == "all" else len(args.gpu.split(","))
-        return check.check(net, states, caffe, n_gpus, dict(args.shape), args.label_seconds, not args.no_python,
-                           has_weights, os.path.dirname(os.path.abspath(path)))
+        return check.check(net, states, caffe, args.gpu, dict(args.shape), args.label_seconds, not args.no_python,
+                           weights, path)
 
 
 def _print(path, report):

@@ -36,17 +36,18 @@ from caffe_losses.compat import from_display, to_bytes, to_display
 from caffe_losses.errors import naming
 from caffe_losses.formats.atomic import atomic_write, write_all
 from caffe_losses.formats.caffemodel import CaffeModel
-from caffe_prototxt.check.caffe_checks import shape_text
+from caffe_losses.validation import shape_text
 from caffe_prototxt.net.states import State
 from caffe_prototxt.rewrite.decision import check_weights
 from caffe_prototxt.rewrite.deploy import Deployment
 from caffe_prototxt.training import precautions
-from caffe_tools import decision_options
+from caffe_tools import class_files, decision_options
 from caffe_tools.deploy_check import check_deployed
 
 
 def main():
     parser = _parser()
+    class_files.refuse_blanks(parser, ("--counts", "--class-weights"))
     args = parser.parse_args()
     precautions.drop_current_folder()
     if args.batch is not None and not 0 < args.batch < 2 ** 31:
@@ -61,7 +62,7 @@ def main():
     if decides:
         wanted, counts = decision_options.read_decision(args, deployment.n_classes)
     with naming(args.net):
-        made = deployment.make(wanted, model, _Shapes(args))
+        made = deployment.make(wanted, model, _shapes(args))
         checked = check_deployed(made.text, not args.no_python)
     if model is not None:
         check_weights(made.nodes, model, checked.weights)
@@ -101,16 +102,15 @@ def _deployment(args):
                           list(map(from_display, args.loss)), list(map(from_display, args.blob)))
 
 
-class _Shapes(object):
-    """The shapes of the blobs of a net without a decision, for which Caffe makes it once they are asked for."""
+def _shapes(args):
+    """Return a function of a blob: its shape in the net without a decision, which Caffe makes once that is asked."""
+    shapes = []
 
-    def __init__(self, args):
-        self.args, self.shapes = args, None
-
-    def __call__(self, blob):
-        if self.shapes is None:
-            self.shapes = check_deployed(_deployment(self.args).make().text, not self.args.no_python).shapes
-        return self.shapes.get(blob)
+    def shape_of(blob):
+        if not shapes:
+            shapes.append(check_deployed(_deployment(args).make().text, not args.no_python).shapes)
+        return shapes[0].get(blob)
+    return shape_of
 
 
 def _write(made, model, args, model_path):

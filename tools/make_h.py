@@ -48,7 +48,6 @@ from caffe_tools import cli  # first, as it puts the checkout's packages on the 
 
 import collections
 import os
-import sys
 
 import numpy as np
 
@@ -81,7 +80,7 @@ Weights = collections.namedtuple("Weights", "weights counts source unit n_ignore
 
 def main():
     parser = _parser()
-    _check_lists(parser)
+    class_files.refuse_blanks(parser, ("--counts", "--class-weights"))
     args = parser.parse_args()
     _check_together(parser, args)
     names = None if args.names is None else class_files.read_names(args.names)
@@ -104,17 +103,6 @@ def main():
         _say_json(args, H, weights, warnings, layer)
     else:
         _report(args, H, names, weights, warnings, layer)
-
-
-def _check_lists(parser):
-    """Refuse counts and weights with blanks between them, of which argparse would take the second for a file."""
-    arguments = [word for argument in sys.argv[1:]
-                 for word in (argument.split("=", 1) if argument.startswith("--") else [argument])]
-    found = class_files.list_of_numbers(arguments, ("--counts", "--class-weights"))
-    if found is not None:
-        option, words = found
-        parser.error("%s: expected numbers with commas between them, got blanks; write %s %s"
-                     % (option, option, ",".join(words)))
 
 
 def _parser():

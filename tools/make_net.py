@@ -8,9 +8,14 @@
   --loss CostScaledSoftmaxLoss       ours, with costs D
   --loss ExpectedCostLoss            ours, with costs D; for a net trained before: from fresh
                                      weights it falls onto one class
-  --loss TripletSoftmaxLoss          of triplets: ours, or with --native the same out of Caffe's own layers
+  --loss TripletSoftmaxLoss          of triplets
 
-Which of these two: ours on the CPU (exact at any distance, less memory: up to 1 MB where Caffe's
+--native makes SoftmaxWithInfogainLoss, ExpectedCostLoss and TripletSoftmaxLoss out of Caffe's own
+layers, which all have CUDA code: for a GPU or several, and where there are no Python layers. The
+matrix of --source becomes weights, in NAME.caffemodel beside the output, for caffe train -weights.
+Scores N x C: --axis -1, many times as fast.
+
+Which of the two for triplets: ours on the CPU (exact at any distance, less memory: up to 1 MB where Caffe's
 layers keep 6.5 blobs of the anchor's size; a step takes .1 ms more for 64 triplets, and less from
 about 1,000 on), --native on a GPU or on several. It takes the blobs --anchor, --positive and
 --negative, or chooses triplets from those of --embedding and --label (--select).
@@ -31,6 +36,7 @@ examples:
   make_net.py --loss InfogainLoss --h-file H.h5
   make_net.py --loss InfogainLoss --compute-h 7 --running 0.99
   make_net.py --loss ExpectedCostLoss --source D.csv
+  make_net.py --loss SoftmaxWithInfogainLoss --native --source infogainH.binaryproto --axis -1 -o loss.prototxt
   make_net.py --loss TripletSoftmaxLoss --embedding fc7 --select semi_hard
   make_net.py --loss TripletSoftmaxLoss --native --anchor a --positive p --negative n
   make_net.py --loss InfogainLoss --h-file H.h5 --score fc8 --score aux1 --loss-weight 1 --loss-weight 0.3
@@ -48,9 +54,9 @@ from caffe_losses.functional.blocks import NORMALIZATIONS
 from caffe_prototxt.net.losses import INFOGAIN, KINDS
 from caffe_prototxt.net.matrix_sources import matrix_source
 from caffe_prototxt.net.nets import Net
-from caffe_prototxt.rewrite.fragment import RULES, loss_fragment
+from caffe_prototxt.rewrite.fragment import RULES, fragment_and_weights
 from caffe_prototxt.rewrite.verify import check_readable
-from caffe_tools import compute_options
+from caffe_tools import compute_options, native_options
 
 TRIPLET = "TripletSoftmaxLoss"
 
@@ -63,15 +69,24 @@ def main():
     _check_names(parser, args)
     cli.refuse_overwriting(parser, args.output, [args.source, args.h_file, args.gain])
     _refuse_net(args.output)
-    text = from_display(_triplet_text(args)) if args.loss == TRIPLET else _loss_text(args, compute)
+    text, blobs = (from_display(_triplet_text(args)), {}) if args.loss == TRIPLET else _loss_text(args, compute)
     check_readable(text)
-    if args.output is not None or not args.json:
-        cli.write(to_bytes(text), args.output)
+    weights = native_options.weights_path(args.output, args.name.replace(os.sep, "_"), ".caffemodel")
+    writers = native_options.weights_writers(weights, blobs)
+    if args.output is not None:
+        writers.append((args.output, lambda file: file.write(to_bytes(text))))
+    matrix_files.write_files(writers)
+    if args.output is None and not args.json:
+        cli.write(to_bytes(text))
     if args.json:
-        cli.say_json({"loss": args.loss, "output": args.output, "text": to_display(text)})
-    elif args.output is not None:
+        cli.say_json(dict({"loss": args.loss, "output": args.output, "text": to_display(text)},
+                          **({"weights": weights} if blobs else {})))
+        return
+    if args.output is not None:
         print("%s: %s; next: put it in the place of the loss of a new train_val.prototxt (use_loss.py does that in one "
               "that you have)" % (args.output, args.loss))
+    for line in native_options.advice(weights) if blobs else ():
+        (cli.note if args.output is None else print)(line)
 
 
 def _refuse_net(path):
@@ -92,15 +107,16 @@ def _refuse_net(path):
 def _loss_text(args, compute):
     matrix = matrix_source(args.source, args.h_file, compute)
     label, name, h_name = map(from_display, (args.label, args.name, args.h_name))
-    text = loss_fragment(args.loss, matrix, list(map(from_display, args.score)), label, name, h_name,
-                         args.loss_weight or [None], args.axis, args.ignore_label, args.normalization,
-                         compute_options.is_classic(args, args.loss == INFOGAIN.name))
+    text, blobs = fragment_and_weights(
+        args.loss, matrix, list(map(from_display, args.score)), label, name, h_name, args.loss_weight or [None],
+        args.axis, args.ignore_label, args.normalization,
+        compute_options.is_classic(args, args.loss == INFOGAIN.name), args.native)
     kind = KINDS[args.loss]
     for path in matrix.files if matrix else ():
         size = compute_options.check_matrix(path, kind)
         if args.compute_h and size not in (None, args.compute_h):
             raise ValueError("%s: expected %d classes, as --compute-h says, got %d" % (path, args.compute_h, size))
-    return "".join("# %s\n" % line for line in compute_options.advice(kind)) + text
+    return "".join("# %s\n" % line for line in compute_options.advice(kind)) + text, blobs
 
 
 def _triplet_text(args):
@@ -127,10 +143,11 @@ def _check_triplet(parser, args):
 
     parts = given("anchor", "positive", "negative")
     if args.loss != TRIPLET:
-        wrong = parts + given("embedding", "select", "seed", "norm", "form", "native")
+        wrong = parts + given("embedding", "select", "seed", "norm", "form")
         args.score = args.score or ["score"]
         if wrong:
             parser.error("--%s: expected with --loss %s only" % (wrong[0], TRIPLET))
+        native_options.check(parser, args)
         return
     wrong = given("score", "source", "h_file", "compute_h", "axis")
     if wrong:
@@ -164,8 +181,8 @@ def _parser():
     parser.add_argument("--normalization", choices=NORMALIZATIONS, help="(default: VALID)")
     parser.add_argument("--loss-weight", type=float, action="append",
                         help="(default: 1); several times: of each --score")
+    parser.add_argument("--native", action="store_true", help="out of Caffe's own layers")
     group = parser.add_argument_group("the triplet loss")
-    group.add_argument("--native", action="store_true", help="out of Caffe's own layers")
     for part in ("anchor", "positive", "negative"):
         group.add_argument("--" + part, metavar="BLOB", help="name of the blob")
     group.add_argument("--embedding", metavar="BLOB",

@@ -29,6 +29,11 @@ before Caffe's own losses, which read past the end of H on a label out of range.
 of files are relative to where caffe runs. Exit status 2, and nothing written, for any
 error.
 
+--native makes SoftmaxWithInfogainLoss or ExpectedCostLoss out of Caffe's own layers, which all
+have CUDA code: for a GPU or several, and where there are no Python layers. The matrix of --source
+becomes their weights, in NET_loss.caffemodel beside the net, for caffe train -weights. Without
+--native such a loss becomes one layer again.
+
 examples:
   use_loss.py train_val.prototxt
   use_loss.py train_val.prototxt --source infogainH.binaryproto --diff
@@ -38,6 +43,7 @@ examples:
   use_loss.py train_val.prototxt --compute-h --running 0.99
   use_loss.py train_val.prototxt --loss ExpectedCostLoss --source D.csv --layer loss
   use_loss.py train_val.prototxt --loss SoftmaxWithLoss --all
+  use_loss.py train_val.prototxt --loss SoftmaxWithInfogainLoss --native --source infogainH.binaryproto
 """
 from __future__ import division, print_function
 
@@ -61,7 +67,7 @@ from caffe_prototxt.net.nets import Net
 from caffe_prototxt.rewrite import plan, verify
 from caffe_prototxt.textformat import scanner
 from caffe_prototxt.textformat.messages import Item, read
-from caffe_tools import compute_options, loss_words
+from caffe_tools import compute_options, loss_words, native_options
 from caffe_tools.cli import say
 
 # net: nets.Net. layers: its losses. chosen: those that are meant; None where that is not clear. request: plan.Request.
@@ -88,15 +94,19 @@ def main():
             notes += filter(None, [verify.verify(task.net, after, planned) if after != before else None])
     output = args.output or args.net
     writes = not (args.dry_run or args.diff) and (after != before or args.output is not None)
+    weights = native_options.weights_path(output, args.net, losses.WEIGHTS_ENDING), planned.blobs if planned else {}
+    weights_writers = [] if args.dry_run or args.diff else native_options.weights_writers(*weights)
+    writers = [(output, lambda file: file.write(to_bytes(after)))] if writes else []
     if writes:
         notes += _other_names(output)
-        matrix_files.write_files(task.writers + [(output, lambda file: file.write(to_bytes(after)))])
+        writers += task.writers
+    matrix_files.write_files(weights_writers + writers)
     for note in notes:
         cli.note(note)
     if args.diff:
         cli.write(to_bytes("".join(_diff(before, after, args.net))))
         return
-    _report(task, planned, after != before, output if writes else None, args, notes)
+    _report(task, planned, after != before, output if writes else None, args, notes, weights_writers)
 
 
 def _parser():
@@ -111,6 +121,7 @@ def _parser():
     source.add_argument("--from-class-weighting", action="store_true",
                         help="H from class_weighting in loss_param; SoftmaxWithInfogainLoss unless --loss says another")
     compute_options.add_options(parser, source, has_net=True)
+    parser.add_argument("--native", action="store_true", help="--loss out of Caffe's own layers")
     parser.add_argument("--h-name", default="H", help="of the layer of H and its top (default: %(default)s)")
     parser.add_argument("--layer", action="append", default=[], metavar="NAME[=FILE]", help="name of the loss, and its "
                         "own file with the matrix, read as --source or --h-file are (repeatable)")
@@ -132,6 +143,7 @@ def _check_options(parser, args):
                          ("--h-file", args.h_file), ("--output", args.output)):
         if name == "":
             parser.error("%s: expected a name, got none" % option)
+    native_options.check(parser, args)
     if args.json and args.diff:
         parser.error("expected --json or --diff, got both")
     if args.label_check is not None and args.label_check < 1:
@@ -163,7 +175,8 @@ def _task(text, args, compute):
             raise ValueError("expected a loss with gains for --from-class-weighting, got %s" % kind.name)
         own, writers = _from_class_weighting(chosen, args)
     asks = kind or matrix or own or args.label_check
-    request = plan.Request(kind, matrix, from_display(args.h_name), own, args.from_class_weighting, args.label_check)
+    request = plan.Request(kind, matrix, from_display(args.h_name), own, args.from_class_weighting, args.label_check,
+                           args.native)
     return _Task(net, layers, chosen, request if asks else None, writers)
 
 
@@ -277,12 +290,13 @@ def _other_names(path):
     return notes
 
 
-def _report(task, planned, changed, output, args, notes):
+def _report(task, planned, changed, output, args, notes, weights_writers):
     """Print what the net has, or how it changed. output: the file that was written, or None."""
-    files = [path for path, _ in task.writers] if output is not None else []
+    files, weights = [path for path, _ in task.writers] if output is not None else [], [
+        path for path, _ in weights_writers]
     if args.json:
         cli.say_json(dict(loss_words.as_json(task.net, task.layers, planned), net=args.net, written=output,
-                          changed=changed, files=files, notes=notes))
+                          changed=changed, files=files + weights, notes=notes))
         return
     written = output or args.output or args.net
     lines = loss_words.listed(task.net, task.layers, args.net) if planned is None else (
@@ -290,6 +304,8 @@ def _report(task, planned, changed, output, args, notes):
     if output is not None and not changed:
         lines.append("%s: a copy of %s, with nothing to change" % (output, args.net))
     lines += ["%s: H, the class weights of the text on its diagonal" % path for path in files]
+    for path in weights:
+        lines += ["%s: the weights of the loss" % path] + native_options.advice(path)
     if changed and output is not None and os.path.isfile(output):
         lines.append("next: " + cli.command_line("check_net.py", output))
     for line in lines:

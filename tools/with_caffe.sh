@@ -333,6 +333,7 @@ enter=(bwrap "${mounts[@]}" --ro-bind /etc/passwd /etc/passwd --ro-bind /etc/gro
 # shellcheck disable=SC2016
 keeper='
     is_here() { [[ /proc/$1/ns/mnt -ef /proc/self/ns/mnt ]]; }
+    runs() { read -r stat <"/proc/$1/stat" && [[ $stat != *") Z "* ]]; } # a zombie of a slow parent does not
     exec 2>/dev/null
     for fd in /proc/self/fd/*; do # a lock, or a pipe that somebody reads to its end
         fd=${fd##*/}
@@ -340,22 +341,15 @@ keeper='
     done
     echo $$
     exec >/dev/null {never}<> <(:)
-    until is_here "$1"; do
-        kill -0 "$1" || exit
-        read -rt 0.01 -u $never
-    done
-    while is_here "$1"; do read -rt 0.2 -u $never; done
+    while runs "$1"; do read -rt 0.1 -u $never; done
+    cd /proc
     while
-        left=()
-        for process in /proc/[0-9]*; do
-            process=${process##*/}
-            if [[ $process != $$ ]] && is_here "$process"; then left+=("$process"); fi
+        found=
+        for process in [0-9]*; do
+            if ((process != $$)) && is_here "$process"; then kill -KILL "$process"; found=1; fi
         done
-        ((${#left[@]}))
-    do
-        kill -KILL "${left[@]}"
-        read -rt 0.01 -u $never
-    done'
+        [[ $found ]]
+    do read -rt 0.01 -u $never; done'
 said=''
 read -r said < <(setsid "${enter[@]}" /bin/bash -c "$keeper" keeper $$ </dev/null 2>&1 &) || true
 if [[ $said != +([0-9]) ]]; then

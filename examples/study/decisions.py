@@ -4,6 +4,7 @@ from __future__ import division, print_function
 import collections
 
 from caffe_losses.evaluation import metrics
+from caffe_losses.evaluation.decisions import temperature_scaled
 import numpy as np
 
 from evaluate import scores_of_ranking
@@ -32,18 +33,12 @@ def temperature(p, labels):
     Source: Guo et al. 2017, On calibration of modern neural networks, arXiv 1706.04599.
     """
     p = finite(p)
-    return float(min(TEMPERATURES, key=lambda T: -_log_scaled(p, T)[np.arange(len(p)), labels].mean()))
+    return float(min(TEMPERATURES, key=lambda T: -np.log(scaled(p, T)[np.arange(len(p)), labels]).mean()))
 
 
 def scaled(p, T):
     """Return probabilities p as they are at temperature T: softmax(log p / T)."""
-    return np.exp(_log_scaled(p, T))
-
-
-def _log_scaled(p, T):
-    scores = np.log(np.maximum(np.asarray(p, np.float64), 1e-30)) / T
-    scores -= scores.max(axis=1, keepdims=True)
-    return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    return temperature_scaled(np.log(np.maximum(p, 1e-30)), T)
 
 
 def scores(p, labels, D, rule=PROBABLE, weights=None, T=None):

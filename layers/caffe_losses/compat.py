@@ -6,6 +6,11 @@ most likely is (`to_display`).
 """
 from __future__ import division, print_function
 
+try:
+    from shlex import quote
+except ImportError:  # Python 2
+    from pipes import quote  # noqa: F401
+
 unicode_type = type(u"")
 
 

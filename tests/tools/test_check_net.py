@@ -117,6 +117,19 @@ def test_errors_are_one_line(folder, net, message):
     assert status == 2 and not out and len(err.splitlines()) == 1 and message in err
 
 
+@pytest.mark.parametrize("option, value, message", [
+    ("--shape", "dat=1,1,28,28", "net.prototxt: --shape: expected a top of a data layer (data, label), got dat"),
+    ("--shape", "score=1,3", "net.prototxt: --shape: expected a top of a data layer (data, label), got score"),
+    ("--shape", "data=4,784", "net.prototxt: --shape data: expected 4 numbers, as its layer is of type Data, got 2"),
+    ("--gpu", "a", "argument --gpu: expected numbers of GPUs such as 0,1 or all, got 'a'"), ("--gpu", "-1", "argument --gpu: expected"),
+    ("--gpu", "0,", "argument --gpu: expected numbers of GPUs")])
+def test_options_that_fit_nothing(folder, option, value, message):
+    write(folder, "net.prototxt", GOOD)
+    status, out, err = run_main("check_net.py", "net.prototxt", option, value)
+    assert status == 2 and not out and len(err.splitlines()) == 1 and message in err
+    assert run_main("check_net.py", "net.prototxt", "--shape", "label=4", "--gpu", "0")[0] == 0
+
+
 def test_no_such_net(folder):
     status, out, err = run_main("check_net.py", "nowhere.prototxt")
     assert status == 2 and err == "check_net.py: error: nowhere.prototxt: cannot be read: No such file or directory\n"

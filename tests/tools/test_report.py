@@ -131,6 +131,10 @@ def test_found_from_anywhere(methods, monkeypatch):
     assert as_json(os.path.join(methods, log_of("fast", 1)))["runs"][0]["evaluation"] == expected
     (run,) = as_json("elsewhere.log", "--folder", os.path.relpath(os.path.join(methods, "fast_1")))["runs"]
     assert run["evaluation"] == expected
+    with open("elsewhere.log") as file, open(os.path.join(methods, "fast_1", "moved.log"), "w") as moved:
+        moved.write(file.read().replace("binary proto file snap", "binary proto file /where/it/was/snap"))
+    (run,) = as_json(os.path.join(methods, "fast_1", "moved.log"))["runs"]
+    assert run["evaluation"] == expected and run["notes"] == []
     (run,) = as_json("elsewhere.log")["runs"]
     assert run["evaluation"] is None and "snap_iter_20.caffemodel, which is not there" in run["notes"][0]
 

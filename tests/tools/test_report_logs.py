@@ -85,7 +85,7 @@ KINDS = {
         "cut off", ("0.5", 100), {}),
     "cut off in a number": (glog(PLAIN[:PLAIN.index("Iteration 200")]) + "I1029 14:52:46.79 1 s.cpp:2] Iteration 200, loss = 0.",
                             "cut off", ("0.9", 100), {"test accuracy": (.75, 100, .75, 100)}),
-    "stopped": (glog(PLAIN.replace(DONE, "Optimization stopped early.\n")), "stopped early", ("0.9", 100), {}),
+    "stopped": (glog(PLAIN.replace(DONE, "Optimization stopped early.\n" + DONE)), "stopped early", ("0.9", 100), {}),
     "resumed": (glog(PLAIN[:-len(DONE)]) + glog(
         SOLVER + "Restoring previous solver status from s_iter_100.solverstate\n" + a_step(100, "0.7") + a_test(200, "0.9", "0.4"),
         99), "cut off", ("0.7", 100), {"test accuracy": (.9, 200, .9, 200)}),

@@ -5,6 +5,7 @@ import argparse
 import io
 import itertools
 import os
+import sys
 
 import numpy as np
 
@@ -46,6 +47,9 @@ class Numbers(list):
 
     path = None
 
+    def __str__(self):
+        return self.path or ",".join(map("{:.12g}".format, self))
+
 
 def numbers(argument):
     """Return the Numbers of an option: with commas between them, or those in a file, .npy or text.
@@ -66,13 +70,15 @@ def numbers(argument):
     return found
 
 
-def list_of_numbers(arguments, options):
-    """Return (option, words) of the first of some options behind which numbers stand with blanks between, or None."""
+def refuse_blanks(parser, options):
+    """End the command if numbers of some options have blanks between them: argparse would take the second for a file."""
+    arguments = [word for argument in sys.argv[1:]
+                 for word in (argument.split("=", 1) if argument.startswith("--") else [argument])]
     for at, option in enumerate(arguments):
         words = list(itertools.takewhile(_is_number, arguments[at + 1:]))
         if option in options and len(words) > 1:
-            return option, [word.strip(",") for word in words]
-    return None
+            parser.error("%s: expected numbers with commas between them, got blanks; write %s %s"
+                         % (option, option, ",".join(word.strip(",") for word in words)))
 
 
 def _is_number(word):

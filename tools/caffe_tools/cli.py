@@ -20,6 +20,7 @@ if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
 import argparse
 import contextlib
 import errno
+import gc
 import io
 import json
 
@@ -57,6 +58,7 @@ def run(main):
     """Run a command: an error in its input is one line and exit status 2."""
     if signal.getsignal(signal.SIGINT) == _end_at_once:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    gc.set_threshold(10 ** 5)  # a large net is a million objects that stay, among which to look for garbage takes long
     with _signals_as_exits():
         try:
             try:

@@ -1,9 +1,6 @@
 """The options of a decision: class weights, costs, a temperature."""
 from __future__ import division, print_function
 
-import collections
-import os
-
 import numpy as np
 
 from caffe_losses.errors import naming
@@ -16,18 +13,15 @@ from caffe_tools import class_files
 NEEDS_BLOBS = ("class_weights", "counts", "labels", "distances", "tree")
 TEMPERATURES = 1e-6, 1e6  # float32 holds what they divide
 
-# An option's text, and the numbers in it or in the file that it names.
-_Numbers = collections.namedtuple("_Numbers", "text values")
-
 
 def add_options(parser):
     """Add the options of a decision to a parser."""
     group = parser.add_argument_group("decision")
     group.add_argument("--weights", metavar="FILE", help="the .caffemodel of the trained net; the deployed one goes "
                        "beside the net, with the numbers of the decision in it")
-    group.add_argument("--class-weights", type=_numbers, metavar="W", help="a weight for each class, by which its "
+    group.add_argument("--class-weights", type=class_files.numbers, metavar="W", help="a weight for each class, by which its "
                        "probability is multiplied: 1,2,10 or a file of numbers (.npy, text)")
-    group.add_argument("--counts", type=_numbers, metavar="N", help="samples of each class, for balanced class "
+    group.add_argument("--counts", type=class_files.numbers, metavar="N", help="samples of each class, for balanced class "
                        "weights: 90,9,1 or a file of numbers")
     group.add_argument("--labels", metavar="SOURCE", help="labels to count for them: an LMDB or LevelDB of Datum, an "
                        "HDF5 file or list, a text file with the label last on each line, a .npy")
@@ -66,43 +60,45 @@ def check_together(parser, args):
 
 
 def files_read(args):
-    """Return the files that the options name, to be read."""
+    """Return the files that the options name, to be read; None for an option that names none."""
     return [args.weights, args.labels, args.distances, args.tree, args.names] + [
-        numbers.text for numbers in (args.class_weights, args.counts) if numbers and os.path.exists(numbers.text)]
+        numbers.path for numbers in (args.class_weights, args.counts) if numbers is not None]
 
 
 def read_decision(args, n_classes):
     """Return (Decision, counts of the labels or None). n_classes: function that returns that of the net, or None."""
-    sources, D = {}, None
+    sources, D, weights, counts = {}, None, None, None
     if args.tree is not None:
-        names = None if args.names is None else class_files.read_names(args.names)
-        D = class_files.read_tree_costs(args.tree, names)[0]
+        D = class_files.read_tree_costs(args.tree, args.names and class_files.read_names(args.names))[0]
         sources["D"] = "the distances of the class tree " + args.tree
     elif args.distances is not None:
         D = gains.check_cost(matrix_files.read_matrix(args.distances), args.distances)
         sources["D"] = "the costs of " + args.distances
-    counts, weights = None, None
     if args.class_weights is not None:
-        weights = class_weights.check_weights(args.class_weights.values)
-        sources["weights"] = "the class weights " + args.class_weights.text
-    elif args.counts is not None:
-        counts, of_what = args.counts.values, "counts " + args.counts.text
-    elif args.labels is not None:
-        tally = count_source(args.labels, pixels=args.pixels)
-        counts, _ = per_class(tally, n_classes() if D is None else len(D), args.ignore_label)
-        of_what = "labels of " + args.labels
-        if np.count_nonzero(counts) < 2:
-            raise ValueError("%s: expected labels of several classes, got %s; of label images: --pixels" % (
-                args.labels, "class %d alone" % np.argmax(counts) if np.any(counts) else "none"))
-    if counts is not None:
+        weights = class_weights.check_weights(args.class_weights)
+        sources["weights"] = "the class weights %s" % args.class_weights
+    elif args.counts is not None or args.labels is not None:
+        counts = args.counts
+        if counts is None:
+            counts = _count(args, n_classes() if D is None else len(D))
         power = 1.0 if args.power is None else args.power
-        with naming("--counts" if args.labels is None else args.labels):
-            weights = class_weights.class_weights(counts, "balanced", power=power, scale="sample")
-            weights = class_weights.check_weights(weights)
+        with naming(args.labels or "--counts"):
+            weights = class_weights.check_weights(
+                class_weights.class_weights(counts, "balanced", power=power, scale="sample"))
         sources["weights"] = "balanced class weights%s from the %s" % (
-            "" if power == 1 else " to the power %g" % power, of_what)
+            "" if power == 1 else " to the power %g" % power,
+            "counts %s" % counts if args.labels is None else "labels of " + args.labels)
     temperature = 1.0 if args.temperature is None else args.temperature
     return Decision(weights, D, temperature, args.decide, sources), counts
+
+
+def _count(args, n_classes):
+    """Return how often each class occurs in the labels."""
+    counts, _ = per_class(count_source(args.labels, pixels=args.pixels), n_classes, args.ignore_label)
+    if np.count_nonzero(counts) < 2:
+        raise ValueError("%s: expected labels of several classes, got %s; of label images: --pixels" % (
+            args.labels, "class %d alone" % np.argmax(counts) if np.any(counts) else "none"))
+    return counts
 
 
 def weight_notes(weights):
@@ -111,7 +107,3 @@ def weight_notes(weights):
         return []
     zero = ", ".join(map(str, np.flatnonzero(weights == 0)))
     return ["class weights: class %s has weight 0, and is never decided for" % zero]
-
-
-def _numbers(argument):
-    return _Numbers(argument, class_files.numbers(argument))

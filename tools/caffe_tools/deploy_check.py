@@ -2,10 +2,8 @@
 from __future__ import division, print_function
 
 import collections
-import re
 
 from caffe_prototxt.check import caffe_checks, text_checks
-from caffe_prototxt.check.check import PREVENT
 from caffe_prototxt.check.faults import ERROR, UNCHECKED
 from caffe_prototxt.net.graph import Graph
 from caffe_prototxt.net.nets import Net
@@ -14,7 +12,6 @@ from caffe_prototxt.training import caffe_process
 
 # Faults of layers, fields and values that the Caffe here does not have, and another may have.
 _NOT_HERE = frozenset(("python", "type", "field"))
-_UNKNOWN = re.compile('has no field named "|Unknown enumeration value of "')
 
 # notes: list of str, the parts that could not be checked. shapes: {blob: shape}. weights: {name of a layer: shapes of
 # its blobs}. Both are of what Caffe has made.
@@ -28,21 +25,20 @@ def check_deployed(text, python):
     Raises ValueError if Caffe stops at a layer that it has.
     """
     with caffe_process.Caffe() as caffe:
-        no_caffe = caffe.run("", "TEST", []).no_caffe
-        if no_caffe:
-            return Checked(["not checked: what Caffe itself says, as there is none here (%s)" % no_caffe], {}, {})
+        asked = caffe.run("", "TEST", [])
+        if asked.no_caffe:
+            return Checked(["not checked: what Caffe itself says, as there is none here (%s)" % asked.no_caffe], {}, {})
         graph = Graph(Net(text), State("TEST"))
         faults = text_checks.net_faults(graph.net) + text_checks.state_faults(graph)
-        broken = set(fault.layer.index for fault in faults if fault.kind in PREVENT and fault.layer)
-        made = caffe_checks.CaffeCheck(
-            caffe, graph, [node for node in graph.nodes if node.layer.index in broken], python=python).make()
+        made = caffe_checks.CaffeCheck(caffe, graph, asked.known, faults, python=python).make()
     notes = []
     for fault in faults + made.faults:
-        if fault.level == ERROR and fault.kind not in _NOT_HERE and not _UNKNOWN.search(fault.message):
-            raise ValueError("expected a net that Caffe makes when its losses are gone, got one with layer %s: %s"
-                             % (fault.layer and fault.layer.display_name, fault.message))
-        if fault.level in (ERROR, UNCHECKED):
-            notes.append("not checked: %s%s"
-                         % ("layer %s " % fault.layer.display_name if fault.layer else "", fault.message))
+        layer = "layer %s: " % fault.layer.display_name if fault.layer else ""
+        if fault.level == ERROR and fault.kind not in _NOT_HERE:
+            raise ValueError("expected a net that Caffe makes when its losses are gone, got one at which it stops: %s%s"
+                             % (layer, fault.message))
+        if fault.level in (ERROR, UNCHECKED) and fault.kind != "behind":
+            behind = "; nor is what depends on it" if layer and fault.kind in _NOT_HERE and fault.level != ERROR else ""
+            notes.append("not checked: %s%s%s" % (layer, fault.message, behind))
     shapes = {top: shape for node in graph.nodes for top, shape in zip(node.tops, made.shapes.get(node, ()))}
     return Checked(notes, shapes, {node.layer.name: shapes for node, shapes in made.weights.items()})

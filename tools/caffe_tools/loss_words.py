@@ -23,10 +23,20 @@ def changes(planned, path, dry_run):
     """Return a line for each change of a plan.Plan, and advice on the losses that come. path: of the changed net."""
     lines = ["%s: %s: %s %s %s" % (path, loss.layer, loss.kind.name, "would be" if dry_run else "is now",
                                    _described(kind, matrix)) for loss, kind, matrix in planned.targets]
-    lines += ["%s: new layer %s" % (path, to_display(fields["name"])) for _, fields in planned.added]
-    lines += ["%s: layer %s is out, as nothing else used it" % (path, layer) for layer in planned.removed]
+    own = set(name for loss, kind, _ in planned.targets if kind != loss.kind
+              for name in _own_names(loss, kind, planned))
+    lines += ["%s: new layer %s" % (path, to_display(fields["name"])) for _, fields in planned.added
+              if fields["name"] not in own]
+    lines += ["%s: layer %s is out, as nothing else used it" % (path, layer) for layer in planned.removed
+              if layer.name not in own]
     kinds = set(kind for loss, kind, _ in planned.targets if kind != loss.kind)
     return lines + ["%s: %s" % (path, line) for kind in kinds for line in compute_options.advice(kind)]
+
+
+def _own_names(loss, kind, planned):
+    """Return the names of the layers that a loss out of Caffe's own layers has, or gets, besides its last."""
+    added = [fields["name"] for layer, fields in planned.added if layer is loss.layer and kind.composed]
+    return [part.name for part in loss.parts] + added
 
 
 def as_json(net, layers, planned):

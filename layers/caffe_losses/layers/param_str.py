@@ -6,7 +6,6 @@ from __future__ import division, print_function
 
 import ast
 import collections
-import functools
 import json
 import numbers
 import sys
@@ -83,39 +82,33 @@ def _value(name, key, stated, known):
 
 def read_object(param_str):
     """Return the dict in a param_str, its values unchecked. Raises ValueError."""
-    text = param_str.strip()
-    if not text:
-        return {}
-    for read in (functools.partial(json.loads, object_pairs_hook=_unique), _read_literal):
+    text = param_str.strip() or "{}"
+    for read in (_json_pairs, _literal_pairs):
         try:
-            value = read(text)
-        except _Duplicate as duplicate:
-            raise ValueError("key %s stands twice in param_str" % _quote(duplicate.args[0]))
-        except (ValueError, SyntaxError, TypeError, MemoryError, RuntimeError):  # for a text in another language
+            pairs = read(text)
+            stated = dict(pairs)
+        except (ValueError, SyntaxError, TypeError, AttributeError, MemoryError, RuntimeError):  # in another language
             continue
-        if isinstance(value, dict):
-            return value
+        names = [name for name, _ in pairs]
+        for name in stated:
+            if names.count(name) > 1:
+                raise ValueError("key %s stands twice in param_str" % _quote(name))
+        return stated
     raise ValueError('param_str: expected a JSON object such as {"n_classes": 7}, got %s' % _quote(text))
 
 
-class _Duplicate(Exception):
-    pass
+def _json_pairs(text):
+    pairs = json.loads(text, object_pairs_hook=tuple)
+    if not isinstance(pairs, tuple):
+        raise ValueError("no object")
+    return pairs
 
 
-def _read_literal(text):
+def _literal_pairs(text):
     if len(text) > MAX_LITERAL:
         raise ValueError("too long")
-    value = ast.literal_eval(text)
-    if isinstance(value, dict):
-        _unique([(ast.literal_eval(key), None) for key in ast.parse(text, mode="eval").body.keys])
-    return value
-
-
-def _unique(pairs):
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        raise _Duplicate(next(name for name in names if names.count(name) > 1))
-    return dict(pairs)
+    literal = ast.parse(text, mode="eval").body
+    return [(ast.literal_eval(key), ast.literal_eval(value)) for key, value in zip(literal.keys, literal.values)]
 
 
 def _quote(value):

@@ -6,80 +6,79 @@ hide the next. Data layers without their data are replaced by inputs of the shap
 from __future__ import division, print_function
 
 import collections
-import glob
 import os
 import re
 
-try:
-    from shlex import quote
-except ImportError:  # Python 2
-    from pipes import quote
-
 import caffe_losses
-from caffe_losses.compat import to_display
+from caffe_losses.compat import quote, to_display
+from caffe_losses.validation import shape_text
 from caffe_prototxt.check.faults import ERROR, UNCHECKED, Fault
 from caffe_prototxt.check.field_checks import one_line
 from caffe_prototxt.check.probe_text import ProbeText
-from caffe_prototxt.check.spelling import likeness, nearest
+from caffe_prototxt.check.spelling import nearest, unknown
+from caffe_prototxt.data.net_source import check_readable
 from caffe_prototxt.net import data_layers
 from caffe_prototxt.net.graph import Node
-from caffe_prototxt.net.losses import SOFTMAX, python_class
+from caffe_prototxt.net.losses import SOFTMAX, is_on_labels, python_class
 from caffe_prototxt.textformat import scanner
 from caffe_prototxt.training import precautions
 
-# Shapes of images that are tried for data of which nothing is known.
-TRIED = ((3, 224, 224), (1, 28, 28), (3, 32, 32), (2, 28, 28), (3, 500, 500))
+# Kinds of faults with which Caffe does not make a layer, so that it is not tried.
+PREVENT = frozenset(("rules", "blob", "loss_weight", "propagate_down", "normalize", "text", "missing", "swapped"))
+# What is tried for data of which nothing is known: a batch size, and the shape of an image or of a sequence's step.
+TRIED = ((1, (3, 224, 224)), (1, (1, 28, 28)), (1, (3, 32, 32)), (1, (2, 28, 28)), (2, (3, 500, 500)), (2, (16,)))
 MAX_RUNS = 30
 MOST_NAMES = 10  # of layers in one line
 FILE_ERRORS = ("ValueError", "IOError", "OSError", "FileNotFoundError")  # ours say all in their message
 
-_UNKNOWN_TYPE = re.compile(r"Unknown layer type: (\S*)(?: \(known types: .*\))?")
 _UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]*)"')
 _UNKNOWN_VALUE = re.compile(r'Unknown enumeration value of "([^"]*)" for field "(\w+)"')
 _TWICE = re.compile(r'Non-repeated field "(\w+)" is specified multiple times')
 _EMPTY = "Check failed: data_"  # what Caffe says of a blob without numbers
 _NO_MODULE = re.compile(r"No module named '?([\w.]+)")
 _WRONG_H = re.compile(r"Check failed: infogain->\w+\(\) == \S+ \((\d+) vs\. (\d+)\)")
-_OUR_NAME = re.compile(r"@(\d+)")
-
-
-class NoCaffe(Exception):
-    """There is no Caffe to make a net in."""
 
 
 class CaffeCheck(object):
     """A net in a state, made by Caffe.
 
-    caffe: caffe_process.Caffe. graph: graph.Graph. broken: Nodes with known faults, which are left out; inputs replace
-    data layers that are only `incomplete`, a set of Layers.
-    shapes: {top: shape} that the user gives for data layers. known: End.known of an earlier run.
+    caffe: caffe_process.Caffe. graph: graph.Graph. known: caffe_process.End.known.
+    faults: of its text; layers with one that prevents them are left out.
+    shapes: {top: shape} that the user gives for data layers.
     python: whether Python layers run.
     folder: that of the net's file, to look for the modules of its Python layers, or None.
 
     After `make`:
     faults: of faults.Fault. shapes: {Node: shapes of its tops} of what was made. backward: set of the Nodes that Caffe
-    asks for gradients. known: End.known. replaced: {Node of a data layer: the reason for its replacement}.
+    asks for gradients. replaced: {Node of a data layer: the reason for its replacement}.
     weights: {Node: shapes of its blobs}.
     """
 
-    def __init__(self, caffe, graph, broken=(), incomplete=(), shapes=None, known=None, python=True, folder=None):
-        self.caffe, self.graph, self.folder = caffe, graph, folder
+    def __init__(self, caffe, graph, known, faults=(), shapes=None, python=True, folder=None):
+        self.caffe, self.graph, self.known, self.folder = caffe, graph, known, folder
         self.given = shapes or {}
-        self.faults, self.shapes, self.backward, self.known, self.weights = [], {}, set(), known or {}, {}
+        self.faults, self.shapes, self.backward, self.weights = [], {}, set(), {}
         self.replaced = collections.OrderedDict()
+        of_layers = {fault.layer.index: fault.kind for fault in faults if fault.layer and fault.kind in PREVENT}
+        broken = [node for node in graph.nodes if node.layer.index in of_layers]
         self.tried, self.imported, self.cut, self.unread = 0, False, [], set(broken)
         for node in graph.nodes:
-            if node in broken and node.layer in incomplete and data_layers.is_data(node):
+            if of_layers.get(node.layer.index) == "missing" and data_layers.is_data(node):
                 self.replaced[node] = "it is not complete"
-            elif node not in broken and data_layers.is_data(node) and not data_layers.source_exists(node.layer):
-                self.replaced[node] = _absent(data_layers.source(node.layer))
+            elif node not in broken and data_layers.is_data(node) and _unreadable(node.layer):
+                self.replaced[node] = _unreadable(node.layer)
         self.out = graph.after([node for node in broken if node not in self.replaced])
         for node, reason in precautions.left_out(graph, python).items():
-            self._leave_out_unseen(node, reason)
-        self._leave_out_unknown_types()
+            if node not in self.out and node not in self.replaced:
+                self._stop_at(node, UNCHECKED, "left_out", reason)
+        for node in [node for node in graph.nodes if node.type not in known["types"] and node not in self.out
+                     and node not in self.replaced]:
+            level, message = unknown("is of type %s", node.type, known["types"], .9)
+            self.unread.add(node)
+            self._stop_at(node, level, "type", message)
 
     def make(self):
-        """Make the net, and collect what Caffe stops at. Raises NoCaffe."""
+        """Make the net, and collect what Caffe stops at."""
         for _ in range(MAX_RUNS):
             if self._step():
                 break
@@ -88,15 +87,24 @@ class CaffeCheck(object):
         self._note_what_is_behind()
         inputs = self._inputs()[0]
         for node, reason in self.replaced.items():
-            self._fault(UNCHECKED, "data", node, "%s; inputs stand for it, %s" % (reason, ", ".join(
-                "%s of %s" % (to_display(top), shape_text(shape)) for top, shape in zip(node.tops, inputs[node]))))
+            shapes = ", ".join("%s of %s" % (to_display(top), shape_text(shape))
+                               for top, shape in zip(node.tops, inputs[node]))
+            losses = ", ".join(user.layer.display_name for user in self.graph.whole_nodes
+                               if node in self.label_data(user))
+            self._fault(UNCHECKED, "data", node, "%s; inputs stand for it, %s%s" % (
+                reason, shapes, "; so the labels of %s are not checked" % losses if losses else ""))
         return self
+
+    def label_data(self, node):
+        """Return the replaced data layers that the labels of a node depend on, if it is a loss on labels."""
+        before = self.graph.before(node.makers_in_net()[1:2]) if is_on_labels(node.layer) else ()
+        return [data for data in self.replaced if data in before]
 
     def _note_what_is_behind(self):
         """Note the layers that are not made only because they depend on some that cannot be looked at."""
         nodes = {node.layer: node for node in self.graph.nodes}
         of_levels = [[nodes[fault.layer] for fault in self.faults if fault.layer and fault.level == level and fault.kind
-                      in ("type", "field", "python")] for level in (ERROR, UNCHECKED)]
+                      in ("type", "field", "python", "left_out")] for level in (ERROR, UNCHECKED)]
         failed, unseen = map(self.graph.after, of_levels)
         behind = [node for node in self.graph.nodes if node in self.out & unseen - failed and node not in of_levels[1]]
         if behind:
@@ -116,35 +124,36 @@ class CaffeCheck(object):
             self._leave_out([node for node in waiting if node not in known])
             return not known
         if end.imports:
-            failed = []
             for index, message in sorted(end.imports.items()):
                 level, remedy = _for_module(message, self.folder)
-                if self._note(self.graph.nodes[index], level, "python", message + remedy):
-                    failed.append(self.graph.nodes[index])
-            self._leave_out(failed)
+                self._stop_at(self.graph.nodes[index], level, "python", message + remedy)
             return False
-        node, line = None if end.stopped_at is None else self.graph.nodes[end.stopped_at], None
+        node = None if end.stopped_at is None else self.graph.nodes[end.stopped_at]
         if end.late:
             self._fault(UNCHECKED, "time", node, end.message)
             return True
         if end.syntax:
-            node, offset = text.where(*end.syntax)
-            line = self.graph.net.line_of(offset)
-            if node is None:
-                return not self._cut_out(offset, self._judged(end, node), line)
-            if node in self.out or node in self.replaced:  # it need not be made
-                self.unread.add(node)
-                if node.type in self.known.get("types", [node.type]):  # a fork's layer has its own fields
-                    level, kind, message = self._judged(end, node)
-                    self._fault(level, kind, node, message, line)
-                return False
-        if node in self.out or node in self.replaced and node not in inputs:
-            return False  # this run has shown another reason to leave it out
+            return self._unreadable_text(end, *text.where(*end.syntax))
         level, kind, message = self._judged(end, node)
-        if message and self._note(node, level, kind, message, line) and node is not None:
-            self._leave_out([node])
-            self.unread.update([node] if end.syntax else [])
-        return message is not None and node is None
+        if node is None:
+            self._fault(level, kind, None, message)
+        elif message:
+            self._stop_at(node, level, kind, message)
+        return node is None
+
+    def _unreadable_text(self, end, node, offset):
+        """Note where Caffe's parser stopped. Returns whether there is nothing to go on without."""
+        fault = self._misspelt(self._with_names(end.message))
+        if node is None:
+            return not self._cut_out(offset, *fault)
+        level, kind, message = fault
+        line = self.graph.net.line_of(offset)
+        self.unread.add(node)
+        if node not in self.out and node not in self.replaced:
+            self._stop_at(node, level, kind, message, line)
+        elif node.type in self.known["types"]:  # a fork's layer has its own fields
+            self._fault(level, kind, node, message, line)
+        return False
 
     def _run(self, inputs, out):
         """Make the net once. Returns its caffe_process.End and ProbeText."""
@@ -153,28 +162,15 @@ class CaffeCheck(object):
             for node in self.graph.nodes if node.type == "Python" and node not in self.out and node not in inputs]
         text = ProbeText(self.graph, out, inputs, self.cut, self.unread)
         end = self.caffe.run(text.text, self.graph.state.phase, python)
-        if end.no_caffe:
-            raise NoCaffe(end.no_caffe)
         self.imported = True
-        if end.known and not self.known:
-            self.known = end.known
-            self._leave_out_unknown_types()
         self.shapes.update((self.graph.nodes[index], shapes) for index, shapes in end.shapes.items())
         return end, text
 
     def _judged(self, end, node):
         """Return (level, kind, message) of where a run ended; without a message something else is to be tried."""
-        message = _OUR_NAME.sub(lambda match: self._display_name(int(match.group(1))), end.message)
-        misspelt = self._misspelt(message)
-        twice = _TWICE.search(message)
-        if twice:
-            return ERROR, "twice", "has %s twice, and Caffe's parser stops: take one of them out" % twice.group(1)
-        if misspelt:
-            return misspelt
-        if node is None or end.syntax:
+        message = self._with_names(end.message)
+        if node is None:
             return ERROR, "caffe", "Caffe stops: " + message
-        if _UNKNOWN_TYPE.search(message):
-            return self._unknown_type(node)
         if end.raised:
             if end.is_file and data_layers.is_data(node):
                 self.replaced[node] = message
@@ -196,49 +192,35 @@ class CaffeCheck(object):
         return ERROR, "caffe", stop
 
     def _misspelt(self, message):
-        """Return (level, kind, message) of a field or a value that this Caffe does not have, or None."""
-        field, value = _UNKNOWN_FIELD.search(message), _UNKNOWN_VALUE.search(message)
+        """Return (level, kind, message) of a text that Caffe's parser stops at."""
+        field, value, twice = [pattern.search(message) for pattern in (_UNKNOWN_FIELD, _UNKNOWN_VALUE, _TWICE)]
+        if twice:
+            return ERROR, "twice", "has %s twice, and Caffe's parser stops: take one of them out" % twice.group(1)
         if field:
-            name, known, cutoff = field.group(2), self.known.get("fields", {}).get(field.group(1), []), .85
+            name, known, cutoff = field.group(2), self.known["fields"].get(field.group(1), []), .85
         elif value:
-            name, known, cutoff = value.group(1), self.known.get("enums", {}).get(value.group(2), []), .75
+            name, known, cutoff = value.group(1), self.known["enums"].get(value.group(2), []), .75
         else:
-            return None
-        level, near = likeness(name, known, cutoff)
-        return level, "field", "has %s%s, which this Caffe does not have, and stops at%s" % (
-            value.group(2) + ": " if value else "", name, near)
+            return ERROR, "caffe", "Caffe stops: " + message
+        level, message = unknown("has %s%%s" % (value.group(2) + ": " if value else ""), name, known, cutoff)
+        return level, "field", message
 
-    def _cut_out(self, offset, fault, line):
-        """Note a fault in one of the net's own fields, and cut the field out. Returns whether there is one to cut."""
-        fields = scanner.fields(self.graph.net.text)
-        where = [(field.start, field.stop) for field in fields if field.start <= offset < field.stop]
-        if not where or where[0] in self.cut:
+    def _cut_out(self, offset, level, kind, message):
+        """Note a fault in one of the net's own fields, and cut that out. Returns whether there is one to cut."""
+        field = [field for field in scanner.fields(self.graph.net.text) if field.start < offset][-1:]
+        if not field or field[0].name in ("layer", "layers") or (field[0].start, field[0].stop) in self.cut:
             return False
-        self.cut += where
-        level, kind, message = fault
-        self._fault(level, kind, None, message, line)
+        self.cut.append((field[0].start, field[0].stop))
+        self._fault(level, kind, None, message, self.graph.net.line_of(field[0].start))
         return True
 
-    def _unknown_type(self, node):
-        level, near = likeness(node.type, self.known.get("types", []), .9)
-        return level, "type", "is of type %s, which this Caffe does not have, and stops at%s" % (
-            to_display(node.type), near)
-
-    def _leave_out_unknown_types(self):
-        if "types" not in self.known:
-            return
-        unknown = [node for node in self.graph.nodes if node.type not in self.known["types"]
-                   and node not in self.out and node not in self.replaced]
-        self.unread.update(unknown)
-        self._leave_out([node for node in unknown if self._note(node, *self._unknown_type(node))])
-
-    def _note(self, node, level, kind, message, line=None):
-        """Note where Caffe stops. Returns whether the layer is to be left out: a fork's data layer is replaced."""
+    def _stop_at(self, node, level, kind, message, line=None):
+        """Note why Caffe does not make a layer, and leave it out; inputs replace data that only this Caffe lacks."""
         if level == UNCHECKED and data_layers.is_data(node):
             self.replaced[node] = message
-            return False
-        self._fault(level, kind, node, message, line)
-        return True
+        else:
+            self._fault(level, kind, node, message, line)
+            self._leave_out([node])
 
     def _with_another_shape(self, node, message, stop):
         """Judge a layer as _judged does that may be wrong only because its data has a shape that is tried."""
@@ -263,17 +245,22 @@ class CaffeCheck(object):
         """
         inputs, waiting = {}, set()
         for node in self.replaced:
-            batch = data_layers.batch_size(node.layer)
+            batch, record = TRIED[self.tried]
+            if node.type in data_layers.PARAMS:
+                batch = data_layers.batch_size(node.layer)
+                record = TRIED[0][1] if node.type in data_layers.OF_IMAGES and len(record) < 3 else record
             inputs[node] = _declared_shapes(node)
             for number, top in enumerate(node.tops):
                 shape = self.given.get(top, inputs[node][number])
                 users = data_layers.label_users(node, number) if shape is None else []
                 if users:
-                    shapes = [data_layers.label_shape(user.type, bottom, self.bottom_shape(user, 0))
+                    shapes = [data_layers.label_shape(user.layer, bottom, self.bottom_shape(user, 0))
                               for user, bottom in users if self.bottom_shape(user, 0)]
                     shape = shapes[0] if shapes else (batch,)
-                    waiting.update(() if shapes else (user for user, _ in users if user not in self.out))
-                inputs[node][number] = shape or (batch,) + TRIED[self.tried]
+                    waiting.update(() if shapes else (
+                        part for user, _ in users for part in user.parts
+                        if node in part.makers and user.parts[-1] not in self.out))
+                inputs[node][number] = shape or (batch,) + record
         return inputs, waiting
 
     def _has_tried_shape(self, node):
@@ -308,20 +295,10 @@ class CaffeCheck(object):
                 gone.append(node)
         self.out = self.out | self.graph.after(gone)
 
-    def _leave_out_unseen(self, node, reason):
-        """Leave out a layer that must not run, and say so; for a data layer `make` does."""
-        if node in self.out or node in self.replaced:
-            return
-        if data_layers.is_data(node):
-            self.replaced[node] = reason
-            return
-        others = self.graph.after([node]) - self.out - {node}
-        users = ", ".join(user.layer.display_name for user in self.graph.nodes if user in others)
-        self._fault(UNCHECKED, "left_out", node, reason + (users and ", with what depends on it: " + users))
-        self._leave_out([node])
-
-    def _display_name(self, index):
-        return self.graph.nodes[index].layer.display_name if index < len(self.graph.nodes) else "@%d" % index
+    def _with_names(self, message):
+        """Return a message with the names of the layers, in place of those that they have in the run."""
+        names = {"@%d" % node.index: node.layer.display_name for node in self.graph.nodes}
+        return re.sub("@[0-9]+", lambda match: names.get(match.group(), match.group()), message)
 
     def _fault(self, level, kind, node, message, line=None):
         layer = None if node is None else node.layer
@@ -336,11 +313,17 @@ def _declared_shapes(node):
     return shapes
 
 
-def _absent(source):
-    if not source:
-        return "it has no source"
-    remedy = "; write / for each \\ of a path" if "\\" in source else ""
-    return "its data %s is not there%s" % (one_line(source), remedy)
+def _unreadable(layer):
+    """Return why the data of a data layer cannot be read, or None."""
+    source = data_layers.source(layer)
+    if not data_layers.source_exists(layer):
+        remedy = "; write / for each \\ of a path" if source and "\\" in source else ""
+        return "its data %s is not there%s" % (one_line(source), remedy) if source else "it has no source"
+    try:
+        check_readable(layer)
+    except EnvironmentError as error:
+        return "its data %s" % error
+    return None
 
 
 def _for_module(message, folder):
@@ -360,21 +343,11 @@ def _for_module(message, folder):
 def _folder_of(module, folder):
     """Return the folder with a module, in a folder or the two above it, or in a folder in one of these, or None."""
     for base in (folder, os.path.dirname(folder), os.path.dirname(os.path.dirname(folder))):
-        for pattern in ("", "*"):
-            for name in (module + ".py", os.path.join(module, "__init__.py")):
-                found = sorted(glob.glob(os.path.join(_escaped(base), pattern, name)))
-                if found:
-                    return found[0][:-len(name) - 1]
+        _, inside, _ = next(os.walk(base), (base, [], []))
+        for where in [base] + [os.path.join(base, name) for name in sorted(inside)]:
+            if any(os.path.isfile(os.path.join(where, name)) for name in (module + ".py", module + "/__init__.py")):
+                return where
     return None
-
-
-def _escaped(path):
-    """Return a path as glob takes it by its letters."""
-    return re.sub("([*?[])", "[\\1]", path)
-
-
-def shape_text(shape):
-    return " x ".join(map(str, shape)) or "1"
 
 
 def _wrong_h(message):

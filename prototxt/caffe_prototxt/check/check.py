@@ -2,10 +2,12 @@
 from __future__ import division, print_function
 
 import collections
+import os
 
 import numpy as np
 
-from caffe_losses.compat import to_display
+from caffe_losses.compat import to_bytes, to_display
+from caffe_losses.formats.caffemodel import CaffeModel
 from caffe_prototxt.check import caffe_checks, text_checks
 from caffe_prototxt.check.faults import ERROR, UNCHECKED, WARNING, Fault, FaultList, fault_of
 from caffe_prototxt.data import labels
@@ -13,10 +15,11 @@ from caffe_prototxt.data.net_source import whole_source
 from caffe_prototxt.net import data_layers, losses
 from caffe_prototxt.net.graph import Graph, origin
 from caffe_prototxt.net.matrix_sources import MODULE
+from caffe_prototxt.net.shapes import MAKE_CLASSES
+from caffe_prototxt.net.states import PHASES
+from caffe_prototxt.textformat.messages import is_true
 from caffe_prototxt.training.net_labels import Uncountable, count_in_caffe
 
-# Faults with which Caffe does not make a net, so that it is not tried with them.
-PREVENT = frozenset(("rules", "blob", "loss_weight", "propagate_down", "normalize", "text", "missing", "swapped"))
 # Types of layers whose outputs somebody looks at in a net that is not trained.
 RESULTS = frozenset(("Accuracy", "ArgMax", "DetectionEvaluate", "DetectionOutput", "HDF5Output", "Sigmoid", "Softmax"))
 FEWEST_FOR_TRIPLETS = 3  # rows: an anchor, a positive and a negative
@@ -28,7 +31,7 @@ MOST_BATCHES = 1000  # in which labels are counted, if there is time
 Report = collections.namedtuple("Report", "faults losses labels")
 
 
-def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10, python=True, has_weights=False, folder=None):
+def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10, python=True, weights=(), path=None):
     """Check a net.
 
     net: nets.Net; what Caffe says of its InfogainLoss is noted in its `classic`. states: of State, to check it in.
@@ -36,63 +39,81 @@ def check(net, states, caffe=None, gpus=1, shapes=None, label_seconds=10, python
     gpus: int, the number of GPUs that `caffe train` is to run on. shapes: {top: shape}, for the tops of data layers.
     label_seconds: the time for counting the labels of each data layer; 0: they are not counted.
     python: bool, whether Python layers may run; if not, they are left out.
-    has_weights: bool, whether the training is known to begin with the weights of another.
-    folder: that of the net's file, to look for the modules of its Python layers, or None. Returns Report.
+    weights: the .caffemodel files that the training is known to begin with.
+    path: the net's file, beside which the modules of its Python layers and its weights are looked for, or None.
+    Returns Report. Raises ValueError for a shape that no data layer can have.
     """
+    folder = path and os.path.dirname(os.path.abspath(path))
+    _check_tops(net, shapes or {})
     faults = FaultList(text_checks.net_faults(net))
-    parts = collections.OrderedDict()
-    counted = {}
-    in_caffe, has_train_py = None, False
-    if caffe:
-        in_caffe = _InCaffe(caffe, shapes, label_seconds, python, counted, has_weights, folder)
-    else:
-        faults.add([_no_caffe("--no-caffe says")])
+    parts, counted = collections.OrderedDict(), {}
+    known, reason = _known(caffe)
+    if reason:
+        faults.add([Fault("no_caffe", UNCHECKED, None, None, "what Caffe itself says, as %s: its types and fields, "
+                          "shapes, Python layers and labels" % reason)])
+    net.classic = net.classic or known.get("classic", False)
+    counter = _Labels(caffe, label_seconds, python)
     for state in states:
         graph = Graph(net, state)
-        of_state = text_checks.state_faults(graph, has_weights)
-        if in_caffe:
-            try:
-                of_state = in_caffe.check(graph, of_state, faults)
-                has_train_py = in_caffe.known.get("train_py", False)
-            except caffe_checks.NoCaffe as error:
-                in_caffe = None
-                faults.add([_no_caffe("there is none here (%s)" % error)])
+        of_state = text_checks.state_faults(graph, bool(weights)) + _missing_weights(graph, weights, path)
         if gpus > 1:
-            of_state = of_state + text_checks.multi_gpu(graph, has_train_py)
+            of_state += text_checks.multi_gpu(graph, known.get("train_py", False))
+        if known:
+            of_text = faults.faults() + of_state
+            made = caffe_checks.CaffeCheck(caffe, graph, known, of_text, shapes, python, folder).make()
+            of_state += made.faults + _asked_gradients(graph, made) + _few_for_triplets(graph, made)
+            if label_seconds:
+                of_labels, counted[state] = counter.faults(graph, made)
+                of_state += of_labels
         faults.add(of_state, state)
         parts[state] = text_checks.loss_parts(graph)
     faults.add(_no_loss(net, parts, faults))
     return Report(faults.pairs(), parts, counted)
 
 
-def _no_caffe(reason):
-    return Fault("no_caffe", UNCHECKED, None, None, "what Caffe itself says, as %s: its types and fields, shapes, "
-                 "Python layers and labels" % reason)
+def _known(caffe):
+    """Return (what the Caffe here has, as End.known; why it cannot be asked, or None)."""
+    if caffe is None:
+        return {}, "--no-caffe says"
+    end = caffe.run("", PHASES[0], [])
+    if end.known:
+        return end.known, None
+    return {}, "there is none here (%s)" % end.no_caffe if end.no_caffe else end.message
 
 
-class _InCaffe(object):
-    """The faults that Caffe and the data add to those of a net's text."""
+def _check_tops(net, shapes):
+    """Raise ValueError for a shape of a blob that no layer without bottoms makes, or of images without four axes."""
+    makers = collections.OrderedDict((top, layer) for layer in net.layers if not layer.bottoms for top in layer.tops)
+    for top, shape in shapes.items():
+        if top not in makers:
+            raise ValueError("--shape: expected a top of a data layer (%s), got %s"
+                             % (", ".join(map(to_display, makers)) or "none", to_display(top)))
+        if makers[top].type in data_layers.OF_IMAGES and makers[top].tops[0] == top and len(shape) != 4:
+            raise ValueError("--shape %s: expected 4 numbers, as its layer is of type %s, got %d"
+                             % (to_display(top), makers[top].type, len(shape)))
 
-    def __init__(self, caffe, shapes, label_seconds, python, counted, has_weights, folder):
-        self.caffe, self.shapes, self.python, self.has_weights, self.folder = caffe, shapes, python, has_weights, folder
-        self.known = None
-        self.labels = _Labels(caffe, label_seconds, python) if label_seconds else None
-        self.counted = counted  # {State: list of str}
 
-    def check(self, graph, of_state, faults):
-        """Return all faults in a state. of_state: those of the text; faults: FaultList, of the net. Raises NoCaffe."""
-        prevented = set(fault.layer.index for fault in of_state + faults.faults()
-                        if fault.kind in PREVENT and fault.layer)
-        broken = [node for node in graph.nodes if node.layer.index in prevented]
-        incomplete = set(fault.layer for fault in faults.faults() if fault.kind == "missing")
-        made = caffe_checks.CaffeCheck(self.caffe, graph, broken, incomplete, self.shapes, self.known, self.python,
-                                       self.folder).make()
-        self.known = made.known
-        if made.known.get("classic") and not graph.net.classic:
-            graph.net.classic = True
-            of_state = text_checks.state_faults(graph, self.has_weights)
-        of_labels, self.counted[graph.state] = self.labels.faults(graph, made) if self.labels else ([], [])
-        return of_state + made.faults + _asked_gradients(graph, made) + _few_for_triplets(graph, made) + of_labels
+def _missing_weights(graph, weights, path):
+    """Return the Faults of losses out of Caffe's own layers that the training begins without the weights of."""
+    faults = []
+    for node in graph.whole_nodes if graph.state.phase == "TRAIN" else ():
+        needed = set(to_bytes(part.layer.name) for part in node.parts[:-1] if part.type in MAKE_CLASSES)
+        if needed and not any(needed <= _layers_with_weights(file, needed) for file in weights):
+            own = os.path.splitext(path)[0] + losses.WEIGHTS_ENDING if path else ""
+            if not needed <= _layers_with_weights(own):
+                own = "FILE.caffemodel (which use_loss.py --native writes)"
+            faults.append(fault_of(
+                node.layer, WARNING, "weights", "has its matrix in weights that are 0 until caffe train -weights %s "
+                "brings them: without that the loss is 0 throughout" % own))
+    return faults
+
+
+def _layers_with_weights(path, unknown=frozenset()):
+    """Return the names of the layers with weights in a .caffemodel; of one that cannot be read, `unknown`."""
+    try:
+        return set(name for name, blobs in CaffeModel(path).layers.items() if blobs)
+    except (EnvironmentError, ValueError):
+        return unknown
 
 
 def _no_loss(net, parts, faults):
@@ -112,15 +133,14 @@ def _asked_gradients(graph, made):
     if graph.state.phase != "TRAIN" or graph.net.force_backward:
         return faults
     for node in graph.nodes:
-        allowed = node.layer.values("propagate_down")
-        for number, maker in enumerate(node.makers):
-            if losses.kind_of(node.layer) and number > 0 and maker in made.backward and not (
-                    number < len(allowed) and allowed[number] in ("false", "f", "False", 0)):
+        allowed = dict(enumerate(node.layer.values("propagate_down")))
+        for number, maker in list(enumerate(node.makers))[1:] if losses.kind_of(node.layer) else ():
+            if maker in made.backward and is_true(allowed.get(number, True)):
+                others = "" if maker.type == "Python" else ", or those before it,"
                 faults.append(fault_of(
                     node.layer, ERROR, "gradient", "is asked for a gradient with respect to %s, and there is none: what "
                     "comes before that learns; give layer %s%s param { lr_mult: 0 decay_mult: 0 } for each of its blobs"
-                    % (to_display(node.bottoms[number]), maker.layer.display_name,
-                       "" if maker.type == "Python" else ", or those before it,")))
+                    % (to_display(node.bottoms[number]), maker.layer.display_name, others)))
     return faults
 
 
@@ -147,15 +167,11 @@ class _Labels(object):
     def faults(self, graph, made):
         """Return the Faults of losses with labels that they have no class for, or that cannot be counted; and notes."""
         faults, notes = [], []
-        for node in graph.nodes:
+        for node in graph.whole_nodes:
             scores = made.bottom_shape(node, 0)
-            if not losses.is_on_labels(node.layer) or node in made.out or scores is None:
+            if scores is None or not losses.is_on_labels(node.layer) or node.parts[-1] in made.out:
                 continue
-            absent = [data.layer for data in made.replaced if data in graph.before(node.makers_in_net()[1:2])]
-            if absent:
-                made.faults = [fault._replace(message="%s; so the labels of %s are not checked" % (
-                    fault.message, node.layer.display_name)) if fault.kind == "data" and fault.layer is absent[0] else fault
-                    for fault in made.faults]
+            if made.label_data(node):  # which says so
                 continue
             try:
                 counts = self._count(graph, node)

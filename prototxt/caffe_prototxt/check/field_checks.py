@@ -5,9 +5,9 @@ import re
 
 from caffe_losses.compat import to_display
 from caffe_prototxt.check.faults import ERROR, fault_of
-from caffe_prototxt.check.spelling import likeness, nearest
+from caffe_prototxt.check.spelling import nearest, unknown
 from caffe_prototxt.net.losses import meant_type
-from caffe_prototxt.net.states import PHASES, RULE_FIELDS
+from caffe_prototxt.net.states import PHASES
 from caffe_prototxt.textformat.messages import Name, is_true
 
 # The message of a type, and the fields that it needs: one of each group. (Caffe stops later, and names another thing.)
@@ -19,8 +19,11 @@ _REQUIRED = {"InnerProduct": ("inner_product_param", [("num_output",)]),
              "Embed": ("embed_param", [("num_output",), ("input_dim",)]),
              "LSTM": ("recurrent_param", [("num_output",)]), "RNN": ("recurrent_param", [("num_output",)]),
              "Python": ("python_param", [("module",), ("layer",)])}
-_RULE_KINDS = {"phase": "write phase: TRAIN or phase: TEST, without quotes", "stage": 'write stage: "...", in quotes',
-               "not_stage": 'write not_stage: "...", in quotes'}
+# The types of the values that Caffe's parser reads for the fields of a rule, as messages.read gives them.
+_RULE_FIELDS = {"phase": ((int, Name), "write phase: TRAIN or phase: TEST, without quotes"),
+                "min_level": ((int,), "write a whole number"), "max_level": ((int,), "write a whole number"),
+                "stage": ((str,), 'write stage: "...", in quotes'),
+                "not_stage": ((str,), 'write not_stage: "...", in quotes')}
 _VALUES = {"module": '"..."', "layer": '"..."'}
 
 
@@ -57,30 +60,21 @@ def _rules(layer):
             for name, values in rule.items():
                 for level, message in _of_rule(kind, name, values):
                     yield level, "rule", message, layer.begin
-    for rule in layer.include + layer.exclude:
-        if rule.phase not in (None,) + PHASES:
-            near = nearest(rule.phase, PHASES, .6)
-            yield ERROR, "rule", "has phase: %s in a rule, and Caffe stops, as it has TRAIN and TEST only%s" % (
-                to_display(rule.phase), "; is it %s?" % near if near else ""), layer.begin
+    for phase in [rule.phase for rule in layer.include + layer.exclude if rule.phase not in (None,) + PHASES]:
+        near = nearest(phase, PHASES, .6)
+        yield ERROR, "rule", "has phase: %s in a rule, and Caffe stops, as it has TRAIN and TEST only%s" % (
+            to_display(phase), "; is it %s?" % near if near else ""), layer.begin
 
 
 def _of_rule(kind, name, values):
     """Find what is wrong with a field of a rule. kind: "include" or "exclude"."""
-    if name not in RULE_FIELDS:
-        level, near = likeness(name, RULE_FIELDS, .6)
-        yield level, "has %s in a rule (%s), which Caffe does not have, and stops at%s" % (to_display(name), kind, near)
+    types, remedy = _RULE_FIELDS.get(name, ((), ""))
+    if not types:
+        yield unknown("has %%s in a rule (%s)" % kind, name, _RULE_FIELDS, .6)
     elif len(values) > 1 and not name.endswith("stage"):
         yield ERROR, "has %s twice in a rule, and Caffe's parser stops: take one of them out" % name
-    elif not all(_is_kind(name, value) for value in values):
-        yield ERROR, "has %s in a rule (%s), and Caffe's parser stops: %s" % (
-            name, kind, _RULE_KINDS.get(name, "write a whole number"))
-
-
-def _is_kind(name, value):
-    """Return whether a value of a rule's field is of the kind that Caffe's parser reads for it."""
-    if name.endswith("stage"):
-        return isinstance(value, str) and not isinstance(value, Name)
-    return isinstance(value, int) or name == "phase" and isinstance(value, Name)
+    elif not all(type(value) in types for value in values):
+        yield ERROR, "has %s in a rule (%s), and Caffe's parser stops: %s" % (name, kind, remedy)
 
 
 def _required(layer):

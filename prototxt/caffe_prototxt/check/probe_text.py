@@ -6,7 +6,6 @@ from __future__ import division, print_function
 
 import bisect
 
-
 NEVER = "include { min_level: 2147483647 } "  # with it Caffe reads a layer, and does not make it
 
 
@@ -47,7 +46,8 @@ class ProbeText(object):
         while reached < column and start < (end if end >= 0 else len(self.text)):
             reached += 8 - (reached - 1) % 8 if self.text[start] == "\t" else 1
             start += 1
-        part = bisect.bisect_right(self._starts, start) - 1
+        # The parser names the token after a value that it does not like: none of a layer is before its first.
+        part = max(bisect.bisect_left(self._starts, start) - 1, 0)
         return self._nodes[part], self._origins[part] + start - self._starts[part]
 
     def _add_between(self, text, at, end, cut):

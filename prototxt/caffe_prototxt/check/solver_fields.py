@@ -4,15 +4,10 @@ from __future__ import division, print_function
 import itertools
 import os
 
-try:
-    from shlex import quote
-except ImportError:  # Python 2
-    from pipes import quote
-
-from caffe_losses.compat import to_display
+from caffe_losses.compat import quote, to_display
 from caffe_prototxt.check.faults import ERROR, WARNING, Fault
 from caffe_prototxt.check.field_checks import one_line
-from caffe_prototxt.check.spelling import likeness
+from caffe_prototxt.check.spelling import unknown
 from caffe_prototxt.net.data_layers import positive
 from caffe_prototxt.net.states import PHASES, phase_name
 from caffe_prototxt.textformat.messages import Name
@@ -41,8 +36,7 @@ def _names(values, known):
     fields = known.get("fields", {}).get("caffe.SolverParameter")
     for name in values if fields else ():
         if name not in fields:
-            level, near = likeness(name, fields, .85)
-            yield name, level, "has %s, which this Caffe does not have, and stops at%s" % (to_display(name), near)
+            yield (name,) + unknown("has %s", name, fields, .85)
     for name, several in values.items():
         if len(several) > 1 and name not in _REPEATED and (not fields or name in fields):
             yield name, ERROR, "has %s twice, and Caffe's parser stops: take one of them out" % to_display(name)
@@ -56,14 +50,11 @@ def _values(values, known):
                     name, value, name, value)
             choices = known.get("enums", {}).get(name) if name not in _STRINGS else None
             if choices and isinstance(value, Name) and value not in choices:
-                level, near = likeness(value, choices)
-                yield name, level, "has %s: %s, which this Caffe does not have, and stops at%s" % (name, value, near)
+                yield (name,) + unknown("has %s: %%s" % name, value, choices)
     for name, choices in _CHOICES.items():
         value = values.get(name, [None])[-1]
         if isinstance(value, str) and value and value not in choices:
-            level, near = likeness(value, choices)
-            yield name, level, 'has %s: "%s", which Caffe does not have, and stops at%s' % (
-                name, to_display(value), near)
+            yield (name,) + unknown('has %s: "%%s"' % name, value, choices)
 
 
 def _states(values, known):
@@ -72,9 +63,7 @@ def _states(values, known):
         states = [state for state in values.get(field, ()) if isinstance(state, dict)]
         for name, several in [pair for state in states for pair in state.items()]:
             if name not in fields:
-                level, near = likeness(name, fields, .6)
-                yield field, level, "has %s in %s, which this Caffe does not have, and stops at%s" % (
-                    to_display(name), field, near)
+                yield (field,) + unknown("has %%s in %s" % field, name, fields, .6)
             elif name == "phase" and phase_name(several[-1]) not in PHASES:
                 yield field, ERROR, "has phase: %s in %s, and Caffe stops, as it has TRAIN and TEST only" % (
                     several[-1], field)

@@ -4,16 +4,10 @@ from __future__ import division, print_function
 import collections
 import os
 
-try:
-    from shlex import quote
-except ImportError:  # Python 2
-    from pipes import quote
-
-from caffe_losses.compat import to_display
+from caffe_losses.compat import quote, to_display
 from caffe_prototxt.check import solver_fields
 from caffe_prototxt.check.faults import ERROR, UNCHECKED, WARNING, Fault
 from caffe_prototxt.net.data_layers import positive
-from caffe_prototxt.net.states import State, phase_name
 from caffe_prototxt.textformat import scanner as T
 from caffe_prototxt.textformat.messages import Item, read
 
@@ -33,9 +27,9 @@ def is_solver(text):
 
 
 # A solver as read. nets: pairs of a file, relative to `root`, and, for each time that it is made, (phase, the solver's
-# own state as messages.read gives it). faults: Faults of the solver itself. has_weights: whether it names weights.
+# own state as messages.read gives it). faults: Faults of the solver itself. weights: the files that it names.
 # root: the folder that Caffe must run from, None for the current one.
-Solver = collections.namedtuple("Solver", "nets faults has_weights root")
+Solver = collections.namedtuple("Solver", "nets faults weights root")
 
 
 def read_solver(text, path=None, known=None):
@@ -63,7 +57,7 @@ def read_solver(text, path=None, known=None):
         fault(inside[0], "has a net in itself (%s)" % inside[0], UNCHECKED)
     nets = _nets(values, named, fault)
     missing = [name for name in nets if not os.path.exists(name)]
-    above = _above(path) if path and missing else []
+    above = folders_above(path) if path and missing else []
     root = next((folder for folder in above for name in missing if os.path.exists(os.path.join(folder, name))), None)
     for name in nets:
         if root is not None and os.path.exists(os.path.join(root, name)):
@@ -74,7 +68,7 @@ def read_solver(text, path=None, known=None):
                 name, os.getcwd(), ", and no folder above the solver has it" if path else ""))
     faults += solver_fields.faults(values, lines, known or {}, [root] if root else [""] + above)
     there = [(name, states) for name, states in nets.items() if os.path.exists(os.path.join(root or "", name))]
-    return Solver(there, faults, bool(values.get("weights")), root)
+    return Solver(there, faults, _weights(values, root), root)
 
 
 def _nets(values, named, fault):
@@ -89,7 +83,8 @@ def _nets(values, named, fault):
         fault("test_iter", "has %d test_iter for %d test nets: Caffe wants one for each" % (n_tests, len(own)))
     n_states = len(values.get("test_state", ()))
     if n_states not in (0, n_tests):
-        fault("test_state", "has %d test_state for %d test nets: Caffe wants none, or one for each" % (n_states, n_tests))
+        fault("test_state", "has %d test_state for %d test nets: Caffe wants none, or one for each"
+              % (n_states, n_tests))
     if n_tests and not positive(values.get("test_interval", [0])[-1]):
         fault("test_interval", "tests, and has no test_interval: Caffe stops")
     tested = values.get("test_net", []) + values.get("net", [])[-1:] * max(n_tests - len(own), 0)
@@ -98,25 +93,19 @@ def _nets(values, named, fault):
     return nets
 
 
-def _above(path):
+def _weights(values, root):
+    """Return the files of weights that a solver names."""
+    named = [name for value in values.get("weights", ()) if isinstance(value, str) for name in value.split(",")]
+    return [os.path.join(root or "", to_display(name.strip())) for name in named if name.strip()]
+
+
+def folders_above(path):
     """Return the folders above a file, the nearest first."""
-    folders = [os.path.dirname(os.path.abspath(path))]
-    while os.path.dirname(folders[-1]) != folders[-1]:
-        folders.append(os.path.dirname(folders[-1]))
+    folders, folder = [], os.path.abspath(path)
+    while os.path.dirname(folder) != folder:
+        folder = os.path.dirname(folder)
+        folders.append(folder)
     return folders
-
-
-def merged(state, of_net):
-    """Return the State that a solver makes a net for.
-
-    state: (phase, the solver's own state), as read_solver gives it. of_net: nets.Net.state.
-    """
-    phase, of_solver = state
-    both = (of_net, of_solver)
-    phases = [phase] + [phase_name(value) for one in both for value in one.get("phase", ())]
-    levels = [0] + [value for one in both for value in one.get("level", ()) if isinstance(value, int)]
-    stages = [str(stage) for one in both for stage in one.get("stage", ())]
-    return State(phases[-1], levels[-1], tuple(stages))
 
 
 def _message(values, name, number):

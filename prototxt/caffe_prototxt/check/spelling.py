@@ -4,21 +4,23 @@ from __future__ import division, print_function
 import difflib
 import re
 
+from caffe_losses.compat import to_display
 from caffe_prototxt.check.faults import ERROR, UNCHECKED
 from caffe_prototxt.net.nets import present_type
 
 
-def likeness(name, known, cutoff=.75):
-    """Return (ERROR, the name that was meant) for a misspelt name, else (UNCHECKED, that it may be a fork's).
+def unknown(stated, name, known, cutoff=.75):
+    """Return (ERROR, message) for a name that is misspelt, else (UNCHECKED, message), as it may be a fork's.
 
-    known: the names that there are. cutoff: how alike two names must be for one to be meant, as difflib has it.
+    stated: what is said of the layer, with %s for the name. known: the names that there are.
+    cutoff: how alike two names must be for one to be meant, as difflib has it.
     """
     near = nearest(name, known, cutoff)
-    if near is None:
-        return UNCHECKED, "; is it a fork's?"
-    if near.lower() == name.lower() and name not in (name.lower(), name.upper()):  # Lstm is a fork's, lstm is nobody's
-        return UNCHECKED, "; is it %s, or a fork's?" % near
-    return ERROR, "; is it %s?" % near
+    # Lstm is a fork's, lstm is nobody's.
+    alike = near is not None and near.lower() == name.lower() and name not in (name.lower(), name.upper())
+    meant = "a fork's" if near is None else near + ", or a fork's" * alike
+    message = "%s, which this Caffe does not have, and stops at; is it %s?" % (stated % to_display(name), meant)
+    return UNCHECKED if near is None or alike else ERROR, message
 
 
 def nearest(name, known, cutoff=.75):

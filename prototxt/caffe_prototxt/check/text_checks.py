@@ -49,13 +49,14 @@ def state_faults(graph, has_weights=False):
     if graph.state.phase == "TRAIN":
         checks += [_python_loss_weight, _gradients, _label_images] + [_fresh_weights] * (not has_weights)
     duplicates = dict(graph.duplicate_tops)
-    for node in graph.nodes:
+    for node, whole in zip(graph.nodes, graph.whole_nodes):
         try:
             if node in duplicates:
                 faults.append(fault_of(node.layer, ERROR, "blob", "makes %s, which another layer makes before it"
                                        % to_display(duplicates[node])))
             for check in checks:
-                faults += [fault_of(node.layer, level, kind, message) for level, kind, message in check(node)]
+                faults += [fault_of(node.layer, level, kind, message) for level, kind, message in check(
+                    graph, whole if check in OF_LOSSES else node)]
         except ValueError as error:  # the text has something else where a value or a message belongs
             faults.append(fault_of(node.layer, ERROR, "text", str(error)))
     if graph.state.phase == "TRAIN" and "blob" not in [fault.kind for fault in faults]:
@@ -68,10 +69,11 @@ def multi_gpu(graph, has_train_py=False):
 
     graph: graph.Graph. has_train_py: bool, whether that Caffe has a train.py.
     """
-    return [fault_of(node.layer, ERROR, "multi_gpu",
-                     "is a Python layer, and caffe train takes none on more than one GPU; a native InfogainLoss with H "
-                     "from a file trains there" + (", or pycaffe's train.py with one process for each GPU"
-                                                   if has_train_py else ""))
+    message = "is a Python layer, and caffe train takes none on more than one GPU; a native InfogainLoss with H from " \
+        "a file trains there, and what use_loss.py --native makes"
+    if has_train_py:
+        message += ", or pycaffe's train.py with one process for each GPU"
+    return [fault_of(node.layer, ERROR, "multi_gpu", message)
             for node in graph.nodes if node.type == "Python" and graph.state.phase == "TRAIN"]
 
 
@@ -83,16 +85,18 @@ def loss_parts(graph):
 
 def loss_name(layer):
     """Return the type of a layer, or the module and class of a Python layer."""
+    kind = kind_of(layer)
+    if kind and kind.composed:
+        return kind.name
     return ".".join(part for part in python_class(layer) if part and layer.type == "Python") or layer.type
 
 
-def _connections(node):
-    net = node.layer.net
+def _connections(graph, node):
     if None in node.makers:
         bottom = node.bottoms[node.makers.index(None)]
         yield ERROR, "blob", "takes %s, which no layer before it makes%s" % (
             to_display(bottom), _elsewhere(node.layer, bottom))
-    elif INPUT in node.makers and net.drops_inputs:
+    elif INPUT in node.makers and graph.net.drops_inputs:
         yield ERROR, "blob", "takes %s, an input without input_shape, which Caffe drops" % to_display(
             node.bottoms[node.makers.index(INPUT)])
 
@@ -109,19 +113,19 @@ def _elsewhere(layer, blob):
     return "; layer %s does, after it: put that before it" % later[0].display_name if later else ""
 
 
-def _swapped(node):
+def _swapped(graph, node):
     """Find a loss or measure that gets the labels first and the scores second."""
     if len(node.bottoms) < 2 or not (is_on_labels(node.layer) or node.type == "Accuracy"):
         return
     second, first = origin(node, 1, SCORES_STAY | {"Softmax"}), node.makers[0]
     if second is None or second[0].type not in MAKES_SCORES or first is None:
         return
-    if not isinstance(first, Node) or not any(maker.type in LEARNS for maker in _all_before(first)):
+    if not isinstance(first, Node) or not any(maker.type in LEARNS for maker in graph.before([first])):
         yield ERROR, "swapped", "gets the scores second, and the labels first: write bottom: \"%s\" bottom: \"%s\"" % (
             to_display(node.bottoms[1]), to_display(node.bottoms[0]))
 
 
-def _fresh_weights(node):
+def _fresh_weights(graph, node):
     """Find what needs the weights of another training."""
     maker = origin(node, 2) if kind_of(node.layer) and len(node.bottoms) > 2 else None
     if maker and maker[0].type == "Parameter":
@@ -134,7 +138,7 @@ def _fresh_weights(node):
             "fall onto one class; begin with caffe train -weights FILE.caffemodel"
 
 
-def _numbers(node):
+def _numbers(graph, node):
     layer, is_loss = node.layer, is_loss_type(node.type)
     n_weights, n_tops = len(layer.values("loss_weight")), max(len(layer.tops), is_loss)
     if n_weights not in (0, n_tops) or n_weights == 0 and is_loss and n_tops > 1:
@@ -143,18 +147,18 @@ def _numbers(node):
             "no loss_weight", " loss_weight: 0" * (n_tops - 1))
     n_down = len(layer.values("propagate_down"))
     if n_down not in (0, len(layer.bottoms)):
-        yield ERROR, "propagate_down", "has %d bottoms and %d propagate_down: Caffe wants none, or one for each bottom" % (
-            len(layer.bottoms), n_down)
+        yield ERROR, "propagate_down", "has %d bottoms and %d propagate_down: Caffe wants none, or one for each " \
+            "bottom" % (len(layer.bottoms), n_down)
 
 
-def _normalize(node):
+def _normalize(graph, node):
     loss_param = node.layer.message("loss_param") if node.type == INFOGAIN.type else None
     if loss_param is not None and loss_param.items("normalize"):
         yield ERROR, "normalize", "has normalize, at which Caffe's InfogainLoss stops: write normalization: %s" % (
             "VALID" if is_true(loss_param.values("normalize")[-1]) else "BATCH_SIZE")
 
 
-def _softmax_before(node):
+def _softmax_before(graph, node):
     """Find a Softmax or Sigmoid before a loss that applies one itself, or none before one that does not."""
     known = kind_of(node.layer)
     wants_scores = not known.probabilities if known else node.type == "SigmoidCrossEntropyLoss"
@@ -167,63 +171,47 @@ def _softmax_before(node):
         yield WARNING, "softmax", "gets the output of a %s, %s, and applies one itself: give it the scores, %s" % (
             maker.type, maker.layer.display_name, to_display((maker.bottoms or [""])[0]))
     if wants_probabilities and maker.type in MAKES_SCORES:
-        level, reason = (ERROR, ", as this Caffe's InfogainLoss is that of before April 2017") if known == CLASSIC else (WARNING, "")
-        yield level, "softmax", "wants probabilities%s, and gets the scores of %s: put a Softmax before it" % (
-            reason, maker.layer.display_name)
+        why = ", as this Caffe's InfogainLoss is that of before April 2017" if known == CLASSIC else ""
+        yield ERROR if why else WARNING, "softmax", "wants probabilities%s, and gets the scores of %s: put a Softmax " \
+            "before it" % (why, maker.layer.display_name)
 
 
-def _classic(node):
+def _classic(graph, node):
     """Find what a classic InfogainLoss passes over, as it has no loss_param."""
     params = read_params(node.layer) if kind_of(node.layer) == CLASSIC else None
+    passed_over = "has %s, which this Caffe's InfogainLoss, that of before April 2017, passes over: it %s; take " \
+        "SoftmaxWithInfogainLoss (use_loss.py --loss)"
     if params and params.ignore_label is not None:
-        yield ERROR, "classic", ("has ignore_label, which this Caffe's InfogainLoss, that of before April 2017, passes over: "
-                                 "it reads past the end of H; take SoftmaxWithInfogainLoss (use_loss.py --loss)")
+        yield ERROR, "classic", passed_over % ("ignore_label", "reads past the end of H")
     if params and params.normalization == "NONE":
-        yield ERROR, "classic", ("has normalization: NONE, and this Caffe's InfogainLoss, that of before April 2017, divides "
-                                 "by the batch all the same; take SoftmaxWithInfogainLoss (use_loss.py --loss)")
+        yield ERROR, "classic", passed_over % ("normalization: NONE", "divides by the batch all the same")
 
 
-def _label_images(node):
+def _label_images(graph, node):
     """Find label images that are transformed as images are: scaled, or cropped or mirrored at random by themselves."""
     made = origin(node, 1) if is_on_labels(node.layer) else None
     if made is None or made[1] > 0 or made[0].type not in data_layers.PARAMS:
         return
     labels = made[0].layer
     if labels.value_in("transform_param", "scale", 1) != 1 or _sets(labels, "mean_value", "mean_file"):
-        yield WARNING, "scaled_labels", ("has labels from layer %s, which scales them or takes a mean from them: labels are "
-                                         "to stay whole numbers of classes" % labels.display_name)
-    images = [other.layer for other in _data_before(node) if other is not made[0]]
+        yield WARNING, "scaled_labels", "has labels from layer %s, which scales them or takes a mean from them: " \
+            "labels are to stay whole numbers of classes" % labels.display_name
+    before = graph.before(node.makers_in_net()[:1])
+    images = [other.layer for other in graph.nodes if other in before - {made[0]} and data_layers.is_data(other)]
     apart = [layer for layer in [labels] + images if _sets(layer, "crop_size", "mirror")]
     if images and apart:
-        yield WARNING, "apart", (
-            "has images and labels that no longer fit: layer %s crops or mirrors by itself, at random; let one layer do it "
-            "for both (images and labels as channels of one Datum), or do it beforehand" % apart[0].display_name)
+        yield WARNING, "apart", "has images and labels that no longer fit: layer %s crops or mirrors by itself, at " \
+            "random; let one layer do it for both (images and labels as channels of one Datum), or do it beforehand" \
+            % apart[0].display_name
 
 
 def _sets(layer, *fields):
     """Return whether a transform_param sets one of some fields to more than 0 or false."""
     param = layer.message("transform_param")
-    return param is not None and any(value not in (0, "false") for name in fields for value in param.values(name))
+    return param is not None and any(value not in (0, "false", "False", "f") for name in fields for value in param.values(name))
 
 
-def _data_before(node):
-    """Return the data nodes that the first bottom of a loss depends on."""
-    before = frozenset().union(*map(_all_before, node.makers_in_net()[:1]))
-    return sorted((maker for maker in before if data_layers.is_data(maker)), key=lambda maker: maker.index)
-
-
-def _all_before(node):
-    """Return the set of a node and of all that it depends on."""
-    before, waiting = set(), [node]
-    while waiting:
-        maker = waiting.pop()
-        if maker not in before:
-            before.add(maker)
-            waiting += maker.makers_in_net()
-    return before
-
-
-def _python_loss_weight(node):
+def _python_loss_weight(graph, node):
     layer = node.layer
     is_used = any(user.type != "Silence" for user, _ in node.users)
     if is_python_loss(layer) and not layer.values("loss_weight") and layer.bottoms and not is_used:
@@ -231,16 +219,17 @@ def _python_loss_weight(node):
             "loss_weight: 1" + " loss_weight: 0" * (len(layer.tops) - 1)
 
 
-def _gradients(node):
+def _gradients(graph, node):
     """Find what ends the first backward pass."""
-    layer, line = node.layer, node.layer.net.force_backward
+    layer, line = node.layer, graph.net.force_backward
     if node.type == INFOGAIN.type and len(layer.bottoms) > 2 and line:
         yield ERROR, "force_backward", "has H as a bottom, and with force_backward: true (line %d) Caffe asks for a " \
-            "gradient with respect to it and stops: take force_backward out, or give H as infogain_loss_param { source }" % line
+            "gradient with respect to it and stops: take force_backward out, or give H as infogain_loss_param " \
+            "{ source }" % line
     module, name = python_class(layer)
     if node.type == "Python" and line and (kind_of(layer) or module == MODULE and name in PYTHON_LABELS):
-        yield ERROR, "force_backward", "is a Python layer, of which force_backward: true (line %d) asks a gradient with " \
-            "respect to the labels, and there is none: take force_backward out" % line
+        yield ERROR, "force_backward", "is a Python layer, of which force_backward: true (line %d) asks a gradient " \
+            "with respect to the labels, and there is none: take force_backward out" % line
 
 
 def _is_frozen(layer):
@@ -253,39 +242,16 @@ def _is_frozen(layer):
 
 
 def _without_effect(graph):
-    """Return the Faults of layers with weights that no loss depends on; those that are connected are one."""
-    under = graph.under_loss()
-    idle = [node for node in graph.nodes if node not in under]
-    learning = set(node for node in idle if node.type in LEARNS and not _is_frozen(node.layer))
-    if not under or not learning:
-        return []
+    """Return the Fault of the layers with weights that no loss depends on, and that share none with others."""
+    under = graph.before(node for node in graph.nodes if any(node.loss_weights))
     shared = frozenset().union(*(_param_names(node.layer) for node in under))
-    faults = []
-    for group in _groups(idle):
-        layers = [node.layer for node in group if node in learning and not _param_names(node.layer) & shared]
-        if layers:
-            more = [layer.display_name for layer in layers[1:4]] + ["..."] * (len(layers) > 4)
-            faults.append(fault_of(
-                layers[0], WARNING, "no_effect", "has no effect on the loss, and Caffe does not train it%s"
-                                   % ("; nor %s" % ", ".join(more) if more else "")))
-    return faults
-
-
-def _groups(nodes):
-    """Return lists of those nodes that are connected, in the net's order."""
-    left, groups = set(nodes), []
-    for node in nodes:
-        if node not in left:
-            continue
-        left.remove(node)
-        group, waiting = [], [node]
-        while waiting:
-            group.append(waiting.pop())
-            near = left.intersection([user for user, _ in group[-1].users] + group[-1].makers)
-            left -= near
-            waiting += near
-        groups.append(sorted(group, key=lambda member: member.index))
-    return groups
+    idle = [node.layer for node in graph.nodes if node not in under and node.type in LEARNS
+            and not _is_frozen(node.layer) and not _param_names(node.layer) & shared]
+    if not under or not idle:
+        return []
+    more = [layer.display_name for layer in idle[1:4]] + ["..."] * (len(idle) > 4)
+    return [fault_of(idle[0], WARNING, "no_effect", "has no effect on the loss, and Caffe does not train it%s"
+                     % ("; nor %s" % ", ".join(more) if more else ""))]
 
 
 def _param_names(layer):
@@ -294,3 +260,7 @@ def _param_names(layer):
     if not layer.old:
         named = [name for param in named if isinstance(param, dict) for name in param.get("name", ())]
     return frozenset(name for name in named if isinstance(name, str) and name)
+
+
+# The checks of a loss by its scores and labels.
+OF_LOSSES = frozenset((_swapped, _softmax_before, _fresh_weights, _label_images))

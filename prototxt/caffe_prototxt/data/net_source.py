@@ -12,7 +12,7 @@ from caffe_prototxt.data.labels import is_of_pixels
 from caffe_prototxt.net import data_layers, losses
 from caffe_prototxt.net.graph import Graph, origin
 from caffe_prototxt.net.nets import Net
-from caffe_prototxt.net.states import State
+from caffe_prototxt.net.states import State, merged
 
 NetSource = collections.namedtuple("NetSource", "graph loss layer whole n_classes ignore_label label_blob")
 
@@ -60,8 +60,8 @@ def _training_graph(path, stages, level):
     for layer in net.layers:
         if len(layer.rules) == 2:
             raise ValueError("layer %s: expected rules of one kind, got include and exclude" % layer.display_name)
-    own = net.state.get("level", [0])[-1], tuple(str(stage) for stage in net.state.get("stage", ()))
-    return Graph(net, State("TRAIN", level or own[0], own[1] + tuple(map(from_display, stages))))
+    _, own_level, own_stages = merged("TRAIN", net.state)
+    return Graph(net, State("TRAIN", level or own_level, own_stages + tuple(map(from_display, stages))))
 
 
 def _losses(graph, label, last):
@@ -102,11 +102,11 @@ def _source(node):
     if not data_layers.source_exists(layer):
         raise IOError("layer %s: its source '%s' is not there (a path is relative to where caffe runs)"
                       % (name, to_display(data_layers.source(layer) or "")))
-    _check_readable(layer)
+    check_readable(layer)
     return {"layer": name, "whole": whole_source(*made_by)}
 
 
-def _check_readable(layer):
+def check_readable(layer):
     """Raise IOError if the source of a data layer may not be read, which Caffe does not say of each."""
     source = to_display(data_layers.source(layer) or "")
     if layer.type in data_layers.PARAMS:

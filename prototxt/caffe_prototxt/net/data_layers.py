@@ -5,9 +5,11 @@ from caffe_losses.compat import to_bytes
 from caffe_losses.formats.plain_files import exists
 from caffe_prototxt.net import losses
 from caffe_prototxt.net.matrix_sources import MODULE
+from caffe_prototxt.textformat.messages import is_true
 
 PARAMS = {"Data": "data_param", "AnnotatedData": "data_param", "ImageData": "image_data_param",
           "HDF5Data": "hdf5_data_param", "WindowData": "window_data_param"}
+OF_IMAGES = frozenset(PARAMS) - {"HDF5Data"}
 # Layers whose second top may be boxes, a row for each of a batch, and the shape that it then has.
 OF_BOXES, BOXES = frozenset(("AnnotatedData",)), (1, 1, 1, 8)
 # Layers without bottoms that need no data to be made.
@@ -83,8 +85,8 @@ def image_size(layer):
 
 def channels(layer):
     """Return 3, or 1 where a data layer says that its images are gray."""
-    gray = layer.value_in("transform_param", "force_gray"), layer.value_in(PARAMS.get(layer.type), "is_color")
-    return 1 if gray[0] == "true" or gray[1] == "false" else 3
+    is_color = is_true(layer.value_in(PARAMS.get(layer.type), "is_color", "true"))
+    return 1 if is_true(layer.value_in("transform_param", "force_gray")) or not is_color else 3
 
 
 def positive(value):
@@ -94,17 +96,19 @@ def positive(value):
 
 def label_users(node, number):
     """Return (Node, number of its bottom) of the losses and measures that get a top as a bottom but their first."""
-    return [(user, bottom) for user, bottom in node.users
-            if user.bottoms[bottom] == node.tops[number] and bottom > 0 and (
+    users = [user.taker or (user, bottom) for user, bottom in node.users if user.bottoms[bottom] == node.tops[number]]
+    return [(user, bottom) for user, bottom in users if bottom > 0 and (
                 user.type == "Accuracy" or losses.is_on_labels(user.layer) or node.type not in OF_BOXES and (
                     any(user.loss_weights) or losses.is_loss_type(user.type)))]
 
 
-def label_shape(kind, number, scores):
-    """Return the shape that bottom `number` of a loss of a type has, by that of its first bottom."""
-    if number > 1 and kind in (losses.INFOGAIN.type, "Python") and len(scores) > 1:
+def label_shape(layer, number, scores):
+    """Return the shape that bottom `number` of a loss has, by that of its first bottom."""
+    if number > 1 and layer.type in (losses.INFOGAIN.type, "Python") and len(scores) > 1:
         return 1, 1, scores[1], scores[1]
-    if number == 1 and kind in losses.ON_VALUES:
+    if number == 1 and layer.type in losses.ON_VALUES:
         return scores
-    spatial = scores[2:]
-    return scores[:1] + ((1,) + spatial if any(size != 1 for size in spatial) else ())
+    axis = layer.value_in(losses.AXIS_PARAM.get(layer.type, "softmax_param"), "axis")
+    axis = axis % len(scores) if scores and isinstance(axis, int) else 1
+    spatial = scores[axis + 1:]
+    return scores[:axis] + ((1,) + spatial if any(size != 1 for size in spatial) else ())

@@ -4,7 +4,7 @@ from __future__ import division, print_function
 import collections
 
 from caffe_prototxt.net import losses
-from caffe_prototxt.net.states import PHASES, State
+from caffe_prototxt.net.states import PHASES, State, merged
 from caffe_prototxt.textformat.edits import Edits
 
 INPUT = "input"  # the maker of a blob that the net's own `input` fields declare
@@ -20,10 +20,13 @@ class Node(object):
 
     layer: nets.Layer. index: its position among the nodes. makers: for each bottom the Node that writes it last before,
     INPUT, or None. users: (Node, number of its bottom) for each bottom that a top goes to. loss_weights: of each top.
+    parts: the Nodes that this one stands for, itself in Graph.nodes. taker: (Node in Graph.whole_nodes, number of its
+    bottom) for a part that takes its bottom for another, else None.
     """
 
     def __init__(self, layer, index, makers):
         self.layer, self.index, self.makers, self.users = layer, index, makers, []
+        self.parts, self.taker = [self], None
         self.type, self.bottoms, self.tops = layer.type, layer.bottoms, layer.tops
         self.loss_weights = losses.loss_weights(layer)
 
@@ -55,14 +58,12 @@ class Graph(object):
                 if top in last and not in_place and not dropped:
                     self.duplicate_tops.append((node, top))
                 last[top] = node
+        by_layer = {node.layer.index: node for node in self.nodes}
+        self.whole_nodes = [_whole(node, by_layer) for node in self.nodes]
 
     def is_whole(self):
         """Return whether every bottom has a maker, and every blob one."""
         return not self.duplicate_tops and not any(None in node.makers for node in self.nodes)
-
-    def under_loss(self):
-        """Return the set of the losses and of the nodes that they depend on."""
-        return self.before(node for node in self.nodes if any(node.loss_weights))
 
     def before(self, nodes):
         """Return the set of some nodes and of all that they depend on."""
@@ -79,6 +80,23 @@ class Graph(object):
             if reached.intersection(node.makers_in_net()):
                 reached.add(node)
         return reached
+
+
+def _whole(node, by_layer):
+    """Return the Node of a whole loss for its last layer, and any other as it is.
+
+    by_layer: {index of a layer: its Node}.
+    """
+    composition = losses.composition(node.layer)
+    if composition is None or not all(part.index in by_layer for part in composition.parts):
+        return node
+    takers = [by_layer[taker.index] for taker in composition.takers]
+    whole = Node(node.layer, node.index, [taker.makers[0] for taker in takers])
+    whole.bottoms, whole.users = [taker.bottoms[0] for taker in takers], node.users
+    for number, taker in enumerate(takers):
+        taker.taker = whole, number
+    whole.parts = [by_layer[part.index] for part in composition.parts] + [node]
+    return whole
 
 
 def origin(node, bottom, through=HAND_ON):
@@ -128,8 +146,7 @@ def usual_states(net, phases=PHASES):
     A state in which a bottom has no maker, or a blob two, is left out if another state of its phase is whole: the data
     layers of such a net are kept with a stage or at a level only.
     """
-    level = next((level for level in net.state.get("level", ()) if isinstance(level, int)), 0)
-    own = tuple(str(stage) for stage in net.state.get("stage", ()))
+    _, level, own = merged(None, net.state)
     usual = []
     for phase in phases:
         states = [State(phase, level, own)] + _named_states(net, phase, level, own)[:MOST_STATES]

@@ -12,8 +12,10 @@ from caffe_prototxt.textformat.messages import Name, is_true
 
 
 # type, old_type: of its layer, in the present and the old syntax. layer: its class in MODULE, if it is one of ours.
-# matrix: "gain", "cost" or None. probabilities: whether it takes them, and not scores.
-Kind = collections.namedtuple("Kind", "name type old_type layer matrix probabilities")
+# matrix: "gain", "cost" or None. probabilities: whether it takes them, and not scores. composed: the name of the same
+# loss in one layer, if it is one out of several of Caffe's own.
+Kind = collections.namedtuple("Kind", "name type old_type layer matrix probabilities composed")
+Kind.__new__.__defaults__ = (None,)
 
 KINDS = collections.OrderedDict((kind.name, kind) for kind in (
     Kind("SoftmaxWithLoss", "SoftmaxWithLoss", "SOFTMAX_LOSS", None, None, False),
@@ -24,7 +26,14 @@ KINDS = collections.OrderedDict((kind.name, kind) for kind in (
     Kind("ExpectedCostLoss", "Python", None, "ExpectedCostLoss", "cost", False)))
 SOFTMAX, INFOGAIN = KINDS["SoftmaxWithLoss"], KINDS["InfogainLoss"]
 OURS = KINDS["SoftmaxWithInfogainLoss"]
-FOR_TRAINED = (KINDS["ExpectedCostLoss"],)  # from fresh weights they fall onto one class
+
+# The losses that netspec.native_losses makes out of Caffe's own layers, by the names of the same in KINDS.
+COMPOSED = {kind.name: kind._replace(
+    name=kind.name + " (Caffe's own layers)", type=None, layer=None, composed=kind.name)
+            for kind in (OURS, KINDS["ExpectedCostLoss"])}
+FOR_TRAINED = (KINDS["ExpectedCostLoss"], COMPOSED["ExpectedCostLoss"])  # from fresh weights they fall onto one class
+WEIGHTS_ENDING = "_loss.caffemodel"  # of the file with their weights, beside that of their net
+_MATRIX_LAYERS = {"gain": "gains", "cost": "costs"}  # the name of the layer with the matrix, behind that of the loss
 
 # Caffe's InfogainLoss of before April 2017, which some forks still have.
 CLASSIC = INFOGAIN._replace(probabilities=True)
@@ -40,20 +49,25 @@ NOT_ON_LABELS = frozenset(("MultiBoxLoss",))
 CLASS_WEIGHTING = frozenset(("class_weighting", "weight_by_label_freqs"))
 WEIGHTING_PARAMS = ("loss_param", "softmax_param")
 
-# The message in which a layer has its axis.
-AXIS_PARAM = {"SoftmaxWithLoss": "softmax_param", "InfogainLoss": "infogain_loss_param", "Accuracy": "accuracy_param"}
+# The message in which a layer has its axis, if it is another than softmax_param.
+AXIS_PARAM = {"InfogainLoss": "infogain_loss_param", "Accuracy": "accuracy_param"}
 
 # What a layer says; None where it says nothing. param_str: the keys in that of one of our losses.
 Params = collections.namedtuple("Params", "axis ignore_label normalization source param_str")
 
 # scores: the blob they come in, None if only their probabilities are known. bottom: the blob of the first bottom.
 # matrix: FileMatrix, BlobMatrix or None. softmaxes: the Softmax layers that make the probabilities. params: Params.
-class Loss(collections.namedtuple("Loss", "layer kind bottom scores label matrix softmaxes params")):
+# parts: the other layers of one out of several.
+class Loss(collections.namedtuple("Loss", "layer kind bottom scores label matrix softmaxes params parts")):
     def n_classes(self):
         """Return the number of classes in the scores, or None where the text leaves it open."""
         axis = self.params.axis
         return self.layer.net.n_classes(self.layer, self.bottom, 1 if axis is None else axis)
 
+
+# A loss out of Caffe's own layers. layer: its last, which says its axis and loss_param. parts: those before, in the
+# net's order. takers: of them those that take the scores and the labels.
+Composition = collections.namedtuple("Composition", "kind layer parts takers")
 
 KEYS = {"source": param_str.path(None), "axis": param_str.integer(None), "ignore_label": param_str.integer(None),
         "normalization": param_str.choice(None, NORMALIZATIONS), "normalize": param_str.boolean(None)}
@@ -63,9 +77,41 @@ def kind_of(layer):
     """Return the Kind of a layer, or None if it is none of KINDS."""
     if layer.type != "Python":
         kind = KINDS.get(layer.type)
-        return CLASSIC if kind == INFOGAIN and layer.net.classic else kind if kind and not kind.layer else None
+        if kind is None:
+            found = composition(layer)
+            return found and found.kind
+        return CLASSIC if kind == INFOGAIN and layer.net.classic else None if kind.layer else kind
     module, name = python_class(layer)
     return next((kind for kind in KINDS.values() if kind.layer and (MODULE, kind.layer) == (module, name)), None)
+
+
+def composition(layer):
+    """Return the Composition that a layer is the last of, or None.
+
+    Its parts are the layers back along blobs whose names begin with that of the loss, and no other layer takes these.
+    """
+    if layer.type not in ("Reduction", "Eltwise") or not layer.name or not layer.items("loss_weight"):
+        return None
+    prefix, parts, waiting = layer.name + "_", {}, [layer]
+    while waiting:
+        part = waiting.pop()
+        name = part.name[len(prefix):]
+        if name.endswith("_outer"):  # it takes scores or labels, however these are named
+            continue
+        for bottom in part.bottoms:
+            if bottom.startswith(prefix) and (name not in ("scores", "labels") or bottom == part.name + "_outer"):
+                makers = [maker for maker in layer.net.makers(part, bottom) if maker.index not in parts]
+                parts.update((maker.index, maker) for maker in makers)
+                waiting += makers
+    named = {part.name[len(prefix):]: part for part in parts.values()}
+    takers = [named.get(name + "_outer", named.get(name)) for name in ("scores", "labels")]
+    kinds = [kind for kind in COMPOSED.values() if _MATRIX_LAYERS[kind.matrix] in named]
+    # Another loss may have the same name in another state.
+    own = set([layer.name] + [part.name for part in parts.values()])
+    if None in takers or not kinds or any(
+            user.name not in own for part in parts.values() for top in part.tops for user in layer.net.users(top)):
+        return None
+    return Composition(kinds[0], layer, [part for _, part in sorted(parts.items())], takers)
 
 
 def meant_type(layer):
@@ -107,8 +153,11 @@ def is_python_loss(layer):
 
 
 def is_on_labels(layer):
-    """Return whether a layer is known as a loss whose second bottom is labels of classes."""
-    return len(layer.bottoms) > 1 and (kind_of(layer) is not None or layer.type in OTHER_ON_LABELS)
+    """Return whether a layer is known as a loss of scores and labels of classes, which a graph's whole nodes have."""
+    kind = kind_of(layer)
+    if kind and kind.composed:
+        return True
+    return len(layer.bottoms) > 1 and (kind is not None or layer.type in OTHER_ON_LABELS)
 
 
 def loss_weights(layer):
@@ -131,7 +180,7 @@ def other_losses(net):
 
 def on_labels(graph):
     """Return the nodes of a graph that are losses on labels of classes; if none is known as one, those that may be."""
-    nodes = [node for node in graph.nodes if len(node.bottoms) > 1 and node.type not in NOT_ON_LABELS]
+    nodes = [node for node in graph.whole_nodes if len(node.bottoms) > 1 and node.type not in NOT_ON_LABELS]
     return [node for node in nodes if is_on_labels(node.layer)] or [node for node in nodes if any(
         node.layer.values("loss_weight")) or "Loss" in node.type and node.type not in ON_VALUES]
 
@@ -185,6 +234,10 @@ def select(layers, names, every):
 def read_loss(layer):
     """Return what the layer of a loss of KINDS says, as a Loss. Raises ValueError for what Caffe would not take."""
     kind = kind_of(layer)
+    if kind.composed:
+        found = composition(layer)
+        scores, label = [taker.bottoms[0] for taker in found.takers]
+        return Loss(layer, kind, scores, scores, label, None, [], read_params(layer), found.parts)
     expected = (2, 3) if kind.matrix else (2,)
     if len(layer.bottoms) not in expected:
         raise layer.error("%s bottoms, as %s has" % (" or ".join(map(str, expected)), kind.name), len(layer.bottoms))
@@ -200,7 +253,7 @@ def read_loss(layer):
     if kind.probabilities:
         blobs = set(maker.bottoms[0] if maker in softmaxes and len(maker.bottoms) == 1 else None for maker in makers)
         scores = blobs.pop() if len(blobs) == 1 else None
-    return Loss(layer, kind, bottom, scores, layer.bottoms[1], matrix, softmaxes, params)
+    return Loss(layer, kind, bottom, scores, layer.bottoms[1], matrix, softmaxes, params, [])
 
 
 def read_params(layer):
@@ -209,7 +262,7 @@ def read_params(layer):
         return _python_params(layer)
     normalization, normalize = [layer.value_in("loss_param", name) for name in ("normalization", "normalize")]
     return Params(
-        axis=_typed(layer, AXIS_PARAM.get(layer.type), "axis", int),
+        axis=_typed(layer, AXIS_PARAM.get(layer.type, "softmax_param"), "axis", int),
         ignore_label=_typed(layer, "accuracy_param" if layer.type == "Accuracy" else "loss_param", "ignore_label", int),
         normalization=_normalization(layer, normalization, None if normalize is None else is_true(normalize)),
         source=_typed(layer, "infogain_loss_param", "source", str) if layer.type == INFOGAIN.type else None,

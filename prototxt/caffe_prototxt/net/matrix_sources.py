@@ -43,7 +43,7 @@ class FileMatrix(_Source):
     def check(self, loss, kind):
         """Raise ValueError unless a loss of this kind reads such a file."""
         path = to_display(self.path)
-        if not kind.layer and not is_binaryproto(path):
+        if not kind.layer and not kind.composed and not is_binaryproto(path):
             raise loss.layer.error("a file that ends in .binaryproto, as Caffe's own InfogainLoss reads nothing else, "
                                    "for %s" % kind.name, path)
 

@@ -6,6 +6,7 @@ import collections
 from caffe_prototxt.net import data_layers, losses
 from caffe_prototxt.net.data_layers import positive
 from caffe_prototxt.net.matrix_sources import MODULE
+from caffe_prototxt.textformat.messages import is_true
 
 # Layers whose first top is shaped as their first bottom, and those that keep its first two axes; then what forks add.
 SAME_SHAPE = frozenset((
@@ -29,9 +30,9 @@ class Shape(collections.namedtuple("Shape", "sizes whole")):
         axis = self.axis(axis)
         return self.sizes[axis] if axis is not None and axis < len(self.sizes) else None
 
-    def axis(self, axis, most=None):
-        """Return an axis that may count from the end as its number from the start, or None. most: the axes in all."""
-        n_axes = len(self.sizes) if most is None else most
+    def axis(self, axis):
+        """Return an axis that may count from the end as its number from the start, or None."""
+        n_axes = len(self.sizes)
         if axis < 0:
             axis = axis + n_axes if self.whole else -1
         return axis if axis >= 0 and (axis < n_axes or not self.whole) else None
@@ -49,10 +50,14 @@ UNKNOWN = Shape((), False)
 
 
 class Shapes(object):
-    """The Shapes of the tops of a net's layers, in all phases. net: nets.Net."""
+    """The Shapes of the tops of a net's layers, in all phases.
 
-    def __init__(self, net):
+    net: nets.Net. inputs: {blob: sizes} of data, where they are known from elsewhere than the text.
+    """
+
+    def __init__(self, net, inputs=None):
         self._net, self._tops = net, {}  # by the index of a layer
+        self._inputs = {blob: Shape(tuple(sizes), True) for blob, sizes in (inputs or {}).items()}
 
     def of(self, layer, blob):
         """Return the Shape of a blob as `layer` gets it."""
@@ -76,8 +81,9 @@ class Shapes(object):
 
     def _merged(self, layer, blob):
         """Return what is the same in the Shapes that the makers of a blob, one for each phase, give it."""
-        shapes = [dict(zip(maker.tops, self._tops[maker.index])).get(blob, UNKNOWN)
-                  for maker in self._net.makers(layer, blob)] or [UNKNOWN]
+        shapes = [self._inputs[blob] if blob in self._inputs and not maker.bottoms else
+                  dict(zip(maker.tops, self._tops[maker.index])).get(blob, UNKNOWN)
+                  for maker in self._net.makers(layer, blob)] or [self._inputs.get(blob, UNKNOWN)]
         sizes = [own[0] if len(set(own)) == 1 else None for own in zip(*(shape.sizes for shape in shapes))]
         return Shape(tuple(sizes), all(shape.whole and len(shape.sizes) == len(sizes) for shape in shapes))
 
@@ -107,7 +113,7 @@ def _of_data(layer):
     """Return the Shapes of the tops of a layer without bottoms."""
     param = layer.message({"Input": "input_param", "DummyData": "dummy_data_param"}.get(layer.type))
     if param is not None:
-        shapes = [Shape(_sizes(shape.get("dim", ())), True) if isinstance(shape, dict) else UNKNOWN
+        shapes = [Shape(tuple(map(positive, shape.get("dim", ()))), True) if isinstance(shape, dict) else UNKNOWN
                   for shape in param.values("shape")]
         return shapes * len(layer.tops) if len(shapes) == 1 else shapes + [UNKNOWN] * (len(layer.tops) - len(shapes))
     if layer.type not in data_layers.PARAMS or layer.type == "HDF5Data":
@@ -132,45 +138,37 @@ def _classes(param, bottom, is_last):
 
 
 def _planes(layer, bottom):
-    param = layer.message("pooling_param") if layer.type == "Pooling" else None
-    size = 1 if param and param.value("global_pooling") in ("true", "True", "t", 1) else None
-    n_kept = layer.value_in("crop_param", "axis", 2) if layer.type == "Crop" else 2
-    if not isinstance(n_kept, int) or n_kept < 0:
+    """Return the Shape of the top of a layer that changes heights and widths."""
+    is_pooling, kept = layer.type == "Pooling", bottom.first(2)
+    if layer.type == "Crop" and _whole(layer.message("crop_param"), "axis", 2) not in (2, 3):
         return UNKNOWN
-    n_axes = 4 if layer.type == "Pooling" else len(bottom.sizes)
-    return Shape((bottom.first(n_kept) + (size,) * n_axes)[:n_axes], bottom.whole or layer.type == "Pooling")
+    if is_pooling and is_true(layer.value_in("pooling_param", "global_pooling")):
+        return Shape(kept + (1, 1), True)
+    n_planes = 2 if is_pooling else max(len(bottom.sizes) - 2, 0)
+    return Shape(kept + (None,) * n_planes, bottom.whole or is_pooling)
 
 
 def _flatten(layer, bottom):
     param = layer.message("flatten_param")
-    start, end = bottom.axis(_whole(param, "axis", 1)), _whole(param, "end_axis", -1)
-    if start is not None and end == -1:
-        return Shape(bottom.first(start) + (_product(bottom.sizes[start:]) if bottom.whole else None,), True)
-    end = bottom.axis(end)
-    if None in (start, end):
+    start = bottom.axis(_whole(param, "axis", 1))
+    if start is None or _whole(param, "end_axis", -1) != -1:
         return UNKNOWN
-    size = _product(bottom.first(end + 1)[start:])
-    return Shape(bottom.first(start) + (size,) + bottom.sizes[end + 1:], bottom.whole)
+    return Shape(bottom.first(start) + (_product(bottom.sizes[start:]) if bottom.whole else None,), True)
 
 
 def _reshape(layer, bottom):
     """Return the Shape of the top of a Reshape: a dim 0 keeps the bottom's size there, a -1 is what is left over."""
     param = layer.message("reshape_param")
     dims = param.value("shape", {}).get("dim", []) if param else []
-    start, n_axes = bottom.axis(_whole(param, "axis", 0), len(bottom.sizes) + 1), _whole(param, "num_axes", -1)
-    if start is None or not all(isinstance(dim, int) and dim >= -1 for dim in dims):
+    if _whole(param, "axis", 0) != 0 or _whole(param, "num_axes", -1) != -1 or not all(
+            isinstance(dim, int) and dim >= -1 for dim in dims):
         return UNKNOWN
-    inside = bottom.first(start + n_axes)[start:] if n_axes >= 0 else bottom.sizes[start:] if bottom.whole else None
-    sizes = [bottom.size(start + i) if dim == 0 else dim for i, dim in enumerate(dims)]
+    sizes = [bottom.size(i) if dim == 0 else dim for i, dim in enumerate(dims)]
     if -1 in dims:
-        rest = None
-        if inside is not None:
-            rest = _product([size for i, size in enumerate(inside) if dims[i:i + 1] != [0]])
-            given = _product([dim for dim in dims if dim > 0])
-            rest = rest // given if rest and rest % given == 0 else None
-        sizes = [rest if size == -1 else size for size in sizes]
-    after = () if n_axes < 0 else bottom.sizes[start + n_axes:]
-    return Shape(bottom.first(start) + tuple(map(positive, sizes)) + after, n_axes < 0 or bottom.whole)
+        taken = [size for i, size in enumerate(bottom.sizes) if dims[i:i + 1] != [0]]
+        rest, given = _product(taken) if bottom.whole else None, _product([dim for dim in dims if dim > 0])
+        sizes[dims.index(-1)] = rest // given if rest and rest % given == 0 else None
+    return Shape(tuple(map(positive, sizes)), True)
 
 
 def _slice(layer, bottom):
@@ -178,7 +176,7 @@ def _slice(layer, bottom):
     axis = bottom.axis(_whole(param, "axis", _whole(param, "slice_dim", 1)))
     if axis is None:
         return [UNKNOWN] * len(layer.tops)
-    size, points = bottom.size(axis), list(_sizes(param.values("slice_point"))) if param else []
+    size, points = bottom.size(axis), list(map(positive, param.values("slice_point"))) if param else []
     if points:
         edges = [0] + points + [size]
         parts = [None if None in (start, end) else positive(end - start) for start, end in zip(edges, edges[1:])]
@@ -197,40 +195,7 @@ def _concat(layer, bottoms):
     return most.with_size(axis, None if None in sizes else sum(sizes))
 
 
-def _tile(layer, bottom):
-    param = layer.message("tile_param")
-    axis, tiles = bottom.axis(_whole(param, "axis", 1)), positive(_whole(param, "tiles", 0))
-    return UNKNOWN if axis is None else bottom.with_size(axis, _product([bottom.size(axis), tiles]))
-
-
-def _reduction(layer, bottom):
-    axis = bottom.axis(_whole(layer.message("reduction_param"), "axis", 0))
-    return UNKNOWN if axis is None else Shape(bottom.first(axis), True)
-
-
-def _permute(layer, bottom):
-    """Return the Shape of the top of SSD's Permute: the axes in `order` first, then the others."""
-    param = layer.message("permute_param")
-    order = param.values("order") if param else []
-    if not all(isinstance(axis, int) and axis >= 0 for axis in order):
-        return UNKNOWN
-    rest = [axis for axis in range(len(bottom.sizes)) if axis not in order] if bottom.whole else []
-    return Shape(tuple(bottom.size(axis) for axis in order + rest), bottom.whole)
-
-
-def _embed(layer, bottom):
-    n_output = positive(layer.value_in("embed_param", "num_output"))
-    return Shape(bottom.sizes + (n_output,), True) if bottom.whole else UNKNOWN
-
-
-def _recurrent(layer, bottom):
-    return Shape(bottom.first(2) + (positive(layer.value_in("recurrent_param", "num_output")),), True)
-
-
-_RULES = {"BatchReindex": lambda layer, bottom: bottom.with_size(0, None), "Embed": _embed, "Flatten": _flatten,
-          "LSTM": _recurrent, "Permute": _permute, "RNN": _recurrent, "Reduction": _reduction, "Reshape": _reshape,
-          "Tile": _tile}
-_RULES.update(dict.fromkeys(_OTHER_PLANES, _planes))
+_RULES = dict({"Flatten": _flatten, "Reshape": _reshape}, **dict.fromkeys(_OTHER_PLANES, _planes))
 
 
 def _whole(message, name, default):
@@ -239,10 +204,6 @@ def _whole(message, name, default):
     if not isinstance(value, int):
         raise ValueError("%s: expected a whole number, got %s" % (name, value))
     return value
-
-
-def _sizes(values):
-    return tuple(map(positive, values))
 
 
 def _product(sizes):

@@ -11,7 +11,6 @@ State.__new__.__defaults__ = (0, ())
 
 # An include { } or exclude { }, with None for what it leaves open. stages, not_stages: frozensets of str.
 Rule = collections.namedtuple("Rule", "phase min_level max_level stages not_stages")
-RULE_FIELDS = ("phase", "min_level", "max_level", "stage", "not_stage")  # as a net's text has them
 
 
 def read_rules(values):
@@ -20,21 +19,25 @@ def read_rules(values):
 
 
 def _read_rule(fields):
-    def last(name):
-        return fields[name][-1] if fields.get(name) else None
-
-    def level(name):
-        return last(name) if isinstance(last(name), int) else None
-
-    def names(name):
-        return frozenset(str(value) for value in fields.get(name, ()))
-
-    return Rule(phase_name(last("phase")), level("min_level"), level("max_level"), names("stage"), names("not_stage"))
+    last = {name: values[-1] for name, values in fields.items() if values}
+    levels = [last.get(name) if isinstance(last.get(name), int) else None for name in ("min_level", "max_level")]
+    stages = [frozenset(map(str, fields.get(name, ()))) for name in ("stage", "not_stage")]
+    return Rule(phase_name(last.get("phase")), *(levels + stages))
 
 
 def phase_name(phase):
     """Return "TRAIN" or "TEST" for a phase given as a word or as its number."""
     return PHASES[phase] if phase in (0, 1) else phase if phase is None else str(phase)
+
+
+def merged(phase, *values):
+    """Return the State that Caffe makes of a phase and of NetStates: the last phase and level, and all stages.
+
+    values: {field: its values} of each, as Message.values gives them.
+    """
+    phases = [phase] + [phase_name(value) for fields in values for value in fields.get("phase", ())]
+    levels = [0] + [level for fields in values for level in fields.get("level", ()) if isinstance(level, int)]
+    return State(phases[-1], levels[-1], tuple(str(stage) for fields in values for stage in fields.get("stage", ())))
 
 
 def meets(state, rule):
@@ -56,7 +59,4 @@ def possible_phases(include, exclude):
     """Return the phases in which a layer with these Rules can be kept, at some level and with some stages."""
     if include:
         return frozenset().union(*(PHASES if rule.phase is None else (rule.phase,) for rule in include))
-    if not exclude:
-        return frozenset(PHASES)
-    phases_alone = [Rule(phase, None, None, frozenset(), frozenset()) for phase in PHASES]
-    return frozenset(rule.phase for rule in phases_alone if rule not in exclude)
+    return frozenset(phase for phase in PHASES if Rule(phase, None, None, frozenset(), frozenset()) not in exclude)

@@ -40,14 +40,15 @@ class NativeLayers(object):
         self.net[name] = getattr(L, layer_type)(*bottoms, **dict(self.rules, **params))
         return self.net[name]
 
-    def linear(self, name, bottom, weights, bias=None):
+    def linear(self, name, bottom, weights, bias=None, is_matrix=False):
         """Add the product of a matrix with the classes of every position, which is not trained.
 
-        weights: array, outputs x inputs. bias: array of outputs, or None.
+        weights: array, outputs x inputs. bias: array of outputs, or None. is_matrix: whether they are of the loss's
+        own matrix, and to be 0 without their .caffemodel.
         """
         weights = np.asarray(weights)
         param = {"num_output": len(weights), "bias_term": bias is not None}
-        if (weights == weights.flat[0]).all():
+        if not is_matrix and (weights == weights.flat[0]).all():
             param["weight_filler"] = {"type": "constant", "value": float(weights.flat[0])}
         shape = weights.shape
         if self.axis == -1:

@@ -54,8 +54,8 @@ def native_infogain_loss(net, score, label, H, name="loss", ignore_label=None, n
     H, weights = _read_matrix(H, "H", ignore_label)
 
     def positions(layers, one_hot, scores):
-        gains = layers.linear("gains", one_hot, H.T)
-        gain_sums = layers.linear("gain_sums", one_hot, [H.sum(axis=1)])
+        gains = layers.linear("gains", one_hot, H.T, is_matrix=True)
+        gain_sums = layers.linear("gain_sums", one_hot, [H.sum(axis=1)], is_matrix=True)
         shifted = layers.eltwise("shifted", "SUM", scores, layers.minus_maximum(scores))
         exp_sums = layers.sum("exp_sums", layers.add("exp", "Exp", shifted))
         logs = layers.eltwise("logs", "PROD", layers.add("log", "Log", exp_sums), gain_sums)
@@ -73,7 +73,7 @@ def native_expected_cost_loss(net, score, label, D, name="loss", ignore_label=No
     D, weights = _read_matrix(D, "D", ignore_label)
 
     def positions(layers, one_hot, scores):
-        costs = layers.linear("costs", one_hot, D.T)
+        costs = layers.linear("costs", one_hot, D.T, is_matrix=True)
         products = layers.eltwise("products", "PROD", layers.add("probabilities", "Softmax", scores), costs)
         return layers.sum("positions", products)
 

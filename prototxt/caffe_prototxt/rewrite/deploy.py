@@ -1,7 +1,6 @@
 """The net to deploy, made of one that is trained: inputs for its data, probabilities for its losses."""
 from __future__ import division, print_function
 
-import itertools
 import re
 from collections import OrderedDict, namedtuple
 
@@ -10,12 +9,12 @@ from caffe_prototxt.net import data_layers
 from caffe_prototxt.net.graph import INPUT, Graph, Node, usual_states
 from caffe_prototxt.net.nets import Net
 from caffe_prototxt.net.shapes import KEEP_CLASSES, MAKE_CLASSES
-from caffe_prototxt.rewrite.decision import Adding, Softmax
-from caffe_prototxt.rewrite.heads import blob_head, find_heads, same_output
+from caffe_prototxt.rewrite.decision import Adding, Softmax, axis_param, layer_fields
+from caffe_prototxt.rewrite.heads import find_heads
 from caffe_prototxt.rewrite.inputs import Shapes, net_shapes, own_shape
 from caffe_prototxt.textformat import scanner as T
 from caffe_prototxt.textformat.edits import Edits
-from caffe_prototxt.textformat.messages import Message, Name, on_one_line
+from caffe_prototxt.textformat.messages import Message, on_one_line
 
 # text: str, one character a byte. inputs: [(top, shape)]. outputs: [(top, its kind in words)]. transforms: {top: the
 # transform_param of its data, for whoever feeds the net}. notes: list of str, what was assumed or chosen. nodes: of the
@@ -32,32 +31,26 @@ def make_deploy(text, state=None, shapes=None, batch=None, names=(), outputs=())
 
 def _graph_and_heads(net, state, names, blobs):
     """Return the Graph of a state, with the layers of TRAIN that make what it lacks, and its Heads."""
-    def heads_of(graph):
-        return [blob_head(graph, blob) for blob in blobs] or find_heads(graph, names)
-
     graph = Graph(net, state)
-    heads = heads_of(graph)
-    lacking = set(head.blob for head in heads if head.maker is None)
-    lacking.update(bottom for node in _kept(graph, heads) for bottom, maker in zip(node.bottoms, node.makers)
-                   if maker is None)
-    if lacking:
-        graph = Graph(net, state, _makers_in_train(graph, lacking))
-        heads = heads_of(graph)
-    for head in heads:
-        if head.maker is None and head.loss is None:
-            raise ValueError("expected a blob to put out, got %s, which no layer of %s makes"
-                             % (to_display(head.blob), state.phase))
-        if head.maker is None:
-            raise _not_made(head.loss, head.blob)
-    unmade = [node for node in _kept(graph, heads) if None in node.makers]
+    heads = find_heads(graph, names, blobs)
+    unmade = _unmade(graph, heads)
     if unmade:
-        first = min(unmade, key=lambda node: node.index)
-        raise _not_made(first.layer, first.bottoms[first.makers.index(None)])
+        graph = Graph(net, state, _makers_in_train(graph, set(blob for _, blob in unmade)))
+        heads = find_heads(graph, names, blobs)
+        unmade = _unmade(graph, heads)
+    for layer, blob in unmade[:1]:
+        raise ValueError("layer %s: takes %s, which no layer before it makes" % (layer.display_name, to_display(blob))
+                         if layer else "expected a blob to put out, got %s, which no layer of %s makes"
+                         % (to_display(blob), state.phase))
     return graph, heads
 
 
-def _not_made(layer, blob):
-    return ValueError("layer %s: takes %s, which no layer before it makes" % (layer.display_name, to_display(blob)))
+def _unmade(graph, heads):
+    """Return (layer, blob) of what no layer makes: those that stay or a loss take it; without a layer a head is it."""
+    kept = _kept(graph, heads)
+    return [(head.loss, head.blob) for head in heads if head.maker is None] + [
+        (node.layer, bottom) for node in graph.nodes if node in kept
+        for bottom, maker in zip(node.bottoms, node.makers) if maker is None]
 
 
 def _makers_in_train(graph, lacking):
@@ -72,10 +65,8 @@ def _makers_in_train(graph, lacking):
 
 
 def _kept(graph, heads):
-    """Return the nodes that stay: those that the heads need, and those that make what is to be added already."""
-    kept = graph.before(head.maker for head in heads if isinstance(head.maker, Node))
-    kept.update(filter(None, (same_output(graph, head) for head in heads)))
-    return kept
+    """Return the nodes that stay: those that the heads need."""
+    return graph.before(head.maker for head in heads if isinstance(head.maker, Node))
 
 
 def _one_by_one(net):
@@ -122,7 +113,7 @@ class Deployment(object):
     def n_classes(self):
         """Return the number of classes of the first Softmax of the deployed net; None where the text leaves it open."""
         found = [self.net.n_classes(softmax.layer, softmax.scores, softmax.axis)
-                 for softmax in map(self._softmax, self._different_heads()) if softmax]
+                 for softmax in map(self._softmax, self.heads) if softmax]
         return found[0] if found else None
 
     def make(self, decision=None, model=None, shape_of=None):
@@ -181,31 +172,20 @@ class Deployment(object):
         self.replaced.add(layer.index)
         self.edits.replace_layer(layer, OrderedDict(fields), comment)
 
-    def _different_heads(self):
-        different = OrderedDict()
-        for head in self.heads:
-            different.setdefault((head.blob, head.add), head)
-        return list(different.values())
-
     def _softmax(self, head):
         """Return the decision.Softmax of a head, which the net has or gets in the place of the loss; None without."""
-        node = same_output(self.graph, head)
-        if node is None and head.add is None and isinstance(head.maker, Node) and head.maker.type == "Softmax":
-            node = head.maker
-        if node is None and head.add != "Softmax":
+        others, maker = [other for other in self.heads if other is not head], head.maker
+        if head.add == "Softmax":
+            layer, node, scores, axis, top = head.loss, None, head.blob, head.axis, None
+        elif head.add is None and isinstance(maker, Node) and maker.type == "Softmax":
+            layer, node, scores, top = maker.layer, maker, maker.bottoms[0], maker.tops[0]
+            maker, axis = node.makers[0], layer.value_in("softmax_param", "axis", 1)
+        else:
             return None
-        others = [other for other in self.heads if other.blob == (node.bottoms[0] if node else head.blob)]
-        if node is None:
-            return Softmax(head.loss, None, head.blob, head.maker, 1 if head.axis is None else head.axis, None,
-                           self._users(head.maker, head.blob), all(other.add == "Softmax" for other in others))
-        users = [user for user in self._users(node.makers[0], node.bottoms[0]) if user is not node]
-        axis = node.layer.value_in("softmax_param", "axis", 1)
-        return Softmax(node.layer, node, node.bottoms[0], node.makers[0], axis, node.tops[0], users,
-                       all(other.add == "Softmax" for other in others))
-
-    def _users(self, maker, blob):
-        users = maker.users if isinstance(maker, Node) else ()
-        return [user for user, bottom in users if user in self.kept and user.bottoms[bottom] == blob]
+        is_alone = scores not in [other.blob for other in others] and not (isinstance(maker, Node) and any(
+            user in self.kept and user is not node and user.bottoms[bottom] == scores for user, bottom in maker.users))
+        is_taken = node is not None and any(user in self.kept for user, _ in node.users)
+        return Softmax(layer, node is None, scores, top, maker, axis, is_alone, is_taken)
 
     def _add_outputs(self, adding):
         """Replace each loss of scores by the layer that makes their probabilities, and add the decisions."""
@@ -213,34 +193,27 @@ class Deployment(object):
         if several and all(head.loss for head in self.heads):
             self.notes.append("the net has several losses, and gives the output of each: %s; --loss NAME keeps one"
                               % ", ".join(sorted(set(to_display(head.loss.name) for head in self.heads))))
-        heads = [(head, self._softmax(head)) for head in self._different_heads()]
+        softmaxes = list(map(self._softmax, self.heads))
         if adding:
-            adding.check([softmax for _, softmax in heads if softmax], [to_display(head.blob) for head, _ in heads])
-        taken = set(head.blob for head in self.heads)
-        for head, softmax in heads:
-            same = same_output(self.graph, head)
-            output = same.tops[0] if same else head.blob, getattr(same or head.maker, "type", "an input of the net")
-            if not same and head.add is not None:
+            adding.check(list(filter(None, softmaxes)), [to_display(head.blob) for head in self.heads])
+        for head, softmax in zip(self.heads, softmaxes):
+            name, scores = head.blob, head.blob
+            output = name, getattr(head.maker, "type", "an input of the net")
+            if head.add:
                 name = self.new_name(head.top or ((head.loss.name or "loss") + "_prob" if several else "prob"))
-                softmax = softmax and softmax._replace(top=name)
-                output = name, "%s of %s" % (head.add, to_display(head.blob))
-            taken.add(output[0])
+                output = name, "%s of %s" % (head.add, to_display(scores))
             if adding and softmax:
-                output = adding.add(softmax)
-            if not same and head.add is not None:
-                self._replace_loss(head, name, adding.scores(softmax) if adding and softmax else head.blob)
+                scores, output = adding.add(softmax._replace(top=name))
+            if head.add:
+                self._replace(head.loss, layer_fields(head.loss.old, name, head.add, scores, name,
+                                                      {"softmax_param": axis_param(head.axis)}))
             self.outputs.append(output)
-        taken.update(top for top, _ in self.outputs)
+        given = set(head.blob for head in self.heads).union(top for top, _ in self.outputs)
         for node in sorted(self.kept, key=lambda node: node.index):
-            used = set(user.bottoms[bottom] for user, bottom in node.users if user in self.kept) | taken
+            used = given.union(user.bottoms[bottom] for user, bottom in node.users if user in self.kept)
             if node.layer.index not in self.replaced:
                 self.outputs += [(top, "top of %s that no layer takes" % node.layer.display_name)
                                  for top in node.tops if top not in used]
-
-    def _replace_loss(self, head, name, scores):
-        self._replace(head.loss, [
-            ("name", name), ("type", Name(head.add.upper()) if head.loss.old else head.add), ("bottom", scores),
-            ("top", name), ("softmax_param", None if head.axis in (None, 1) else {"axis": head.axis})])
 
     def _edit_own_inputs(self):
         """Give the net's own `input` fields that are used their shapes, and take the others out."""
@@ -291,7 +264,9 @@ class Deployment(object):
 
     def new_name(self, name):
         """Return a name like `name` that no layer or blob has, and take it."""
-        like_it = ("%s_%d" % (name, number) for number in itertools.count(2))
-        free = next(free for free in itertools.chain([name], like_it) if free not in self.names)
+        free, number = name, 1
+        while free in self.names:
+            number += 1
+            free = "%s_%d" % (name, number)
         self.names.add(free)
         return free

@@ -6,7 +6,7 @@ from __future__ import division, print_function
 
 from collections import OrderedDict
 
-from caffe_prototxt.net.losses import KINDS, SOFTMAX, find_losses, read_loss
+from caffe_prototxt.net.losses import COMPOSED, KINDS, SOFTMAX, find_losses, read_loss
 from caffe_prototxt.net.matrix_sources import H_NAME, layer_that_reads
 from caffe_prototxt.net.nets import Net
 from caffe_prototxt.rewrite import plan
@@ -15,19 +15,27 @@ from caffe_prototxt.textformat.messages import Name, on_lines
 RULES = {"exclude": [{"stage": ["deploy"]}]}
 
 
-def loss_fragment(loss, matrix=None, scores=("score",), label="label", name="loss", h_name=H_NAME, loss_weights=(None,),
-                  axis=None, ignore_label=None, normalization=None, classic=False):
+def loss_fragment(*args, **options):
+    """Return the text alone of `fragment_and_weights`."""
+    return fragment_and_weights(*args, **options)[0]
+
+
+def fragment_and_weights(loss, matrix=None, scores=("score",), label="label", name="loss", h_name=H_NAME,
+                         loss_weights=(None,), axis=None, ignore_label=None, normalization=None, classic=False,
+                         native=False):
     """Return the text of a loss, a SoftmaxWithLoss changed as by use_loss.py, and of the layer that makes its matrix.
+
+    The second value are the weights that it needs, {name of a layer: list of arrays}, where it is native.
 
     loss: a name in KINDS. matrix: FileMatrix or LayerMatrix, of H or costs; None for SoftmaxWithLoss.
     scores, label: the blobs it takes; several scores: a loss for each, name, name_2 ..., with one matrix for all.
     name: of the loss layer and its top. h_name: of the layer of the matrix and its top.
     loss_weights: one for all scores, or one for each; None: 1. axis, ignore_label, normalization: as in loss_param.
-    classic: whether Caffe's InfogainLoss takes probabilities.
+    classic: whether Caffe's InfogainLoss takes probabilities. native: whether the loss is out of Caffe's own layers.
     Strings are of one character a byte. Raises ValueError.
     """
-    if loss not in KINDS:
-        raise ValueError("loss: expected one of %s, got %s" % (", ".join(KINDS), loss))
+    if loss not in (COMPOSED if native else KINDS):
+        raise ValueError("loss: expected one of %s, got %s" % (", ".join(COMPOSED if native else KINDS), loss))
     if len(loss_weights) not in (1, len(scores)):
         raise ValueError("loss_weight: expected one, or one for each of %d scores, got %d"
                          % (len(scores), len(loss_weights)))
@@ -41,10 +49,11 @@ def loss_fragment(loss, matrix=None, scores=("score",), label="label", name="los
             ("loss_param", OrderedDict((
                 ("ignore_label", ignore_label), ("normalization", normalization and Name(normalization)))))])
     if KINDS[loss] == SOFTMAX and matrix is None:
-        return text
+        return text, {}
     net = Net(text, classic)
-    request = plan.Request(KINDS[loss], matrix, h_name)
-    return plan.write(text, plan.plan(net, [read_loss(layer) for layer in find_losses(net)], request))
+    request = plan.Request(KINDS[loss], matrix, h_name, native=native)
+    planned = plan.plan(net, [read_loss(layer) for layer in find_losses(net)], request)
+    return plan.write(text, planned), planned.blobs
 
 
 def h_fragment(path, n_classes=None):

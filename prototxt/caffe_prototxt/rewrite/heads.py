@@ -1,56 +1,64 @@
 """The heads of a net: the blobs that its losses get, and what makes the outputs of a deployed net of them."""
 from __future__ import division, print_function
 
-from collections import namedtuple
+from collections import OrderedDict, namedtuple
 
 from caffe_losses.compat import to_display
 from caffe_prototxt.net import losses
 from caffe_prototxt.net.graph import Graph, Node, origin
 from caffe_prototxt.net.matrix_sources import MODULE
 
-# blob: the one that the loss gets. maker: its Node, INPUT, or None if no layer makes it. add: the type of the layer
-# that replaces the loss, "Softmax" or "Sigmoid", or None. axis: of this layer, or None. top: the loss's second, or None.
+# loss: its Layer, or None. blob: the one that the loss gets. maker: its Node, INPUT, or None if no layer makes it.
+# add: the type of the layer that replaces the loss, "Softmax" or "Sigmoid"; None: the blob is an output itself.
+# axis: of the layer that is added. top: the loss's second, or None.
 Head = namedtuple("Head", "loss blob maker add axis top")
+Head.__new__.__defaults__ = (None, 1, None)
 
 # Layers between embeddings and a loss of their distances, as netspec.triplet_layers writes it of Caffe's own.
 _ON_DISTANCES = frozenset(("Softmax", "Concat", "Reshape", "Power", "Split", "Reduction"))
 _MOST_LAYERS = 100  # on the way from a loss to embeddings
 
 
-def blob_head(graph, blob):
-    """Return the Head of a blob that is an output itself."""
-    maker = next((node for node in reversed(graph.nodes) if blob in node.tops), None)
-    return Head(None, blob, maker, None, None, None)
+def find_heads(graph, names=(), blobs=()):
+    """Return the Heads of a net, different ones.
 
-
-def find_heads(graph, names=()):
-    """Return the Heads of the losses in TEST; where there are none, of those in TRAIN, or else of the last Softmaxes.
-
-    names: of the losses that are meant; empty: all. Raises ValueError where losses do not tell what the net gives.
+    blobs: those that are meant. If there are none, the Heads are of the losses in TEST; where there are none, of those
+    in TRAIN, or else of the last Softmaxes. names: of the losses that are meant; empty: all.
+    Raises ValueError where losses do not tell what the net gives.
     """
-    train = graph.state._replace(phase="TRAIN")
-    heads = _of_losses(graph, graph, names) or _of_losses(graph, Graph(graph.net, train), names)
+    train, different = graph.state._replace(phase="TRAIN"), OrderedDict()
+    heads = [_blob_head(graph, blob) for blob in blobs] or _of_losses(graph, graph, names)
+    heads = heads or _of_losses(graph, Graph(graph.net, train), names)
     if not heads and not names:
-        heads = [blob_head(graph, node.tops[0]) for node in graph.nodes if node.type == "Softmax" and node.tops and all(
+        heads = [_blob_head(graph, node.tops[0]) for node in graph.nodes if node.type == "Softmax" and node.tops and all(
             user.type in ("Accuracy", "Silence") for user, _ in node.users)]
     if not heads:  # a stage to deploy leaves the losses out
         heads = _of_losses(graph, Graph(graph.net, train._replace(stages=())), names)
     if not heads:
         raise ValueError("expected a loss%s, of which to tell what the net puts out, got none; say which blobs are: "
                          "--blob BLOB" % (" of these names" if names else ""))
-    return heads
+    for head in heads:
+        head = _made_already(graph, head)
+        different.setdefault((head.blob, head.add, head.axis), head)
+    return list(different.values())
+
+
+def _blob_head(graph, blob):
+    """Return the Head of a blob that is an output itself."""
+    return Head(None, blob, next((node for node in reversed(graph.nodes) if blob in node.tops), None))
 
 
 def _of_losses(graph, of_losses, names):
-    return [_head(graph, node, graph is of_losses) for node in of_losses.nodes
+    return [_head(graph, node, graph is of_losses) for node in of_losses.whole_nodes
             if _is_loss(node) and (not names or node.layer.name in names)]
 
 
-def same_output(graph, head):
-    """Return the node that makes of a head's blob already what is to be added, or None."""
-    wanted = head.add, [head.maker], [head.blob], 1 if head.axis is None else head.axis
-    return next((node for node in graph.nodes if wanted == (
+def _made_already(graph, head):
+    """Return a Head, or the one of a layer that makes of its blob already what is to be added."""
+    wanted = head.add, [head.maker], [head.blob], head.axis
+    same = next((node for node in graph.nodes if wanted == (
         node.type, node.makers, node.bottoms, node.layer.value_in("softmax_param", "axis", 1))), None)
+    return Head(head.loss, same.tops[0], same) if same else head
 
 
 def _is_loss(node):
@@ -66,12 +74,13 @@ def _head(graph, node, is_in_graph):
             _check_known(layer, is_in_graph)
         add = "Sigmoid" if layer.type == "SigmoidCrossEntropyLoss" else None
         blob = blob or layer.bottoms[0]
-        return Head(layer, blob, _maker(graph, node, blob, is_in_graph), add, None, None)
+        return Head(layer, blob, _maker(graph, node, blob, is_in_graph), add)
     loss = losses.read_loss(layer)
     maker = _maker(graph, node, loss.bottom, is_in_graph)
     is_softmax = isinstance(maker, Node) and maker.type == "Softmax"
     add = None if kind.probabilities or is_softmax else "Softmax"
-    return Head(layer, loss.bottom, maker, add, loss.params.axis, (layer.tops + [None, None])[1])
+    axis = 1 if loss.params.axis is None else loss.params.axis
+    return Head(layer, loss.bottom, maker, add, axis, (layer.tops + [None, None])[1])
 
 
 def _maker(graph, node, blob, is_in_graph):

@@ -8,6 +8,10 @@ from caffe_prototxt.net import data_layers
 # Layers whose second top is a label for each sample.
 _LABELLED = frozenset(("Data", "ImageData", "WindowData"))
 _OF_IMAGES = _LABELLED | frozenset(("AnnotatedData",))
+# The messages with the shapes of layers that have no data to read, and the fields of sizes that older ones have.
+_PARAMS = {"Input": "input_param", "DummyData": "dummy_data_param", "MemoryData": "memory_data_param"}
+_SIZES = {"DummyData": ("num", "channels", "height", "width"),
+          "MemoryData": ("batch_size", "channels", "height", "width")}
 # The layers that take no fewer axes than so many.
 _AXES = {"Convolution": 3, "Deconvolution": 3, "Pooling": 4, "LRN": 4, "InnerProduct": 2}
 
@@ -86,30 +90,24 @@ class Shapes(object):
 
 def own_shape(layer, number):
     """Return the shape of a top of a layer whose text has it, or None."""
-    name = {"Input": "input_param", "DummyData": "dummy_data_param", "MemoryData": "memory_data_param"}.get(layer.type)
-    param = name and layer.message(name)
+    param = layer.message(_PARAMS.get(layer.type))
     if not param:
         return None
-    if layer.type == "MemoryData":
-        sizes = [param.value(name) for name in ("batch_size", "channels", "height", "width")][:1 if number else 4]
-    elif param.items("shape"):
-        shapes = param.values("shape")
-        shape = shapes[number if len(shapes) > 1 else 0] if number < len(shapes) or len(shapes) == 1 else None
-        sizes = shape.get("dim", ()) if isinstance(shape, dict) else ()
-    else:  # as DummyData has it from of old
-        sizes = [(param.values(name) * (number + 1) or [None] * (number + 1))[number]
-                 for name in ("num", "channels", "height", "width")]
-    return _checked(sizes)
+    shapes = _dims(param, "shape") or list(zip(*map(param.values, _SIZES.get(layer.type, ()))))
+    of_top = shapes[:1] if len(shapes) == 1 else shapes[number:number + 1]  # one is for all
+    is_label = layer.type == "MemoryData" and number > 0
+    return _checked(of_top[0][:1] if is_label else of_top[0]) if of_top else None
 
 
 def net_shapes(message, n_inputs):
     """Return the shapes of the `input` fields of a net, None for one without. message: Message of the whole net."""
-    dims, shapes = message.values("input_dim"), message.values("input_shape")
-    if len(shapes) == n_inputs:
-        return [_checked(shape.get("dim", ()) if isinstance(shape, dict) else ()) for shape in shapes]
-    if len(dims) == 4 * n_inputs:
-        return [_checked(dims[4 * i:4 * i + 4]) for i in range(n_inputs)]
-    return [None] * n_inputs
+    sizes = iter(message.values("input_dim"))
+    shapes = _dims(message, "input_shape") or list(zip(sizes, sizes, sizes, sizes))
+    return list(map(_checked, shapes)) if len(shapes) == n_inputs else [None] * n_inputs
+
+
+def _dims(message, name):
+    return [shape.get("dim", ()) if isinstance(shape, dict) else () for shape in message.values(name)]
 
 
 def _checked(sizes):

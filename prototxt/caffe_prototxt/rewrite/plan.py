@@ -5,22 +5,25 @@ import json
 from collections import OrderedDict, namedtuple
 
 from caffe_losses.compat import to_display
-from caffe_prototxt.net.losses import CLASS_WEIGHTING, CLASSIC, INFOGAIN, SOFTMAX, has_class_weighting
+from caffe_prototxt.net.losses import CLASS_WEIGHTING, CLASSIC, COMPOSED, INFOGAIN, SOFTMAX, has_class_weighting
 from caffe_prototxt.net.matrix_sources import MODULE, BlobMatrix, FileMatrix, LayerMatrix
 from caffe_prototxt.rewrite.additions import Additions, label_checks
+from caffe_prototxt.rewrite.composing import OF_LAST, check_same_blobs, compose
 from caffe_prototxt.textformat.edits import Edits
-from caffe_prototxt.textformat.messages import Name
+from caffe_prototxt.textformat.messages import Name, is_true
 
 # kind: a Kind, or None to keep the one there is (InfogainLoss, if that has no matrix and gets one). matrix: one of
 # matrix_sources, or None to keep the one there is. h_name: of an added layer of H and its top. own: {index of a loss's
 # layer: the matrix that it gets instead}. weighting: whether the matrices have the class weights of a fork's fields,
 # which then go. label_check: whether a LabelCheck goes before Caffe's own losses: True, or the number of classes.
-Request = namedtuple("Request", "kind matrix h_name own weighting label_check")
-Request.__new__.__defaults__ = ({}, False, None)
+# native: whether the losses are to be out of Caffe's own layers.
+Request = namedtuple("Request", "kind matrix h_name own weighting label_check native")
+Request.__new__.__defaults__ = ({}, False, None, False)
 
 # changed: pairs of a Layer and the fields it is to have (as Edits.set takes them). added: pairs of the Layer before
-# which a new one goes, and its fields. removed: Layers. targets: of Target.
-Plan = namedtuple("Plan", "changed added removed targets")
+# which a new one goes, and its fields. removed: Layers. targets: of Target. blobs: {name of a layer: list of arrays},
+# the weights of losses out of Caffe's own layers. comments: {name of an added layer: lines}.
+Plan = namedtuple("Plan", "changed added removed targets blobs comments")
 
 # A Loss, and the Kind and the matrix that it is to have.
 Target = namedtuple("Target", "loss kind matrix")
@@ -55,10 +58,12 @@ def plan(net, losses, request):
         if loss.kind.probabilities and not target.kind.probabilities:
             _check_scores(net, loss)
             leaving.append((loss.layer, loss.bottom))
-    removed = _unused(net, leaving)
+    removed = _unused(net, leaving) + [part for loss, kind, _ in targets if kind != loss.kind for part in loss.parts]
     additions = Additions(net, removed, request.h_name, request.label_check)
-    changed = [_planned(target, kept, additions) for target, kept in zip(targets, makers)]
-    return Plan(changed + additions.changed, additions.added, removed, targets)
+    composed = _Composed(additions)
+    changed = [composed.planned(target) if target.kind.composed else _planned(target, kept, additions)
+               for target, kept in zip(targets, makers)]
+    return Plan(changed + additions.changed, additions.added, removed, targets, composed.blobs, composed.comments)
 
 
 def write(text, plan):
@@ -67,10 +72,45 @@ def write(text, plan):
     for layer in plan.removed:
         edits.take_out(layer)
     for layer, fields in plan.added:
-        edits.add_before(layer, fields)
+        edits.add_before(layer, fields, plan.comments.get(fields["name"], ()))
     for layer, fields in plan.changed:
         edits.set(layer, fields)
     return edits.apply()
+
+
+class _Composed(object):
+    """The losses that become such out of Caffe's own layers. blobs, comments: as of Plan."""
+
+    def __init__(self, additions):
+        self.additions, self.blobs, self.comments = additions, OrderedDict(), {}
+
+    def planned(self, target):
+        """Return the last layer of a loss and the fields it is to have; add the layers before it."""
+        loss, kind, matrix = target
+        layer = loss.layer
+        name = layer.name or self.additions.name("loss", layer)
+        composed = compose(loss, kind, matrix, name)
+        check_same_blobs(self.blobs, composed.blobs)
+        self.blobs.update(composed.blobs)
+        if kind == loss.kind:  # only its weights change
+            return layer, {}
+        for fields in composed.added:
+            if self.additions.name(fields["name"], layer) != fields["name"]:
+                raise layer.error("no other layer or blob named %s, as one of its own layers is to be"
+                                  % to_display(fields["name"]), "one")
+            self.additions.added.append((layer, fields))
+        self.comments[composed.added[0]["name"]] = composed.comment
+        fields = OrderedDict((("name", name), ("type", composed.last["type"]), ("bottom", composed.last["bottom"]),
+                              ("top", layer.tops or [self._top(name, layer)]),
+                              ("loss_weight", _loss_weights(layer, kind, [name]))))
+        fields.update((field, composed.last.get(field)) for field in OF_LAST)
+        fields.update(_native_fields(loss, kind, None))
+        return layer, fields
+
+    def _top(self, name, layer):
+        """Return a name for the top of a loss that has none, its own if that is no blob yet."""
+        taken = layer.net.all_makers(name) or name in layer.net.inputs
+        return self.additions.name(name, layer) if taken else name
 
 
 def _planned(target, makers, additions):
@@ -95,12 +135,19 @@ def _planned(target, makers, additions):
 def _target(loss, request):
     given = request.own.get(loss.layer.index, request.matrix)
     kind = request.kind or (loss.kind if loss.kind.matrix or given is None else INFOGAIN)
+    if request.native:
+        kind = COMPOSED[kind.composed or kind.name]
     if kind == INFOGAIN and loss.layer.net.classic:
         kind = CLASSIC
     if kind != loss.kind and has_class_weighting(loss.layer) and not request.weighting:
         raise ValueError("%s: expected no class weights of a fork (class_weighting, weight_by_label_freqs), which %s "
                          "does not have: --from-class-weighting makes H of them" % (loss.layer, kind.name))
     matrix = given or (loss.matrix if kind.matrix == loss.kind.matrix else None)
+    if kind.composed and request.label_check:
+        raise loss.layer.error("no --label-check for %s, which Python layers would keep from the GPU" % kind.name, "it")
+    if kind.composed and not isinstance(matrix, FileMatrix):
+        raise loss.layer.error("a file with the %s matrix, whose numbers become the weights of %s: --source FILE"
+                               % (kind.matrix, kind.name), matrix or "none")
     if kind.matrix is None and matrix is not None:
         raise loss.layer.error("no matrix for %s" % kind.name, "one")
     if kind.matrix and matrix is None:
@@ -113,9 +160,10 @@ def _target(loss, request):
 
 def _check_target(loss, kind, matrix):
     layer = loss.layer
-    if layer.old and (kind.layer or isinstance(matrix, LayerMatrix)):
-        raise ValueError("%s: expected the present syntax (layer { }), as the old one (layers { }) has no Python "
-                         "layers; convert the net first: upgrade_net_proto_text OLD NEW" % layer)
+    if layer.old and (kind.layer or kind.composed or isinstance(matrix, LayerMatrix)):
+        raise ValueError("%s: expected the present syntax (layer { }), as the old one (layers { }) has no %s "
+                         "layers; convert the net first: upgrade_net_proto_text OLD NEW"
+                         % (layer, "Reduction" if kind.composed else "Python"))
     if matrix:
         matrix.check(loss, kind)
     if kind == loss.kind:
@@ -130,8 +178,11 @@ def _check_target(loss, kind, matrix):
         if asked and CLASSIC in (kind, loss.kind):
             raise ValueError("%s: expected no %s with --infogain classic, as that InfogainLoss has no such thing; take "
                              "--loss SoftmaxWithInfogainLoss" % (layer, name))
-    if kind == SOFTMAX and len(layer.tops) == 2:
-        raise layer.error("one top, as Caffe's %s runs with no more" % kind.name, 2)
+    if (kind == SOFTMAX or kind.composed) and len(layer.tops) == 2:
+        raise layer.error("one top, as %s has no more" % kind.name if kind.composed else
+                          "one top, as Caffe's %s runs with no more" % kind.name, 2)
+    if kind.composed and any(not is_true(value) for value in layer.values("propagate_down")[:1]):
+        raise layer.error("propagate_down: true for its scores, as %s asks for their gradient" % kind.name, "false")
     for name, known in KNOWN.items():
         message = layer.message(name)
         known = known | CLASS_WEIGHTING
@@ -195,12 +246,16 @@ def _fields(target, bottoms, tops):
     fields = OrderedDict(type=Name(kind.old_type) if layer.old else kind.type)
     fields["bottom"] = bottoms
     propagate_down, n_bottoms = layer.values("propagate_down"), len(layer.bottoms)
-    if propagate_down:
+    if target.loss.kind.composed:
+        fields.update(dict.fromkeys(OF_LAST))
+    elif propagate_down:
         if len(propagate_down) != n_bottoms:
             raise layer.error("propagate_down once for each of its %d bottoms" % n_bottoms, len(propagate_down))
         fields["propagate_down"] = (propagate_down + [False])[:len(bottoms)]
     fields["top"] = tops
     fields["loss_weight"] = _loss_weights(layer, kind, tops)
+    if target.loss.kind.composed and not kind.layer and fields["loss_weight"] == [1]:
+        fields["loss_weight"] = []
     source = target.matrix.path if isinstance(target.matrix, FileMatrix) else None
     fields.update((_python_fields if kind.layer else _native_fields)(target.loss, kind, source))
     return fields
@@ -211,7 +266,7 @@ def _loss_weights(layer, kind, tops):
     n_tops, loss_weights = max(len(tops), 1), layer.values("loss_weight")
     if any(loss_weights[n_tops:]):
         raise layer.error("loss_weight only for the loss", "it for its probabilities")
-    wanted = [1, 0][len(loss_weights):len(tops)] if kind.layer or len(tops) == 2 else []
+    wanted = [1, 0][len(loss_weights):len(tops)] if kind.layer or kind.composed or len(tops) == 2 else []
     return loss_weights[:n_tops] + wanted
 
 

@@ -11,7 +11,7 @@ from caffe_prototxt.textformat.messages import on_one_line
 # protobuf's Python reads about 1 MB a second: of a larger net only the layers that change are compared as messages.
 MAX_BYTES = 1000000
 
-# Fields that older Caffes do not have, and what to do without.
+# Fields that older Caffes do not have, and what to do without them.
 REMEDIES = {"parameter_param": "it has no Parameter layer: take an .h5 or .lmdb file of H, or --source",
             "python_param": "it has no Python layers: take one of Caffe's own losses",
             "axis": "leave out the axis"}
@@ -27,8 +27,8 @@ class Unreadable(Exception):
 def check_readable(text):
     """Raise ValueError if there is a Caffe, and its Python cannot read a text that is ours."""
     try:
-        _caffe()
-    except Unreadable:
+        _read("")
+    except Unreadable:  # there is none
         return
     _read_ours(text)
 
@@ -48,12 +48,12 @@ def verify(net, after, plan):
         return _compare(net.text, after, pairs, added, removed)
     except Unreadable as error:
         reason = error
-    changed = [pair for pair in pairs if pair.changed]
-    field = net.layers[0].field_name if net.layers else "layer"
-    before, after_changed = ["\n".join("%s %s" % (field, pair[side]) for pair in changed) for side in (0, 1)]
-    check_readable("\n".join(on_one_line(field, fields) for _, fields in plan.added))
+    check_readable("\n".join(on_one_line(net.layers[0].field_name, fields) for _, fields in plan.added))
     try:
-        _compare(before, after_changed, changed, [], [])
+        changed = [pair for pair in pairs if pair.changed]
+        before, now = ["\n".join("%s %s" % (net.layers[0].field_name, text) for text in texts)
+                       for texts in ([pair.before for pair in changed], [pair.after for pair in changed])]
+        _compare(before, now, changed, [], [])
         return "only the layers that change could be checked with Caffe: %s" % reason
     except Unreadable:
         pass
@@ -116,19 +116,13 @@ def _read_ours(text):
         raise ValueError("expected a Caffe that has what the new layers need: %s%s" % (error, remedy and "; " + remedy))
 
 
-def _caffe():
-    """Return the modules that read a text as Caffe does."""
+def _read(text):
+    """Return the NetParameter of a text. Raises Unreadable."""
     try:
         from caffe.proto import caffe_pb2
         from google.protobuf import text_format
-        return caffe_pb2, text_format
     except Exception as error:  # a Caffe that is not for this Python fails in its own ways
         raise Unreadable(str(error))
-
-
-def _read(text):
-    """Return the NetParameter of a text."""
-    caffe_pb2, text_format = _caffe()
     content = to_bytes(text)
     try:
         content = content.decode("utf-8")

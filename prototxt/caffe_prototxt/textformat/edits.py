@@ -60,9 +60,18 @@ class Edits(object):
         self._remove(removed)
         self._add(message, [pair for pair in added if not isinstance(pair[1], dict) or pairs(pair[1])], removed)
 
-    def add_before(self, layer, new):
-        """Add a layer before another, above the comment on that. new: dict, the fields of the new one."""
+    def add_before(self, layer, new, comment=()):
+        """Add a layer before another, above the comment on that.
+
+        new: dict, the fields of the new one. comment: lines to put inside it, at its top.
+        """
         block, between = self._block(layer, new)
+        if comment:
+            indent = _before(self.text, layer.begin)
+            inner = _newline(self.text, layer.begin) + ("" if indent.strip(_BLANK) else indent) + _step(layer)
+            head, rest = block.split("{", 1)
+            lines = "".join(inner + "# " + line for line in comment)
+            block = head + "{" + lines + (rest if rest.lstrip(" ")[:1] in "\r\n" else inner + rest.lstrip(" "))
         start, indent = layer.begin, _before(self.text, layer.begin)
         if not indent.strip(_BLANK):
             start -= len(indent)
@@ -97,10 +106,6 @@ class Edits(object):
         """Take a layer out, and the comments in it."""
         _check_single(layer)
         self._remove([(layer.begin, layer.stop)], keep_comments=False)
-
-    def take_out_fields(self, fields):
-        """Take fields out, but not the comments in them."""
-        self._remove([(field.start, field.stop) for field in fields])
 
     def _replaced(self, message, name, wanted):
         """Return the field that `name` replaces in a message, or None."""

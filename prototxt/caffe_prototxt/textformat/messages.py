@@ -23,14 +23,15 @@ class Message(object):
         self.start = start
         self.fields = list(T.inner(text, start)) if fields is None else fields
         self.end = T.message_end(text, start, self.fields) if end is None else end
-        self._named = {}
+        self._named, self._messages = {}, {}
         for field in self.fields:
             self._named.setdefault(field.name, []).append(field)
 
     def items(self, name):
         """Return the values of a field, in their order, as Items; [a, b] is two."""
-        return [Item(start, end, field) for field in self._named.get(name, ())
-                for start, end in T.values(self.text, field)]
+        if name not in self._named:
+            return []
+        return [Item(start, end, field) for field in self._named[name] for start, end in T.values(self.text, field)]
 
     def item(self, name):
         """Return the one value of a field as an Item, or None. Raises ValueError if there are several."""
@@ -51,7 +52,9 @@ class Message(object):
         item = self.item(name)
         if item is not None and self.text[item.start] not in "{<":
             raise T.error(self.text, item.start, '"{"')
-        return item and Message(self.text, item.start)
+        if item is not None and name not in self._messages:
+            self._messages[name] = Message(self.text, item.start)
+        return self._messages.get(name)
 
     def value_in(self, message, name, default=None):
         """Return the value of a field of the message in another field."""

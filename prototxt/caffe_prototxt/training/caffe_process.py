@@ -18,7 +18,7 @@ import numpy as np
 import caffe_losses
 import caffe_prototxt
 from caffe_losses import optional_packages
-from caffe_losses.compat import to_bytes, to_str, to_unicode
+from caffe_losses.compat import to_bytes, to_str, to_unicode, unicode_type
 from caffe_prototxt.data.labels import LabelCounts
 from caffe_prototxt.training import precautions, probe
 
@@ -123,7 +123,7 @@ class Caffe(object):
         ended = ("Caffe took longer than %g s; --timeout sets more" % self.seconds if late
                  else "it ended with status %d" % status)
         with open(answer) as file:
-            answered = json.loads(file.read() or "{}")
+            answered = _as_str(json.loads(file.read() or "{}"))
         with open(log, "rb") as file:
             return _read_end((to_str(line) for line in file), answered, ended, late)
 
@@ -200,6 +200,15 @@ class Caffe(object):
         return process.wait()
 
 
+def _as_str(value):
+    """Return what JSON holds with each text as a str of this Python."""
+    if isinstance(value, dict):
+        return {to_str(key): _as_str(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_as_str(item) for item in value]
+    return to_str(value) if isinstance(value, unicode_type) else value
+
+
 def _path_text(path):
     """Return a path as JSON can hold it: text of one character a byte."""
     return (path if isinstance(path, bytes) else os.fsencode(path)).decode("latin-1")
@@ -229,18 +238,15 @@ def _read_end(log, answer, ended, late):
         last = line or last
     raised, text, is_file = answer.get("raised", (None, None, False))
     if raised:
-        message = to_str(text or raised)
+        message = text or raised
     elif message is None and fatal:
         message = " ".join(fatal)
     elif message is None and not set(answer) & {"made", "imports", "no_caffe"}:
         message = ended + (", and said last: " + last if last and not late else "")
-    imports = {int(index): " ".join(to_str(reason).split()) for index, reason in answer.get("imports", {}).items()}
-    no_caffe = optional_packages.explain(to_str(answer.get("no_caffe", "")))
+    imports = {int(index): " ".join(reason.split()) for index, reason in answer.get("imports", {}).items()}
+    no_caffe = optional_packages.explain(answer.get("no_caffe", ""))
     no_caffe = no_caffe or (None if "types" in answer or late else ended)
-    known = {} if "types" not in answer else {
-        "classic": answer["classic"], "train_py": answer["train_py"], "types": list(map(to_str, answer["types"])),
-        "fields": {to_str(kind): list(map(to_str, names)) for kind, names in answer["fields"].items()},
-        "enums": {to_str(field): list(map(to_str, names)) for field, names in answer["enums"].items()}}
+    known = {key: answer[key] for key in ("classic", "train_py", "types", "fields", "enums") if key in answer}
     return End(bool(answer.get("made")), None if message is None else " ".join(message.split()), no_caffe, stopped_at,
                raised, is_file, imports, syntax, shapes, backward, answer if "values" in answer else None, known, late,
                {int(name[1:]): [tuple(shape) for shape in shapes] for name, shapes in answer.get("weights", {}).items()

@@ -21,8 +21,9 @@ import datetime
 import os
 import re
 
-from caffe_losses.compat import to_unicode
+from caffe_losses.compat import from_bytes, to_display, to_unicode
 from caffe_losses.errors import naming
+from caffe_prototxt.textformat import scanner
 from caffe_prototxt.training.training_log import Log, Series, TestNet
 
 BLOCK = 2 ** 20
@@ -30,19 +31,22 @@ LONGEST_LINE = 2 ** 20  # bytes; none of Caffe's is longer
 MOST_LINES = 2 ** 20  # of a net's text
 GLOG_CUTS_AT = 30000 - 100  # characters: glog's longest message, less its prefix; a net printed in full is shorter
 
-# Level, year (in glog's newer versions), month, day, time and thread.
-_PREFIX = re.compile(br"([IWEF])(\d{4})?(\d\d)(\d\d) +(\d+):(\d\d):(\d\d\.\d+) +(\d+) ")
+# The last prefix of glog in a line, as two processes may print into one, and others before it, as docker: level, year
+# (in newer versions), month, day, time and thread.
+_PREFIX = re.compile(br".*([IWEF])(\d{4})?(\d\d)(\d\d) +(\d+):(\d\d):(\d\d\.\d+) +(\d+) [^\]\s]*\] ")
+# A message with its first word; NVIDIA's stand behind [0.0] or [MultiGPU].
+_MESSAGE = re.compile(br"(?:\s*\[[^\]]*\])*\s*((Iteration|Train|Test|Snapshotting|Creating|Initializing|Solving|Optimization|"
+                      br"Restoring|Resuming|terminate) .*)")
 _CREATED = re.compile(br"Log file created at: (\d{4})/")
-_ITERATION = re.compile(br"Iteration (\d{1,15})\b(?:, Testing net(?: \(#(\d{1,9})\))?)?")
+_ITERATION = re.compile(br"Iteration (\d{1,15})\b(, Testing net(?: \(#(\d{1,9})\))?)?")
 _FIGURE = re.compile(br"\b(loss|lr) = ([^\s,]+)")
 _OUTPUT = re.compile(br"(Train|Test) net output(?: \w+)? #(\d{1,9}): (.*?) = ([^\s,]+)(?: \((\*))?")
 _OLD_SCORE = re.compile(br"Test score #(\d{1,9}): (\S+)")
 _SNAPSHOT = re.compile(br"Snapshotting to (?:binary proto file |HDF5 file )?(.+)")
 _TEST_NET = re.compile(br"Creating test net \(#(\d{1,9})\)(?: specified by (?:test_)?net file: (.+))?")
 _FIELD_LINE = re.compile(br"\s*(?:[A-Za-z_]\w*\s*[:{<]|[}>])")
-_SOLVER_FIELD = re.compile(br"(\w+): (.*)")
 _WINDOWS = {b"1.#QNAN": b"nan", b"-1.#IND": b"nan", b"1.#INF": b"inf", b"-1.#INF": b"-inf"}
-EPOCH = datetime.date(2013, 1, 1)  # of times in seconds; so near, they keep their microseconds
+EPOCH = datetime.datetime(2013, 1, 1)  # of times in seconds; so near, they keep their microseconds
 _NAN = float("nan")
 
 
@@ -70,7 +74,7 @@ def _read_file(path, on_read):
         reader = _Reader(datetime.datetime.fromtimestamp(os.path.getmtime(path)).year)
         for line, is_whole in _lines(file, on_read):
             reader.read(line, is_whole)
-    return _shown_ranks(reader.finish())
+    return reader.finish()
 
 
 def _lines(file, on_read):
@@ -91,32 +95,26 @@ def _lines(file, on_read):
 
 
 class _Log(Log):
-    """A Log while it is read."""
+    """A Log of what one thread prints, while it is read. training: the list of the logs of all threads of a training."""
 
-    def __init__(self):
+    def __init__(self, training):
         super(_Log, self).__init__()
+        self.training = training
         self.iteration = self.testing = self.creating = None
         self.series = collections.OrderedDict()  # by (test net or None, name, number)
         self.net_text, self.net_file = {}, {}  # by the number of the test net; None: the training net
         self.n_written = 0  # of the snapshots
 
-    def add(self, net, name, number, value, is_loss=False):
-        value = _number(value)
-        if value is None or self.iteration is None:
-            return
-        if (net, name, number) not in self.series:
-            self.series[net, name, number] = Series(is_loss)
-        self._append(self.series[net, name, number], value)
-
-    def _append(self, series, value):
-        printed, rates = self.printed, self.rate.values
-        series.append(self.iteration, value, _NAN if printed is None else printed, rates[-1] if rates else _NAN)
-
     def take_solver(self, text):
-        for line in text.splitlines():
-            field = _SOLVER_FIELD.match(line)
-            if field:
-                self.solver.setdefault(to_unicode(field.group(1)), []).append(_unquoted(field.group(2).strip()))
+        text = from_bytes(text)
+        try:
+            for field in scanner.fields(text):
+                if text[field.value] not in scanner.CLOSERS:
+                    is_string = text[field.value] in scanner.QUOTES
+                    value = scanner.unquote(text, field.value, field.end) if is_string else text[field.value:field.end]
+                    self.solver.setdefault(field.name, []).append(to_unicode(to_display(value)))
+        except ValueError:  # cut off: what stands before counts
+            pass
 
     def take_net(self, text):
         if self.creating not in self.net_text:
@@ -127,25 +125,35 @@ class _Log(Log):
         match = _ITERATION.match(message)
         if not match:
             return
-        iteration, figures = int(match.group(1)), []
-        if match.group(0).endswith(match.group(1)):  # no test
-            figures = [(name, _number(value)) for name, value in _FIGURE.findall(message)]
-        else:
-            self.iteration, self.testing = iteration, int(match.group(2) or 0)
-        for name, value in figures:
+        iteration, tests, net = match.groups()
+        if tests:
+            self.iteration, self.testing = int(iteration), int(net or 0)
+            return
+        for name, text in _FIGURE.findall(message):
+            value = _number(text)
             if value is not None:
-                self.iteration = iteration
+                self.iteration = int(iteration)
                 self._append(self.loss if name == b"loss" else self.rate, value)
 
     def read_output(self, message):
         output, old_score = _OUTPUT.match(message), _OLD_SCORE.match(message)
         if output:
             phase, number, name, value, weighted = output.groups()
-            net = None if phase == b"Train" else self.testing
-            if phase == b"Train" or net is not None:
-                self.add(net, to_unicode(name), int(number), value, bool(weighted))
-        elif old_score and self.testing is not None:
-            self.add(self.testing, "score #%d" % int(old_score.group(1)), int(old_score.group(1)), old_score.group(2))
+            self._add_output(phase, name, number, value, bool(weighted))
+        elif old_score:
+            number, value = old_score.groups()
+            self._add_output(b"Test", b"score #" + number, number, value, False)
+
+    def _add_output(self, phase, name, number, text, is_loss):
+        value, net = _number(text), self.testing if phase == b"Test" else None
+        if value is not None and self.iteration is not None and (phase == b"Train" or net is not None):
+            key = net, to_unicode(name), int(number)
+            self._append(self.series.setdefault(key, Series(is_loss)), value)
+
+    def _append(self, series, value):
+        rates = [log.rate.values[-1] for log in self.training if len(log.rate)]
+        series.append(self.iteration, value, _NAN if self.printed is None else self.printed,
+                      rates[0] if rates else _NAN)
 
     def read_snapshot(self, message):
         snapshot = _SNAPSHOT.match(message)
@@ -164,21 +172,17 @@ class _Log(Log):
             self.creating = None
             self.net_text.clear()
 
-    def read_solving(self, message):
-        self.started = self.started or self.printed
-
-    def read_optimization(self, message):
-        if message.startswith(b"Optimization Done"):
+    def read_progress(self, message):
+        if message.startswith(b"Solving"):
+            self.started = self.started or self.printed
+        elif message.startswith(b"Optimization Done"):
             self.ended = self.ended or "done"  # caffe says so after a training that was stopped, too
         elif message.startswith(b"Optimization stopped early"):
             self.ended = "stopped"
-
-    def read_resuming(self, message):
-        if b" from " in message:
+        elif message.startswith(b"terminate"):
+            self.failed = self.failed or to_unicode(message)
+        elif b" from " in message:  # Restoring, Resuming
             self.resumed = to_unicode(message.partition(b" from ")[2])
-
-    def read_terminate(self, message):
-        self.failed = self.failed or to_unicode(message)
 
     def read_fatal(self, message):
         self.failed = to_unicode(message[:500])
@@ -202,82 +206,70 @@ class _Log(Log):
 class _Reader(object):
     """Read the lines of a log one by one; every training in it becomes a Log.
 
-    The thread's number in glog's prefix distinguishes ranks and threads that print into one file.
+    A training may print from several threads, whose numbers stand in glog's prefixes: ranks, or as NVIDIA's Caffe, whose
+    main thread makes the nets that another one trains.
 
     year: int, that of the log where it states none.
     """
 
     def __init__(self, year):
-        self.logs, self.by_thread = [], {}
+        self.trainings, self.by_thread = [], {}  # lists of _Logs; the last _Log of each thread
         self.collecting, self.text = None, []  # a function of the text, once that is whole
-        self.n_lines, self.year, self.month, self.days = 0, year, 0, {}
+        self.margin = 0  # bytes before what Caffe prints
+        self.year, self.month = year, 0
         self.readers = {
             b"Iteration": _Log.read_iteration, b"Train": _Log.read_output, b"Test": _Log.read_output,
-            b"Snapshotting": _Log.read_snapshot, b"Creating": _Log.read_creating, b"Initializing": self._initializing,
-            b"Solving": _Log.read_solving, b"Optimization": _Log.read_optimization, b"Restoring": _Log.read_resuming,
-            b"Resuming": _Log.read_resuming, b"terminate": _Log.read_terminate, b"Check": _Log.read_fatal}
+            b"Snapshotting": _Log.read_snapshot, b"Creating": _Log.read_creating, b"Initializing": self._initializing}
 
     def read(self, line, is_whole):
-        self.n_lines += 1
         if self.collecting:
-            if _FIELD_LINE.match(line) and len(self.text) < MOST_LINES:
-                self.text.append(line.rstrip(b"\r"))
+            if _FIELD_LINE.match(line, self.margin) and len(self.text) < MOST_LINES:
+                self.text.append(line[self.margin:].rstrip(b"\r"))
                 return
             self._end_text()
-        word, message = self._message(line)
-        is_fatal = line[:1] == b"F" and _PREFIX.match(line)
-        reader = self.readers.get(word, _Log.read_fatal if is_fatal else None)
-        # The last line may be cut off inside a number.
-        is_cut = not is_whole and not message.endswith(b")") and (b" = " in message or b" score #" in message)
-        if reader is None or is_cut:
+        prefix = _PREFIX.match(line)
+        match = _MESSAGE.match(line, prefix.end() if prefix else 0)
+        if match:
+            message, read = match.group(1).strip(), self.readers.get(match.group(2), _Log.read_progress)
+        elif prefix and prefix.group(1) == b"F":
+            message, read = line[prefix.end():].strip(), _Log.read_fatal
+        else:
             created = _CREATED.match(line)
             self.year = int(created.group(1)) if created else self.year
             return
-        prefix = _PREFIX.search(line)
-        thread = prefix and prefix.group(8)
-        log = self.by_thread.get(thread)
-        if log is None or word in (b"Iteration", b"Initializing"):
-            log = self._log(log, thread, message)
-        log.last_line, log.printed = self.n_lines, self._seconds(prefix) if prefix else log.printed
-        reader(log, message)
-
-    def _message(self, line):
-        """Return (its first word, the message) of a line, without glog's prefix and NVIDIA's [0.0] or [MultiGPU]."""
-        has_prefix = line[:1] in b"IWEF" and line[1:2].isdigit()
-        word, message = _first_word(line.partition(b"] ")[2] if has_prefix else line)
-        if word in self.readers or has_prefix:
-            return word, message
-        return _first_word(line.rpartition(b"] ")[2])  # behind a prefix of something else, as docker's
+        if not is_whole and not message.endswith(b")") and (b" = " in message or b" score #" in message):
+            return  # the end of the file, maybe inside a number
+        log = self._log_of(prefix and prefix.group(8), message)
+        if prefix:
+            log.printed, self.margin = self._seconds(prefix), prefix.start(1)
+        read(log, message)
 
     def _seconds(self, prefix):
-        """Return the time that a prefix states, in seconds."""
+        """Return the time that a prefix states, in seconds, or None for no time."""
         _, year, month, day, hours, minutes, seconds, _ = prefix.groups()
         if int(month) < self.month and year is None:
             self.year += 1
         self.month = int(month)
-        date = int(year or self.year), self.month, int(day)
-        if date not in self.days:
-            try:
-                self.days[date] = (datetime.date(*date) - EPOCH).days
-            except ValueError:
-                return None
-        return ((self.days[date] * 24 + int(hours)) * 60 + int(minutes)) * 60 + float(seconds)
+        try:
+            minute = datetime.datetime(int(year or self.year), self.month, int(day), int(hours), int(minutes))
+        except ValueError:
+            return None
+        return (minute - EPOCH).total_seconds() + float(seconds)
 
-    def _log(self, log, thread, message):
-        """Return the training that a line of a thread belongs to. log: that of the thread's last line, or None."""
-        starts, iteration = message.startswith(b"Initializing solver from"), _ITERATION.match(message)
-        goes_back = iteration and log is not None and int(iteration.group(1)) < (log.iteration or 0)
-        if log is None and self.logs and not (starts or iteration and thread):
-            return self.logs[-1]  # of another thread, as errors may be, or without a prefix
-        if log is None or goes_back or starts and (log.solver or log.iteration is not None):
-            waiting = [other for other in self.logs if other.iteration is None and not other.failed] if thread else []
-            if waiting and not starts:  # NVIDIA's solver: the main thread makes the nets, another runs them
-                log = waiting[-1]
-            else:
-                log = _Log()
-                log.first_line = self.n_lines
-                self.logs.append(log)
-            self.by_thread[thread] = log
+    def _log_of(self, thread, message):
+        """Return the _Log of a thread in the training that its message belongs to."""
+        log, iteration = self.by_thread.get(thread), _ITERATION.match(message)
+        starts = message.startswith(b"Initializing solver from")
+        goes_back = log is not None and iteration and int(iteration.group(1)) < (log.iteration or 0)
+        if log is not None and not starts and not goes_back:
+            return log
+        latest = self.trainings[-1] if self.trainings else None
+        if latest is None or log in latest or starts and any(other.iteration is not None for other in latest):
+            latest = []
+            self.trainings.append(latest)
+            self.by_thread.pop(None, None)  # "terminate called" stands without a prefix
+        log = self.by_thread[thread] = _Log(latest)
+        latest.append(log)
         return log
 
     def _initializing(self, log, message):
@@ -293,14 +285,7 @@ class _Reader(object):
     def finish(self):
         if self.collecting:
             self._end_text()
-        return [log.finish() for log in self.logs]
-
-
-def _first_word(message):
-    message = message.strip()
-    while message[:1] == b"[" and b"] " in message:
-        message = message.partition(b"] ")[2].strip()
-    return message.partition(b" ")[0], message
+        return [_merged([log.finish() for log in training]) for training in self.trainings]
 
 
 def _number(text):
@@ -308,16 +293,6 @@ def _number(text):
         return float(_WINDOWS.get(text, text))
     except ValueError:
         return None  # two lines in one another
-
-
-def _unquoted(value):
-    """Return a value of the text format as text."""
-    if value[:1] == b'"' == value[-1:] and len(value) > 1:
-        try:
-            return to_unicode(value[1:-1].decode("unicode_escape").encode("latin-1"))
-        except ValueError:
-            pass
-    return to_unicode(value)
 
 
 # Several trainings in one log
@@ -335,30 +310,23 @@ def _joined(logs):
             joined, n_earlier = log, n_earlier + 1
     if n_earlier:
         joined.notes.append("the log holds %d trainings from the start: the last one is shown" % (n_earlier + 1))
+    if len(joined.loss) - len(set(joined.loss.iterations)) > 1:
+        joined.notes.append("several losses stand for one iteration: several processes print into the log, and without "
+                            "glog's prefixes nothing says which are whose")
     if logs[-1] is not with_figures[-1] and logs[-1].failed:
         joined.notes.append("a later start failed: %s" % logs[-1].failed)
     return joined
 
 
-def _shown_ranks(logs):
-    """Return a Log for each training: of ranks, whose lines stand between one another's, the first with losses."""
-    shown, group = [], []
-    for log in logs + [None]:
-        if group and (log is None or not group[0].first_line < log.first_line < group[0].last_line):
-            shown.append(_shown_rank(group))
-            group = []
-        group.append(log)
-    return shown
-
-
-def _shown_rank(group):
-    shown = ([log for log in group if len(log.loss)] or [log for log in group if log.iterations()] or group)[0]
-    if sum(bool(log.iterations()) for log in group) > 1:
-        shown.notes.append("several ranks print into the log: the first with losses is shown")
-    for log in group:
-        _complete(shown, log, Log.PARTS)
-        shown.printed = max(shown.printed or 0, log.printed or 0) or None
-    return shown
+def _merged(logs):
+    """Return the logs of the threads of one training as one: of ranks the first with losses."""
+    merged = max(logs, key=lambda log: (len(log.loss) > 0, log.iterations() is not None))
+    if sum(len(log.loss) > 0 for log in logs) > 1:
+        merged.notes.append("several ranks print into the log: the first with losses is shown")
+    for log in logs:
+        _complete(merged, log, Log.PARTS)
+        merged.printed = max(merged.printed or 0, log.printed or 0) or None
+    return merged
 
 
 def _complete(log, other, parts):

@@ -21,7 +21,7 @@ from caffe_prototxt.net import data_layers, losses
 from caffe_prototxt.net.graph import HAND_ON, INPUT, Graph, origin, text_of
 from caffe_prototxt.net.matrix_sources import MODULE
 from caffe_prototxt.net.nets import Net
-from caffe_prototxt.net.states import State
+from caffe_prototxt.net.states import merged
 from caffe_prototxt.training import precautions, probe
 
 
@@ -218,13 +218,12 @@ def _test_graph(definition):
     """Return the graph.Graph of a prototxt in its TEST phase."""
     with open(definition, "rb") as file:
         net = Net(from_bytes(file.read()), losses.is_classic())
-    stages = tuple(str(stage) for stage in net.state.get("stage", ()))
-    return Graph(net, State("TEST", net.state.get("level", [0])[-1], stages))
+    return Graph(net, merged(None, net.state)._replace(phase="TEST"))
 
 
 def _last_loss(graph):
     """Return the node of the last loss on classes, as those before it are auxiliary, or else of the last Accuracy."""
-    nodes = [node for node in graph.nodes if losses.is_on_labels(node.layer)] or [
+    nodes = [node for node in graph.whole_nodes if losses.is_on_labels(node.layer)] or [
         node for node in graph.nodes if node.type == "Accuracy"]
     if not nodes:
         raise ValueError("expected a net whose TEST phase has a loss on classes or an Accuracy layer, got %s; "

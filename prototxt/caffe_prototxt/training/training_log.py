@@ -4,7 +4,6 @@ from __future__ import division, print_function
 import array
 import bisect
 import collections
-import math
 
 # -log(FLT_MIN) and -log(1e-20), where SoftmaxWithLoss and the losses on probabilities end when the true class has
 # probability 0.
@@ -53,19 +52,15 @@ class Series(object):
         finite = [point for point in self.points() if is_finite(point[1])]
         return min(finite, key=lambda point: point[1] if smaller else -point[1]) if finite else None
 
-    def first_not_finite(self):
-        """Return the iteration of the first value that is NaN or infinite, or None."""
-        return next((int(iteration) for iteration, value in self.points() if not is_finite(value)), None)
-
     def clipped(self):
         """Return (iteration, value) from which on the values are the same one of CLIPPED to the end, or None."""
-        limit = next((limit for limit in CLIPPED for last in self.values[-1:] if abs(last - limit) <= 1e-3), None)
-        first = None
-        for iteration, value in reversed(self.points()):
-            if limit is None or not abs(value - limit) <= 1e-3:
-                break
-            first = (int(iteration), limit)
-        return first
+        for limit in CLIPPED:
+            first = len(self)
+            while first and abs(self.values[first - 1] - limit) <= 1e-3:
+                first -= 1
+            if first < len(self):
+                return int(self.iterations[first]), limit
+        return None
 
 
 class Log(object):
@@ -96,7 +91,7 @@ class Log(object):
         self.train, self.test = collections.OrderedDict(), collections.OrderedDict()
         self.snapshots, self.notes = [], []
         self.train_net = self.resumed = self.ended = self.failed = self.started = self.printed = None
-        self.first_line = self.last_line = self.start = 0
+        self.start = 0
 
     def outputs(self):
         """Return (name for people, Series) of the training loss and of each output of the nets."""
@@ -117,8 +112,9 @@ class Log(object):
 
     def diverged(self):
         """Return the first iteration with a loss that is NaN or infinite, or None."""
-        iterations = [series.first_not_finite() for _, series in self.losses()]
-        return min([iteration for iteration in iterations if iteration is not None] or [None])
+        iterations = [iteration for _, series in self.losses() for iteration, value in series.points()
+                      if not is_finite(value)]
+        return int(min(iterations)) if iterations else None
 
     def clipped(self):
         """Return (name, iteration, value) of the first loss that is clipped to the end, or None.
@@ -126,8 +122,7 @@ class Log(object):
         There the true class of every sample has probability 0 in float32: the training has diverged, and Caffe's losses
         hide it. Each output is looked at, as their weighted sum may be any number.
         """
-        found = [(name,) + clipped for name, clipped in
-                 [(name, series.clipped()) for name, series in self.losses()] if clipped]
+        found = [(name,) + series.clipped() for name, series in self.losses() if series.clipped()]
         return min(found, key=lambda clipped: clipped[1]) if found else None
 
     def status(self):
@@ -147,4 +142,4 @@ class Log(object):
 
 def is_finite(value):
     """Return whether a value is neither NaN nor infinite."""
-    return not (math.isnan(value) or math.isinf(value))
+    return abs(value) < float("inf")

@@ -11,7 +11,7 @@ from caffe_prototxt.rewrite import deploy  # noqa: E402
 from caffe_prototxt.training import caffe_process  # noqa: E402
 from caffe_prototxt.net.graph import usual_states  # noqa: E402
 from caffe_prototxt.net.nets import Net  # noqa: E402
-from caffe_prototxt.net.states import State  # noqa: E402
+from caffe_prototxt.net.states import State, merged  # noqa: E402
 from any_net import PIECES, mutated  # noqa: E402
 from counts import calls, examples  # noqa: E402
 
@@ -52,8 +52,8 @@ def test_solvers(text):
         if solvers.is_solver(text):
             nets = solvers.read_solver(text).nets
             for _, states in nets:
-                for state in states:
-                    solvers.merged(state, {})
+                for phase, of_solver in states:
+                    merged(phase, {}, of_solver)
     except ValueError as error:
         assert str(error)
 

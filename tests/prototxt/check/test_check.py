@@ -9,6 +9,7 @@ import pytest
 
 import real_nets
 import user_files
+from user_files import as_nobody
 
 pytest.importorskip("caffe")
 from caffe_losses.compat import from_bytes  # noqa: E402
@@ -248,7 +249,7 @@ def test_what_caffe_refuses(folder, one, net, kind, layer, line, message):
     (("batch_size", "batchsize", 1), "field", 5, "has batchsize, which this Caffe does not have, and stops at; is it batch_size?"),
     (("LMDB", "LMBD", 1), "field", 5, "has backend: LMBD, which this Caffe does not have, and stops at; is it LMDB?"),
     (("backend", "backend: LMDB backend", 1), "twice", 5, "has backend twice, and Caffe's parser stops: take one of them out"),
-    (("bottom: ", "include { fase: TRAIN } bottom: ", 1), "rule", 7, "has fase in a rule (include), which Caffe does not have"),
+    (("bottom: ", "include { fase: TRAIN } bottom: ", 1), "rule", 7, "has fase in a rule (include), which this Caffe does not have"),
     (("num_output: 3", "num_output: 3 bias_trem: 1", 1), "field", 9, "has bias_trem, which this Caffe does not have, and stops at; is "),
     (("inner_product_param", "iner_product_param", 1), "missing", 9, "has iner_product_param, which Caffe does not have"),
     (("nowhere", r"C:\new\train", 1), "path", 2, r"has source: C:\new\train, in which a \ with the letter after it stands for"),
@@ -307,12 +308,21 @@ def test_what_depends_on_a_fork_is_read_all_the_same(check):
     assert found["not checked"][2][3] == "it depends on what is left out, and is, too; the same of loss"
     (fault,) = check(DATA + fork + SCORE.replace('"data"', '"f"').replace("num_output: 3", "num_output: 3 bias_trem: 1") + LOSS)["error"]
     assert fault[:3] == ("field", "score", 10)
+    (fault,) = check(DATA + fork + SCORE.replace('"data"', '"f"') + LOSS.replace("WithLoss", "WithLos"))["error"]
+    assert fault[:3] == ("type", "loss", 12)
 
 
 def test_one_fault_of_the_net_itself_does_not_hide_the_next(check):
     found = check('name: "a" name: "b"\nforce_backward: 7\nfork: 1\n' + DATA + SCORE.replace("xavier", "x") + LOSS)
     assert [fault[:3:2] for fault in found["error"]] == [("twice", 1), ("caffe", 2), ("caffe", 10)], found["error"]
     assert [fault[:3:2] for fault in found["not checked"]][0] == ("field", 3)
+
+
+@pytest.mark.parametrize("field", ["force_backward: maybe", "debug_info: maybe"])
+def test_a_bool_of_the_net_itself(check, field):
+    """The parser names the token after such a value, which is a layer's."""
+    (fault,) = check(DATA + field + "\n" + SCORE + LOSS)["error"]
+    assert fault[:3] == ("caffe", None, 7) and 'Value: "maybe"' in fault[3]
 
 
 def test_a_layer_has_what_it_needs(nothing):
@@ -353,7 +363,7 @@ def test_the_same_of_several_layers_is_one_fault(folder, check):
     # one that lies near the net is no fault of the net
     (folder / "layers").mkdir()
     (folder / "layers" / "my_layers.py").write_text(u"")
-    found = check(DATA + SCORE + LOSS + more, folder=str(folder))
+    found = check(DATA + SCORE + LOSS + more, path=str(folder / "net.prototxt"))
     assert not found["error"] and "export PYTHONPATH=%s${PYTHONPATH:+:$PYTHONPATH}" % (folder / "layers") in found["not checked"][-1][3]
     types = "".join('layer { name: "%d" type: "Normalize" bottom: "data" top: "%d" }\n' % (i, i) for i in range(3))
     assert [fault[3] for fault in check(DATA + SCORE + LOSS + types)["not checked"][1:]] == [
@@ -364,12 +374,12 @@ def test_weights_of_another_training(folder, one, nothing):
     write_matrix("D.csv", 1 - np.eye(3))
     loss = python_loss(layer="ExpectedCostLoss", param={"source": "D.csv"})
     assert one(DATA + SCORE + loss, "warning", "weights", "loss", 11).startswith("is for a net that has been trained before")
-    nothing(DATA + SCORE + loss, has_weights=True)
+    nothing(DATA + SCORE + loss, weights=["trained.caffemodel"])
     nothing(DATA + SCORE + loss.replace('"loss"', '"cost"') + LOSS)  # beside another loss
     H = 'layer { name: "H" type: "Parameter" top: "H" param { lr_mult: 0 } parameter_param { shape { dim: 1 dim: 1 dim: 3 dim: 3 } } }\n'
     net = DATA + SCORE + H + native(("score", "label", "H"), "")
     assert "is 0 until caffe train -weights FILE.caffemodel brings it" in one(net, "warning", "weights", "loss", 12)
-    nothing(net, has_weights=True)
+    nothing(net, weights=["trained.caffemodel"])
 
 
 @pytest.mark.parametrize("batch, few", [(1, True), (2, True), (3, False), (None, False)])
@@ -416,14 +426,9 @@ def test_one_fault_does_not_hide_the_next(folder, check):
     assert [fault[1:3] for fault in found["error"]] == [("bad", 7), ("worse", 11), ("loss", 19)]
 
 
-def test_more_than_one_gpu(folder, one, nothing, monkeypatch):
+def test_more_than_one_gpu(folder, one, nothing):
     arguments = DATA + SCORE + python_loss(), "error", "multi_gpu", "loss", 11
-    assert one(*arguments, gpus=2).endswith("a native InfogainLoss with H from a file trains there")
-    (folder / "python" / "caffe").mkdir(parents=True)
-    for name in ("train.py", "caffe/__init__.py"):
-        (folder / "python" / name).write_text(u"")
-    monkeypatch.setattr("sys.path", sys.path + [str(folder / "python")])
-    assert one(*arguments, gpus=2).endswith("or %s with one process for each GPU" % (folder / "python" / "train.py"))
+    assert one(*arguments, gpus=2).endswith("a native InfogainLoss with H from a file trains there, and what use_loss.py --native makes")
     nothing(DATA + SCORE + native(), gpus=2)
 
 
@@ -475,6 +480,46 @@ def test_what_is_said_of_force_backward_is_so(folder, first, loss):
         file.write(net)
     status, out, _ = real_nets.run([sys.executable, "-c", BACKWARD])
     assert (status == 0 and "done" in out) == (not first)
+
+
+SEQUENCES = '''layer { name: "data" type: "%s" top: "cont" top: "words" top: "target" %s }
+layer { name: "embed" type: "Embed" bottom: "words" top: "e" embed_param { input_dim: 9 num_output: 5 weight_filler { type: "uniform" } } }
+layer { name: "lstm" type: "LSTM" bottom: "e" bottom: "cont" top: "l" recurrent_param { num_output: 4 weight_filler { type: "uniform" } } }
+layer { name: "predict" type: "InnerProduct" bottom: "l" top: "p" inner_product_param { num_output: 9 axis: 2 weight_filler { type: "uniform" } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "p" bottom: "target" top: "loss" softmax_param { axis: 2 } }
+'''
+
+
+@pytest.mark.parametrize("data", [("HDF5Data", 'hdf5_data_param { source: "nowhere" batch_size: 20 }'), ("SequenceData", "")])
+def test_a_net_of_sequences_as_lrcn(nothing, data):
+    (fault,) = nothing(SEQUENCES % data)["not checked"]
+    assert "words of %d x 16, target of %d x 16; so the labels of loss are not checked" % ((20, 20) if data[1] else (2, 2)) in fault[3]
+
+
+def test_a_batch_that_only_might_be_wrong(check):
+    net = ('layer { name: "data" type: "Videos" top: "data" top: "label" }\n' + SCORE +
+           'layer { name: "r" type: "Reshape" bottom: "score" top: "r" reshape_param { shape { dim: 16 dim: 24 dim: 3 } } }\n')
+    found = check(net)
+    assert not found["error"] and [fault[:2] for fault in found["not checked"]] == [("data", "data"), ("shape", "r")]
+
+
+def test_labels_of_several_losses(nothing):
+    (fault,) = nothing(DATA + SCORE + LOSS + LOSS.replace('"loss"', '"aux"'))["not checked"]
+    assert fault[3].endswith("label of 4; so the labels of loss, aux are not checked")
+
+
+@pytest.mark.parametrize("kind", ["HDF5Data", "ImageData"])
+def test_data_of_another_user(folder, kind):
+    (folder / "list.txt").write_text(u"x.h5\n")
+    (folder / "list.txt").chmod(0o600)
+    for path in [folder] + list(folder.parents)[:2]:
+        path.chmod(0o755)
+    param = "image_data_param" if kind == "ImageData" else "hdf5_data_param"
+    net = DATA.replace('"Data"', '"%s"' % kind).replace("data_param", param).replace("nowhere", "list.txt").replace("backend: LMDB", "")
+    with as_nobody(), caffe_process.Caffe() as caffe:
+        report = check_net.check(Net(net + SCORE + LOSS), [State("TRAIN")], caffe)
+    (fault, _), = report.faults
+    assert fault.kind == "data" and fault.message.startswith("its data list.txt: Permission denied; inputs stand for it, ")
 
 
 def test_what_is_said_of_learned_h_is_so(folder, one):

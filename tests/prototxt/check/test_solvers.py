@@ -38,7 +38,7 @@ def known():
 
 @pytest.mark.parametrize("change, line, message", [
     (("lr_policy", "lr_polcy"), 3, "has lr_polcy, which this Caffe does not have, and stops at; is it lr_policy?"),
-    (("fixed", "stp"), 3, 'has lr_policy: "stp", which Caffe does not have, and stops at; is it step?'),
+    (("fixed", "stp"), 3, 'has lr_policy: "stp", which this Caffe does not have, and stops at; is it step?'),
     (("fixed", "Fixed"), 3, None),
     (("fixed", "step"), 3, 'has lr_policy: "step" and no stepsize, and Caffe stops: write stepsize: N'),
     (('lr_policy: "fixed"', ""), None, "has no lr_policy, and Caffe stops: write lr_policy: "),
@@ -48,7 +48,7 @@ def known():
     (("max_iter", "train_state { phase: TRIAN } max_iter"), 4, "has phase: TRIAN in train_state, and Caffe stops, as it has"),
     (("max_iter", 'train_state { stages: "a" } max_iter'), 4, "has stages in train_state, which this Caffe does not have, and"),
     (("CPU", "CUP"), 6, "has solver_mode: CUP, which this Caffe does not have, and stops at; is it CPU?"),
-    (("max_iter", 'type: "Adamm" max_iter'), 4, 'has type: "Adamm", which Caffe does not have, and stops at; is it Adam?')])
+    (("max_iter", 'type: "Adamm" max_iter'), 4, 'has type: "Adamm", which this Caffe does not have, and stops at; is it Adam?')])
 def test_what_caffe_stops_at(folder, known, change, line, message):
     text = GOOD.replace(*change)
     (folder / "solver.prototxt").write_text(u"%s" % text)
@@ -63,7 +63,7 @@ def test_nothing_where_nothing_is_wrong(folder, known):
     (folder / "solver.prototxt").write_text(u"%s" % GOOD)
     assert real_nets.run(["caffe", "train", "-solver", "solver.prototxt"])[0] == 0
     solver = solvers.read_solver(GOOD + "stepvalue: 3 stepvalue: 4 weights: 'a.caffemodel'", "solver.prototxt", known)
-    assert solver == solvers.Solver([("net.prototxt", [("TRAIN", {})])], [], True, None)
+    assert solver == solvers.Solver([("net.prototxt", [("TRAIN", {})])], [], ["a.caffemodel"], None)
     assert [fault.level for fault in solvers.read_solver(GOOD + "of_a_fork: 3\n", None, known).faults] == ["not checked"]
     assert solvers.read_solver(GOOD + "of_a_fork: 3\n").faults == []  # as without Caffe
 

@@ -2,7 +2,6 @@
 from __future__ import division, print_function
 
 import collections
-import contextlib
 import io
 import os
 import re
@@ -21,6 +20,7 @@ for module in ("lmdb", "h5py", "PIL"):
 import real_nets
 import sources
 from counts import examples
+from user_files import as_nobody
 from caffe_prototxt.data.labels import LabelCounts, count_source, per_class
 
 LABELS = np.random.RandomState(0).randint(0, 7, 500)
@@ -210,18 +210,6 @@ def test_an_image_whose_name_ends_in_a_number(here):
     sources.write_image("IMG 12.png", MASKS[0])
     os.rename("IMG 12.png", "IMG 12")
     assert counted(count_source(sources.write_text("list.txt", ["IMG 12 3", "a.png 1"]))) == {3: 1, 1: 1}
-
-
-@contextlib.contextmanager
-def as_nobody():
-    """Be a user who may read nothing here, where the tests run as root."""
-    if os.geteuid():
-        pytest.skip("only root can become another user")
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.mark.parametrize("source", ["lmdb", "leveldb", "labels.h5", "list.txt", "labels.npy", "masks", "hdf5.txt"])

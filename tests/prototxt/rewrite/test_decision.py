@@ -180,6 +180,32 @@ def test_several_losses(tmp_path, monkeypatch):
         np.testing.assert_allclose(net.blobs[top].data, expected, rtol=2e-5, atol=1e-6)
 
 
+SHARED = {  # text, {output: (scores, class axis, whether its score is divided by the sum)}
+    "two tops of a layer": (DENSE + scoring("Convolution").replace('bottom: "data" top: "fc"', 'bottom: "data" bottom: "data" top: "fc" '
+                            'top: "raw"') + loss(), {"score": ("fc", 1, False), "raw": None}),
+    "two class axes": (inputs(3, 2, 4, 4, label=(3, 4, 4)) + scoring("Convolution") + loss() + loss(name="aux", param="softmax_param { axis: 2 }"),
+                       {"prob_score": ("fc", 1, False), "prob_2_score": ("fc", 2, False)}),
+    "two losses by one softmax": (WHOLE + scoring("InnerProduct") + layer("Softmax", "p", "fc") + loss() + loss("p", "aux").replace(
+        "SoftmaxWithLoss", "MultinomialLogisticLoss"), {"p": ("fc", 1, True)})}
+
+
+@pytest.mark.parametrize("name", sorted(SHARED))
+def test_weights_go_into_a_bias_that_nothing_else_gets(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    text, outputs = SHARED[name]
+    trained = save(text)
+    data = real_nets.random_scores(trained.blobs["data"].data.shape, scale=1)
+    filled(trained, data)
+    net, _ = run(*options(W, None, 1))
+    assert set(filled(net, data).outputs) == set(outputs)
+    for top, wanted in outputs.items():
+        got, expected = net.blobs[top].data, trained.blobs[wanted[0] if wanted else top].data
+        if wanted:
+            got, expected = decided(got, wanted[1]), np.array([oracle(row, W, None, 1)[1] for row in decided(expected, wanted[1]).tolist()])
+            expected /= expected.sum(axis=1, keepdims=True) if wanted[2] else 1
+        np.testing.assert_allclose(got, expected, rtol=2e-5, atol=1e-6)
+
+
 def test_a_softmax_that_other_layers_take_keeps_its_temperature(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     trained = save(WHOLE + scoring("InnerProduct") + layer("Softmax", "p", "fc") + layer("Power", "q", "p"))
@@ -191,6 +217,17 @@ def test_a_softmax_that_other_layers_take_keeps_its_temperature(tmp_path, monkey
     (top,) = set(net.outputs) - {"q"}
     np.testing.assert_allclose(net.blobs[top].data, [oracle(row, W, None, 2)[1] for row in trained.blobs["fc"].data.tolist()],
                                rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("wanted", ["weights", "all"])
+def test_a_softmax_in_place(tmp_path, monkeypatch, wanted):
+    monkeypatch.chdir(tmp_path)
+    data, given = real_nets.random_scores((30, 6), scale=1), []
+    for top in ("p", "fc"):
+        save(WHOLE + scoring("InnerProduct") + 'layer { name: "p" type: "Softmax" bottom: "fc" top: "%s" }\n' % top)
+        net = filled(run(*options(*DECISIONS[wanted]))[0], data)
+        given += [net.blobs[output].data for output in net.outputs]
+    np.testing.assert_array_equal(given[0], given[1])
 
 
 def test_the_comments(tmp_path, monkeypatch):

@@ -145,7 +145,8 @@ def test_1_0(read):
     lambda text: text + b"I1029 14:53:48.000000 25829 solver.cpp:218] Iteration 300, loss = 0.",
     lambda text: text + b"\n" * 100 + b"x" * 2 ** 21,
     lambda text: text.replace(b"0.5\n", b"0.5\nI1029 14:53:46.79 2 solver.cpp:218] Iteration 1I1029 14:53: 25 x\n"),
-], ids=["CRLF", "UTF-16", "other bytes", "cut off in a number", "a long line", "a torn line"])
+    lambda text: b"".join(b"caffe_1  | %s\n" % line for line in text.splitlines()),
+], ids=["CRLF", "UTF-16", "other bytes", "cut off in a number", "a long line", "a torn line", "docker's prefix"])
 def test_what_happens_to_logs(read, change):
     check_new(read(change(NEW)))
 
@@ -208,14 +209,10 @@ def test_a_training_that_failed(read):
     log = read(start + FATAL)
     assert log.status() == "failed: Check failed: mdb_status == 0 (2 vs. 0) No such file"
     assert points(log.loss) == [(0, .745292)]
+    assert read(b"caffe_1  | " + FATAL).status().startswith("failed: Check failed")
     assert read(FATAL).status().startswith("failed: Check failed") and read(FATAL).iterations() is None
     assert read(start + b"terminate called after throwing an instance of 'error_already_set'\n").status().startswith(
         "failed: terminate called")
-
-
-def test_stopped_early(read):
-    log = read(line(0, b"2") + b"I1 solver.cpp:3] Optimization stopped early.\nI1 caffe.cpp:2] Optimization Done.\n")
-    assert log.status() == "stopped early"
 
 
 def solver_start(thread=25829):
@@ -245,6 +242,13 @@ def test_of_two_trainings_in_a_log_the_last_counts(read):
     assert points(log.loss) == [(0, 2.4)]
 
 
+def test_a_second_process_that_starts_while_the_first_trains(read):
+    log = read(solver_start(7) + line(0, b"2.5", 7) + line(20, b"2", 7) + solver_start(9) + line(0, b"3.5", 9)
+               + line(40, b"1.5", 7) + line(20, b"3", 9) + line(60, b"1.25", 7))
+    assert points(log.loss) == [(0, 3.5), (20, 3)]
+    assert log.notes == ["the log holds 2 trainings from the start: the last one is shown"]
+
+
 def test_a_later_start_that_failed_is_noted(read):
     log = read(solver_start() + line(0, b"2.5") + solver_start(9) + FATAL)
     assert points(log.loss) == [(0, 2.5)] and log.notes[0].startswith("a later start failed: Check failed")
@@ -257,6 +261,17 @@ def test_ranks_that_print_into_one_another(read):
     log = read(text)
     assert [value for _, value in points(log.loss)] == [2, 2, 2]
     assert log.notes == ["several ranks print into the log: the first with losses is shown"]
+
+
+def test_two_processes_in_one_line(read):
+    log = read(line(0, b"2", 7) + line(20, b"1.5", 7)[:-1] + line(20, b"9", 8) + b"\n" + line(40, b"1", 7))
+    assert points(log.loss) == [(0, 2), (40, 1)]
+
+
+def test_processes_that_print_into_one_another_without_prefixes(read):
+    text = b"".join(b"Iteration %d, loss = 2\nIteration %d, loss = 3\n" % (i, i) for i in range(0, 60, 20))
+    (note,) = read(text).notes
+    assert note.startswith("several losses stand for one iteration")
 
 
 def test_a_net_that_glog_cut_off_is_not_taken_for_whole(read):

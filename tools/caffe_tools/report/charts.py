@@ -23,7 +23,7 @@ STYLE = {"font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "legend.font
          "text.color": INK, "xtick.color": INK, "ytick.color": INK, "axes.edgecolor": "#BBBBBB",
          "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
 MOST_THIN = 2  # seeds of which each has its line; their interval is wider than the chart
-MOST_BARS = 5  # methods; of more, dots
+ROW = .42  # inches, of a class in a chart of recalls
 MOST_CLASSES = 25  # in a chart of recalls
 MOST_POINTS = 1000  # of a line; of more, means of neighbours
 LARGEST = 1e100  # a larger value is drawn as one that is not finite
@@ -43,17 +43,8 @@ def curves(list_of_curves, ylabel, steps=False, bounds=NO_BOUNDS):
     list_of_curves: Curves, one for each method; one without runs keeps its colour free.
     steps: bool, whether a value holds until the next one. bounds: the least and the greatest value there can be.
     """
-    def draw(axes):
-        drawn = []
-        for i, curve in enumerate(list_of_curves):
-            runs = [_points(x, y) for x, y in curve.runs]
-            drawn += [y[np.isfinite(y)] for _, y in runs]
-            style = dict(_line_style(i), drawstyle="steps-post" if steps else "default")
-            _draw_curve(axes, curve.name, runs, style, bounds)
-        axes.set(xlabel="iteration", ylabel=short_label(ylabel, LONGEST_LABEL))
-        _limit(axes, np.concatenate(drawn or [[]]), bounds)
-        _legend(axes)
-    return _picture(draw)
+    return _by_iteration(list_of_curves, ylabel, bounds, lambda axes, name, runs, style: _draw_curve(
+        axes, name, runs, dict(style, drawstyle="steps-post" if steps else "default"), bounds))
 
 
 def spread(list_of_curves, ylabel, bounds=NO_BOUNDS):
@@ -61,20 +52,20 @@ def spread(list_of_curves, ylabel, bounds=NO_BOUNDS):
 
     list_of_curves: Curves whose runs are the outputs, of all seeds.
     """
+    return _by_iteration(list_of_curves, ylabel, bounds, _draw_spread)
+
+
+def _by_iteration(list_of_curves, ylabel, bounds, draw_runs):
+    """Draw the runs of each method by draw_runs(axes, name, runs, style)."""
     def draw(axes):
-        drawn = []
-        for i, curve in enumerate(list_of_curves):
-            runs = [_points(x, y) for x, y in curve.runs]
-            table = np.array([y for x, y in runs if np.array_equal(x, runs[0][0])])
-            if table.size:
-                axes.fill_between(runs[0][0], table.min(axis=0), table.max(axis=0), color=COLOURS[i % len(COLOURS)],
-                                  alpha=.2, linewidth=0)
-                axes.plot(runs[0][0], np.median(table, axis=0), label=short_label(curve.name, 60), linewidth=1.6,
-                          **_line_style(i))
-            drawn.append(table[np.isfinite(table)])
+        drawn = [np.zeros(0)]
+        for i, (name, runs) in enumerate(list_of_curves):
+            runs = [_points(x, y) for x, y in runs]
+            if runs:
+                draw_runs(axes, short_label(name, 60), runs, _line_style(i))
+            drawn += [y[np.isfinite(y)] for _, y in runs]
         axes.set(xlabel="iteration", ylabel=short_label(ylabel, LONGEST_LABEL))
-        _limit(axes, np.concatenate(drawn or [[]]), bounds)
-        _legend(axes)
+        _limit(axes, np.concatenate(drawn), bounds)
     return _picture(draw)
 
 
@@ -105,7 +96,6 @@ def _line_style(i):
 
 def _draw_curve(axes, name, runs, style, bounds):
     same = len(runs) > 1 and all(np.array_equal(x, runs[0][0]) for x, _ in runs)
-    label = short_label(name, 60)
     if same:
         x, table = runs[0][0], np.array([y for _, y in runs])
         means, lows, highs = _ends([mean_interval(column) for column in table.T])
@@ -113,16 +103,26 @@ def _draw_curve(axes, name, runs, style, bounds):
         if len(runs) > MOST_THIN:
             axes.fill_between(x, np.clip(lows, *bounds), np.clip(highs, *bounds), where=np.isfinite(means),
                               color=style["color"], alpha=.15, linewidth=0)
-        axes.plot(x, means, label=label, linewidth=1.6, marker="o", markersize=3 if len(x) < 40 else 0, **style)
+        _draw_line(axes, x, means, style, label=name)
     for i, (x, y) in enumerate(runs):
-        if not same or len(runs) <= MOST_THIN:
-            alone = len(runs) == 1
-            axes.plot(x, y, label=None if i or same else label, linewidth=1.6 if alone else .7,
-                      alpha=1 if alone else .6, marker="o", markersize=3 if alone and len(x) < 40 else 0, **style)
+        if len(runs) == 1:
+            _draw_line(axes, x, y, style, label=name)
+        elif not same or len(runs) <= MOST_THIN:
+            axes.plot(x, y, label=None if i or same else name, linewidth=.7, alpha=.6, **style)
         finite = np.isfinite(y)
         if not finite.all() and finite.any():
             last = np.flatnonzero(finite[:np.argmin(finite)])[-1:]
             axes.plot(x[last], y[last], marker="x", markersize=9, markeredgewidth=2, linestyle="", color=style["color"])
+
+
+def _draw_line(axes, x, y, style, label):
+    axes.plot(x, y, label=label, linewidth=1.6, marker="o", markersize=3 if len(x) < 40 else 0, **style)
+
+
+def _draw_spread(axes, name, runs, style):
+    x, table = runs[0][0], np.array([y for x, y in runs if np.array_equal(x, runs[0][0])])
+    axes.fill_between(x, table.min(axis=0), table.max(axis=0), color=style["color"], alpha=.2, linewidth=0)
+    axes.plot(x, np.median(table, axis=0), label=name, linewidth=1.6, **style)
 
 
 def _ends(intervals):
@@ -131,33 +131,23 @@ def _ends(intervals):
 
 
 def recalls(names, counts, methods):
-    """Draw a row for each class: bars of the methods with their intervals, or dots where there are many methods.
+    """Draw a row for each class, with a dot and its interval for each method.
 
     names: list of class names. counts: list of int, their numbers of test samples.
     methods: list of (name, list of Interval, one for each class, whose mean is None where there is no sample).
     """
-    n_methods = len(methods)
-    as_bars = n_methods <= MOST_BARS
-    height = min(.85, .17 * n_methods) + .16 if as_bars else .42  # of a class, in inches
-
     def draw(axes):
         for i, (name, intervals) in enumerate(methods):
             means, lows, highs = _ends(intervals)
-            spread = np.nan_to_num([means - lows, highs - means])
-            at = np.arange(len(names)) + (i - (n_methods - 1) / 2) * .8 / n_methods
-            label, colour = short_label(name, 60), COLOURS[i % len(COLOURS)]
-            if as_bars:
-                axes.barh(at, np.nan_to_num(means), height=.8 / n_methods, xerr=spread, color=colour, label=label,
-                          error_kw=dict(ecolor=INK, elinewidth=.8))
-            else:
-                axes.errorbar(means, at, xerr=spread, color=colour, label=label, linestyle="", elinewidth=.8,
-                              clip_on=False, marker="os^Dv"[i // len(COLOURS) % 5], markersize=4)
+            at = np.arange(len(names)) + (i - (len(methods) - 1) / 2) * .8 / len(methods)
+            axes.errorbar(means, at, xerr=np.nan_to_num([means - lows, highs - means]), label=short_label(name, 60),
+                          color=COLOURS[i % len(COLOURS)], marker="os^Dv"[i // len(COLOURS) % 5], markersize=4,
+                          linestyle="", elinewidth=.8, clip_on=False)
         axes.set_yticks(np.arange(len(names)))
         axes.set_yticklabels(["%s (%d)" % (short_label(name), count) for name, count in zip(names, counts)])
         axes.set_ylim(len(names) - .5, -.5)
         axes.set(xlim=(0, 1), xlabel="recall: the fraction of the class that is decided for it")
-        _legend(axes)
-    return _picture(draw, height * len(names) + .2)
+    return _picture(draw, ROW * len(names) + .2)
 
 
 def reliability(methods):
@@ -173,7 +163,6 @@ def reliability(methods):
                       label=short_label(name, 60), **_line_style(i))
         axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="fraction right",
                  xlabel="confidence: the probability of the class decided for")
-        _legend(axes)
     return _picture(draw)
 
 
@@ -189,8 +178,8 @@ def matrix(entries, names, unit, limits=None):
     return _picture(draw, side, side + 1, grid=False)
 
 
-def _legend(axes):
-    """Add a legend below the chart and its label."""
+def _add_legend(axes):
+    """Add a legend below the chart and its label, if anything in it has a name."""
     from matplotlib.transforms import ScaledTranslation
     _, labels = axes.get_legend_handles_labels()
     if not labels:
@@ -212,6 +201,7 @@ def _picture(draw, height=HEIGHT, width=WIDTH, grid=True):
             axes.grid(color=GRID)
         axes.set_axisbelow(True)
         draw(axes)
+        _add_legend(axes)
         content = io.BytesIO()
         figure.savefig(content, format="png", dpi=DPI, bbox_inches="tight")
     return content.getvalue()

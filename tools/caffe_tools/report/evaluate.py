@@ -35,8 +35,7 @@ def evaluate(run, runs, caffe, D, top, class_weights, any_snapshot=False, **opti
     """
     snapshot = snapshots.find_snapshot(run)
     doubts = _doubts(snapshot, run, runs)
-    if doubts and not any_snapshot:
-        raise ValueError(doubts[0] + snapshots.ASK)
+    _refuse(doubts, any_snapshot)
     weights = class_weights.of(_training_definition(run, snapshot.folder, caffe.folder), snapshot.folder)
     arrays = _tally(run, snapshot, caffe, D, weights, top, options)
     n_classes = int(arrays["n_classes"])
@@ -44,8 +43,7 @@ def evaluate(run, runs, caffe, D, top, class_weights, any_snapshot=False, **opti
     tally.arrays = {key: arrays[key] for key in tally.arrays}
     doubts += _disagreements(snapshot, run, json.loads(arrays["comparable"].item()),
                              tally.scores(PROBABLE)["accuracy"])
-    if doubts and not any_snapshot:
-        raise ValueError(doubts[0] + snapshots.ASK)
+    _refuse(doubts, any_snapshot)
     if not doubts and snapshots.is_newer(snapshot, run):
         doubts = ["snapshot %s is newer than the log, but fits it" % snapshot.name]
     notes = doubts + _notes(snapshot, run) + ["not evaluated with it: " + note for note in arrays["left_out"].tolist()]
@@ -55,6 +53,11 @@ def evaluate(run, runs, caffe, D, top, class_weights, any_snapshot=False, **opti
             "evaluation": comparison.evaluation_of(tally),
             "decisions": trial_of(dict(json.loads(arrays["trial"].item()), net=_net_file(run, snapshot.folder)),
                                   weights)}, notes
+
+
+def _refuse(doubts, any_snapshot):
+    if doubts and not any_snapshot:
+        raise ValueError(doubts[0] + "; --any-snapshot evaluates it all the same")
 
 
 def _tally(run, snapshot, caffe, D, weights, top, options):
@@ -95,21 +98,16 @@ def _disagreements(snapshot, run, comparable, accuracy):
     logged, found, n_tested = _tested_at(snapshot, run), comparable["tested"], comparable["n_tested"]
     if not found and n_tested:
         found = dict.fromkeys(comparable["accuracies"], accuracy)
-    newer, both = snapshots.is_newer(snapshot, run), sorted(set(found) & set(logged))
-    for name in both:
+    newer, compared = snapshots.is_newer(snapshot, run), sorted(set(found) & set(logged))
+    for name in compared:
         before, is_loss = logged[name]
-        if comparable["tested"]:
-            differ = snapshots.outputs_differ(before, found[name], n_tested, is_loss)
-        else:
-            differ = snapshots.accuracies_differ(before, n_tested, accuracy, comparable["n_images"],
-                                                 comparable["is_epoch"])
-        if differ:
+        if (snapshots.outputs_differ(before, found[name], n_tested, is_loss) if comparable["tested"] else
+                snapshots.accuracies_differ(before, n_tested, accuracy, comparable["n_images"], comparable["is_epoch"])):
             return ["snapshot %s %sgives %s %.4g, and the log says %.6g at iteration %d: it is another training's, or "
                     "the test data have changed" % (snapshot.name, "is newer than the log and " if newer else "",
                                                     to_str(name), found[name], before, snapshot.iteration)]
-    if newer and not (both and (comparable["tested"] or not snapshots.keeps_time(run))):
-        return [NEWER % snapshot.name]
-    return []
+    is_known = compared and (comparable["tested"] or not snapshots.keeps_time(run))
+    return [NEWER % snapshot.name] if newer and not is_known else []
 
 
 def _tested_at(snapshot, run):

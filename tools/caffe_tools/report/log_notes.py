@@ -77,7 +77,7 @@ def _levels(log):
         try:
             graph = Graph(Net(from_bytes(text.encode("utf-8"))), State(phase)) if text else None
             levels = {to_display(node.tops[0]) if node.tops else "(automatic)": found for node, found in
-                      [(node, _levels_of(graph, node)) for node in graph.nodes] if found} if graph else {}
+                      [(node, _levels_of(graph, node)) for node in graph.whole_nodes] if found} if graph else {}
         except ValueError:  # not as it was
             continue
         if levels:
@@ -100,7 +100,8 @@ def _levels_of(graph, node):
         return [_equal_embeddings(TRIPLETS["mse"])]
     if losses.is_on_labels(node.layer):
         n_classes = graph.net.n_classes(node.layer, node.bottoms[0])
-        return [_equal_probabilities(n_classes)] if n_classes and n_classes > 1 else []
+        missing = [(0, "0, as without the weights of %s (caffe train -weights)" % losses.kind_of(node.layer).name)]
+        return missing * (len(node.parts) > 1) + [_equal_probabilities(n_classes)] * bool(n_classes and n_classes > 1)
     return []
 
 

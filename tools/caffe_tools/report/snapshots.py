@@ -1,15 +1,14 @@
 """Find the snapshot of a run, and doubt whether it is still that run's."""
 from __future__ import division, print_function
 
-import itertools
 import math
 import os
 import re
 
 from caffe_losses.compat import to_str
+from caffe_prototxt.check import solvers
 from caffe_tools.report.runs import SNAPSHOTS
 
-ASK = "; --any-snapshot evaluates it all the same"
 QUARTER, LATE = 15 * 60, 10  # seconds: what time zones differ by; how soon a log is closed after its last line
 SIGMAS = 4  # by which the accuracies of two parts of the test data may differ
 
@@ -45,11 +44,9 @@ def others_with(snapshot, run, runs):
     """Return the names of the other runs whose logs name the file of a snapshot, too."""
     if snapshot.is_named:
         return []
-    paths = [(other, [found[0] for found in [_find(other, name) for name in _names(other)
-                                             if os.path.basename(name) == snapshot.name] if found])
-             for other in runs if other is not run]
-    return [other.name for other, of_other in paths
-            if os.path.realpath(snapshot.path) in map(os.path.realpath, of_other)]
+    return [other.name for other in runs if other is not run and any(
+        found and os.path.samefile(found[0], snapshot.path)
+        for found in [_find(other, name) for name in _names(other) if os.path.basename(name) == snapshot.name])]
 
 
 def is_newer(snapshot, run):
@@ -99,14 +96,11 @@ def _file_name(name):
 
 def _find(run, name):
     """Return (path, folder where caffe ran) of a snapshot in the log, or None."""
-    if os.path.isabs(name):
-        return (name, _folder_of_net(run)) if os.path.isfile(name) else None
-    folders = _folders(run)
-    for folder in folders:
-        if os.path.isfile(os.path.join(folder, name)):
-            return os.path.join(folder, name), folder
-    beside = os.path.join(os.path.dirname(os.path.abspath(run.main_file())), os.path.basename(name))
-    return (beside, _folder_of_net(run)) if os.path.isfile(beside) else None  # log and snapshots were moved together
+    of_net = _folder_of_net(run)
+    paths = [(os.path.join(folder, name), of_net if os.path.isabs(name) else folder) for folder in _folders(run)]
+    log = os.path.abspath(run.main_file())
+    paths.append((os.path.join(os.path.dirname(log), os.path.basename(name)), of_net))  # both were moved together
+    return next((found for found in paths if os.path.isfile(found[0])), None)
 
 
 def _folders(run):
@@ -116,17 +110,14 @@ def _folders(run):
     """
     if run.folder is not None:
         return [os.path.abspath(run.folder)]
-    folders = [os.path.dirname(os.path.abspath(run.main_file()))]
-    while folders[-1] != os.path.dirname(folders[-1]):
-        folders.append(os.path.dirname(folders[-1]))
-    return folders + [os.getcwd()]
+    return solvers.folders_above(run.main_file()) + [os.getcwd()]
 
 
 def _folder_of_net(run):
     """Return the folder where caffe ran, as far as the name of the net in the log tells it; else the current one."""
     if run.folder is not None:
         return os.path.abspath(run.folder)
-    names = list(itertools.chain(*[run.log.solver.get(field, ()) for field in ("net", "train_net", "test_net")
-                                   ])) if run.log else []
+    fields = ("net", "train_net", "test_net") if run.log else ()
+    names = [name for field in fields for name in run.log.solver.get(field, ())]
     return next((folder for folder in [os.getcwd()] + _folders(run) for name in names
                  if not os.path.isabs(name) and os.path.isfile(os.path.join(folder, to_str(name)))), os.getcwd())
