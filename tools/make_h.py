@@ -56,11 +56,9 @@ from caffe_losses.formats import matrix_files
 from caffe_losses.matrices import class_weights, costs, gains, summary
 from caffe_prototxt.data.labels import count_source, per_class
 from caffe_prototxt.data.net_source import net_source
-from caffe_prototxt.data.records import count_samples
-from caffe_prototxt.net import data_layers
 from caffe_prototxt.rewrite.fragment import h_fragment
 from caffe_prototxt.training import caffe_process
-from caffe_prototxt.training.net_labels import count_in_caffe
+from caffe_prototxt.training.net_labels import count_net
 from caffe_tools import class_files
 from caffe_tools.compute_options import check_beta
 from caffe_tools.report.matrix_plot import matrix_picture
@@ -71,7 +69,6 @@ MAX_CLASSES = int((matrix_files.MAX_BYTES / 4) ** .5) - 1
 DISTANCES = ("distances", "tree", "confusion", "embeddings")
 CONVERSIONS = ("tau", "softmax_beta", "linear")
 COUNTS = ("counts", "labels", "net")
-UNCOUNTED_BATCHES = 100  # of data whose samples cannot be counted
 MOST_ROWS = 40
 NET = "train_val.prototxt"  # the net of a user, by Caffe's usual name
 
@@ -293,7 +290,8 @@ def _count(parser, args, gain, names):
         n_classes = n_classes or data.n_classes
         ignore_label = data.ignore_label if ignore_label is None else ignore_label
         _refuse_overwriting(parser, args, [data.whole and data.whole.source])
-        tally = _count_net(data, args.batches, not args.no_python)
+        with caffe_process.Caffe(None) as caffe:
+            tally = count_net(caffe, data, args.batches, not args.no_python)
         if not args.json:
             cli.say("%s: labels from %s, of layer %s"
                     % (args.net, data.whole.source if data.whole else "Caffe", data.layer))
@@ -308,17 +306,6 @@ def _count(parser, args, gain, names):
             "; labels of pixels, and images of labels, are counted with --pixels"))
     n_ignored = None if ignore_label is None else int(tally.counts.sum() - counts.sum())
     return Weights(None, counts, tally.source, tally.unit, n_ignored), present
-
-
-def _count_net(data, batches, python):
-    """Count the labels that a net is trained with: its whole source, or some batches in Caffe. data: NetSource."""
-    if data.whole and batches is None:
-        return count_source(*data.whole)
-    if batches is None:  # an epoch
-        layers = [node.layer for node in data.graph.before(data.loss.makers_in_net()[1:2]) if data_layers.is_data(node)]
-        batches = max([-(-(count_samples(layer) or 0) // data_layers.batch_size(layer)) for layer in layers] or [0])
-    with caffe_process.Caffe(None) as caffe:
-        return count_in_caffe(caffe, data.graph, data.loss, batches or UNCOUNTED_BATCHES, float(2 ** 31), python)
 
 
 def _check_result(H, args, names):

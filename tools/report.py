@@ -11,6 +11,10 @@ What is elsewhere, or no longer as it was, is named with it:
 
 The Python layers that the net names are run (--no-python leaves them out); layers that write files are left out.
 
+It ends with the decision that is best for the net, and the line that builds it: class weights (by the labels that the
+net is trained with, or --class-weights), costs or both, each calibrated (by a temperature that is fitted on one half of
+the test data and applied to the other) or not. Best is the least mean cost, without costs the greatest mean recall.
+
 Runs of the same NAME are seeds of one method and shown together, with intervals. Without a NAME it is that of the
 log, less what says the seed: mine_seed0.log and mine_seed1.log are two runs of "mine". The first method is what the
 others are compared with.
@@ -35,12 +39,13 @@ from caffe_losses.evaluation import comparison
 from caffe_losses.formats import matrix_files
 from caffe_losses.matrices.gains import check_cost
 from caffe_prototxt.training import caffe_process, precautions
-from caffe_tools import class_files
+from caffe_tools import class_files, decision_report
 from caffe_tools.report import csv_tables, summary
 from caffe_tools.report.evaluate import WrongOption, evaluate
 from caffe_tools.report.html import page
 from caffe_tools.report.matrix_plot import import_matplotlib
 from caffe_tools.report.runs import find_runs
+from caffe_tools.training_weights import TrainingWeights
 
 
 def main():
@@ -52,7 +57,8 @@ def main():
     runs = find_runs(args.run, args.folder)
     _refuse_overwriting(parser, args, runs)
     with caffe_process.Caffe(seconds=None) as caffe:
-        results = [_result(run, runs, caffe, args, D, names) for run in runs]
+        weights = TrainingWeights(args.class_weights, _argument_of_weights(args), args.label, not args.no_python, caffe)
+        results = [_result(run, runs, caffe, args, D, names, weights) for run in runs]
     if not any(result["curves"] or result["evaluation"] for result in results):
         raise ValueError("nothing to report: %s" % "; ".join(
             "%s: %s" % (result["name"], ", ".join([result["status"]] + result["notes"])) for result in results))
@@ -80,6 +86,9 @@ def _parser():
     costs = group.add_mutually_exclusive_group()
     costs.add_argument("--distances", metavar="D", help="file with costs, D[true, predicted]: what each mistake costs")
     costs.add_argument("--tree", metavar="FILE", help="file with a class tree to take the costs from")
+    group.add_argument("--class-weights", type=class_files.numbers, metavar="W", help="a weight for each class, to "
+                       "decide with: 1,2,10 or a file of numbers (default: balanced ones, by the labels that the net "
+                       "is trained with)")
     group.add_argument("--top", type=int, default=5, metavar="K", help="of a ranking, the classes whose cost counts "
                        "(default: 5)")
     group = parser.add_argument_group("evaluation")
@@ -118,7 +127,8 @@ def _check_output(parser, args):
 
 def _refuse_overwriting(parser, args, runs):
     """End the command if it would write over a file that it reads, or two tables into one."""
-    inputs = [file for run in runs for file in run.files()] + [args.names, args.distances, args.tree]
+    inputs = [file for run in runs for file in run.files()] + [args.names, args.distances, args.tree,
+                                                                 args.class_weights and args.class_weights.path]
     outputs = [args.output]
     if args.csv is not None:
         outputs += [csv_tables.file_name(run, args.csv, ending)
@@ -153,12 +163,18 @@ def _classes(args):
     return D, None if names is None else [to_unicode(name) for name in names]
 
 
-def _result(run, runs, caffe, args, D, names):
+def _argument_of_weights(args):
+    """Return what stands after --class-weights, or None."""
+    weights = args.class_weights
+    return weights and (weights.path or ",".join("%.15g" % number for number in weights))
+
+
+def _result(run, runs, caffe, args, D, names, weights):
     result = run.result()
     if not args.no_evaluation:
         try:
             evaluation, notes = evaluate(
-                run, runs, caffe, D, args.top, args.any_snapshot, iterations=args.iterations, score=args.score,
+                run, runs, caffe, D, args.top, weights, args.any_snapshot, iterations=args.iterations, score=args.score,
                 label=args.label, python=not args.no_python, gpu=args.gpu,
                 n_names=None if names is None else len(names))
             result.update(evaluation)
@@ -176,11 +192,19 @@ def _report(results, args, D, names):
     if len(sizes) > 1:
         raise ValueError("expected nets of the same classes, got some of %s" % " and ".join(map(str, sizes)))
     methods, differences = comparison.methods_of(results), comparison.differences_of(results)
-    summary.keep_within_bounds(methods, differences)
+    decisions = decision_report.decisions_of(results, _options_of_costs(args))
+    summary.keep_within_bounds(methods, differences, decisions)
     return {"title": to_unicode(args.title), "runs": results, "methods": methods, "differences": differences,
-            "intervals": comparison.INTERVALS, "classes": names, "n_classes": sizes[0],
+            "decisions": decisions, "intervals": comparison.INTERVALS, "classes": names, "n_classes": sizes[0],
             "D": None if D is None else D.tolist(), "top": min(args.top, sizes[0] or args.top),
             "spatial": any(result["spatial"] for result in evaluated)}
+
+
+def _options_of_costs(args):
+    """Return the options that name the costs, for make_deploy.py."""
+    if args.tree is None:
+        return [] if args.distances is None else ["--distances", args.distances]
+    return ["--tree", args.tree] + ([] if args.names is None else ["--names", args.names])
 
 
 def _print_summary(report, args):
@@ -189,7 +213,9 @@ def _print_summary(report, args):
     if args.output is not None:
         cli.say(u"%s: the page; open it in a browser" % to_unicode(args.output))
     else:
-        cli.say(u"next: -o report.html writes all this and the pictures as a page")
+        cli.say(u"-o report.html writes all this and the pictures as a page")
+    for line in summary.lines_of_decisions(report):
+        cli.say(line)
 
 
 if __name__ == "__main__":

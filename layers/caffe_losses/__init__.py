@@ -19,7 +19,7 @@ Modules, each in its folder and by its own name too (`from caffe_losses import m
     functional   losses, blocks, triplets, mining: arrays in, arrays out
     matrices     H and D: gains, costs, class_weights, class_trees, summary
     formats      matrix_files
-    evaluation   metrics, decisions, bootstrap, intervals, tally, comparison
+    evaluation   metrics, decisions, rules, bootstrap, intervals, tally, comparison
     layers       the caffe.Layer classes, and param_str
 
 Conventions, everywhere in this package:
@@ -53,7 +53,7 @@ MODULES = {name: folder for folder, names in (
     ("functional", ("losses", "blocks", "triplets", "mining")),
     ("matrices", ("gains", "costs", "class_weights", "class_trees", "summary")),
     ("formats", ("matrix_files",)),
-    ("evaluation", ("metrics", "decisions", "bootstrap", "intervals", "tally", "comparison")),
+    ("evaluation", ("metrics", "decisions", "rules", "bootstrap", "intervals", "tally", "comparison")),
     ("layers", ("param_str",))) for name in names}
 
 

@@ -77,7 +77,7 @@ def bootstrap_scores(sums, n_draws=2000, seed=0):
 
     sums: SampleSums. Everything else as in bootstrap_differences. An end may lie outside the range of its metric.
     """
-    return _intervals([sums], n_draws, seed)
+    return Draws([sums], n_draws, seed).intervals(0)
 
 
 def bootstrap_differences(before, after, n_draws=2000, seed=0):
@@ -105,22 +105,43 @@ def bootstrap_differences(before, after, n_draws=2000, seed=0):
                          % (before.rows.shape + after.rows.shape))
     if (_present(before) != _present(after)).nnz:
         raise ValueError("after: expected the same samples as before, in the same order, got other labels")
-    return _intervals([before, after], n_draws, seed)
+    return Draws([before, after], n_draws, seed).intervals(1, 0)
 
 
-def _intervals(methods, n_draws, seed):
-    """Return the Intervals of the scores of the last method, less those of the first if there are two."""
-    if n_draws < MIN_DRAWS:
-        raise ValueError("n_draws: expected at least %d, got %r" % (MIN_DRAWS, n_draws))
-    counted = np.flatnonzero(np.asarray(_present(methods[0]).sum(axis=1)).ravel())
-    if not len(counted):
-        raise ValueError("labels: expected one that is not ignored, got none")
-    methods = [SampleSums(sums.rows[counted], sums.n_classes) for sums in methods]
-    observed = _difference([_scores(sums, sums.rows.sum(axis=0)) for sums in methods])
-    draws = [_difference([_scores(sums, sums.rows.T.dot(counts).T) for sums in methods])
-             for counts in _draws(len(counted), n_draws, seed)]
-    return {key: _interval(float(value[0]), np.concatenate([draw[key] for draw in draws]), len(counted))
-            for key, value in observed.items()}
+class Draws(object):
+    """The scores of several methods in draws of the same samples.
+
+    methods: list of SampleSums of the same samples. n_draws, seed: as of bootstrap_differences.
+    """
+
+    def __init__(self, methods, n_draws=2000, seed=0):
+        if n_draws < MIN_DRAWS:
+            raise ValueError("n_draws: expected at least %d, got %r" % (MIN_DRAWS, n_draws))
+        counted = np.flatnonzero(np.asarray(_present(methods[0]).sum(axis=1)).ravel())
+        if not len(counted):
+            raise ValueError("labels: expected one that is not ignored, got none")
+        self.n_samples = len(counted)
+        methods = [SampleSums(_dense_if_full(sums.rows[counted]), sums.n_classes) for sums in methods]
+        self._observed = [_scores(sums, sums.rows.sum(axis=0)) for sums in methods]
+        blocks = [[_scores(sums, sums.rows.T.dot(counts).T) for sums in methods]
+                  for counts in _draws(len(counted), n_draws, seed)]
+        self._drawn = [{key: np.concatenate([block[i][key] for block in blocks]) for key in self._observed[i]}
+                       for i in range(len(methods))]
+
+    def intervals(self, after, before=None):
+        """Return {key of a Metric: Interval} of a method, or of that less another. after, before: their indices."""
+        return {key: self.interval(key, after, before) for key in self._observed[after]}
+
+    def interval(self, key, after, before=None):
+        """Return one of these Intervals."""
+        observed, drawn = [scores[after][key] - (0 if before is None else scores[before][key])
+                           for scores in (self._observed, self._drawn)]
+        return _interval(float(np.ravel(observed)[0]), drawn, self.n_samples)
+
+
+def _dense_if_full(rows):
+    """Return a sparse matrix as an array where few entries are 0: numpy multiplies that faster."""
+    return rows.toarray() if rows.nnz > .1 * rows.shape[0] * rows.shape[1] else rows
 
 
 def _interval(observed, drawn, n_samples):
@@ -132,13 +153,6 @@ def _interval(observed, drawn, n_samples):
     factor = student_quantile(n_samples) / student_quantile(np.inf) * math.sqrt(n_samples / (n_samples - 1))
     return Interval(observed, observed - factor * float(high - observed), observed + factor * float(observed - low),
                     n_samples)
-
-
-def _difference(scores):
-    """Return the last scores, less the first ones if there are two."""
-    if len(scores) == 1:
-        return scores[0]
-    return {key: scores[1][key] - scores[0][key] for key in scores[0]}
 
 
 def _draws(n_samples, n_draws, seed):

@@ -82,26 +82,34 @@ def fit_temperature(scores, labels, axis=1, ignore_label=None):
 def cross_fitted_temperature(scores, labels, axis=1, ignore_label=None):
     """Calibrate each half of the samples by the temperature fitted on the other half.
 
-    So all samples serve to evaluate, and none has a part in its own temperature. Samples with one label go, in the
-    order of their labels, to either half in turn: each half has its share of every class. Images with a label for each
-    pixel go in turn as they come.
+    So all samples serve to evaluate, and none has a part in its own temperature.
 
     Returns (probabilities shaped as the scores, temperatures: 2 floats, the first one applied to the half that has the
-    first sample of that order). Raises ValueError, too, if no label of a half counts.
+    first sample of the order of `halves`). Raises ValueError, too, if no label of a half counts.
     Source: Guo et al. 2017, arXiv 1706.04599.
     """
     x = _checked_scores(scores, axis)
-    if len(x) < 2:
-        raise ValueError("scores: expected two samples or more, got %d" % len(x))
     shape = x.shape[:1] + x.shape[2:]
     check_labels(labels, shape, x.shape[1], ignore_label)
     labels = np.reshape(labels, shape)
-    order = np.argsort(labels.ravel(), kind="mergesort") if labels.size == len(x) else np.arange(len(x))
     p, temperatures = np.empty(x.shape), []
-    for half, other in ((order[::2], order[1::2]), (order[1::2], order[::2])):
+    for half, other in halves(labels, len(x)):
         temperatures.append(fit_temperature(x[other], labels[other], 1, ignore_label))
         p[half] = temperature_scaled(x[half], temperatures[-1])
     return np.moveaxis(p, 1, axis), tuple(temperatures)
+
+
+def halves(labels, n_samples):
+    """Return ((indices of one half of the samples, of the other), the same the other way round).
+
+    Samples with one label go, in the order of their labels, to either half in turn: each half has its share of every
+    class. Images with a label for each pixel go in turn as they come. Raises ValueError for less than two samples.
+    """
+    if n_samples < 2:
+        raise ValueError("scores: expected two samples or more, got %d" % n_samples)
+    labels = np.ravel(labels)
+    order = np.argsort(labels, kind="mergesort") if labels.size == n_samples else np.arange(n_samples)
+    return (order[::2], order[1::2]), (order[1::2], order[::2])
 
 
 def weighted_probabilities(p, weights, axis=1):

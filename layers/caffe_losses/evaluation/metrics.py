@@ -26,7 +26,7 @@ SUM_TOLERANCE = 1e-3  # float32 softmax over a thousand classes stays far below
 
 def rank_by_probability(probabilities):
     """Rank the classes of each sample, the most probable first; of equal ones the lower."""
-    return _ranking(check_probabilities(probabilities))
+    return rank_by_score(check_probabilities(probabilities))
 
 
 def rank_by_expected_cost(probabilities, D):
@@ -37,7 +37,12 @@ def rank_by_expected_cost(probabilities, D):
     The first column is the minimum-expected-cost (Bayes) decision for D, given that the probabilities are right.
     Source: Elkan 2001, The foundations of cost-sensitive learning.
     """
-    return _ranking(expected_cost_scores(probabilities, D))
+    return rank_by_score(expected_cost_scores(probabilities, D))
+
+
+def rank_by_score(scores):
+    """Rank the classes of each sample by their scores, the largest first; of equal ones the lower."""
+    return np.argsort(-scores, axis=1, kind="mergesort")
 
 
 def accuracy(labels, decided):
@@ -192,10 +197,6 @@ def recalls(right, present):
 def unions_shared(right, present, decided):
     """Return intersections_over_unions, from the samples of each class: right, of it, decided for it (... x C)."""
     return np.where(present > 0, right / np.maximum(present + decided - right, 1), np.nan)
-
-
-def _ranking(scores):
-    return np.argsort(-scores, axis=1, kind="mergesort")
 
 
 def _first(k, ranking):

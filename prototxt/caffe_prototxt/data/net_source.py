@@ -21,10 +21,11 @@ WholeSource = collections.namedtuple("WholeSource", "source dataset pixels root_
 WholeSource.__new__.__defaults__ = ("",)
 
 
-def net_source(path, label=None, stages=(), level=0):
+def net_source(path, label=None, stages=(), level=0, last=False):
     """Return the source of the labels that a net is trained with.
 
-    path: str, a net. label: str, the blob of labels; None: the one that all losses on classes take.
+    path: str, a net. label: str, the blob of labels; None: the one that all losses on classes take, or with `last` the
+    last of them.
     stages, level: of the state, whose phase is TRAIN, that layers are included for.
     Returns NetSource:
         graph: graph.Graph. loss: the Node of the first of the losses. layer: str, that the labels come from.
@@ -36,7 +37,7 @@ def net_source(path, label=None, stages=(), level=0):
     """
     with naming(path):
         graph = _training_graph(path, stages, level)
-        nodes = _losses(graph, None if label is None else from_display(label))
+        nodes = _losses(graph, None if label is None else from_display(label), last)
         ignored = set(losses.read_params(node.layer).ignore_label for node in nodes)
         if len(ignored) > 1:
             raise ValueError("expected losses that ignore the same label, got %s" % _listed(nodes))
@@ -59,9 +60,11 @@ def _training_graph(path, stages, level):
     return Graph(net, State("TRAIN", level or own_level, own_stages + tuple(map(from_display, stages))))
 
 
-def _losses(graph, label):
+def _losses(graph, label, last):
     """Return the nodes of the losses that take the labels."""
-    nodes = [node for node in losses.on_labels(graph) if label in (None, node.bottoms[1])]
+    nodes = losses.on_labels(graph)
+    label = nodes[-1].bottoms[1] if last and nodes and label is None else label
+    nodes = [node for node in nodes if label in (None, node.bottoms[1])]
     if not nodes:
         raise ValueError("expected a loss that takes labels%s, got none among the layers of phase TRAIN"
                          % ("" if label is None else " from the blob %s" % to_display(label)))

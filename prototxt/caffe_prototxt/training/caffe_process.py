@@ -19,6 +19,7 @@ import caffe_losses
 import caffe_prototxt
 from caffe_losses import optional_packages
 from caffe_losses.compat import to_bytes, to_str, to_unicode, unicode_type
+from caffe_prototxt.data.labels import LabelCounts
 from caffe_prototxt.training import precautions, probe
 
 # In NVIDIA's 0.16 and 0.17: Created Layer @1 (1), TRAIN Top shape for layer 1 '@1' 20 3 (60)
@@ -77,23 +78,40 @@ class Caffe(object):
             request["count"] = (to_bytes(count[0]).decode("latin-1"),) + tuple(count[1:])
         return self._end(_path_text(os.getcwd()), request)
 
-    def tally(self, definition, snapshot, folder, D, on_batch, **options):
+    def tally(self, definition, snapshot, folder, D, on_batch, weights=None, **options):
         """Run a net on its test data, and add up its decisions.
 
-        definition, snapshot: files. folder: str, to run in. D: C x C costs, or None.
+        definition, snapshot: files. folder: str, to run in. D: C x C costs, weights: class weights, or None each.
         on_batch: called with the number of all batches after each.
         options: the other settings of net_tally.write_tally.
         Returns the arrays that write_tally saves, by name. Raises ValueError: the reason why there are none.
         """
         output = os.path.join(self.folder, "tally.npz")
         paths = {"definition": definition, "snapshot": snapshot, "output": output}
-        if D is not None:
-            paths["costs"] = os.path.join(self.folder, "costs.npy")
-            np.save(paths["costs"], D)
-        settings = dict(options, **{key: _path_text(path) for key, path in paths.items()})
+        for name, array in (("costs", D), ("class_weights", weights)):
+            if array is not None:
+                paths[name] = os.path.join(self.folder, name + ".npy")
+                np.save(paths[name], array)
+        return self._arrays(folder, "tally", dict(options, **{key: _path_text(path) for key, path in paths.items()}),
+                            output, on_batch)
+
+    def count_source(self, source, dataset="label", pixels=False, root_folder="", seconds=None):
+        """Count the labels of a data set as labels.count_source does, with the Caffe that is there already.
+
+        Returns LabelCounts without `present`. Raises ValueError.
+        """
+        output = os.path.join(self.folder, "labels.npz")
+        paths = {"source": source, "dataset": dataset, "root_folder": root_folder, "output": output}
+        arrays = self._arrays(os.getcwd(), "labels", dict(
+            {key: _path_text(path) for key, path in paths.items()}, pixels=bool(pixels), seconds=seconds), output)
+        return LabelCounts(arrays["values"], arrays["counts"], None, to_str(arrays["unit"].item()),
+                           [to_str(first) for first in arrays["first"].tolist()], source, bool(arrays["complete"]))
+
+    def _arrays(self, folder, task, settings, output, on_batch=None):
+        """Have a function of net_tally save arrays, and return them by name. Raises ValueError, as it does."""
         roots = [os.path.dirname(os.path.dirname(os.path.abspath(package.__file__)))
                  for package in (caffe_losses, caffe_prototxt)]
-        end = self._end(_path_text(folder), {"tally": settings, "roots": roots}, on_batch)
+        end = self._end(_path_text(folder), {task: settings, "roots": roots}, on_batch)
         if not end.made:
             raise ValueError(end.no_caffe or end.message)
         with np.load(output, allow_pickle=False) as arrays:

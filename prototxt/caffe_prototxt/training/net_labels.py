@@ -4,16 +4,36 @@ from __future__ import division, print_function
 import numpy as np
 
 from caffe_losses.compat import to_display
-from caffe_prototxt.data.labels import LabelCounts
+from caffe_prototxt.data.labels import LabelCounts, count_source
+from caffe_prototxt.data.records import count_samples
+from caffe_prototxt.net import data_layers
 from caffe_prototxt.net.graph import INPUT, text_of
 from caffe_prototxt.net.losses import python_class
 from caffe_prototxt.training import precautions
 
 FILLED_BY_HAND = ("Input", "MemoryData")
+UNCOUNTED_BATCHES = 100  # of data whose samples cannot be counted
 
 
 class Uncountable(ValueError):
     """The labels cannot be looked at; says why."""
+
+
+def count_net(caffe, data, batches=None, python=True, seconds=None, count=count_source):
+    """Count the labels that a net is trained with: its whole source, or some batches in Caffe.
+
+    caffe: caffe_process.Caffe. data: net_source.NetSource. batches: int, that Caffe is to read; None: the source is
+    counted where its labels are those that the net gets, else an epoch. python: bool, whether Python layers may run.
+    seconds: float, the most that it takes; None: any. count: a function like count_source.
+    Returns LabelCounts. Raises as count_source and count_in_caffe.
+    """
+    if data.whole and batches is None:
+        return count(*data.whole, seconds=seconds)
+    if batches is None:  # an epoch
+        layers = [node.layer for node in data.graph.before(data.loss.makers_in_net()[1:2]) if data_layers.is_data(node)]
+        batches = max([-(-(count_samples(layer) or 0) // data_layers.batch_size(layer)) for layer in layers] or [0])
+    seconds = float(2 ** 31) if seconds is None else seconds
+    return count_in_caffe(caffe, data.graph, data.loss, batches or UNCOUNTED_BATCHES, seconds, python)
 
 
 def count_in_caffe(caffe, graph, loss, batches, seconds, python=True):

@@ -136,24 +136,39 @@ class Evaluation(object):
 
         Raises ValueError for scores that are not finite, and for labels that are no whole numbers 0..C-1.
         """
+        for scores, labels in self.images():
+            yield self.rows(scores, labels)
+
+    def images(self):
+        """Yield (scores N x C x pixels, labels N x pixels) of each batch, until the next one is asked for.
+
+        A sample with one label is an image of one pixel.
+        """
         left = self.n_samples
         for _ in range(self.n_iterations):
             self._forward()
             scores, labels = [self.net.blobs[name].data for name in (self.score, self.label)]
+            labels = labels.reshape(len(labels), -1)
+            scores = np.moveaxis(scores, self.axis, -1).reshape(labels.shape + (self.n_classes,))
             if left is not None:  # the data start again in the last batch
                 scores, labels = scores[:left], labels[:left]
                 left -= len(labels)
-            yield self._rows(scores, labels)
+            yield np.moveaxis(scores, -1, 1), labels
 
-    def _rows(self, scores, labels):
-        scores = np.rollaxis(scores, self.axis % scores.ndim, scores.ndim).reshape(-1, self.n_classes)
-        labels = labels.ravel()
+    def rows(self, scores, labels):
+        """Return (scores N x C, labels N) of what `images` yields, less what is ignored. Raises as `batches`."""
+        scores, labels = np.moveaxis(scores, 1, -1).reshape(-1, self.n_classes), labels.ravel()
         if self.ignore_label is not None:
             taken = labels != self.ignore_label
             scores, labels = scores[taken], labels[taken]
         if not np.isfinite(scores).all():
             raise ValueError("%s: expected finite scores, got NaN or infinity: the training has diverged" % self.score)
         return scores.astype(np.float64), label_index(labels, self.n_classes, None, self.label_name)[0]
+
+    def loss_name(self):
+        """Return the name of the loss that has the scores, where the net has several losses on classes, or None."""
+        several = sum(losses.is_on_labels(node.layer) for node in self.graph.nodes) > 1
+        return self._loss.layer.display_name if self._loss and several else None
 
     def accuracies(self):
         """Return the tops of the Accuracy layers that count the same decisions."""

@@ -5,7 +5,8 @@ character a byte; "log" and "answer", files to write; and either
 
     net: a file, with its "phase" and "python", [index, module, class] of its Python layers. The net is made.
         With "count", [blob, batches, seconds], it is also run, and the values of that blob are counted.
-    tally: the settings of net_tally.write_tally, with "roots", the folders of the packages. The net is run.
+    tally: the settings of net_tally.write_tally, with "roots", the folders of the packages. The net is run. Or
+    labels: those of net_tally.write_labels, with "roots".
 
 It prints "pid N" of the fork, "batches N" after each batch of the tally's N, and when the fork has ended "status N".
 (Where there is no fork it ends itself after one request, and prints neither pid nor status.) The answer is JSON:
@@ -112,10 +113,12 @@ def _answer(caffe, known, request, on_batch):
 
 
 def _run(caffe, request, on_batch):
-    """Make the net of a request, or run it on its test data. Returns the net made."""
-    if "tally" in request:
+    """Make the net of a request, run it on its test data, or count labels. Returns the net made."""
+    if "roots" in request:
         sys.path[:0] = request["roots"]
         from caffe_prototxt.training import net_tally
+        if "labels" in request:
+            return net_tally.write_labels(request["labels"])
         return net_tally.write_tally(request["tally"], on_batch)
     path = request["net"]
     return caffe.Net(path if isinstance(path, str) else path.encode("utf-8"), getattr(caffe, request["phase"]))

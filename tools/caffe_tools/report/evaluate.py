@@ -11,7 +11,9 @@ from caffe_losses.compat import to_str, to_unicode
 from caffe_losses.evaluation import comparison
 from caffe_losses.evaluation.tally import PROBABLE, Tally
 from caffe_losses.optional_packages import progress_bar
+from caffe_tools.decision_report import trial_of
 from caffe_tools.report import snapshots
+from caffe_tools.training_weights import from_here
 
 NEWER = "snapshot %s is newer than the log: another training may have written over it"
 OF_GPU = re.compile("gpu|cuda|device ordinal", re.IGNORECASE)
@@ -21,10 +23,11 @@ class WrongOption(ValueError):
     """An option of the command does not fit a net."""
 
 
-def evaluate(run, runs, caffe, D, top, any_snapshot=False, **options):
+def evaluate(run, runs, caffe, D, top, class_weights, any_snapshot=False, **options):
     """Run the snapshot of a run on its test data.
 
     run: runs.Run. runs: all of the report. caffe: caffe_process.Caffe. D, top: as of Tally.
+    class_weights: training_weights.TrainingWeights.
     any_snapshot: whether one is evaluated, too, that may be another training's.
     options: iterations, score, label, python, gpu and n_names, of net_tally.write_tally.
     Returns (what the report states of the evaluation, a dict; notes, a list of str).
@@ -33,7 +36,8 @@ def evaluate(run, runs, caffe, D, top, any_snapshot=False, **options):
     snapshot = snapshots.find_snapshot(run)
     doubts = _doubts(snapshot, run, runs)
     _refuse(doubts, any_snapshot)
-    arrays = _tally(run, snapshot, caffe, D, top, options)
+    weights = class_weights.of(_training_definition(run, snapshot.folder, caffe.folder), snapshot.folder)
+    arrays = _tally(run, snapshot, caffe, D, weights, top, options)
     n_classes = int(arrays["n_classes"])
     tally = Tally(n_classes, D, top)
     tally.arrays = {key: arrays[key] for key in tally.arrays}
@@ -46,7 +50,9 @@ def evaluate(run, runs, caffe, D, top, any_snapshot=False, **options):
     return {"snapshot": to_unicode(snapshot.path), "snapshot_iteration": snapshot.iteration,
             "source": arrays["source"].item(), "spatial": bool(arrays["spatial"]), "n_classes": n_classes,
             "counts": np.sum(tally.confusion(PROBABLE), axis=1).tolist(),
-            "evaluation": comparison.evaluation_of(tally)}, notes
+            "evaluation": comparison.evaluation_of(tally),
+            "decisions": trial_of(dict(json.loads(arrays["trial"].item()), net=_net_file(run, snapshot.folder)),
+                                  weights)}, notes
 
 
 def _refuse(doubts, any_snapshot):
@@ -54,15 +60,16 @@ def _refuse(doubts, any_snapshot):
         raise ValueError(doubts[0] + "; --any-snapshot evaluates it all the same")
 
 
-def _tally(run, snapshot, caffe, D, top, options):
+def _tally(run, snapshot, caffe, D, weights, top, options):
     definition = _definition(run, snapshot.folder, caffe.folder)
     with progress_bar(None, " batches", desc=run.name.encode("ascii", "replace").decode("ascii")) as bar:
         def show(n_batches):
             bar.total = n_batches
             bar.update()
         try:
-            return caffe.tally(definition, snapshot.path, snapshot.folder, D, show, top=top,
-                               default_iterations=_test_iter(run), n_tests=_n_tests(snapshot, run), **options)
+            return caffe.tally(definition, snapshot.path, snapshot.folder, D, show, weights["weights"], top=top,
+                               are_given=weights["counts"] is None, default_iterations=_test_iter(run),
+                               n_tests=_n_tests(snapshot, run), **options)
         except ValueError as error:
             message = str(error)
             if options["gpu"] is not None and OF_GPU.search(message):
@@ -144,11 +151,35 @@ def _definition(run, folder, temporary):
         raise ValueError("no test net: the log names none; give a net with data and labels for the TEST phase")
     net = run.log.test_nets[min(run.log.test_nets)]
     if net.text is not None:
-        path = os.path.join(temporary, "net.prototxt")
-        with open(path, "wb") as file:
-            file.write(net.text.encode("utf-8"))
-        return path
+        return _written(net.text, temporary)
     name = net.file or (run.log.solver.get("test_net") or run.log.solver.get("net") or [None])[0]
     if name is None:
         raise ValueError("no test net: the log shows it cut off, and names no file; give it")
     return os.path.join(folder, to_str(name))
+
+
+def _training_definition(run, folder, temporary):
+    """Return (the file with the net of the run's TRAIN phase, its name in messages), or None if none is known."""
+    if run.nets:
+        return os.path.abspath(run.nets[0]), run.nets[0]
+    if run.log.train_net is not None:
+        return _written(run.log.train_net, temporary), "the training net in the log"
+    name = to_str((run.log.solver.get("train_net") or run.log.solver.get("net") or [""])[0])
+    path = os.path.join(folder, name)
+    return (path, name) if name and os.path.isfile(path) else None
+
+
+def _net_file(run, folder):
+    """Return the file of the net that was trained, as short as it is from here; None: the log names none."""
+    if run.nets:
+        return to_unicode(run.nets[0])
+    name = to_str((run.log.solver.get("net") or run.log.solver.get("train_net") or [""])[0])
+    return to_unicode(from_here(os.path.join(folder, name))) if name else None
+
+
+def _written(text, temporary):
+    """Write the text of a net to a temporary file, and return its path."""
+    path = os.path.join(temporary, "net.prototxt")
+    with open(path, "wb") as file:
+        file.write(text.encode("utf-8"))
+    return path

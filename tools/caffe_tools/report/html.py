@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
+from caffe_losses.evaluation import rules
 from caffe_losses.evaluation.comparison import INTERVALS, NOISE, verdict_of
 from caffe_losses.evaluation.intervals import LEVEL, PERCENT, Interval
 from caffe_losses.evaluation.tally import CHEAPEST, DECISIONS, PROBABLE, metric_list
@@ -47,6 +48,7 @@ figcaption { font-weight: 600; font-size: .95rem; margin-bottom: .2rem; }
 img { max-width: 100%; height: auto; display: block; }
 dt { font-weight: 600; } dd { margin: 0 0 .4rem 1.2rem; max-width: 48rem; }
 .headline { font-size: 1.15rem; font-weight: 600; margin: .3rem 0; max-width: none; }
+.best { font-weight: 700; } code { font-size: .85rem; }
 .bad { color: #a33c00; font-weight: 600; }
 """
 
@@ -79,7 +81,7 @@ def page(report):
         names = report["classes"] or [str(label) for label in range(report["n_classes"])]
         sections += [_scores(report, evaluated, metrics), _differences(report, metrics),
                      _recalls(report, evaluated, names), _confusions(report, evaluated, names),
-                     _calibration(evaluated), _meanings(report, metrics)]
+                     _calibration(evaluated), _meanings(report, metrics), _which_decision(report)]
     else:
         sections.append(_section("Decisions on the test data", _paragraph(
             "No run was evaluated; where that was tried, the notes above say why not. What the log does not lead to "
@@ -297,12 +299,56 @@ def _calibration(methods):
 
 
 def _meanings(report, metrics):
+    metrics = metrics + [metric for metric in rules.metrics_of_rules(report["top"], report["n_classes"], False)
+                         if metric.key == "top_accuracy"]
     meanings = "".join("<dt>%s</dt><dd>%s.</dd>" % (_escaped(metric.title), _escaped(metric.explanation))
                        for metric in metrics)
     if report["D"] is not None:
         meanings += ("<dt>%s</dt><dd>decides for the class k of smallest sum_j p_j D[j, k], p the net's "
                      "probabilities: what is gained by costs at test time alone.</dd>" % DECISIONS[CHEAPEST])
     return _section("What the figures mean", "<dl>%s</dl>" % meanings)
+
+
+def _which_decision(report):
+    """Return the section on the rules to decide by: a table of all, the best in bold, and what is best in words."""
+    costs, several = report["D"] is not None, len(report["decisions"]) > 1
+    metrics = rules.metrics_of_rules(report["top"], report["n_classes"], costs, report["spatial"])
+    deciding = rules.deciding_metric(costs)
+    rows = [["method"] * several + ["decision"] + [metric.title for metric in metrics]]
+    for decision in report["decisions"]:
+        for key in decision["rules"]:
+            best = " best" if key == decision["best"] else ""
+            cells = [_rule_cell(decision, key, metric, best * (metric.key == deciding.key)) for metric in metrics]
+            rows.append([decision["name"]] * several + [_Cell(rules.TITLES[key], "text" + best)] + cells)
+    text = ("Other decisions by the probabilities p of the trained net. Class weights w decide for the class k of the "
+            "largest w_k p_k, with costs for that of the smallest sum_j w_j p_j D[j, k]. Calibrated: the scores are "
+            "divided by a temperature, which is fitted on one half of the test data and applied to the other, both "
+            "ways. In the first row the interval stands below each figure, in the others that of the difference from "
+            "the first, shaded where it leaves out 0 (blue: better, orange: worse): %s. Bold is the decision of the "
+            "best %s, or a simpler one that differs from it by no more than noise; none, if that is so of the first. "
+            "As it is chosen on these test data, it may gain a little less on others." % (
+                "; ".join(_unique(one["intervals"] for one in report["decisions"])), deciding.title))
+    notes = _unique(note for one in report["decisions"] for note in one["notes"])
+    ends = ['<p class="headline">%s</p>\n%s' % (_escaped(one["sentence"]), _scrolling(
+        "<code>%s</code>" % _escaped(one["command"]), "the command that builds it")) for one in report["decisions"]]
+    return _section("Which decision?", _paragraph(text), _table(rows, "scores of each decision"),
+                    _paragraph("; ".join(notes)) if notes else None, _paragraph(
+                        "The last line builds the decision into the net. A temperature in it is fitted on all test "
+                        "data."), *ends)
+
+
+def _unique(texts):
+    return list(collections.OrderedDict.fromkeys(texts))
+
+
+def _rule_cell(decision, key, metric, kind):
+    """Return the cell of a rule and a metric: the score, and its interval or that of the difference from the first."""
+    score, difference = decision["scores"][key][metric.key], decision["differences"].get(key)
+    if difference is None:
+        return _interval_cell(metric.form, score)
+    cell = _difference_cell(metric, difference[metric.key])
+    detail = cell and cell.detail
+    return _Cell(_number(metric.form, score["mean"]), ((cell.kind if cell else "") + kind).strip(), detail)
 
 
 def _number(form, value):

@@ -59,7 +59,8 @@ class Run(object):
                 "files": [to_unicode(file) for file in self.files()], "status": log.status() if log else "no log",
                 "notes": [to_unicode(note) for note in log_notes.notes_of(log)] if log else [],
                 "figures": _figures(log) if log else {}, "curves": _curves(log) if log else {},
-                "snapshot": None, "snapshot_iteration": None, "source": None, "evaluation": None, "counts": None}
+                "snapshot": None, "snapshot_iteration": None, "source": None, "evaluation": None, "counts": None,
+                "decisions": None}
 
     def files(self):
         return self.logs + self.nets + self.snapshots

@@ -4,6 +4,7 @@ from __future__ import division, print_function
 import collections
 import re
 
+from caffe_losses.evaluation import rules
 from caffe_losses.evaluation.tally import CHEAPEST, DECISIONS, PROBABLE, metric_list
 
 MOST_ALONE = 10  # outputs whose names differ in a number only, each shown by itself
@@ -29,16 +30,20 @@ def families(names):
     return gathered
 
 
-def keep_within_bounds(methods, differences):
+def keep_within_bounds(methods, differences, decisions=()):
     """Cut intervals, as of comparison.methods_of and differences_of, in place: shares at 0 and 1, costs at 0.
 
-    Differences of shares are cut at -1 and 1.
+    Differences of shares are cut at -1 and 1. decisions: of decision_report.decisions_of.
     """
+    for decision in decisions:
+        for scores in decision["scores"].values():
+            _cut(scores.items(), 0.)
     for method in methods:
         for evaluation in (method["evaluation"] or {}).values():
             _cut([(None, recall) for recall in evaluation["recalls"]] + list(evaluation["scores"].items()), 0.)
-    for difference in differences:
-        _cut([(key, interval) for key, interval in difference["scores"].items() if key not in COSTS], -1.)
+    scores = [difference["scores"] for difference in differences]
+    for of_one in scores + [of_rule for decision in decisions for of_rule in decision["differences"].values()]:
+        _cut([(key, interval) for key, interval in of_one.items() if key not in COSTS], -1.)
 
 
 def _cut(keys_and_intervals, least):
@@ -86,6 +91,24 @@ def lines_of(report):
     if decisions(report["methods"]):
         lines += [u""] + _scores(report) + [u""] + _recalls(report) + [u""] + headlines(report)
     return lines
+
+
+def lines_of_decisions(report):
+    """Return the lines on which decision is best: of one method a table, too."""
+    lines, costs = [], report["D"] is not None
+    metrics = rules.metrics_of_rules(report["top"], report["n_classes"] or 0, costs, report["spatial"])
+    deciding = rules.deciding_metric(costs)
+    for decision in report["decisions"]:
+        if len(report["decisions"]) == 1:
+            rows = [[u"decision"] + [metric.title for metric in metrics] + [u"difference in %s" % deciding.title]]
+            for key in decision["rules"]:
+                scores, difference = decision["scores"][key], decision["differences"].get(key)
+                rows.append([rules.TITLES[key]] + [_number(metric.form, scores[metric.key]["mean"]) for metric in metrics]
+                            + [_with_ends(deciding.form.replace("%", "%+"), difference[deciding.key])
+                               if difference else u""])
+            lines += _table(rows)
+        lines += decision["notes"] + [decision["sentence"], u"  " + decision["command"]]
+    return [u""] * bool(lines) + lines
 
 
 def _lines_of_run(run):
