@@ -26,9 +26,12 @@ def status_of(main):
     return end.value.code
 
 
+def program(text):
+    return [sys.executable, "-c", "import sys\nsys.path[:0] = [%r]\nfrom caffe_tools import cli\n" % TOOLS + text]
+
+
 def run_program(text):
-    program = "import sys\nsys.path[:0] = [%r]\nfrom caffe_tools import cli\n" % TOOLS + text
-    return real_nets.run([sys.executable, "-c", program])
+    return real_nets.run(program(text))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no such links")
@@ -110,7 +113,7 @@ def test_an_output_that_cannot_be_written_is_one_line(output, says, tmp_path):
 def test_a_closed_pipe_is_silent(tmp_path):
     reader, writer = os.pipe()
     os.close(reader)
-    process = subprocess.Popen([sys.executable, MAKE_NET[1], "--help"], stdout=writer, stderr=subprocess.PIPE)
+    process = subprocess.Popen(program("cli.run(lambda: cli.say('x'))"), stdout=writer, stderr=subprocess.PIPE)
     os.close(writer)
     assert process.communicate()[1] == b"" and process.returncode == 128 + signal.SIGPIPE
 
