@@ -50,7 +50,7 @@ def as_floats(array):
 
 
 def check_square(matrix, name):
-    """Return a matrix as an array of floats; raise ValueError unless it is square, not empty, and all finite numbers."""
+    """Return a matrix as an array of floats; raise ValueError unless it is square, not empty and all finite."""
     matrix = np.asarray(matrix)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
         raise ValueError("%s: expected a square matrix, got shape %s" % (name, shape_text(matrix.shape)))

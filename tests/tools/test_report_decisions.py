@@ -228,9 +228,9 @@ def deployed(command):
     """Run the make_deploy.py that a line names. Returns the net."""
     words = shlex.split(command)
     words = words[[os.path.basename(word) for word in words].index("make_deploy.py") + 1:]
-    status, _, err = run_main("make_deploy.py", *words + ["-o", "built.prototxt"])
+    status, _, err = run_main("make_deploy.py", *words)
     assert status == 0, err
-    return caffe.Net("built.prototxt", "built.caffemodel", caffe.TEST)
+    return caffe.Net("decision.prototxt", "decision.caffemodel", caffe.TEST)
 
 
 def decisions(net):
@@ -253,7 +253,8 @@ def test_costs_and_weights_of_the_user(folder):
     assert run["decisions"]["class_weights"]["options"] == ["--class-weights", "w.txt"]
     assert decision["best"] is not None and "the best decision is by " in decision["sentence"]
     assert "mean cost" in decision["sentence"] and " less than by the most probable class" in decision["sentence"]
-    assert decision["best"] == "cheapest" and decision["command"].endswith("snap_1_iter_40.caffemodel --distances D.csv")
+    assert decision["best"] == "cheapest" and decision["command"].endswith(
+        "snap_1_iter_40.caffemodel --distances D.csv -o decision.prototxt")
     e = np.exp(x[:, :, 0])
     assert decisions(deployed(decision["command"])) == (-e.dot(D)).argmax(axis=1).tolist()
 

@@ -62,8 +62,8 @@ def run(main):
         try:
             try:
                 if os.pathsep in CHECKOUT and os.path.isdir(os.path.join(CHECKOUT, "layers")):
-                    raise ValueError("expected a checkout without %r in its path, which PYTHONPATH cannot hold, got %s; "
-                                     "move or rename the folder" % (os.pathsep, CHECKOUT))
+                    raise ValueError("expected a checkout without %r in its path, which PYTHONPATH cannot hold, got "
+                                     "%s; move or rename the folder" % (os.pathsep, CHECKOUT))
                 main()
             finally:
                 sys.stdout.flush()  # now: when Python ends it could only print a traceback

@@ -19,10 +19,10 @@ def add_options(parser):
     group = parser.add_argument_group("decision")
     group.add_argument("--weights", metavar="FILE", help="the .caffemodel of the trained net; the deployed one goes "
                        "beside the net, with the numbers of the decision in it")
-    group.add_argument("--class-weights", type=class_files.numbers, metavar="W", help="a weight for each class, by which its "
-                       "probability is multiplied: 1,2,10 or a file of numbers (.npy, text)")
-    group.add_argument("--counts", type=class_files.numbers, metavar="N", help="samples of each class, for balanced class "
-                       "weights: 90,9,1 or a file of numbers")
+    group.add_argument("--class-weights", type=class_files.numbers, metavar="W", help="a weight for each class, by which "
+                       "its probability is multiplied: 1,2,10 or a file of numbers (.npy, text)")
+    group.add_argument("--counts", type=class_files.numbers, metavar="N", help="samples of each class, for balanced "
+                       "class weights: 90,9,1 or a file of numbers")
     group.add_argument("--labels", metavar="SOURCE", help="labels to count for them: an LMDB or LevelDB of Datum, an "
                        "HDF5 file or list, a text file with the label last on each line, a .npy")
     group.add_argument("--pixels", action="store_true", help="of --labels: each record is an image whose values are "

@@ -113,5 +113,5 @@ def _command(runs, best, costs):
     words = [trial["net"] or "train_val.prototxt", "--weights", from_here(run["snapshot"])]
     words += ["--loss", trial["loss"]] * bool(trial["loss"])
     words += trial["class_weights"]["options"] * rule.weights + costs * rule.costs
-    words += ["--temperature", "%.4g" % trial["temperature"]] * rule.calibrated
+    words += ["--temperature", "%.4g" % trial["temperature"]] * rule.calibrated + ["-o", "decision.prototxt"]
     return cli.command_line("make_deploy.py", *map(to_str, words))

@@ -89,8 +89,8 @@ def _source(node):
     """Return the fields of a NetSource that its data layer has. node: of a loss."""
     label, made_by = to_display(node.bottoms[1]), origin(node, 1)
     if made_by is None:
-        raise ValueError("expected a data layer that makes the blob %s, got none of phase TRAIN (--labels SOURCE counts "
-                         "labels without a net)" % label)
+        raise ValueError("expected a data layer that makes the blob %s, got none of phase TRAIN (--labels SOURCE "
+                         "counts labels without a net)" % label)
     layer, name = made_by[0].layer, made_by[0].layer.display_name
     if layer.type in data_layers.MAKE_THEIR_OWN:
         raise ValueError("expected labels from a data layer, got %s from layer %s of type %s (--labels SOURCE counts "

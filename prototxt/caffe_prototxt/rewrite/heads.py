@@ -30,8 +30,8 @@ def find_heads(graph, names=(), blobs=()):
     heads = [_blob_head(graph, blob) for blob in blobs] or _of_losses(graph, graph, names)
     heads = heads or _of_losses(graph, Graph(graph.net, train), names)
     if not heads and not names:
-        heads = [_blob_head(graph, node.tops[0]) for node in graph.nodes if node.type == "Softmax" and node.tops and all(
-            user.type in ("Accuracy", "Silence") for user, _ in node.users)]
+        heads = [_blob_head(graph, node.tops[0]) for node in graph.nodes if node.type == "Softmax" and node.tops
+                 and all(user.type in ("Accuracy", "Silence") for user, _ in node.users)]
     if not heads:  # a stage to deploy leaves the losses out
         heads = _of_losses(graph, Graph(graph.net, train._replace(stages=())), names)
     if not heads:

@@ -35,8 +35,8 @@ GLOG_CUTS_AT = 30000 - 100  # characters: glog's longest message, less its prefi
 # (in newer versions), month, day, time and thread.
 _PREFIX = re.compile(br".*([IWEF])(\d{4})?(\d\d)(\d\d) +(\d+):(\d\d):(\d\d\.\d+) +(\d+) [^\]\s]*\] ")
 # A message with its first word; NVIDIA's stand behind [0.0] or [MultiGPU].
-_MESSAGE = re.compile(br"(?:\s*\[[^\]]*\])*\s*((Iteration|Train|Test|Snapshotting|Creating|Initializing|Solving|Optimization|"
-                      br"Restoring|Resuming|terminate) .*)")
+_MESSAGE = re.compile(br"(?:\s*\[[^\]]*\])*\s*((Iteration|Train|Test|Snapshotting|Creating|Initializing|Solving|"
+                      br"Optimization|Restoring|Resuming|terminate) .*)")
 _CREATED = re.compile(br"Log file created at: (\d{4})/")
 _ITERATION = re.compile(br"Iteration (\d{1,15})\b(, Testing net(?: \(#(\d{1,9})\))?)?")
 _FIGURE = re.compile(br"\b(loss|lr) = ([^\s,]+)")
@@ -95,7 +95,7 @@ def _lines(file, on_read):
 
 
 class _Log(Log):
-    """A Log of what one thread prints, while it is read. training: the list of the logs of all threads of a training."""
+    """A Log of what one thread prints, while it is read. training: the list of the logs of all its threads."""
 
     def __init__(self, training):
         super(_Log, self).__init__()
@@ -206,8 +206,8 @@ class _Log(Log):
 class _Reader(object):
     """Read the lines of a log one by one; every training in it becomes a Log.
 
-    A training may print from several threads, whose numbers stand in glog's prefixes: ranks, or as NVIDIA's Caffe, whose
-    main thread makes the nets that another one trains.
+    A training may print from several threads, whose numbers stand in glog's prefixes: ranks, or as NVIDIA's Caffe,
+    whose main thread makes the nets that another one trains.
 
     year: int, that of the log where it states none.
     """
