@@ -106,7 +106,7 @@ def test_weights_of_another_net(trained):
             "classes.prototxt": NET.replace("num_output: 3", "num_output: 4"),
             "no_bias.prototxt": NET.replace("num_output: 3", "num_output: 3 bias_term: false")}
     write("caffe.py", "raise ImportError")
-    no_caffe = dict(os.environ, PYTHONPATH=os.pathsep.join([os.getcwd(), os.environ["PYTHONPATH"]]))
+    no_caffe = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONPATH=os.pathsep.join([os.getcwd(), os.environ["PYTHONPATH"]]))
     for name, text in sorted(nets.items()):
         write(name, text)
         for env in [os.environ] + [no_caffe] * (name != "size.prototxt"):  # this only Caffe knows
