@@ -8,6 +8,7 @@ import sys
 import pytest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+TIME_LIMIT = 300  # seconds, for a test; the longest takes about 10
 ROOTS = [os.path.join(os.path.dirname(HERE), name) for name in ("layers", "prototxt", "tools")]
 
 sys.path[:0] = ROOTS + [HERE]
@@ -58,6 +59,17 @@ def pytest_runtest_setup(item):
     from caffe_prototxt.net.losses import is_classic
     if item.get_closest_marker("scores") and is_classic():
         pytest.skip("this Caffe's InfogainLoss takes probabilities, as before April 2017")
+
+
+@pytest.fixture(autouse=True)
+def time_limit():
+    """Fail a test that waits for what never comes, so that the others run; a child process does not inherit it."""
+    def fail(*_):
+        raise AssertionError("expected an end within %d s" % TIME_LIMIT)
+    signal.signal(signal.SIGALRM, fail)
+    signal.alarm(0 if counts.ALL else TIME_LIMIT)
+    yield
+    signal.alarm(0)
 
 
 @pytest.fixture
