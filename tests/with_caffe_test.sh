@@ -284,7 +284,7 @@ check 'a changed build makes another root' '0 2' "$status $(times_made)"
 fake failing_build mmdebstrap <<<"echo 'I: running --customize-hook in shell: x' >&2; exit 1"
 fresh_cache
 run with_fake failing_build --python 2.7 true
-check_like 'a build that fails: no other mirror is tried' '2 with_caffe: making *with_caffe: could not build Caffe; *' \
+check_like 'a build that fails: no other mirror is tried' '2 with_caffe: making *with_caffe: could not do what comes after the packages; *' \
     "$status $err"
 
 fresh_cache
