@@ -1,0 +1,136 @@
+"""Write the results on real data as tables, and for each remedy on which data it helped, Fashion-MNIST's among them."""
+from __future__ import division, print_function
+
+import collections
+
+from caffe_losses.evaluation.comparison import BETTER, NOISE, WORSE, Metric, compare
+from caffe_losses.evaluation.intervals import PERCENT, mean_interval
+
+RECALL = Metric("recall", "mean recall", "%.4f", False)
+ACCURACY = Metric("accuracy", "accuracy", "%.4f", False)
+COST = Metric("cost", "mean cost", "%.4f", True)
+FAMILIES = [("rare", RECALL, [RECALL, ACCURACY]), ("costs", COST, [COST, ACCURACY])]
+# Remedies that the study has on Fashion-MNIST, too: the method and the rule there. The test images are as many of each
+# class, so that its accuracy is the mean recall.
+TAILS = {"class weights": ("weights", "probable"), "class weights at test time": ("none", "weighted"),
+         "class weights at test time, calibrated": ("none", "calibrated_weighted")}
+BALANCED = {"H from distances": ("tree", "probable"), "label smoothing": ("smoothing", "probable"),
+            "H from distances, classes shuffled": ("shuffled", "probable"),
+            "least expected cost at test time": ("none", "cheapest"),
+            "least expected cost at test time, calibrated": ("none", "calibrated_cheapest")}
+OF_STUDY = {"rare": ("tail", "accuracy", "Fashion-MNIST's long tails", TAILS),
+            "costs": ("balanced", "cost", "Fashion-MNIST, balanced", BALANCED)}
+# Pairs that are compared beside the comparison with SoftmaxWithLoss: the first against the second.
+PAIRS = [("logit adjustment", "class weights"), ("logit adjustment", "square roots of class weights"),
+         ("logit adjustment", "logit adjustment at test time"), ("class weights", "class weights, shuffled"),
+         ("class weights", "class weights at test time"),
+         ("class weights at test time, calibrated", "class weights at test time"),
+         ("SoftmaxWithLoss, weight decay", "SoftmaxWithLoss"), ("class weights, weight decay", "class weights"),
+         ("logit adjustment, weight decay", "logit adjustment"), ("H from distances", "label smoothing"),
+         ("H from distances", "H from distances, classes shuffled"),
+         ("H from distances", "least expected cost at test time")]
+INTRODUCTION = """# The study on real data
+
+{seeds} seeds, a net with one hidden layer. Half of each data set is for training, half for test; learning rates, tau,
+strengths and powers were chosen on a fifth of the training half, held out, by the mean recall or the mean cost; nothing
+on the test half. In brackets the {percent} % confidence interval of a mean or a change, paired by seed (Student's t).
+**Bold** is better than SoftmaxWithLoss, *italic* worse, plain within the noise. Setting: what was chosen, and the
+factor of the learning rate. At test time the weights multiply the probabilities of SoftmaxWithLoss, and the strength of
+logit adjustment is the power of balanced weights; calibrated: by the temperature that fits nets of four fifths of the
+training half on the last fifth. Shuffled: in another order of the classes for each seed. Weight decay: {decay:g}.
+Vehicle and LetterRecognition are nearly balanced: there remedies for rare classes can only do harm.
+"""
+
+
+def verdicts(results, study):
+    """Return {family: {title: {name of data: [(difference, verdict) of each cell]}}}, against SoftmaxWithLoss."""
+    found = {}
+    for family, metric, _ in FAMILIES:
+        of_data, key, name, remedies = OF_STUDY[family]
+        by_title = found.setdefault(family, collections.OrderedDict())
+        for data in results["data"]:
+            for way in data[family][1:]:
+                by_title.setdefault(way["title"], collections.OrderedDict())[data["name"]] = [
+                    _compared(data[family][0], way, metric)]
+        for title, (method, rule) in sorted(remedies.items()):
+            by_title[title][name] = [compare(metric, cell["scores"]["none"]["probable"][key],
+                                             cell["scores"][method][rule][key])
+                                     for cell in study["cells"] if cell["data"] == of_data]
+    return found
+
+
+def evidence(by_data, sizes):
+    """Return in words on which data a remedy is better, within the noise, worse. sizes: {name: imbalance, in words}."""
+    found = []
+    for verdict in (BETTER, NOISE, WORSE):
+        parts = []
+        for name, cells in by_data.items():
+            n = sum(of_cell == verdict for _, of_cell in cells)
+            if n:
+                parts.append("%s%s%s" % ("" if len(cells) == 1 else "%d of %d " % (n, len(cells)), name,
+                                         sizes.get(name, "")))
+        if parts:
+            found.append("%s: %s" % (verdict, ", ".join(parts)))
+    return "; ".join(found)
+
+
+def imbalances(results):
+    """Return {name of data: how many samples of the largest class there are for one of the smallest, in words}."""
+    return {data["name"]: " ({:,.0f} to 1)".format(max(data["train"]) / min(data["train"])) for data in results["data"]}
+
+
+def as_markdown(results, study):
+    """Return the report as a markdown document. study: the results of the study on Fashion-MNIST."""
+    lines = [INTRODUCTION.format(percent=PERCENT, **results), "## In short", ""]
+    found, sizes = verdicts(results, study), imbalances(results)
+    for family, metric, _ in FAMILIES:
+        names = [data["name"] for data in results["data"] if data[family]] + [OF_STUDY[family][2]]
+        lines += _table([["change in " + metric.title] + [name + sizes.get(name, "") for name in names]] + [
+            [title] + [_short(by_data.get(name, []), metric) for name in names]
+            for title, by_data in found[family].items()])
+    for data in results["data"]:
+        lines += ["## " + data["name"], "", "Training samples: %s. It took %.0f s." % (", ".join(
+            "%s %d" % pair for pair in zip(data["classes"], data["train"])), data["seconds"]), ""]
+        for family, metric, metrics in FAMILIES:
+            lines += _of_family(data[family], metric, metrics) if data[family] else []
+    return "\n".join(lines)
+
+
+def _of_family(ways, metric, metrics):
+    head = ["", "setting"] + [listed.title for listed in metrics] + ["change in " + metric.title]
+    rows = [[way["title"], " \xb7 ".join("%g" % number for number in way["setting"] if number)]
+            + [_interval(listed, mean_interval(way["scores"][listed.key])) for listed in metrics]
+            + [_change(metric, *_compared(ways[0], way, metric)) if way is not ways[0] else ""] for way in ways]
+    by_title = {way["title"]: way for way in ways}
+    pairs = [[after, before, _change(metric, *_compared(by_title[before], by_title[after], metric))]
+             for after, before in PAIRS if after in by_title and before in by_title]
+    return _table([head] + rows) + _table([["", "against", "change in " + metric.title]] + pairs)
+
+
+def _compared(before, after, metric):
+    return compare(metric, before["scores"][metric.key], after["scores"][metric.key])
+
+
+def _short(cells, metric):
+    """Return the change in one cell, or how many of several are better, within the noise and worse."""
+    if len(cells) == 1:
+        return _marked(metric.form.replace("%", "%+") % cells[0][0].mean, cells[0][1])
+    counts = [sum(of_cell == verdict for _, of_cell in cells) for verdict in (BETTER, NOISE, WORSE)]
+    return "%d better, %d within the noise, %d worse" % tuple(counts) if cells else ""
+
+
+def _change(metric, difference, verdict):
+    return _marked(_interval(metric._replace(form=metric.form.replace("%", "%+")), difference), verdict)
+
+
+def _interval(metric, interval):
+    return "%s [%s, %s]" % tuple(metric.form % number for number in (interval.mean, interval.low, interval.high))
+
+
+def _marked(text, verdict):
+    return {BETTER: "**%s**", NOISE: "%s", WORSE: "*%s*"}[verdict] % text
+
+
+def _table(rows):
+    rule = ["---"] + ["---:"] * (len(rows[0]) - 1)
+    return ["| %s |" % " | ".join(row) for row in [rows[0], rule] + rows[1:]] + [""]
