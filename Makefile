@@ -1,5 +1,5 @@
 .PHONY: help test test-all test-py27 test-math test-image train results triplets triplets-results study study-results \
-	bench clean
+	real bench clean
 
 MATH = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/caffe-losses/math
 
@@ -16,6 +16,7 @@ help:
 	@echo 'make triplets-results  as triplets, and keep table and picture'
 	@echo 'make study      rerun every claim of the README on whole images and on scenes, in examples/study: an hour and'
 	@echo '                more; what was trained is kept, so that it can be stopped and goes on (GPU, ARGS)'
+	@echo 'make real       the part of study that is on real data, 20 minutes'
 	@echo 'make study-results  as study, and keep tables and pictures'
 	@echo 'make bench      run all benchmarks and make tests/bench/RESULTS.md of what they find, 5 minutes'
 	@echo '                (ARGS: names of those to run again, the figures of the others stay; --page: the page alone)'
@@ -59,11 +60,15 @@ triplets:
 triplets-results: triplets
 	cd examples/triplets && cp output/RESULTS.md output/results.json output/results.png .
 
-study:
+real:
+	tools/with_caffe.sh examples/study/real_data.py
+
+study: real
 	tools/with_caffe.sh examples/study/study.py $(if $(GPU),--gpu $(GPU)) $(ARGS)
 
 study-results: study
-	cd examples/study && cp output/RESULTS.md output/results.json output/*.png .
+	cd examples/study && cp output/RESULTS.md output/results.json output/*.png output/real/REAL.md \
+		output/real/real_results.json .
 
 WITH_THREADS = OPENBLAS_NUM_THREADS=$(or $(OPENBLAS_NUM_THREADS),1) tools/with_caffe.sh
 
