@@ -18,8 +18,8 @@ BALANCED = {"H from distances": ("tree", "probable"), "label smoothing": ("smoot
             "H from distances, classes shuffled": ("shuffled", "probable"),
             "least expected cost at test time": ("none", "cheapest"),
             "least expected cost at test time, calibrated": ("none", "calibrated_cheapest")}
-OF_STUDY = {"rare": ("tail", "accuracy", "Fashion-MNIST's long tails", TAILS),
-            "costs": ("balanced", "cost", "Fashion-MNIST, balanced", BALANCED)}
+OF_STUDY = {"rare": ("tail", "accuracy", "long tails of Fashion-MNIST", TAILS),
+            "costs": ("balanced", "cost", "sizes and nets of Fashion-MNIST", BALANCED)}
 # Pairs that are compared beside the comparison with SoftmaxWithLoss: the first against the second.
 PAIRS = [("logit adjustment", "class weights"), ("logit adjustment", "square roots of class weights"),
          ("logit adjustment", "logit adjustment at test time"), ("class weights", "class weights, shuffled"),
@@ -59,33 +59,44 @@ def verdicts(results, study):
     return found
 
 
-def evidence(by_data, sizes):
-    """Return in words on which data a remedy is better, within the noise, worse. sizes: {name: imbalance, in words}."""
+def evidence(by_data):
+    """Return in words on which data a remedy is better, within the noise and worse."""
     found = []
     for verdict in (BETTER, NOISE, WORSE):
-        parts = []
-        for name, cells in by_data.items():
-            n = sum(of_cell == verdict for _, of_cell in cells)
-            if n:
-                parts.append("%s%s%s" % ("" if len(cells) == 1 else "%d of %d " % (n, len(cells)), name,
-                                         sizes.get(name, "")))
-        if parts:
-            found.append("%s: %s" % (verdict, ", ".join(parts)))
+        counts = [(name, len(cells), [cell[1] for cell in cells].count(verdict)) for name, cells in by_data.items()]
+        parts = [("" if of == 1 else "%d of %d " % (n, of)) + name for name, of, n in counts if n]
+        found += ["%s: %s" % (verdict, ", ".join(parts))] if parts else []
     return "; ".join(found)
 
 
-def imbalances(results):
-    """Return {name of data: how many samples of the largest class there are for one of the smallest, in words}."""
-    return {data["name"]: " ({:,.0f} to 1)".format(max(data["train"]) / min(data["train"])) for data in results["data"]}
+def all_sizes(results, study):
+    """Return {family: {name of data: its size in words}}: of rare classes the imbalance, of costs the samples."""
+    found = {}
+    for family, (of_data, _, name, _) in OF_STUDY.items():
+        counts = {data["name"]: [data["train"]] for data in results["data"]}
+        counts[name] = [cell["counts"] for cell in study["cells"] if cell["data"] == of_data]
+        found[family] = {name: _imbalance(of_name) if family == "rare" else _samples(of_name)
+                         for name, of_name in counts.items()}
+    return found
+
+
+def _imbalance(counts):
+    ratio = min(max(of_cell) / min(of_cell) for of_cell in counts)
+    return " ({:,.{}f} to 1)".format(ratio, int(ratio < 10))
+
+
+def _samples(counts):
+    totals = [sum(of_cell) for of_cell in counts]
+    return " (%s samples)" % " to ".join("{:,}".format(n) for n in sorted(set([min(totals), max(totals)])))
 
 
 def as_markdown(results, study):
     """Return the report as a markdown document. study: the results of the study on Fashion-MNIST."""
     lines = [INTRODUCTION.format(percent=PERCENT, **results), "## In short", ""]
-    found, sizes = verdicts(results, study), imbalances(results)
+    found, sizes = verdicts(results, study), all_sizes(results, study)
     for family, metric, _ in FAMILIES:
         names = [data["name"] for data in results["data"] if data[family]] + [OF_STUDY[family][2]]
-        lines += _table([["change in " + metric.title] + [name + sizes.get(name, "") for name in names]] + [
+        lines += _table([["change in " + metric.title] + [name + sizes[family][name] for name in names]] + [
             [title] + [_short(by_data.get(name, []), metric) for name in names]
             for title, by_data in found[family].items()])
     for data in results["data"]:
@@ -115,7 +126,7 @@ def _short(cells, metric):
     """Return the change in one cell, or how many of several are better, within the noise and worse."""
     if len(cells) == 1:
         return _marked(metric.form.replace("%", "%+") % cells[0][0].mean, cells[0][1])
-    counts = [sum(of_cell == verdict for _, of_cell in cells) for verdict in (BETTER, NOISE, WORSE)]
+    counts = [[cell[1] for cell in cells].count(verdict) for verdict in (BETTER, NOISE, WORSE)]
     return "%d better, %d within the noise, %d worse" % tuple(counts) if cells else ""
 
 

@@ -27,7 +27,7 @@ from caffe_losses.evaluation.comparison import BETTER, NOISE, WORSE
 # R's files
 
 def item(kind, *parts):
-    return struct.pack(">i", kind) + b"".join(part if isinstance(part, bytes) else struct.pack(">i", part) for part in parts)
+    return b"".join(part if isinstance(part, bytes) else struct.pack(">i", part) for part in (kind,) + parts)
 
 
 def chars(text):
@@ -103,7 +103,8 @@ def test_the_average_sample_weighs_1():
 
 def test_smoothing_leaves_as_much_as_h():
     D = real_data.distances(["opel", "saab", "bus"], real_data.NEAR["Vehicle"])
-    H, smoothing, shuffled = [real_data.matrix_of(kind, .5, None, D, 0) for kind in ("tau", "smoothing", "shuffled costs")]
+    H, smoothing, shuffled = [real_data.matrix_of(kind, .5, None, D, 0)
+                              for kind in ("tau", "smoothing", "shuffled costs")]
     assert np.diag(smoothing).mean() == pytest.approx(np.diag(H).mean())
     assert np.allclose(np.sort(H.ravel()), np.sort(shuffled.ravel())) and not np.allclose(H, shuffled)
 
@@ -154,6 +155,6 @@ def test_the_page_is_what_the_figures_say():
 
 
 def test_evidence_in_words():
-    by_data = {"A": [(None, BETTER)], "B": [(None, WORSE), (None, NOISE), (None, NOISE)]}
-    assert real_report.evidence({"A": by_data["A"]}, {"A": " (9 to 1)"}) == "better: A (9 to 1)"
-    assert real_report.evidence({"B": by_data["B"]}, {}) == "within the noise: 2 of 3 B; worse: 1 of 3 B"
+    cells = [(None, WORSE), (None, NOISE), (None, NOISE)]
+    assert real_report.evidence({"A": [(None, BETTER)]}) == "better: A"
+    assert real_report.evidence({"B": cells}) == "within the noise: 2 of 3 B; worse: 1 of 3 B"
