@@ -185,11 +185,11 @@ def test_the_commands_for_several_gpus_name_nets_of_the_example(monkeypatch):
 
 
 # Where the figures of each section come from, and numbers elsewhere: versions, years, devices, defaults.
-STUDY, EXAMPLES = "examples/study/RESULTS.md", ["examples/%s/RESULTS.md" % name for name in ("fashion_mnist", "study")]
+STUDY = ["examples/study/RESULTS.md", "examples/study/REAL.md"]
 FIGURES = {
-    ("README.md", "Which remedy"): [STUDY],
-    ("README.md", "Evidence"): [STUDY],
-    ("examples/README.md", "Choosing"): EXAMPLES,
+    ("README.md", "Which remedy"): STUDY,
+    ("README.md", "Evidence"): STUDY,
+    ("examples/README.md", "Choosing"): STUDY + ["examples/fashion_mnist/RESULTS.md"],
 }
 NOT_MEASURED = {"0", "1.0", "2", "2.7", "3.0", "3.6", "3.9", "4", "6", "8", "11", "2017"}
 
@@ -221,6 +221,21 @@ def test_results_are_what_the_report_makes_of_the_figures(monkeypatch):
     import report
     assert report.as_markdown(json.loads(read("examples", "fashion_mnist", "results.json"))) == read(
         "examples", "fashion_mnist", "RESULTS.md")
+
+
+def test_the_remedies_name_the_data_on_which_they_helped(monkeypatch):
+    monkeypatch.syspath_prepend(os.path.join(real_nets.CHECKOUT, "examples", "study"))
+    import real_report
+    results, study = [json.loads(read("examples", "study", name)) for name in ("real_results.json", "results.json")]
+    evidence = {title: real_report.evidence(by_data) for of_family in real_report.verdicts(results, study).values()
+                for title, by_data in of_family.items()}
+    text = sections("README.md")["Which remedy"]
+    rows = re.findall(r"^\| [^|]* \| ([^|]*) \| ([^|]*) \|$", text, re.M)[2:]
+    assert len(rows) == 5
+    for remedy, words in rows:
+        assert words == evidence[max([title for title in evidence if remedy.startswith(title)], key=len)]
+    for name, size in real_report.all_sizes(results, study)["rare"].items():
+        assert name + size in " ".join(text.split())
 
 
 @pytest.mark.parametrize("page", PAGES)

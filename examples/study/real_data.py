@@ -60,6 +60,7 @@ RARE = [NONE] + WEIGHTS + [Remedy("class weights, shuffled", "shuffled weights",
 H = Remedy("H from distances", "tau", [.1, .2, .3, .75], None)
 COSTS = [NONE, H, Remedy("label smoothing", "smoothing", [], H.title),
          Remedy("H from distances, classes shuffled", "shuffled costs", [], H.title)]
+CHEAPEST = Remedy("least expected cost", "none", [0], None)
 
 Setting = collections.namedtuple("Setting", "value rate")
 
@@ -187,47 +188,54 @@ class DataSet(object):
         if self.name == DECAYED:
             found += [dict(way, title=way["title"] + ", weight decay") for way in self._trained(
                 [NONE, WEIGHTS[0], ADJUSTMENT], chosen, self.with_decay)]
-        power = max(ADJUSTMENT.values, key=lambda power: np.mean(self._decided(
-            held_out, 1, weights_of("power", power, self.counts))["recall"]))
-        listed = [(remedy.title, None, weights_of(remedy.kind, remedy.values[0], self.counts)) for remedy in WEIGHTS]
-        return found + self._at_test_time(chosen, held_out, listed + [
-            (ADJUSTMENT.title, power, weights_of("power", power, self.counts))])
+        return found + self._at_test_time(WEIGHTS + [ADJUSTMENT._replace(kind="power")], held_out, "recall")
 
     def _costs(self):
         chosen, held_out = self._chosen(COSTS, "cost")
-        return self._trained(COSTS, chosen, self.trainings) + self._at_test_time(
-            chosen, held_out, [("least expected cost", None, None)])
-
-    def _at_test_time(self, chosen, held_out, listed):
-        """Decide by the scores of SoftmaxWithLoss, calibrated or not. Returns what that brings.
-
-        listed: title, value, and class weights or None: by the least expected cost.
-        """
-        T = decisions.fit_temperature(*map(np.concatenate, zip(*held_out)))
-        outputs = [_outputs(self._training(NONE, chosen[NONE.title], seed), self.n_test.sum()) for seed in self.seeds]
-        return [{"title": "%s at test time%s" % (title, words), "setting": [value, None], "temperature": temperature,
-                 "scores": self._decided(outputs, temperature, weights, weights is None)}
-                for (words, temperature), (title, value, weights) in itertools.product(
-                    (("", 1), (", calibrated", T)), listed)]
+        return self._trained(COSTS, chosen, self.trainings) + self._at_test_time([CHEAPEST], held_out, "cost")
 
     def _chosen(self, remedies, metric):
         """Choose settings by the mean of a metric on held-out data.
 
-        Returns ({title: Setting}, (scores, labels) of SoftmaxWithLoss on that data for each seed).
+        Returns ({title: Setting}, {rate: (scores, labels) of SoftmaxWithLoss on that data for each seed}).
         """
         tried = collections.OrderedDict(((remedy.title, Setting(*pair)), [
             self._training(remedy, Setting(*pair), seed, held_out=True) for seed in range(N_CHOOSING)])
             for remedy in remedies for pair in itertools.product(remedy.values, RATES) if remedy.like is None)
         _train(self.trainings, sum(tried.values(), []))
         outputs = {key: [_outputs(training, self.counts.sum() // EACH) for training in tried[key]] for key in tried}
-        values = {key: np.mean(self._decided(outputs[key])[metric]) for key in tried}
-        self.tried += [[metric, title, setting.value, setting.rate, values[title, setting]] for title, setting in tried]
-        best, chosen = min if metric == "cost" else max, {}
+        chosen = {}
         for remedy in remedies:
-            chosen[remedy.title] = chosen[remedy.like] if remedy.like else best(
-                [setting for title, setting in tried if title == remedy.title],
-                key=lambda setting: values[remedy.title, setting])
-        return chosen, outputs[NONE.title, chosen[NONE.title]]
+            chosen[remedy.title] = chosen[remedy.like] if remedy.like else self._best(remedy.title, metric, {
+                setting: self._decided(outputs[title, setting]) for title, setting in tried if title == remedy.title})
+        return chosen, {rate: outputs[NONE.title, Setting(0, rate)] for rate in RATES}
+
+    def _best(self, title, metric, scores):
+        """Return the Setting of the best mean of a metric. scores: {Setting: as of _decided}."""
+        means = {setting: np.mean(of_setting[metric]) for setting, of_setting in scores.items()}
+        self.tried += [[metric, title, setting.value, setting.rate, means[setting]] for setting in sorted(means)]
+        return (min if metric == "cost" else max)(sorted(means), key=means.get)
+
+    def _at_test_time(self, remedies, held_out, metric):
+        """Decide by the scores of SoftmaxWithLoss, calibrated or not, its learning rate chosen for that decision.
+
+        held_out: as of _chosen. Returns what that brings.
+        """
+        fitted = {rate: decisions.fit_temperature(*map(np.concatenate, zip(*held_out[rate]))) for rate in RATES}
+        found = []
+        for words, remedy in itertools.product(("", ", calibrated"), remedies):
+            title, T = "%s at test time%s" % (remedy.title, words), fitted if words else dict.fromkeys(RATES, 1)
+
+            def decided(outputs, setting):
+                weights = None if remedy is CHEAPEST else weights_of(remedy.kind, setting.value, self.counts)
+                return self._decided(outputs, T[setting.rate], weights, remedy is CHEAPEST)
+            best = self._best(title, metric, {setting: decided(held_out[setting.rate], setting) for setting in [
+                Setting(*pair) for pair in itertools.product(remedy.values, RATES)]})
+            trained = [self._training(NONE, best, seed) for seed in self.seeds]
+            _train(self.trainings, trained)
+            found.append({"title": title, "setting": list(best), "temperature": T[best.rate], "scores": decided(
+                [_outputs(training, self.n_test.sum()) for training in trained], best)})
+        return found
 
     def _trained(self, remedies, chosen, trainings):
         """Train remedies with all seeds. Returns what they bring."""

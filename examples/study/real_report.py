@@ -23,7 +23,8 @@ OF_STUDY = {"rare": ("tail", "accuracy", "long tails of Fashion-MNIST", TAILS),
 # Pairs that are compared beside the comparison with SoftmaxWithLoss: the first against the second.
 PAIRS = [("logit adjustment", "class weights"), ("logit adjustment", "square roots of class weights"),
          ("logit adjustment", "logit adjustment at test time"), ("class weights", "class weights, shuffled"),
-         ("class weights", "class weights at test time"),
+         ("class weights", "class weights at test time"), ("square roots of class weights", "class weights"),
+         ("effective numbers at test time", "class weights at test time"),
          ("class weights at test time, calibrated", "class weights at test time"),
          ("SoftmaxWithLoss, weight decay", "SoftmaxWithLoss"), ("class weights, weight decay", "class weights"),
          ("logit adjustment, weight decay", "logit adjustment"), ("H from distances", "label smoothing"),
@@ -31,14 +32,15 @@ PAIRS = [("logit adjustment", "class weights"), ("logit adjustment", "square roo
          ("H from distances", "least expected cost at test time")]
 INTRODUCTION = """# The study on real data
 
-{seeds} seeds, a net with one hidden layer. Half of each data set is for training, half for test; learning rates, tau,
-strengths and powers were chosen on a fifth of the training half, held out, by the mean recall or the mean cost; nothing
-on the test half. In brackets the {percent} % confidence interval of a mean or a change, paired by seed (Student's t).
-**Bold** is better than SoftmaxWithLoss, *italic* worse, plain within the noise. Setting: what was chosen, and the
-factor of the learning rate. At test time the weights multiply the probabilities of SoftmaxWithLoss, and the strength of
-logit adjustment is the power of balanced weights; calibrated: by the temperature that fits nets of four fifths of the
-training half on the last fifth. Shuffled: in another order of the classes for each seed. Weight decay: {decay:g}.
-Vehicle and LetterRecognition are nearly balanced: there remedies for rare classes can only do harm.
+{seeds} seeds, a net with one hidden layer. Half of each data set is for training, half for test. For each row a
+learning rate, and tau, strength or power where there are several, were chosen on a fifth of the training half, held
+out, by the mean recall or the mean cost; nothing on the test half. In brackets the {percent} % confidence interval of
+a mean or a change, paired by seed (Student's t). **Bold** is better than SoftmaxWithLoss, *italic* worse, plain
+within the noise. Setting: what was chosen; the last number is the factor of the solver's learning rate. At test time
+the weights multiply the probabilities of a net trained with SoftmaxWithLoss; logit adjustment there is a power of
+balanced weights. Calibrated: by the temperature that fits nets of four fifths of the training half on the last fifth.
+Shuffled: in another order of the classes for each seed. Weight decay: {decay:g}, with the settings that are best
+without. Vehicle and LetterRecognition are nearly balanced: there is next to nothing for class weights to do.
 """
 
 
