@@ -1,16 +1,26 @@
-"""The options of the commands that write a loss, and the ComputeH layer before it; the check of its matrix."""
+"""The options of the commands that write a loss, and the layers before it: ComputeH and LogPrior; checks of a matrix."""
 from __future__ import division, print_function
 
 import os
 
 import numpy as np
 
+from caffe_losses.compat import to_display
+from caffe_losses.errors import naming
 from caffe_losses.formats import matrix_files
-from caffe_losses.matrices import class_weights, gains
+from caffe_losses.matrices import class_weights, gains, summary
+from caffe_prototxt.data.labels import count_source, per_class
+from caffe_prototxt.data.net_source import net_source
 from caffe_prototxt.net import losses
-from caffe_tools import cli
+from caffe_prototxt.net.adjustments import LOG_PRIOR
+from caffe_prototxt.net.matrix_sources import LayerMatrix
+from caffe_prototxt.rewrite.plan import Prior
+from caffe_prototxt.training import caffe_process
+from caffe_prototxt.training.net_labels import count_net
+from caffe_tools import class_files, cli
 
 KEYS = ("weights", "beta", "power", "scale", "missing", "gain", "running")
+MOST_COUNTS = 10  # that are printed
 DEFAULTS = {"weights": "balanced", "scale": "sample"}  # the layer's own are the published ones
 
 
@@ -30,8 +40,22 @@ def add_options(parser, source, has_net=False):
     parser.add_argument("--missing", choices=("zero", "error"), help="of --compute-h: what a class gets that "
                         "the batch does not hold (default: weight 0)")
     parser.add_argument("--gain", metavar="FILE", help="of --compute-h: gain whose rows the weights multiply")
-    parser.add_argument("--running", type=float, metavar="DECAY",
-                        help="of --compute-h: counts kept over batches, with this decay (for instance 0.99)")
+    parser.add_argument("--running", type=float, metavar="DECAY", help="of --compute-h%s: counts kept over batches, with "
+                        "this decay (for instance 0.99)" % (" and --logit-adjust" if has_net else ""))
+
+
+def add_logit_adjust(parser, has_net=False):
+    """Add --logit-adjust and its own options to a parser. has_net: as of add_options."""
+    parser.add_argument("--logit-adjust", nargs="?", const=1.0, type=float, metavar="STRENGTH", help="add the log prior "
+                        "of the classes, times STRENGTH (default: 1), to the scores in TRAIN%s" % (
+                            "; 0: take that away" if has_net else ""))
+    parser.add_argument("--counts", type=class_files.numbers, metavar="N", help="of --logit-adjust: samples of each "
+                        "class, 90,9,1 or a file of numbers%s" % (
+                            " (default: what the net's TRAIN data layer reads is counted)" if has_net else ""))
+    parser.add_argument("--labels", metavar="SOURCE", help="of --logit-adjust: data whose labels are counted, as "
+                        "make_h.py --labels takes them")
+    parser.add_argument("--pixels", action="store_true", help="of --labels: each record is an image whose values are "
+                        "labels")
 
 
 def add_infogain(parser):
@@ -57,6 +81,9 @@ def layer_params(parser, args):
     Values that ComputeH would refuse in its setup end the command here.
     """
     params = {key: getattr(args, key) for key in KEYS if getattr(args, key) is not None}
+    _check_logit_adjust(parser, args)
+    if args.compute_h is None and args.logit_adjust is not None:
+        params.pop("running", None)
     if args.compute_h is None:
         if params:
             parser.error("--%s: expected with --compute-h only" % sorted(params)[0])
@@ -72,6 +99,84 @@ def layer_params(parser, args):
     if args.compute_h is not True:
         params["n_classes"] = args.compute_h
     return dict(DEFAULTS, **params)
+
+
+def _check_logit_adjust(parser, args):
+    strength, given = args.logit_adjust, [name for name in ("counts", "labels") if getattr(args, name) is not None]
+    if strength is None and given:
+        parser.error("--%s: expected with --logit-adjust only" % given[0])
+    if args.pixels and args.labels is None:
+        parser.error("--pixels: expected with --labels only")
+    if strength is None:
+        return
+    if not 0 <= strength < float("inf"):
+        parser.error("--logit-adjust: expected a number of at least 0, got %g" % strength)
+    given += ["running"] * (args.running is not None and args.compute_h is None)
+    if len(given) > 1:
+        parser.error("expected one of --counts, --labels and --running, got --%s" % " and --".join(given))
+
+
+class LogPriors(object):
+    """The log priors that --logit-adjust asks for. net: str, the file of the net whose labels are counted, or None."""
+
+    def __init__(self, args, net=None):
+        self.args, self.net, self.notes = args, net, []
+        self._counts = {}  # of each blob of labels
+
+    def of(self, loss):
+        """Return (plan.Prior or None: take it away, the counts in words) of a loss. loss: losses.Loss."""
+        strength = self.args.logit_adjust
+        keys = {} if strength == 1 else {"strength": strength}
+        if strength == 0:
+            return None, ""
+        if self.args.running is not None:
+            running = dict(keys, running=self.args.running)
+            return Prior(LayerMatrix("Python", None, LOG_PRIOR, running).for_loss(loss), None), "the labels, as they come"
+        counts, source = self.counts(loss)
+        numbers = np.asarray(class_weights.log_prior(counts, strength), np.float32)
+        listed = ",".join("%.12g" % count for count in counts) if len(counts) <= MOST_COUNTS else "%g to %g samples" % (
+            min(counts), max(counts))
+        words = "%s: %s" % (source, listed) if source else listed
+        if self.args.native:
+            return Prior(None, numbers), words
+        keys["counts"] = [int(count) if count == int(count) else float(count) for count in counts]
+        return Prior(LayerMatrix("Python", None, LOG_PRIOR, keys), None), words
+
+    def counts(self, loss):
+        """Return (how often each class occurs, where that is from)."""
+        key = loss and loss.label
+        if key not in self._counts:
+            self._counts[key] = self._count(loss)
+        counts, source = self._counts[key]
+        n_classes = loss and loss.n_classes()
+        if n_classes not in (None, len(counts)):
+            raise ValueError("%s: expected %d classes, as the scores of %s have, got %d"
+                             % (source or "--counts", n_classes, loss.layer, len(counts)))
+        if not any(counts):
+            raise ValueError("--counts: expected at least one above 0, got none")
+        return counts, source
+
+    def _count(self, loss):
+        args = self.args
+        if args.counts is not None:
+            return args.counts, ""
+        n_classes, ignored = (loss.n_classes(), loss.params.ignore_label) if loss else (None, args.ignore_label)
+        if args.labels is not None:
+            tally = count_source(args.labels, pixels=args.pixels)
+        else:
+            data = net_source(self.net, to_display(loss.label))
+            n_classes = n_classes or data.n_classes
+            with caffe_process.Caffe(None) as caffe, naming(self.net):
+                tally = count_net(caffe, data)
+        counts, _ = per_class(tally, n_classes, ignored)
+        if np.count_nonzero(counts) < 2:
+            raise ValueError("%s: expected labels of several classes, got %s" % (
+                tally.source, "class %d alone" % counts.argmax() if counts.any() else "none"))
+        absent = np.flatnonzero(counts == 0)
+        if len(absent):
+            self.notes.append("%s: no %s of class %s, taken to be as rare as the rarest that occurs"
+                              % (tally.source, tally.unit, summary.listed(absent)))
+        return counts.tolist(), to_display(tally.source)
 
 
 def check_matrix(path, kind):
