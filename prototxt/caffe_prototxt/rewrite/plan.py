@@ -116,7 +116,8 @@ def _check_adjusted(loss, prior):
         raise layer.error("the present syntax (layer { }) for --logit-adjust; convert the net first: "
                           "upgrade_net_proto_text OLD NEW", "the old one (layers { }), which has no Bias layers")
     for softmax in takers(loss) if loss.kind.probabilities else ():
-        others = [user for user in net.users(loss.bottom) if user is not layer and user.index > softmax.index]
+        others = [user for user in net.users(loss.bottom)
+                  if user is not layer and user.index > softmax.index and "TRAIN" in user.phases]
         if others:
             raise softmax.error("a Softmax for its loss alone, as in TRAIN its probabilities are to have the log prior",
                                 "one that %s takes, too" % others[0])
