@@ -31,8 +31,9 @@ error.
 
 --logit-adjust [STRENGTH] is for rare classes: in TRAIN the loss gets the scores plus STRENGTH times
 the log of how frequent each class is (a LogPrior and Caffe's Bias layer), elsewhere the scores
-alone, which are what to decide by. The training labels of the net are counted, unless --counts,
---labels or --running says otherwise. --logit-adjust 0 takes it away.
+alone, which are what to decide by. The training labels of the net are counted (where only Caffe
+can tell them, by running the layers that make them), unless --counts, --labels or --running says
+otherwise. --logit-adjust 0 takes it away.
 
 --native makes SoftmaxWithInfogainLoss or ExpectedCostLoss out of Caffe's own layers, which all
 have CUDA code: for a GPU or several, and where there are no Python layers. The matrix of --source
@@ -105,7 +106,7 @@ def main():
     with_losses = after
     if args.logit_adjust is not None:
         adjusted, after = _adjust(task, after, args)
-        notes += adjusted.notes
+        notes += [note for note in adjusted.notes if note not in notes]
     output = args.output or args.net
     writes = not (args.dry_run or args.diff) and (after != before or args.output is not None)
     blobs = dict(planned.blobs if planned else {}, **(adjusted.plan.blobs if adjusted else {}))

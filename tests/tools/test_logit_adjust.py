@@ -121,6 +121,7 @@ def test_running(folder):
 
 def test_hdf5_and_a_decision(tmp_path, monkeypatch):
     """HDF5 data; in TEST, in report.py and deployed the scores stand alone."""
+    import h5py
     monkeypatch.chdir(tmp_path)
     assert training.train(".") == 0
     with open("solver.prototxt") as file:
@@ -130,13 +131,13 @@ def test_hdf5_and_a_decision(tmp_path, monkeypatch):
     put(solver, "solver.prototxt")
     log = caffe_train()
     logged = [float(line.split("accuracy = ")[1]) for line in log.splitlines() if "accuracy = " in line][-1]
-    net = caffe.Net(NET, "snap_iter_20.caffemodel", caffe.TEST)
-    outputs = [net.forward() for _ in range(2)]
-    assert "log_prior" not in net.blobs
-    np.testing.assert_array_equal(net.blobs["score_for_loss"].data, net.blobs["score"].data)
-    assert np.mean([float(output["accuracy"]) for output in outputs]) == pytest.approx(logged, abs=.2)
+    weights, bias = [blob.data for blob in caffe.Net(NET, "snap_iter_20.caffemodel", caffe.TEST).params["score"]]
+    with h5py.File("test.h5", "r") as file:
+        correct = np.argmax(file["data"][...].dot(weights.T) + bias, axis=1) == file["label"][...]
+    assert logged == pytest.approx(np.tile(correct, 3)[80:120].mean())  # the third test of 2 x 20
     status, out, err = run_main("report.py", "caffe.log", "--json")
-    assert status == 0, err
+    run = json.loads(out)["runs"][0]
+    assert status == 0 and not run["notes"] and run["evaluation"]["probable"]["scores"]["accuracy"] == pytest.approx(correct.mean())
     status, out, err = run_main("make_deploy.py", NET, "--shape", "data=1,4", "--weights", "snap_iter_20.caffemodel", "-o", "deploy.prototxt")
     assert status == 0 and "gives prob (Softmax of score)" in out, err
     assert "prior" not in text("deploy.prototxt") and "Split" not in text("deploy.prototxt")
@@ -265,6 +266,16 @@ def test_without_the_data(folder):
     status, out, err = run_main("use_loss.py", NET, "--logit-adjust")
     assert status == 2 and "layer data: its source 'nowhere' is not there" in err
     assert "is now logit-adjusted" in use_loss(NET, "--logit-adjust", "--counts", "900,90,10")[0]
+
+
+def test_labels_that_only_caffe_can_tell(folder):
+    put(text().replace('bottom: "label"  top: "loss"', 'bottom: "shifted"  top: "loss"').replace(
+        'layer { name: "accuracy"', 'layer { name: "shifted" type: "Power" bottom: "label" top: "shifted" power_param { scale: -1 shift: 2 } }\n'
+        'layer { name: "accuracy"'))
+    assert "(shifted, 20 batches as Caffe reads them: 10,90,900)" in use_loss(NET, "--logit-adjust")[0]
+    put(text().replace('type: "Power" bottom: "label"', 'type: "Python" python_param { module: "none" layer: "None" } bottom: "label"'))
+    status, out, err = run_main("use_loss.py", NET, "--logit-adjust")
+    assert status == 2 and "labels of loss (line 21): expected some to count, got none: " in err and "; give --counts or --labels" in err, err
 
 
 @pytest.mark.parametrize("native", [False, True])

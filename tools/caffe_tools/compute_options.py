@@ -6,7 +6,6 @@ import os
 import numpy as np
 
 from caffe_losses.compat import to_display
-from caffe_losses.errors import naming
 from caffe_losses.formats import matrix_files
 from caffe_losses.matrices import class_weights, gains, summary
 from caffe_prototxt.data.labels import count_source, per_class
@@ -16,7 +15,7 @@ from caffe_prototxt.net.adjustments import LOG_PRIOR
 from caffe_prototxt.net.matrix_sources import LayerMatrix
 from caffe_prototxt.rewrite.plan import Prior
 from caffe_prototxt.training import caffe_process
-from caffe_prototxt.training.net_labels import count_net
+from caffe_prototxt.training.net_labels import Uncountable, count_net
 from caffe_tools import class_files, cli
 
 KEYS = ("weights", "beta", "power", "scale", "missing", "gain", "running")
@@ -165,8 +164,12 @@ class LogPriors(object):
         else:
             data = net_source(self.net, to_display(loss.label))
             n_classes = n_classes or data.n_classes
-            with caffe_process.Caffe(None) as caffe, naming(self.net):
-                tally = count_net(caffe, data)
+            try:
+                with caffe_process.Caffe(None) as caffe:
+                    tally = count_net(caffe, data)
+            except Uncountable as error:
+                raise ValueError("labels of %s: expected some to count, got none: %s; give --counts or --labels"
+                                 % (loss.layer, error))
         counts, _ = per_class(tally, n_classes, ignored)
         if np.count_nonzero(counts) < 2:
             raise ValueError("%s: expected labels of several classes, got %s" % (

@@ -31,7 +31,7 @@ class LogPrior(LabelCounter):
         ignore_label: int, of labels, not counted; default: none.
         running: float in (0, 1), of labels, the decay of counts kept over batches: counts = running * counts + counts
             of the batch, in the layer's blob, as ComputeH keeps them. It needs param { lr_mult: 0 decay_mult: 0 }.
-            Default: each batch by itself, which few samples make a bad estimate.
+            Default: each batch by itself, a bad estimate where it has few samples of a class.
 
     No bottoms, with counts or source; or bottom[0]: labels, any shape. top[0]: a, C; Bias adds it along axis 1 of
     scores N x C x spatial.

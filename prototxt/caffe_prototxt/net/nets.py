@@ -2,6 +2,7 @@
 from __future__ import division, print_function
 
 import bisect
+from collections import OrderedDict
 
 from caffe_losses.compat import to_display
 from caffe_prototxt.net import states
@@ -75,7 +76,7 @@ class Layer(Message):
         if self.phases == {phase}:
             return self.rules
         if "include" in self.rules:
-            return {"include": [dict(values, phase=[Name(phase)]) for values in self.rules["include"]
+            return {"include": [OrderedDict(values, phase=[Name(phase)]) for values in self.rules["include"]
                                 if all(rule.phase in (None, phase) for rule in states.read_rules([values]))]}
         if "exclude" in self.rules:
             others = [{"phase": [Name(other)]} for other in states.PHASES if other != phase]

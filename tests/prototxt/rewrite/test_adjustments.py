@@ -221,6 +221,11 @@ def test_deployed_it_is_gone(native):
         assert make_deploy(corpus.adjusted(text, COUNTS, native=native), State("TRAIN")).text == plain
 
 
+def test_deployed_it_is_gone_where_it_is_in_test_by_mistake():
+    after = corpus.adjusted(HEAD + LOSS.replace(" }\n", " include { phase: TRAIN } }\n"), COUNTS)
+    assert make_deploy(after.replace("include { phase: TRAIN }", "")).text == make_deploy(HEAD + LOSS).text
+
+
 @pytest.mark.parametrize("text, options, message", [
     (corpus.read("old_syntax.prototxt"), {}, r"expected the present syntax \(layer \{ \}\) for --logit-adjust"),
     ("force_backward: true\n" + HEAD + LOSS, {"running": .9}, "line 1: expected no force_backward: true, as Caffe then asks LogPrior for a gradient"),
