@@ -5,7 +5,7 @@ import caffe
 
 from caffe_losses.layers import param_str
 from caffe_losses.layers.base import check_blobs, check_size, in_training, read_float32, refuse_gradient, reported, warn
-from caffe_losses.layers.counting import LABELS, LabelCounter
+from caffe_losses.layers.counting_layers import LABELS, LabelCounter
 from caffe_losses.matrices import class_weights, gains
 from caffe_losses.validation import label_index
 

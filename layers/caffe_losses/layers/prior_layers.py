@@ -5,7 +5,7 @@ from caffe_losses.errors import naming
 from caffe_losses.formats.matrix_files import read_numbers
 from caffe_losses.layers import param_str
 from caffe_losses.layers.base import check_blobs, refuse_gradient, reported
-from caffe_losses.layers.counting import LABELS, LabelCounter
+from caffe_losses.layers.counting_layers import LABELS, LabelCounter
 from caffe_losses.matrices import class_weights
 
 BY_FILE = ("counts", "source")  # the keys with counts that do not change, of which there is one
