@@ -60,7 +60,7 @@ from caffe_prototxt.net.matrix_sources import matrix_source
 from caffe_prototxt.net.nets import Net
 from caffe_prototxt.rewrite.fragment import RULES, fragment_and_weights
 from caffe_prototxt.rewrite.verify import check_readable
-from caffe_tools import class_files, compute_options, native_options
+from caffe_tools.options import adjust_options, class_files, compute_options, native_options
 
 TRIPLET = "TripletSoftmaxLoss"
 
@@ -70,6 +70,7 @@ def main():
     class_files.refuse_blanks(parser, ("--counts",))
     args = parser.parse_args()
     compute = compute_options.layer_params(parser, args)
+    adjust_options.check(parser, args)
     _check_triplet(parser, args)
     _check_names(parser, args)
     cli.refuse_overwriting(parser, args.output, [
@@ -116,7 +117,7 @@ def _loss_text(args, compute):
     label, name, h_name = map(from_display, (args.label, args.name, args.h_name))
     prior = None
     if args.logit_adjust is not None:
-        priors = compute_options.LogPriors(args)
+        priors = adjust_options.LogPriors(args)
         prior, _ = priors.of(None)
         for note in priors.notes:
             cli.note(note)
@@ -185,7 +186,7 @@ def _parser():
     source.add_argument("--source", metavar="FILE", help="file with H that the loss reads")
     source.add_argument("--h-file", metavar="FILE", help="file with H that a layer reads; its ending says which")
     compute_options.add_options(parser, source)
-    compute_options.add_logit_adjust(parser)
+    adjust_options.add_options(parser)
     compute_options.add_infogain(parser)
     parser.add_argument("--score", action="append", help="name of the blob of scores (default: score); several times: "
                         "a loss for each, with one matrix for all")

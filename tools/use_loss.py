@@ -75,8 +75,9 @@ from caffe_prototxt.net.nets import Net
 from caffe_prototxt.rewrite import plan, verify
 from caffe_prototxt.textformat import scanner
 from caffe_prototxt.textformat.messages import Item, read
-from caffe_tools import class_files, compute_options, loss_words, native_options
+from caffe_tools import loss_words
 from caffe_tools.cli import say
+from caffe_tools.options import adjust_options, class_files, compute_options, native_options
 
 # net: nets.Net. layers: its losses. chosen: those that are meant; None where that is not clear. request: plan.Request.
 # writers: pairs of a file to write beside the net and its writer.
@@ -138,7 +139,7 @@ def _parser():
     source.add_argument("--from-class-weighting", action="store_true",
                         help="H from class_weighting in loss_param; SoftmaxWithInfogainLoss unless --loss says another")
     compute_options.add_options(parser, source, has_net=True)
-    compute_options.add_logit_adjust(parser, has_net=True)
+    adjust_options.add_options(parser, has_net=True)
     parser.add_argument("--native", action="store_true", help="--loss out of Caffe's own layers")
     parser.add_argument("--h-name", default="H", help="of the layer of H and its top (default: %(default)s)")
     parser.add_argument("--layer", action="append", default=[], metavar="NAME[=FILE]", help="name of the loss, and its "
@@ -162,6 +163,7 @@ def _check_options(parser, args):
         if name == "":
             parser.error("%s: expected a name, got none" % option)
     native_options.check(parser, args)
+    adjust_options.check(parser, args)
     if args.json and args.diff:
         parser.error("expected --json or --diff, got both")
     if args.label_check is not None and args.label_check < 1:
@@ -201,7 +203,7 @@ def _task(text, args, compute):
 
 def _adjust(task, text, args):
     """Return (_Adjusted, the text with the logit adjustment). text: of the net, its losses changed already."""
-    net, priors = Net(text, task.net.classic), compute_options.LogPriors(args, args.net)
+    net, priors = Net(text, task.net.classic), adjust_options.LogPriors(args, args.net)
     layers = losses.find_losses(net)
     chosen = [losses.read_loss(layers[task.layers.index(layer)]) for layer in task.chosen]
     chosen = [loss for loss in chosen if "TRAIN" in loss.layer.phases]

@@ -4,7 +4,7 @@ from __future__ import division, print_function
 from caffe_losses.compat import to_display
 from caffe_prototxt.net import losses
 from caffe_prototxt.net.adjustments import adjustment, scores_alone
-from caffe_tools import compute_options
+from caffe_tools.options import compute_options
 
 
 def listed(net, layers, path):
@@ -37,16 +37,17 @@ def changes(planned, path, dry_run):
 def adjusted(adjusted, strength, path, verb):
     """Return the lines on a logit adjustment.
 
-    adjusted: pairs of a Loss and its counts in words. verb: str, between them, or "" where nothing changes.
+    adjusted: pairs of a Loss and its counts in words. strength: float; 0: it goes. verb: str, or "" where nothing
+    changes.
     """
-    lines = []
+    lines, times = [], "" if strength == 1 else "%g x " % strength
     for loss, counts in adjusted:
         scores = to_display(scores_alone(loss.layer, loss.scores))
-        apart = ", in TEST %s alone" % scores if "TEST" in loss.layer.phases else ""
-        lines.append("%s: %s%s %s %slogit-adjusted: %s" % (
-            path, "" if verb else "nothing to change: ", loss.layer, verb or "is", "" if strength else "not ",
-            "in TRAIN it gets %s + %slog prior (%s)%s" % (
-                scores, "" if strength == 1 else "%g x " % strength, counts, apart) if strength else "it gets " + scores))
+        words = "not logit-adjusted: it gets %s" % scores
+        if strength:
+            words = "logit-adjusted: in TRAIN it gets %s + %slog prior (%s)" % (scores, times, counts)
+            words += ", in TEST %s alone" % scores if "TEST" in loss.layer.phases else ""
+        lines.append("%s: %s%s %s %s" % (path, "" if verb else "nothing to change: ", loss.layer, verb or "is", words))
     return lines
 
 

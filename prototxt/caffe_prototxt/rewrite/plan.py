@@ -30,8 +30,8 @@ Plan = namedtuple("Plan", "changed added removed targets blobs comments")
 # A Loss, and the Kind and the matrix that it is to have.
 Target = namedtuple("Target", "loss kind matrix")
 
-# What is added to the scores of a loss in TRAIN: a matrix_sources.LayerMatrix that makes it, or numbers, an array, which
-# become weights.
+# What is added to the scores of a loss in TRAIN. layer: matrix_sources.LayerMatrix that makes it, or None: its numbers,
+# an array, become weights.
 Prior = namedtuple("Prior", "layer numbers")
 
 ADJUSTED = "logit adjustment: the loss alone gets this, in TRAIN; the scores without it are to decide by",
