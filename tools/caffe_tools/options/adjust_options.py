@@ -58,7 +58,7 @@ class LogPriors(object):
     def of(self, loss):
         """Return (plan.Prior or None: take it away, the counts in words) of a loss. loss: losses.Loss."""
         strength = self.args.logit_adjust
-        keys = {} if strength == 1 else {"strength": strength}
+        keys = {} if strength == 1 else {"strength": _as_read(strength)}
         if strength == 0:
             return None, ""
         if self.args.running is not None and self.args.counts is None and self.args.labels is None:
@@ -71,7 +71,7 @@ class LogPriors(object):
         words = "%s: %s" % (source, listed) if source else listed
         if self.args.native:
             return Prior(None, numbers), words
-        keys["counts"] = [int(count) if count == int(count) else float(count) for count in counts]
+        keys["counts"] = list(map(_as_read, counts))
         return Prior(LayerMatrix("Python", None, LOG_PRIOR, keys), None), words
 
     def counts(self, loss):
@@ -113,3 +113,8 @@ class LogPriors(object):
             self.notes.append("%s: no %s of class %s, taken to be as rare as the rarest that occurs"
                               % (tally.source, tally.unit, summary.listed(absent)))
         return counts.tolist(), to_display(tally.source)
+
+
+def _as_read(number):
+    """Return a number as people write it, an int if it is whole."""
+    return int(number) if number == int(number) else float(number)
