@@ -57,7 +57,7 @@ from caffe_tools import decision_report, results
 from caffe_tools.compare import outcome
 from caffe_tools.compare.held_out import hold_out
 from caffe_tools.compare.trainings import UNFINISHED, Trainings, log_of
-from caffe_tools.compare.variants import Change, Setting, Variants, other_variant
+from caffe_tools.compare.variants import Change, Variants, other_variant
 from caffe_tools.options import class_files
 from caffe_tools.report.html import page
 from caffe_tools.report.matrix_plot import import_matplotlib
@@ -347,7 +347,7 @@ def _last_log(training):
 
 
 def _in_words(setting):
-    return ", ".join("%s %g" % (name, value) for name, value in zip(Setting._fields, setting)
+    return ", ".join("%s %g" % (name, value) for name, value in setting._asdict().items()
                      if value is not None)
 
 

@@ -270,7 +270,7 @@ def test_settings_are_chosen_on_a_validation_net(folder, no_page):
 
 
 def test_logit_adjustment(folder, no_page):
-    """Of several strengths the one that is best on held-out data is trained, by use_loss.py's own net and line."""
+    """Train, of several strengths, with the one that is best on held-out data."""
     out, _ = compare(folder, "--logit-adjust", "2,.5", "--seeds", "1")
     assert [method["name"] for method in results(folder)["methods"]] == ["SoftmaxWithLoss", "logit adjustment"]
     chosen, = [strength for strength in ("2", "0.5") if "adjustment: chosen is lr 1, strength %s, by" % strength in out]
