@@ -4,11 +4,14 @@ ARG BASE_IMAGE=bvlc/caffe:gpu
 FROM debian:12.11-slim AS data
 RUN apt-get update \
     && apt-get install -y --no-install-recommends dataset-fashion-mnist=0.0~git20200523.55506a9-1 \
-    && rm -rf /var/lib/apt/lists/*
+    && apt-get download r-cran-mlbench=2.1-3-1 \
+    && dpkg-deb -x r-cran-mlbench_*.deb / \
+    && rm -rf /var/lib/apt/lists/* r-cran-mlbench_*.deb
 
 # hadolint ignore=DL3006
 FROM ${BASE_IMAGE}
 COPY --from=data /usr/share/datasets/fashion-mnist /usr/share/datasets/fashion-mnist
+COPY --from=data /usr/lib/R/site-library/mlbench/data /usr/lib/R/site-library/mlbench/data
 WORKDIR /opt/caffe-losses
 COPY tools/environment/image_* tools/environment/caffe_py27.txt tools/environment/
 # Into /opt/caffe-losses-packages.

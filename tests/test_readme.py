@@ -145,7 +145,7 @@ def test_the_make_commands_are_what_the_tests_run():
     assert sorted(set(MAKE)) == ["make study", "make test", "make train", "make triplets"]
     status, out, _ = real_nets.run(["make", "-n", "train", "test", "triplets", "study"], cwd=real_nets.CHECKOUT)
     assert status == 0
-    for script in ("fashion_mnist/train.py", "triplets/train.py", "study/study.py"):
+    for script in ("fashion_mnist/train.py", "triplets/train.py", "study/study.py", "study/real_data.py"):
         assert "tools/with_caffe.sh examples/%s" % script in out
     assert "-m pytest" in out
 
