@@ -17,6 +17,7 @@ import caffe_losses
 import commands
 import real_nets
 import user_files
+from caffe_losses.evaluation.comparison import BETTER, NOISE, compare
 from caffe_losses.formats.matrix_files import write_matrix
 
 caffe = pytest.importorskip("caffe")
@@ -231,11 +232,47 @@ def test_the_remedies_name_the_data_on_which_they_helped(monkeypatch):
                 for title, by_data in of_family.items()}
     text = sections("README.md")["Which remedy"]
     rows = re.findall(r"^\| [^|]* \| ([^|]*) \| ([^|]*) \|$", text, re.M)[2:]
-    assert len(rows) == 5
+    assert len(rows) == 6
     for remedy, words in rows:
         assert words == evidence[max([title for title in evidence if remedy.startswith(title)], key=len)]
     for name, size in real_report.all_sizes(results, study)["rare"].items():
         assert name + size in " ".join(text.split())
+
+
+def test_what_is_said_of_choosing_on_real_data(monkeypatch):
+    monkeypatch.syspath_prepend(os.path.join(real_nets.CHECKOUT, "examples", "study"))
+    import real_report
+    data = {of["name"]: of for of in json.loads(read("examples", "study", "real_results.json"))["data"]}
+    ways = {(name, way["title"]): way for name in data for way in data[name]["costs"] + data[name]["rare"]}
+
+    def verdict(name, before, after, metric=real_report.RECALL):
+        return compare(metric, *[ways[name, title]["scores"][metric.key] for title in (before, after)])[1]
+
+    def gain(name, title):
+        return np.subtract(*[np.mean(ways[name, of]["scores"]["recall"]) for of in (title, "SoftmaxWithLoss")])
+    weights, roots = "class weights", "square roots of class weights"
+    assert [ways[name, "H from distances"]["setting"][0] for name in ("Satellite", "Vehicle")] == [.1, .75]
+    assert real_report.verdicts({"data": list(data.values())}, {"cells": []})["costs"]["H from distances"][
+        "Satellite"][0][1] == NOISE
+    assert verdict("Shuttle", weights, roots) == NOISE and gain("Satellite", roots) > 2 / 3 * gain("Satellite", weights)
+    for name in ("Shuttle", "Satellite"):
+        assert verdict(name, weights, roots, real_report.ACCURACY) == BETTER
+        for title in (weights, roots, "effective numbers", "logit adjustment"):
+            assert verdict(name, title + " at test time", title + " at test time, calibrated") != BETTER
+    assert verdict("Shuttle", "SoftmaxWithLoss", "class weights, limited to a factor of 20") != BETTER
+    rates = {title: {rate: recall for metric, of, _, rate, recall in data["Shuttle"]["tried"]
+                     if of == title and metric == "recall"} for title in ("SoftmaxWithLoss", weights)}
+    assert rates[weights][max(rates["SoftmaxWithLoss"], key=rates["SoftmaxWithLoss"].get)] < .2
+    assert max(rates[weights], key=rates[weights].get) == .004
+    assert np.mean(ways["Shuttle", weights]["scores"]["recall"]) == max(
+        np.mean(way["scores"]["recall"]) for (name, title), way in ways.items()
+        if name == "Shuttle" and "decay" not in title)
+    assert min(of[4] for of in data["Shuttle"]["tried"] if of[1] == "logit adjustment") > .4
+    assert verdict("Vehicle", "SoftmaxWithLoss", "label smoothing", real_report.COST) != BETTER
+    for name in data:
+        assert verdict(name, "SoftmaxWithLoss", "class weights, shuffled") != BETTER
+    for title in ("SoftmaxWithLoss", weights, "logit adjustment"):
+        assert verdict("Shuttle", title, title + ", weight decay") != BETTER
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -54,10 +54,10 @@ def verdicts(results, study):
             for way in data[family][1:]:
                 by_title.setdefault(way["title"], collections.OrderedDict())[data["name"]] = [
                     _compared(data[family][0], way, metric)]
+        of_cells = [cell["scores"] for cell in study["cells"] if cell["data"] == of_data]
         for title, (method, rule) in sorted(remedies.items()):
-            by_title[title][name] = [compare(metric, cell["scores"]["none"]["probable"][key],
-                                             cell["scores"][method][rule][key])
-                                     for cell in study["cells"] if cell["data"] == of_data]
+            by_title.setdefault(title, collections.OrderedDict())[name] = [
+                compare(metric, scores["none"]["probable"][key], scores[method][rule][key]) for scores in of_cells]
     return found
 
 
@@ -106,6 +106,7 @@ def as_markdown(results, study):
             "%s %d" % pair for pair in zip(data["classes"], data["train"])), data["seconds"]), ""]
         for family, metric, metrics in FAMILIES:
             lines += _of_family(data[family], metric, metrics) if data[family] else []
+        lines += _tried(data["tried"])
     return "\n".join(lines)
 
 
@@ -118,6 +119,17 @@ def _of_family(ways, metric, metrics):
     pairs = [[after, before, _change(metric, *_compared(by_title[before], by_title[after], metric))]
              for after, before in PAIRS if after in by_title and before in by_title]
     return _table([head] + rows) + _table([["", "against", "change in " + metric.title]] + pairs)
+
+
+def _tried(tried):
+    """Return a table of the trainings that settings were chosen by."""
+    rates = sorted(set(rate for _, _, _, rate, _ in tried), reverse=True)
+    by_row = collections.OrderedDict()
+    for metric, title, value, rate, mean in tried:
+        if "at test time" not in title:
+            by_row.setdefault((title, metric, "%g" % value if value else ""), {})[rate] = mean
+    return _table([["by learning rate, on held-out data", "mean", "value"] + ["%g" % rate for rate in rates]] + [
+        list(row) + ["%.4f" % of_row[rate] for rate in rates] for row, of_row in by_row.items()])
 
 
 def _compared(before, after, metric):
