@@ -1,0 +1,90 @@
+#!/usr/bin/env python
+"""Write images of Fashion-MNIST as LMDBs for Caffe: 100 of each class to train with, and all test images.
+
+train_seed0_lmdb, train_seed1_lmdb ... hold the same images, each in another order: Caffe reads them one by one.
+"""
+from __future__ import division, print_function
+
+import argparse
+import contextlib
+import gzip
+import os
+import shutil
+import struct
+import sys
+import zlib
+
+from caffe.proto import caffe_pb2
+import lmdb
+import numpy as np
+
+SOURCE = os.environ.get("FASHION_MNIST", "/usr/share/datasets/fashion-mnist")
+COUNTS = [100] * 10  # training images of each class
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", default=os.path.dirname(os.path.abspath(__file__)),
+                        help="where the LMDBs go (default: beside this script)")
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="orders to write (default: 1)")
+    parser.add_argument("--limit", type=int, metavar="N", help="write at most N images of each class: for a trial")
+    args = parser.parse_args()
+    images, labels = read("train")
+    chosen = choose(labels, np.minimum(COUNTS, args.limit or len(labels)))
+    for seed in range(args.seeds):
+        order = np.random.RandomState(seed).permutation(chosen)
+        write_lmdb(os.path.join(args.folder, "train_seed%d_lmdb" % seed), images[order], labels[order])
+    images, labels = read("t10k")
+    n_test = 10 * (args.limit or len(labels))
+    write_lmdb(os.path.join(args.folder, "test_lmdb"), images[:n_test], labels[:n_test])
+
+
+def read(part):
+    """Return the images (N x 28 x 28, uint8) and labels (N, uint8) of a part, "train" or "t10k"."""
+    return read_idx(part + "-images-idx3-ubyte.gz"), read_idx(part + "-labels-idx1-ubyte.gz")
+
+
+def read_idx(name):
+    """Return the array of an IDX file: 0, 0, the type (8: uint8), the number of axes, each axis's length, the values.
+
+    Raises ValueError if the file is missing or is none.
+    """
+    path = os.path.join(SOURCE, name)
+    try:
+        with gzip.open(path) as file:
+            content = file.read()
+        start = 4 + 4 * struct.unpack(">2xBB", content[:4])[1]
+        return np.frombuffer(content, np.uint8, offset=start).reshape(struct.unpack(">%dI" % (start // 4 - 1),
+                                                                                    content[4:start]))
+    except (EnvironmentError, EOFError, ValueError, struct.error, zlib.error) as error:
+        raise ValueError("%s: expected a file of Fashion-MNIST, got %s; install Debian's dataset-fashion-mnist, or set "
+                         "FASHION_MNIST to the folder with its four .gz files" % (path, error))
+
+
+def choose(labels, counts):
+    """Return indices of as many images of each class as counts says, always the same ones."""
+    rng = np.random.RandomState(0)
+    return np.concatenate([rng.permutation(np.flatnonzero(labels == k))[:n] for k, n in enumerate(counts)])
+
+
+def write_lmdb(path, images, labels):
+    """Write an LMDB of Datum in place of what is at path: beside it first, so that path never is half an LMDB."""
+    unfinished = path + ".unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    with contextlib.closing(lmdb.open(unfinished, map_size=2 * images.nbytes + 2 ** 24)) as database:
+        with database.begin(write=True) as transaction:
+            for i, (image, label) in enumerate(zip(images, labels)):
+                datum = caffe_pb2.Datum(channels=1, height=image.shape[0], width=image.shape[1],
+                                        data=image.tobytes(), label=int(label))
+                transaction.put(b"%08d" % i, datum.SerializeToString())
+    shutil.rmtree(path, ignore_errors=True)
+    os.rename(unfinished, path)
+    print("%s: %d images" % (os.path.relpath(path), len(images)))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (EnvironmentError, ValueError, lmdb.Error) as error:
+        sys.stderr.write("create_data.py: error: %s\n" % error)
+        sys.exit(2)
