@@ -24,7 +24,7 @@ COUNTS = [100] * 10  # training images of each class
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", default=os.path.dirname(os.path.abspath(__file__)),
+    parser.add_argument("--folder", default=os.path.dirname(__file__) or ".",
                         help="where the LMDBs go (default: beside this script)")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="orders to write (default: 1)")
     parser.add_argument("--limit", type=int, metavar="N", help="write at most N images of each class: for a trial")
@@ -35,8 +35,9 @@ def main():
         order = np.random.RandomState(seed).permutation(chosen)
         write_lmdb(os.path.join(args.folder, "train_seed%d_lmdb" % seed), images[order], labels[order])
     images, labels = read("t10k")
-    n_test = 10 * (args.limit or len(labels))
+    n_test = min(10 * (args.limit or len(labels)), len(labels))
     write_lmdb(os.path.join(args.folder, "test_lmdb"), images[:n_test], labels[:n_test])
+    print("%s: %d orders of %d training images; %d test images" % (args.folder, args.seeds, len(chosen), n_test))
 
 
 def read(part):
@@ -79,7 +80,6 @@ def write_lmdb(path, images, labels):
                 transaction.put(b"%08d" % i, datum.SerializeToString())
     shutil.rmtree(path, ignore_errors=True)
     os.rename(unfinished, path)
-    print("%s: %d images" % (os.path.relpath(path), len(images)))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ SHARES /= SHARES.sum()
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", default=os.path.dirname(os.path.abspath(__file__)),
+    parser.add_argument("--folder", default=os.path.dirname(__file__) or ".",
                         help="where the LMDBs go (default: beside this script)")
     parser.add_argument("--limit", type=int, metavar="N", help="write at most N scenes: for a trial")
     args = parser.parse_args()
@@ -48,7 +48,8 @@ def main():
                                     ("test", N_TEST, read("t10k"), 2 ** 31)):
         drawn = scenes(garments[0], garments[1], min(n, args.limit or n), np.random.RandomState(seed))
         for name, pictures in zip(("images", "labels"), drawn):
-            write_lmdb(os.path.join(args.folder, "%s_%s_lmdb" % (part, name)), pictures)
+            write_lmdb(os.path.join(args.folder, "%s_%s_lmdb" % (part, name)), pictures, [0] * len(pictures))
+        print("%s: %d scenes to %s with" % (args.folder, len(drawn[0]), part))
 
 
 def scenes(images, labels, n, rng):
@@ -115,19 +116,18 @@ def choose(labels, counts):
     return np.concatenate([rng.permutation(np.flatnonzero(labels == k))[:n] for k, n in enumerate(counts)])
 
 
-def write_lmdb(path, images):
+def write_lmdb(path, images, labels):
     """Write an LMDB of Datum in place of what is at path: beside it first, so that path never is half an LMDB."""
     unfinished = path + ".unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     with contextlib.closing(lmdb.open(unfinished, map_size=2 * images.nbytes + 2 ** 24)) as database:
         with database.begin(write=True) as transaction:
-            for i, image in enumerate(images):
+            for i, (image, label) in enumerate(zip(images, labels)):
                 datum = caffe_pb2.Datum(channels=1, height=image.shape[0], width=image.shape[1],
-                                        data=image.tobytes())
+                                        data=image.tobytes(), label=int(label))
                 transaction.put(b"%08d" % i, datum.SerializeToString())
     shutil.rmtree(path, ignore_errors=True)
     os.rename(unfinished, path)
-    print("%s: %d images" % (os.path.relpath(path), len(images)))
 
 
 if __name__ == "__main__":

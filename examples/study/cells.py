@@ -6,14 +6,14 @@ from __future__ import division, print_function
 
 import collections
 
-from caffe_losses.matrices.gains import gain_from_costs, smoothed_identity, weighted_gain
 from caffe_losses.matrices.class_weights import class_weights
+from caffe_losses.matrices.costs import shuffled_costs
+from caffe_losses.matrices.gains import equal_smoothing, gain_from_costs, smoothed_identity, weighted_gain
 import numpy as np
 
 import data
-from steps import smoothing_of
 
-# data: "balanced" or "tail". counts: how many training images of each class. net: a name of trunks.TRUNKS.
+# data: "balanced" or "tail". counts: how many training images of each class. net: a key of nets.TITLES.
 # rate, weighted_rate: the first learning rate without class weights and with. tau: of H. methods: Methods.
 Cell = collections.namedtuple("Cell", "name data counts net iterations rate weighted_rate tau methods")
 
@@ -43,11 +43,10 @@ def methods(data_set, tau):
     tree = distances(tau).gain
 
     def shuffled(D, counts, seed):
-        order = data.shuffled_classes(seed)
-        return tree(D[np.ix_(order, order)], counts, seed)
+        return tree(shuffled_costs(D, seed), counts, seed)
 
     def smoothing(D, counts, seed):
-        return smoothed_identity(len(D), smoothing_of(tree(D, counts, seed)))
+        return smoothed_identity(len(D), equal_smoothing(tree(D, counts, seed)))
 
     listed = [NONE, HELD_OUT, distances(tau),
               Method("smoothing", "label smoothing", smoothing),

@@ -7,8 +7,6 @@ from caffe_losses.evaluation import metrics
 from caffe_losses.evaluation.decisions import temperature_scaled
 import numpy as np
 
-from evaluate import scores_of_ranking
-
 # Temperatures among which the best is looked for; a net can be too sure by far, hardly too unsure.
 TEMPERATURES = np.exp(np.linspace(np.log(.25), np.log(16), 241))
 
@@ -55,7 +53,17 @@ def scores(p, labels, D, rule=PROBABLE, weights=None, T=None):
         p = p * np.asarray(weights)
         p /= p.sum(axis=1, keepdims=True)
     ranking = metrics.rank_by_expected_cost(p, D) if rule.distances else metrics.rank_by_probability(p)
-    return scores_of_ranking(p, labels, D, ranking)
+    decided = ranking[:, 0]
+    farthest_in_a_group = D[D < D.max()].max()
+    return {
+        "accuracy": metrics.accuracy(labels, decided),
+        "cost": metrics.mean_cost(labels, decided, D),
+        "across": metrics.count_costlier(labels, decided, D, farthest_in_a_group),
+        "severity": metrics.severity(labels, decided, D),
+        "top3": metrics.mean_cost_of_top(3, labels, ranking, D),
+        "top5": metrics.mean_cost_of_top(5, labels, ranking, D),
+        "calibration": metrics.calibration_error(labels, decided, p),
+    }
 
 
 def finite(p):

@@ -8,11 +8,12 @@ from __future__ import division, print_function
 import collections
 
 from caffe_losses.matrices.class_weights import class_weights
+from caffe_losses.matrices.costs import shuffled_costs
 from caffe_losses.validation import count_labels
 import numpy as np
 
-import canvases
-import data
+from create_data import IGNORED
+import dense_scores
 
 # How many pixels of each class there are, and how many, of whatever class, in the images that hold it.
 Pixels = collections.namedtuple("Pixels", "counts present")
@@ -24,8 +25,7 @@ Method = collections.namedtuple("Method", "name title weights")
 
 def pixels(label_images):
     """Return the Pixels of N x height x width label images."""
-    n_classes = canvases.N_CLASSES
-    of_images = np.array([count_labels(labels, n_classes, canvases.IGNORED) for labels in label_images])
+    of_images = np.array([count_labels(labels, dense_scores.N_CLASSES, IGNORED) for labels in label_images])
     return Pixels(of_images.sum(axis=0), (of_images > 0).sum(axis=0) * label_images[0].size)
 
 
@@ -36,7 +36,7 @@ def median_frequency(pixels, power=1):
 
 def _shuffled(pixels, seed):
     """Return the same weights, none at its own class, scaled so that the average pixel weighs 1 again."""
-    weights = median_frequency(pixels)[data.shuffled_classes(seed, len(pixels.counts))]
+    weights = np.diag(shuffled_costs(np.diag(median_frequency(pixels)), seed))
     return weights / np.average(weights, weights=pixels.counts)
 
 

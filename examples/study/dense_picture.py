@@ -1,13 +1,15 @@
 """Draw scenes, their labels and what nets make of them, as one picture made to be read at 900 pixels wide."""
 from __future__ import division, print_function
 
-from style import INK, STYLE  # first: it says that nothing is shown
-
 import matplotlib
+matplotlib.use("Agg")
+
+from caffe_tools.report.charts import INK, STYLE
 from matplotlib import colors, patches, pyplot
 import numpy as np
 
-import canvases
+from create_data import IGNORED
+import data
 
 RIM_COLOUR = "#FFFFFF"
 # By label. A garment's colours are those of its group: tops blue and green, footwear red and orange.
@@ -18,7 +20,7 @@ CLASS_COLOURS = [INK, "#56B4E9", "#F0E442", "#0072B2", "#CC79A7", "#009E73", "#E
 def draw_scenes(scenes, truths, decisions, file):
     """Draw scenes side by side, and below each its labels and what was decided for, as PNG into an open file.
 
-    scenes, truths: n x height x width, uint8, as canvases.canvases gives them; about 5 of them.
+    scenes, truths: n x height x width, uint8, as create_data.scenes gives them; about 5 of them.
     decisions: pairs of a title and n x height x width decided classes, a row of the picture each.
     """
     with matplotlib.rc_context(STYLE):
@@ -48,11 +50,11 @@ def _draw_row(row, title, pictures, **shown):
 
 def _coloured(labels):
     """Return label images in colours: n x height x width x 3, 0..1."""
-    table = np.tile(colors.to_rgb(RIM_COLOUR), (canvases.IGNORED + 1, 1))
+    table = np.tile(colors.to_rgb(RIM_COLOUR), (IGNORED + 1, 1))
     table[:len(CLASS_COLOURS)] = [colors.to_rgb(colour) for colour in CLASS_COLOURS]
     return table[labels]
 
 
 def _legend():
-    named = list(zip(canvases.class_names(), CLASS_COLOURS)) + [("rim, ignored", RIM_COLOUR)]
+    named = list(zip(data.class_names("segmentation"), CLASS_COLOURS)) + [("rim, ignored", RIM_COLOUR)]
     return [patches.Patch(facecolor=colour, edgecolor=INK, linewidth=.6, label=name) for name, colour in named]

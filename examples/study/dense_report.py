@@ -9,8 +9,7 @@ import dense_methods
 import tables
 from caffe_losses.evaluation.comparison import Metric, compare
 from caffe_losses.evaluation.intervals import PERCENT
-from study_words import in_words, prose
-from tables import Part, Table
+from tables import Part, Table, in_words, prose
 
 WAYS = collections.OrderedDict([("probable", "most probable class"), ("prior", "weights at test time")])
 DENSE_METRICS = [

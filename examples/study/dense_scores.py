@@ -6,9 +6,10 @@ import collections
 from caffe_losses.evaluation import metrics
 import numpy as np
 
-import canvases
-import image_input
+from create_data import BACKGROUND, IGNORED, N_GARMENT_CLASSES
+import nets
 
+N_CLASSES = 1 + N_GARMENT_CLASSES
 AT_ONCE = 50  # canvases: probabilities of all of them at once would fill the memory
 
 
@@ -24,20 +25,19 @@ def decisions(p, weights):
     return collections.OrderedDict([("probable", p.argmax(axis=1)), ("prior", weighted.argmax(axis=1))])
 
 
-def confusions(definition, snapshot, images, label_images, weights):
+def confusions(snapshot, images, label_images, weights):
     """Count a net's decisions at the pixels of canvases: {way to decide: C x C int64, [true, decided]}.
 
-    definition, snapshot: paths of a .prototxt and a .caffemodel.
+    snapshot: path of a .caffemodel.
     images, label_images: N x height x width, uint8; pixels whose label is 255 do not count.
     weights: C class weights, for the decision "prior".
     """
     found = collections.OrderedDict()
-    outputs = image_input.outputs_in_turn(definition, snapshot, images, AT_ONCE)
-    for start, p in zip(range(0, len(images), AT_ONCE), outputs):
+    for start, p in zip(range(0, len(images), AT_ONCE), nets.outputs("dense", snapshot, images, AT_ONCE)):
         labels = label_images[start:start + AT_ONCE]
-        counted = labels != canvases.IGNORED
+        counted = labels != IGNORED
         for name, decided in decisions(p, weights).items():
-            confusion = metrics.confusion_matrix(labels[counted].astype(int), decided[counted], canvases.N_CLASSES)
+            confusion = metrics.confusion_matrix(labels[counted].astype(int), decided[counted], N_CLASSES)
             found[name] = found.get(name, 0) + confusion
     return found
 
@@ -50,7 +50,7 @@ def scores(confusion):
     ious, recalls = metrics.intersections_over_unions(confusion), metrics.recalls_of(confusion)
     return {
         "mean_iu": float(np.nanmean(ious)),
-        "garments_iu": float(np.nanmean(np.delete(ious, canvases.BACKGROUND))),
+        "garments_iu": float(np.nanmean(np.delete(ious, BACKGROUND))),
         "accuracy": float(confusion.trace() / confusion.sum()),
         "mean_recall": float(np.nanmean(recalls)),
         "ious": ious.tolist(),

@@ -5,18 +5,13 @@ import collections
 import itertools
 import os
 
-from caffe.proto import caffe_pb2
-from caffe_prototxt.net.matrix_sources import FileMatrix
-from caffe_prototxt.rewrite.fragment import loss_fragment
-from google.protobuf import text_format
-import numpy as np
+from caffe_losses.matrices.costs import shuffled_costs
 
 import cells
+import create_data
 import data
 import decisions
-import image_input
-import net
-import trunks
+import nets
 from tasks import Task
 
 # Which rules the nets without H are tried with; those with H decide for the most probable class.
@@ -51,14 +46,14 @@ class Grid(object):
         H = method.gain and method.gain(self.D, cell.counts, seed)
         rate = cell.weighted_rate if method.weighted else cell.rate
 
-        def prototxt(source):
-            return net.train_val(cell.name, loss(method.gain and source), lmdb, trunk=trunks.TRUNKS[cell.net]())
+        def net(matrix):
+            return nets.train_val(cell.net, [lmdb], method.gain and matrix)
 
         def solver(path, prefix):
-            return net.solver(path, prefix, cell.iterations, seed, gpu=self.gpu is not None, rate=rate)
-        return Task("%s_%s_seed%d" % (cell.name, method.name, seed), of_train + drawn + of_test, H, prototxt, solver,
+            return nets.solver(path, prefix, rate, cell.iterations, seed, self.gpu is not None)
+        return Task("%s_%s_seed%d" % (cell.name, method.name, seed), of_train + drawn + of_test, H, net, solver,
                     lambda: self._write_data(lmdb, cell, method, seed),
-                    lambda definition, snapshot: self._evaluate(definition, snapshot, cell, method, seed))
+                    lambda snapshot: self._evaluate(snapshot, cell, method, seed))
 
     def _drawn(self, cell, method, seed):
         """Return the images a net trains with, in order, and those held out: indices of self.train."""
@@ -70,20 +65,19 @@ class Grid(object):
         if not os.path.exists(lmdb):
             images, labels = self.train
             drawn, _ = self._drawn(cell, method, seed)
-            data.write_lmdb(lmdb, images[drawn], labels[drawn])
+            create_data.write_lmdb(lmdb, images[drawn], labels[drawn])
 
-    def _evaluate(self, definition, snapshot, cell, method, seed):
+    def _evaluate(self, snapshot, cell, method, seed):
         """Return the probabilities of the images held out, if any, else of the test images, with the labels."""
         held_out = self._drawn(cell, method, seed)[1]
         images, labels = [part[held_out] for part in self.train] if len(held_out) else self.test
-        return {"p": image_input.outputs(definition, snapshot, images), "labels": labels}
+        return {"p": nets.probabilities(cell.net, snapshot, images), "labels": labels}
 
     def near_kept(self, seeds):
         """Count the pairs of near classes, and those that are near in the shuffled D too, a list over seeds."""
         near = (self.D < self.D.max()) & (self.D > 0)
-        orders = [data.shuffled_classes(seed) for seed in seeds]
         return {"pairs": int(near.sum() // 2),
-                "kept": [int((near & near[np.ix_(order, order)]).sum() // 2) for order in orders]}
+                "kept": [int((near & shuffled_costs(near, seed)).sum() // 2) for seed in seeds]}
 
     def scores(self, cell, seeds, outcomes):
         """Return the scores of the nets of a cell: {method: {rule: {metric: a list over seeds}}}.
@@ -108,10 +102,3 @@ class Grid(object):
                 for metric, value in sorted(of_seed.items()):
                     of_rule.setdefault(metric, []).append(round(value, 5))
         return found
-
-
-def loss(source, ignore_label=None):
-    """Return the loss on "score" and "label": with H of the file `source`, or without H."""
-    text = loss_fragment("InfogainLoss" if source else "SoftmaxWithLoss", FileMatrix(source) if source else None,
-                         ignore_label=ignore_label)
-    return text_format.Merge(text, caffe_pb2.NetParameter())

@@ -1,15 +1,18 @@
 """Draw the study as one picture, made to be read at 900 pixels wide."""
 from __future__ import division, print_function
 
-from style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, STYLE, set_title  # first: it says that nothing is shown
+import matplotlib
+matplotlib.use("Agg")
 
 from caffe_losses.evaluation.intervals import mean_interval
-import matplotlib
+from caffe_tools.report.charts import COLOURS, INK, SOFT, STYLE
 from matplotlib import pyplot, ticker
 import numpy as np
 
 import claims
-import trunks
+import nets
+
+BLUE, ORANGE, GREEN, PURPLE = COLOURS[:4]
 
 # Of a data set: (method, rule), title, colour, marker. All are compared with SoftmaxWithLoss.
 LINES = {
@@ -17,7 +20,7 @@ LINES = {
         (("tree", "probable"), "H from distances", ORANGE, "o"),
         (("none", "cheapest"), "no H; distances at test time", GREEN, "s"),
         (("smoothing", "probable"), "control: label smoothing", BLUE, "^"),
-        (("shuffled", "probable"), "control: H, classes shuffled", GREY, "x"),
+        (("shuffled", "probable"), "control: H, classes shuffled", SOFT, "x"),
     ],
     "tail": [
         (("weights", "probable"), "class weights", ORANGE, "o"),
@@ -30,15 +33,15 @@ LINES = {
 
 def draw(results, file):
     """Draw what the grid found, as PNG into an open file."""
-    nets = list(trunks.TITLES)
+    columns = list(nets.TITLES)
     with matplotlib.rc_context(STYLE):
-        figure, axes = pyplot.subplots(2, len(nets), figsize=(9, 7.2), sharey="row")
-        for column, net in enumerate(nets):
+        figure, axes = pyplot.subplots(2, len(columns), figsize=(9, 7.2), sharey="row")
+        for column, net in enumerate(columns):
             for row, data_set in enumerate(("balanced", "tail")):
                 grid = [cell for cell in results["cells"] if cell["data"] == data_set and cell["net"] == net]
                 _draw_panel(axes[row, column], grid, data_set)
-            set_title(axes[0, column], "Balanced; net with %s" % trunks.TITLES[net])
-            set_title(axes[1, column], "Long tail; net with %s" % trunks.TITLES[net])
+            axes[0, column].set_title("Balanced; net with %s" % nets.TITLES[net], loc="left")
+            axes[1, column].set_title("Long tail; net with %s" % nets.TITLES[net], loc="left")
         axes[0, 0].set_ylabel("mean cost of a decision against\nSoftmaxWithLoss (%); lower is better")
         axes[1, 0].set_ylabel("mean recall against SoftmaxWithLoss\n(points); higher is better")
         figure.subplots_adjust(left=.095, right=.985, top=.915, bottom=.075, hspace=.5, wspace=.06)

@@ -12,11 +12,10 @@ import data
 import decisions
 import dense_methods
 import dense_report
+import nets
 import tables
-import trunks
 from caffe_losses.evaluation.intervals import PERCENT
-from study_words import in_words, marked, prose
-from tables import Part, Table
+from tables import Part, Table, in_words, marked, prose
 
 RULES = collections.OrderedDict([
     (decisions.PROBABLE.name, "most probable class"),
@@ -32,14 +31,11 @@ DATA_TITLES = {"balanced": "Balanced", "tail": "Long tail"}
 TAIL_TITLES = {"accuracy": "mean recall"}  # the test set has as many images of each class
 
 
-def as_text(results):
-    """Return the report for a terminal."""
-    return tables.as_text(parts(results))
-
-
 def as_markdown(results):
     """Return the report as a markdown document."""
-    return tables.as_markdown("The study: when does it help to say how bad a mistake is?", parts(results))
+    return tables.as_markdown("The study: when does it help to say how bad a mistake is?", prose("""
+        This is the experiment behind the README, and no example to copy; those are [the others](../README.md)."""),
+                              parts(results))
 
 
 def parts(results):
@@ -69,7 +65,7 @@ def _balanced_introduction(results):
         noise: the interval has 0 in it, before rounding. Each comparison is taken by itself: where nothing changes,
         one of a hundred would seem to. The ECE of a decision is that of the probability of the class decided for,
         with the class weights in it where they are in the decision.""",
-                 nets=" and ".join(trunks.TITLES[net] for net in cells.NETS), seeds=results["seeds"],
+                 nets=" and ".join(nets.TITLES[net] for net in cells.NETS), seeds=results["seeds"],
                  n_test=results["n_test"], pairs=results["near"]["pairs"], kept=np.mean(results["near"]["kept"]),
                  level=PERCENT)
 
@@ -92,7 +88,7 @@ def short_part(grid):
         By how much of what it was before the mean over the seeds changes, %: with {first} / with {second}. **Bold** is
         better, *italic* worse, plain within the noise; what each row compares is said below, with the intervals. In the
         picture: the change of the mean cost in %, and of the mean recall in points, with {level} % confidence
-        intervals.""", first=trunks.TITLES[cells.NETS[0]], second=trunks.TITLES[cells.NETS[1]], level=PERCENT)
+        intervals.""", first=nets.TITLES[cells.NETS[0]], second=nets.TITLES[cells.NETS[1]], level=PERCENT)
     listed = [("balanced", claims.BALANCED, claims.COST), ("balanced", claims.BALANCED, claims.ACROSS),
               ("balanced", claims.BALANCED, claims.TOP3), ("balanced", claims.BALANCED, claims.ACCURACY),
               ("tail", claims.TAIL, claims.ACCURACY), ("tail", claims.TAIL, claims.COST)]
@@ -129,7 +125,7 @@ def claim_table(grid, claim):
 
 
 def cell_title(cell):
-    return "{:,}; {}".format(sum(cell["counts"]), trunks.TITLES[cell["net"]])
+    return "{:,}; {}".format(sum(cell["counts"]), nets.TITLES[cell["net"]])
 
 
 def _title(data_set, metric):
@@ -144,7 +140,7 @@ def scale_part(results):
         gradients times a scale: with class weights whose average sample weighs as much, and without class weights.
         A scale is the same as a learning rate as many times as large, so the column without weights is the control:
         it says which harm the learning rate does alone. Mean recall.""",
-                         net=trunks.TITLES[cells.NETS[0]], rate=results["scales"][0]["rate"])
+                         net=nets.TITLES[cells.NETS[0]], rate=results["scales"][0]["rate"])
     rows = [["average sample weighs", "no weights", "class weights", "heaviest sample weighs"]]
     for one in results["scales"]:
         rows.append(["%g" % one["scale"]] + [tables.cell(claims.ACCURACY, one["scores"][method]) for method in
@@ -176,7 +172,7 @@ def settings_part(tried):
         chosen. No net has weight decay, nor is its training stopped early. The smaller tau, the closer H is to the
         identity, that is to SoftmaxWithLoss. Seeds and images are few: neighbouring settings are often as good.""",
                          images=data.N_CLASSES * choice.N_VALIDATION,
-                         seeds=len(tried["rates"][0]["accuracy"]), **trunks.TITLES)
+                         seeds=len(tried["rates"][0]["accuracy"]), **nets.TITLES)
     taus = {choice.group(cell): tau for cell, tau in choice.taus(tried).items()}
     listed = [_rates_table("Mean recall of SoftmaxWithLoss by learning rate, validation images", tried["rates"]),
               _rates_table("Mean recall with class weights by learning rate, validation images",

@@ -2,6 +2,7 @@
 from __future__ import division, print_function
 
 import collections
+import multiprocessing
 import os
 import sys
 
@@ -11,15 +12,20 @@ from google.protobuf import text_format
 import numpy as np
 from tqdm import tqdm
 
+from caffe_prototxt.training import jobs
+from caffe_tools import cli
 import data
-import jobs
-import runs
+
+N_CORES = multiprocessing.cpu_count()
+# Side by side, runs of one thread each are faster than one after the other. The logs have all.
+FOR_CAFFE = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "GLOG_minloglevel": "0",
+             "GLOG_logtostderr": "1"}  # and no second log in /tmp
 
 # A net to train and what is to be kept of it. name: of its files. data: a digest of all that it is trained and
 # evaluated with.
-# H: the matrix of its loss, written to the path given to `net`, which gives a NetParameter; or None.
+# H: the matrix of its loss, written to the path given to `net`, which gives the net's text; or None.
 # solver: gives a SolverParameter for a path and a prefix of paths. prepare: called before it starts: writes its data.
-# evaluate: gives {name: array} for the paths of its .prototxt and .caffemodel.
+# evaluate: gives {name: array} for the path of its .caffemodel.
 Task = collections.namedtuple("Task", "name data H net solver prepare evaluate")
 
 
@@ -41,10 +47,14 @@ class Outcomes(object):
         sys.stdout.flush()
         started = {}
         with tqdm(total=len(tasks), initial=len(tasks) - len(waiting), unit="net", disable=None) as bar:
-            def ended(job):
+            def ended(job, status):
+                if status:
+                    raise ValueError("%s ended with status %d; its log ends: %s" % (
+                        job.log, status, " ".join(jobs.last_words(job))))
                 self._keep(started.pop(job.log))
                 bar.update()
-            jobs.run(self._jobs(waiting, started), runs.N_CORES, runs.FOR_CAFFE, on_end=ended)
+            gpu = [] if self.gpu is None else ["-gpu", str(self.gpu)]
+            jobs.run(self._jobs(waiting, started), [gpu] * N_CORES, ended, FOR_CAFFE)
 
     def _jobs(self, tasks, started):
         for task in tasks:
@@ -52,16 +62,17 @@ class Outcomes(object):
             task.prepare()
             if task.H is not None:
                 write_matrix(self._matrix(task), task.H)
-            runs.write_message(prefix + ".prototxt", task.net(self._matrix(task)))
-            runs.write_message(prefix + ".solver.prototxt", task.solver(prefix + ".prototxt", prefix))
+            solver = prefix + ".solver.prototxt"
+            cli.write(task.net(self._matrix(task)).encode("utf-8"), prefix + ".prototxt")
+            cli.write(text_format.MessageToString(task.solver(prefix + ".prototxt", prefix)).encode("utf-8"), solver)
             started[prefix + ".log"] = task
-            yield jobs.Job(runs.command(prefix + ".solver.prototxt", self.gpu), prefix + ".log")
+            yield jobs.Job(["caffe", "train", "-solver", solver], prefix + ".log")
 
     def _keep(self, task):
         """Keep what the net says of the images, in place of the net."""
         prefix = self._prefix(task)
         snapshot = "%s_iter_%d" % (prefix, task.solver("", "").max_iter)
-        found = task.evaluate(prefix + ".prototxt", snapshot + ".caffemodel")
+        found = task.evaluate(snapshot + ".caffemodel")
         with atomic_write(self._path(task)) as file:
             np.savez(file, **found)
         for ending in (".caffemodel", ".solverstate"):
@@ -75,8 +86,7 @@ class Outcomes(object):
 
     def _path(self, task):
         """Return the path of a task's outcome, whose name says of which data, H, net and solver it is."""
-        texts = [task.data] + [text_format.MessageToString(message)
-                               for message in (task.net("H.binaryproto"), task.solver("", ""))]
+        texts = [task.data, task.net("H.binaryproto"), text_format.MessageToString(task.solver("", ""))]
         described = "\n".join(texts).replace(self.folder.path, "").encode("utf-8")
         H = [] if task.H is None else [np.asarray(task.H, np.float32)]
         return self.folder("outcomes", "%s-%s.npz" % (task.name, data.digest(np.frombuffer(described, np.uint8), *H)))

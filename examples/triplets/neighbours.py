@@ -1,6 +1,7 @@
 """Score an embedding by nearest neighbours and nearest centroid, with numpy; and find its best plane."""
 from __future__ import division, print_function
 
+import collections
 from multiprocessing.pool import ThreadPool
 
 import numpy as np
@@ -11,15 +12,18 @@ K = 5
 BLOCK = 200
 
 
-def scores(train, train_labels, test, test_labels, n_threads=1):
+def scores(train, train_labels, test, test_labels, n_threads=None):
     """Return the shares of test rows that are right: {"neighbours": by the 5 nearest, "centroid": by the nearest}."""
-    decided = {"neighbours": decide_by_neighbours(train, train_labels, test, K, n_threads),
-               "centroid": decide_by_centroid(train, train_labels, test)}
-    return {name: float(np.mean(labels == test_labels)) for name, labels in decided.items()}
+    decided = [("neighbours", decide_by_neighbours(train, train_labels, test, K, n_threads)),
+               ("centroid", decide_by_centroid(train, train_labels, test))]
+    return collections.OrderedDict((name, float(np.mean(labels == test_labels))) for name, labels in decided)
 
 
-def decide_by_neighbours(train, train_labels, test, k=K, n_threads=1):
-    """Return the label that most of the k nearest rows of `train` have; of several, that of the nearest."""
+def decide_by_neighbours(train, train_labels, test, k=K, n_threads=None):
+    """Return the label that most of the k nearest rows of `train` have; of several, that of the nearest.
+
+    n_threads: as many as there are cores, unless given.
+    """
     squares = np.einsum("nc,nc->n", train, train)
 
     def of_block(start):

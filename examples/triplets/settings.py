@@ -1,56 +1,44 @@
-"""List the settings that the example trains: those that were tried, and those that are compared in the end."""
+"""List the settings that were tried, and those that are compared in the end."""
 from __future__ import division, print_function
 
 import collections
 
-# trunk: a name of embedding_net.TRUNKS. strategy: of TripletSelect, or None for a classifier's
-# SoftmaxWithLoss. form: of TripletSoftmaxLoss. max_triplets: of TripletSelect. rate: the first
-# learning rate; it falls to 0.
+# trunk: "mlp" or "conv". strategy: of TripletSelect, or None for the classifier. form: of TripletSoftmaxLoss.
+# max_triplets: of TripletSelect. rate: the first learning rate; it falls to 0.
 Setting = collections.namedtuple("Setting", "trunk strategy form max_triplets rate iterations")
 
+# Chosen from these: trained on 50,000 of the training images, scored on the other 10,000 (train.py --validate).
+TRIED = [Setting(*words) for words in (
+    ("mlp", "random", "mse", None, .05, 2000),
+    ("mlp", "random", "mse", None, .2, 2000),
+    ("mlp", "random", "log", None, .1, 2000),
+    ("mlp", "random", "log", None, .1, 5000),
+    ("mlp", "all", "mse", 2000, .1, 2000),
+    ("mlp", "all", "log", 2000, .1, 2000),
+    ("mlp", "hardest", "mse", None, .05, 2000),
+    ("mlp", "hardest", "mse", None, .01, 2000),
+    ("mlp", "hardest", "log", None, .05, 2000),
+    ("mlp", "semi_hard", "mse", None, .02, 2000),
+    ("mlp", "semi_hard", "mse", None, .05, 2000),
+    ("mlp", "semi_hard", "mse", None, .1, 2000),
+    ("mlp", "semi_hard", "log", None, .05, 2000),
+    ("mlp", "semi_hard", "log", None, .1, 2000),
+    ("mlp", "semi_hard", "log", None, .2, 2000),
+    ("mlp", "semi_hard", "log", None, .1, 5000),
+    ("conv", "semi_hard", "mse", None, .05, 2000),
+    ("conv", "semi_hard", "log", None, .1, 2000),
+    ("conv", "semi_hard", "log", None, .1, 4000),
+    ("mlp", None, None, None, .05, 2000),
+    ("mlp", None, None, None, .05, 5000),
+    ("conv", None, None, None, .05, 2000))]
 
-def _setting(trunk, strategy, rate=.05, iterations=2000, form="mse", max_triplets=None):
-    return Setting(trunk, strategy, form, max_triplets, rate, iterations)
-
-
-# Chosen from these: trained on 50,000 of the training images, scored on the other 10,000.
-TRIED = [
-    _setting("mlp", "random"),
-    _setting("mlp", "random", .2),
-    _setting("mlp", "random", .1, form="log"),
-    _setting("mlp", "random", .1, 5000, form="log"),
-    _setting("mlp", "all", .1, max_triplets=2000),
-    _setting("mlp", "all", .1, form="log", max_triplets=2000),
-    _setting("mlp", "hardest"),
-    _setting("mlp", "hardest", .01),
-    _setting("mlp", "hardest", form="log"),
-    _setting("mlp", "semi_hard", .02),
-    _setting("mlp", "semi_hard"),
-    _setting("mlp", "semi_hard", .1),
-    _setting("mlp", "semi_hard", form="log"),
-    _setting("mlp", "semi_hard", .1, form="log"),
-    _setting("mlp", "semi_hard", .2, form="log"),
-    _setting("mlp", "semi_hard", .1, 5000, form="log"),
-    _setting("conv", "semi_hard"),
-    _setting("conv", "semi_hard", .1, form="log"),
-    _setting("conv", "semi_hard", .1, 4000, form="log"),
-    _setting("mlp", None),
-    _setting("mlp", None, .05, 5000),
-    _setting("conv", None),
-]
-
-# What is compared on the test images, trained on all training images: name, title, Setting.
+# What is compared on the test images, trained on all training images: these are the files NAME_train_val.prototxt.
 Method = collections.namedtuple("Method", "name title setting")
 METHODS = [
-    Method("semi_hard", "semi_hard triplets", _setting("mlp", "semi_hard", .1, 5000, form="log")),
-    Method("random", "random triplets", _setting("mlp", "random", .1, 5000, form="log")),
-    Method("softmax", "control: a classifier", _setting("mlp", None, .05, 5000)),
+    Method("semi_hard", "semi_hard triplets", Setting("mlp", "semi_hard", "log", None, .1, 5000)),
+    Method("random", "random triplets", Setting("mlp", "random", "log", None, .1, 5000)),
+    Method("softmax", "control: a classifier", Setting("mlp", None, None, None, .05, 5000)),
 ]
-
-
-def quick(method):
-    """Return the same method with few iterations."""
-    return method._replace(setting=method.setting._replace(iterations=30))
 
 
 def text(setting):

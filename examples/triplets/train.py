@@ -1,161 +1,176 @@
-"""Train embeddings of Fashion-MNIST on triplets, and look for each image's neighbours in them.
+"""Train the nets of this example with several seeds, and compare the neighbours in their embeddings.
 
-Nets of 64 outputs are trained by `caffe train`, on triplets that TripletSelect
-chooses from the batch, with TripletSoftmaxLoss (settings.py lists them). How many
-test images have the label of their nearest training images says how good the
-embedding is; the pixels themselves are what it has to beat.
+How many test images have the label of their nearest training images says how good an embedding is; the pixels
+themselves are what it has to beat. The nets and the solver are the files of this folder; what was trained is kept.
 """
 from __future__ import division, print_function
 
 import collections
+import io
 import json
+import multiprocessing
 import os
 import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-EXAMPLES = os.path.dirname(HERE)
-sys.path[1:1] = [os.path.join(EXAMPLES, "common"), os.path.join(os.path.dirname(EXAMPLES), "tools")]
-
-# Read when caffe is imported first; else every net evaluated would be printed layer by layer.
-os.environ.setdefault("GLOG_minloglevel", "2")
-# The neighbours are looked for by as many threads as there are cores, of one BLAS thread each.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+sys.path[1:1] = [os.path.join(os.path.dirname(os.path.dirname(HERE)), "tools")]
 
 from caffe_tools import cli  # first, as it reports the packages that are missing
 
+import create_data
+import evaluate
 from caffe_losses.formats.atomic import atomic_write
-import numpy as np
-import data
-import embedding_net
-import embedding_picture
-import embedding_report
-import image_input
+from caffe_prototxt.netspec.triplet_layers import triplet_fragment
+from caffe_tools.compare.trainings import Trainings
 import neighbours
-import runs
+import numpy as np
+import picture
+import report
 import settings
 
-# How many images of each class --validate trains with, and how many others it scores with.
-VALIDATION = (5000, 1000)
-VALIDATION_QUICK = (100, 100)
-
-# How many test images the picture shows.
-N_SHOWN = 2000
-
-# A net to train. net, solver, snapshot, log: paths.
-Run = collections.namedtuple("Run", "method seed net solver snapshot log")
+NETS = {"mlp": "softmax_train_val.prototxt", "conv": "conv_softmax_train_val.prototxt"}
+DEPLOYED = {"mlp": "deploy.prototxt", "conv": "conv_deploy.prototxt"}
+CLASSIFIER = "layer {  # The control"  # where the control's loss begins
+N_VALIDATION = 1000  # of each class that --validate scores with
+N_SHOWN = 2000  # test images in the picture
 
 
-def parse():
-    parser = cli.Parser(description=__doc__,
-                        epilog="example: tools/with_caffe.sh examples/triplets/train.py --seeds 5")
-    runs.add_options(parser, HERE, "train every net with N seeds (default: 3)")
+def main():
+    parser = cli.Parser(description=__doc__, epilog="example: with_caffe.sh examples/triplets/train.py --seeds 5")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="train every net with N seeds (default: 3)")
+    parser.add_argument("--output", metavar="DIR", default=os.path.relpath(os.path.join(HERE, "output")),
+                        help="folder for all that is made (default: output/ beside this script)")
+    parser.add_argument("--gpu", metavar="N", help="train on GPU N (default: on the CPU)")
+    parser.add_argument("--quick", action="store_true", help="few images and iterations: to see that it runs")
     parser.add_argument("--validate", action="store_true",
                         help="train every setting that was tried, with one seed on 50,000 of the training images, and "
                              "score it on the other 10,000: writes validation.json")
     options = parser.parse_args()
-    options.seeds = options.seeds or (2 if options.quick else 3)
-    return options
+    if options.seeds < 2:
+        parser.error("--seeds: expected at least 2, got %d" % options.seeds)
+    (validate if options.validate else compare)(options)
 
 
-def run(options, folder):
-    (validate if options.validate else compare)(options, folder)
+def compare(options):
+    """Score the chosen settings on the test images, and write their table and picture."""
+    start = time.time()
+    train, test = create_data.read("train"), create_data.read("t10k")
+    if options.quick:
+        train, test = [part[:1000] for part in train], [part[:500] for part in test]
+    scores, planes = evaluated(options, settings.METHODS, range(options.seeds), train, test)
+    results = {"classes": read("classes.txt").splitlines(), "n_train": len(train[1]), "n_test": len(test[1]),
+               "seeds": options.seeds, "methods": [[method.name, method.title, settings.text(method.setting)]
+                                                   for method in settings.METHODS],
+               "tried": json.loads(read("validation.json")), "scores": scores,
+               "planes": {name: planes[name] for name in ("pixels", settings.METHODS[0].name)},
+               "shown": test[1][:N_SHOWN].tolist()}
+    cli.say(report.as_markdown(results))
+    write(options, "results.json", json.dumps(results, indent=1, sort_keys=True))
+    write(options, "RESULTS.md", report.as_markdown(results))
+    with atomic_write(os.path.join(options.output, "results.png")) as file:
+        picture.draw(results, file)
+    print("Done in %.0f s. The picture: %s" % (time.time() - start, os.path.join(options.output, "results.png")))
 
 
-def validate(options, folder):
+def validate(options):
     """Score every setting on the validation part of the training images."""
     methods = [settings.Method("tried%d" % i, settings.text(setting), setting)
                for i, setting in enumerate(settings.TRIED)]
+    images, labels = create_data.read("train")
+    rng = np.random.RandomState(0)
+    shuffled = [rng.permutation(np.flatnonzero(labels == k)) for k in range(10)]
+    train, held_out = [np.concatenate([of_class[part] for of_class in shuffled])
+                       for part in (np.s_[:-N_VALIDATION], np.s_[-N_VALIDATION:])]
     if options.quick:
-        methods = [settings.quick(method) for method in methods]
-    images, labels = data.load("train")
-    train, held_out = data.split(labels, *(VALIDATION_QUICK if options.quick else VALIDATION))
-    found = evaluate(options, folder, methods, [0], (images[train], labels[train]),
-                     (images[held_out], labels[held_out]))
-    rows = [[method.title, found["scores"][method.name]] for method in methods]
-    runs.write_text(folder("validation.json"), json.dumps([["pixels", found["scores"]["pixels"]]] + rows, indent=1,
-                                                          sort_keys=True))
-    for title, scores in [("pixels", found["scores"]["pixels"])] + rows:
-        print("%-60s %.4f %.4f" % (title, scores["neighbours"][0], scores["centroid"][0]))
+        train, held_out = train[::50], held_out[::10]
+    scores, _ = evaluated(options, methods, [0], (images[train], labels[train]), (images[held_out], labels[held_out]))
+    rows = [["pixels", scores["pixels"]]] + [[method.title, scores[method.name]] for method in methods]
+    write(options, "validation.json", json.dumps(rows, indent=1, sort_keys=True))
+    for title, of_setting in rows:
+        print("%-60s %.4f %.4f" % (title, of_setting["neighbours"][0], of_setting["centroid"][0]))
 
 
-def compare(options, folder):
-    """Score the chosen settings on the test images, and write their table and picture."""
-    start = time.time()
-    train, test = data.load("train"), data.load("t10k")
-    methods = settings.METHODS
-    if options.quick:
-        methods = [settings.quick(method) for method in methods]
-        train, test = [tuple(part[:count] for part in both) for both, count in ((train, 1000), (test, 500))]
-    found = evaluate(options, folder, methods, list(range(options.seeds)), train, test)
-    with open(os.path.join(HERE, "validation.json")) as file:
-        tried = json.load(file)
-    results = {"classes": data.class_names(), "n_train": len(train[1]), "n_test": len(test[1]),
-               "seeds": options.seeds, "methods": [[method.name, method.title, settings.text(method.setting)]
-                                                   for method in methods],
-               "tried": tried, "scores": found["scores"],
-               "planes": {name: found["planes"][name] for name in ("pixels", methods[0].name)},
-               "shown": test[1][:N_SHOWN].tolist()}
-    print(embedding_report.as_text(results))
-    runs.write_text(folder("results.json"), json.dumps(results, indent=1, sort_keys=True))
-    runs.write_text(folder("RESULTS.md"), embedding_report.as_markdown(results))
-    with atomic_write(folder("results.png")) as file:
-        embedding_picture.draw(results, file)
-    print("\nDone in %.0f s. The picture: %s" % (time.time() - start, folder("results.png")))
-
-
-def evaluate(options, folder, methods, seeds, train, test):
+def evaluated(options, methods, seeds, train, test):
     """Train the methods with every seed, and score them beside the pixels.
 
     train, test: images and labels.
-    Returns {"scores": {method: {score: a list over seeds}}, "planes": {method: points of the first seed}}.
+    Returns {method: {score: a list over seeds}} and {method: points of the first seed in their best plane}.
     """
-    print("Writing the data")
+    scores, planes = collections.OrderedDict(), {}
+
+    def score(name, rows):
+        if name not in scores:
+            planes[name] = np.round(neighbours.plane(rows[0], train[1], rows[1][:N_SHOWN]), 4).tolist()
+        for key, value in neighbours.scores(rows[0], train[1], rows[1], test[1]).items():
+            scores.setdefault(name, {}).setdefault(key, []).append(value)
+    score("pixels", [evaluate.pixels(images) for images, _ in (train, test)])
+    for (method, _), snapshot in trained(options, methods, seeds, train).items():
+        deploy = os.path.join(HERE, DEPLOYED[method.setting.trunk])
+        score(method.name, [evaluate.embeddings(deploy, snapshot, images) for images, _ in (train, test)])
+    return scores, planes
+
+
+def trained(options, methods, seeds, train):
+    """Train the methods with every seed. Returns {(Method, seed): path of the .caffemodel}."""
     for seed in seeds:
-        order = data.shuffled(np.arange(len(train[1])), seed)
-        data.write_lmdb(_lmdb(folder, seed), train[0][order], train[1][order])
-    print("Training")
-    trained = [_write_net(folder, method, seed, options.gpu) for method in methods for seed in seeds]
-    runs.train(trained, options.gpu)
-    print("Looking for neighbours")
-    sys.stdout.flush()
-    found = {"scores": collections.OrderedDict(), "planes": {}}
-    _score(found, "pixels", [_pixels(train[0]), _pixels(test[0])], train, test)
-    for one in trained:
-        rows = [image_input.outputs(one.net, one.snapshot, images) for images in (train[0], test[0])]
-        _score(found, one.method.name, rows, train, test)
+        if not os.path.isdir(source(options, seed, train)):
+            create_data.write_shuffled(source(options, seed, train), train[0], train[1], seed)
+    found = collections.OrderedDict(((method, seed), None) for method in methods for seed in seeds)
+    slots = [[]] * multiprocessing.cpu_count() if options.gpu is None else [["-gpu", options.gpu]]
+    for planned in sorted(set(method.setting.iterations for method in methods), reverse=True):
+        iterations = 30 if options.quick else planned
+        solver = read("solver.prototxt").replace("max_iter: 5000", "max_iter: %d" % iterations).replace(
+            "base_lr: 0.1", "base_lr: 1")
+        trainings = Trainings(solver, path(options, "nets"), None, slots, options.gpu is not None)
+        listed = [(key, trainings.new(key[0].name, key[1], net(key[0].setting, key[1], source(options, key[1], train)),
+                                      key[0].setting.rate)) for key in found if key[0].setting.iterations == planned]
+        failed = trainings.train([training for _, training in listed])
+        if failed:
+            raise ValueError("expected trainings without an error, got %s" % ", ".join(
+                "%s: %s" % pair for pair in sorted(failed.items())))
+        found.update((key, "%s_iter_%d.caffemodel" % (training.prefix, iterations)) for key, training in listed)
     return found
 
 
-def _score(found, name, rows, train, test):
-    of_run = neighbours.scores(rows[0], train[1], rows[1], test[1], runs.N_CORES)
-    if name not in found["scores"]:
-        found["planes"][name] = np.round(neighbours.plane(rows[0], train[1], rows[1][:N_SHOWN]), 4).tolist()
-    scores = found["scores"].setdefault(name, {key: [] for key in of_run})
-    for key, value in of_run.items():
-        scores[key].append(value)
+def net(setting, seed=0, lmdb="examples/triplets/train_seed0_lmdb"):
+    """Return the text of a setting's net. seed: of random triplets. lmdb: the images to train with."""
+    text = read(NETS[setting.trunk]).replace("examples/triplets/train_seed0_lmdb", lmdb)
+    if setting.strategy is None:
+        return text
+    select = dict(strategy=setting.strategy)
+    if setting.strategy == "random":
+        select["seed"] = seed
+    if setting.max_triplets is not None:
+        select["max_triplets"] = setting.max_triplets
+    return text[:text.index(CLASSIFIER)] + triplet_fragment(embedding="embedding", label="label", select=select,
+                                                            form=setting.form)
 
 
-def _pixels(images):
-    return images.reshape(len(images), -1).astype(np.float32) * np.float32(image_input.SCALE)
+def source(options, seed, train):
+    """Return the path of the training images in the order of a seed."""
+    return path(options, "data", "train%d_seed%d_lmdb" % (len(train[1]), seed))
 
 
-def _lmdb(folder, seed):
-    return folder("data", "seed%d" % seed)
+def path(options, *parts):
+    """Return a path in the output folder, whose folder is made."""
+    found = os.path.join(options.output, *parts)
+    folder = found if len(parts) == 1 else os.path.dirname(found)
+    if not os.path.isdir(folder):
+        os.makedirs(folder)
+    return found
 
 
-def _write_net(folder, method, seed, gpu):
-    prefix = folder("nets", "%s_seed%d" % (method.name, seed))
-    one = Run(method, seed, prefix + ".prototxt", prefix + ".solver.prototxt",
-              "%s_iter_%d.caffemodel" % (prefix, method.setting.iterations), prefix + ".log")
-    runs.write_message(one.net, embedding_net.train_val(method.name, method.setting, _lmdb(folder, seed), seed))
-    runs.write_message(one.solver, embedding_net.solver(one.net, prefix, method.setting, seed, gpu is not None))
-    return one
+def read(name):
+    """Return the text of a file beside this script."""
+    with io.open(os.path.join(HERE, name), encoding="utf-8") as file:
+        return file.read()
 
 
-def main():
-    options = parse()
-    sys.exit(runs.carry_out(run, options))
+def write(options, name, text):
+    """Write a text into the output folder."""
+    with atomic_write(os.path.join(options.output, name)) as file:
+        file.write(text if isinstance(text, bytes) else text.encode("utf-8"))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """Draw the results as one picture, made to be read at 900 pixels wide."""
 from __future__ import division, print_function
 
-from style import BLUE, GREY, INK, ORANGE, STYLE, set_title  # first: it says that nothing is shown
-
 import matplotlib
+matplotlib.use("Agg")
 from matplotlib import gridspec, patheffects, pyplot, ticker
 import numpy as np
 
-from embedding_report import METRICS
+from caffe_tools.report.charts import COLOURS, INK, SOFT, STYLE
+from report import METRICS
+
+BLUE, ORANGE = COLOURS[:2]
 
 # Ten colours that differ, for the ten classes; the names stand in the picture anyway.
 CLASSES = ["#4E79A7", "#F28E2B", "#E15759", "#76B7B2", "#59A14F", "#C9A400", "#B07AA1", "#D4779B", "#8C6D4F", "#6B6B6B"]
@@ -37,14 +39,14 @@ def _draw_scores(axes, results, metric):
     names = [("pixels", "pixels")] + [(name, title) for name, title, _ in results["methods"]]
     for row, (name, _) in enumerate(names):
         values = np.array(results["scores"][name][metric.key])
-        colour = GREY if name == "pixels" else ORANGE if row == 1 else BLUE
+        colour = SOFT if name == "pixels" else ORANGE if row == 1 else BLUE
         heights = row + np.linspace(-0.15, 0.15, len(values)) if len(values) > 1 else row
         axes.plot(values, heights + np.zeros(len(values)), "o", color=colour, alpha=0.4, markersize=4,
                   markeredgewidth=0)
         axes.plot(values.mean(), row, "o", color=colour, markersize=8)
         axes.annotate("%.3f" % values.mean(), (values.mean(), row), (0, 7), textcoords="offset points", ha="center",
                       fontsize=8.5)
-    axes.axvline(results["scores"]["pixels"][metric.key][0], color=GREY, linewidth=1, linestyle=":", zorder=0)
+    axes.axvline(results["scores"]["pixels"][metric.key][0], color=SOFT, linewidth=1, linestyle=":", zorder=0)
     axes.set_ylim(len(names) - 0.5, -0.7)
     axes.set_yticks(range(len(names)))
     axes.set_yticklabels([title for _, title in names])
@@ -52,7 +54,7 @@ def _draw_scores(axes, results, metric):
     axes.xaxis.set_major_locator(ticker.MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.grid(axis="x", color="#EEEEEE")
     axes.set_axisbelow(True)
-    set_title(axes, "Right by the " + metric.title)
+    axes.set_title("Right by the " + metric.title, loc="left", fontweight="bold")
 
 
 def _draw_plane(axes, results, name, title):
@@ -73,7 +75,7 @@ def _draw_plane(axes, results, name, title):
     axes.set_yticks([])
     for side in axes.spines.values():
         side.set_visible(True)
-    set_title(axes, title)
+    axes.set_title(title, loc="left", fontweight="bold")
 
 
 def _apart(middles, size):
