@@ -56,7 +56,7 @@ from caffe_prototxt.net.matrix_sources import matrix_source
 from caffe_prototxt.net.nets import Net
 from caffe_prototxt.rewrite.fragment import RULES, fragment_and_weights
 from caffe_prototxt.rewrite.verify import check_readable
-from caffe_tools import compute_options, native_options
+from caffe_tools.options import compute_options, native_options
 
 TRIPLET = "TripletSoftmaxLoss"
 

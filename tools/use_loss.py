@@ -67,8 +67,9 @@ from caffe_prototxt.net.nets import Net
 from caffe_prototxt.rewrite import plan, verify
 from caffe_prototxt.textformat import scanner
 from caffe_prototxt.textformat.messages import Item, read
-from caffe_tools import compute_options, loss_words, native_options
+from caffe_tools import loss_words
 from caffe_tools.cli import say
+from caffe_tools.options import compute_options, native_options
 
 # net: nets.Net. layers: its losses. chosen: those that are meant; None where that is not clear. request: plan.Request.
 # writers: pairs of a file to write beside the net and its writer.

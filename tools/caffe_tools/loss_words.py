@@ -3,7 +3,7 @@ from __future__ import division, print_function
 
 from caffe_losses.compat import to_display
 from caffe_prototxt.net import losses
-from caffe_tools import compute_options
+from caffe_tools.options import compute_options
 
 
 def listed(net, layers, path):

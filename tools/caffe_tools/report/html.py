@@ -92,7 +92,8 @@ def page(report):
 # The runs
 
 def _headline(report):
-    return "\n".join('<p class="headline">%s</p>' % _escaped(line) for line in summary.headlines(report))
+    lines = report.get("remarks") or summary.headlines(report)
+    return "\n".join('<p class="headline">%s</p>' % _escaped(line) for line in lines)
 
 
 def _runs(report):

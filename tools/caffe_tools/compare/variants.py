@@ -1,0 +1,138 @@
+"""The variants of a net that are compared: other losses and matrices, made as make_h.py and use_loss.py make them."""
+from __future__ import division, print_function
+
+import collections
+import os
+import shlex
+import subprocess
+import sys
+
+from caffe_losses.compat import to_str
+from caffe_losses.formats.matrix_files import write_matrix
+from caffe_losses.matrices.class_weights import class_weights
+from caffe_losses.matrices.costs import shuffled_costs
+from caffe_losses.matrices.gains import equal_smoothing, gain_from_costs, smoothed_identity, weighted_gain
+from caffe_tools import cli
+
+# title: as tables show it. gain: a function of a Setting and a seed that gives H before the weights, or None.
+# weighted: whether class weights are in H. like: the Variant whose setting it takes, or None: its own is chosen.
+# words: options of use_loss.py for a variant without a matrix of ours, or None: the net as it is.
+Variant = collections.namedtuple("Variant", "title gain weighted like words")
+
+# tau, power: of the matrix, None where the variant has none. lr: what base_lr is multiplied by.
+Setting = collections.namedtuple("Setting", "tau power lr")
+
+
+class Variants(object):
+    """The variants of a net, in the order of tables, and the nets and matrices that they are trained with.
+
+    net: str, its file. folder: str, where nets and matrices go. loss_options: options of use_loss.py that say which
+    loss becomes what. D: C x C costs, or None. cost_options: the options that name them.
+    weights: training weights, or None: a dict with counts or weights. others: list of (title, options of use_loss.py).
+    """
+
+    def __init__(self, net, folder, loss_options, D, cost_options, weights, others, loss_name):
+        self.net, self.folder, self.loss_options, self.D = net, folder, loss_options, D
+        self.cost_options, self.weights, self._made = cost_options, weights, {}
+        base = Variant(loss_name, None, False, None, None)
+        self.listed = [base]
+        if D is not None:
+            H = Variant("H", self._gain, False, None, None)
+            self.listed += [H, Variant("label smoothing", self._smoothing, False, H, None),
+                            Variant("H, classes shuffled", self._shuffled, False, H, None)]
+        if weights is not None:
+            self.listed.append(Variant("class weights", None, True, None, None))
+        if D is not None and weights is not None:
+            self.listed.append(Variant("class weights and H", self._gain, True, None, None))
+        self.listed += [Variant(title, None, False, None, words) for title, words in others]
+
+    def settings(self, variant, taus, powers, rates, chosen):
+        """Return the Settings that a variant is to be tried with. chosen: {title: Setting} of the variants before."""
+        if variant.like is not None:
+            return [chosen[variant.like.title]]
+        if variant.gain and variant.weighted:  # tau and power are those that are best alone
+            taus, powers = [chosen["H"].tau], [chosen["class weights"].power]
+        return [Setting(tau, power, rate) for tau in (taus if variant.gain else [None])
+                for power in (powers if variant.weighted else [None]) for rate in rates]
+
+    def net_of(self, variant, setting, seed):
+        """Return the text of a variant's net, one character a byte."""
+        matrix = self._matrix(variant, setting, seed)
+        if matrix is None and variant.words is None:
+            return cli.read_net(self.net)
+        words = variant.words or ["--source", matrix] + self.loss_options
+        if tuple(words) not in self._made:
+            output = os.path.join(self.folder, "net.prototxt") if matrix is None else (
+                os.path.splitext(matrix)[0] + ".prototxt")
+            run_tool("use_loss.py", [self.net, "-o", output] + words)
+            self._made[tuple(words)] = cli.read_net(output)
+        return self._made[tuple(words)]
+
+    def matrix_lines(self, variant, setting, output):
+        """Return (the options of make_h.py that make a variant's H, those of use_loss.py that put it into the net)."""
+        words = []
+        if variant.title == "label smoothing":
+            words = ["--smoothing", "%.6g" % equal_smoothing(self._gain(setting, 0)), "--n-classes", str(len(self.D))]
+        elif variant.gain:
+            words = self.cost_options + ["--tau", "%g" % setting.tau]
+        if variant.weighted:
+            words += self.weights["options"]
+            words += [] if self.weights["counts"] is None else ["--power", "%g" % setting.power]
+        return words and words + ["-o", output], variant.words or ["--source", output] + self.loss_options
+
+    def _matrix(self, variant, setting, seed):
+        """Write the matrix of a variant, and return its file, or None if it has none."""
+        if not variant.gain and not variant.weighted:
+            return None
+        H = variant.gain and variant.gain(setting, seed)
+        if variant.weighted:
+            H = weighted_gain(self._class_weights(setting.power), H)
+        name = "_".join([slug(variant.title)] + ["%s%g" % pair for pair in zip(("tau", "power"), setting)
+                                                 if pair[1] is not None]
+                        + ["seed%d" % seed] * (variant.gain == self._shuffled))
+        path = os.path.join(self.folder, name + ".binaryproto")
+        if path not in self._made:
+            write_matrix(path, H)
+            self._made[path] = True
+        return path
+
+    def _class_weights(self, power):
+        if self.weights["counts"] is None:
+            return self.weights["weights"]
+        return class_weights(self.weights["counts"], "balanced", power=power, scale="sample")
+
+    def _gain(self, setting, _):
+        return gain_from_costs(self.D, tau=setting.tau)
+
+    def _smoothing(self, setting, seed):
+        return smoothed_identity(len(self.D), equal_smoothing(self._gain(setting, seed)))
+
+    def _shuffled(self, setting, seed):
+        return gain_from_costs(shuffled_costs(self.D, seed), tau=setting.tau)
+
+
+def other_variant(argument):
+    """Return (title, options of use_loss.py) of NAME=OPTIONS. Raises ValueError."""
+    title, _, options = argument.partition("=")
+    try:
+        words = shlex.split(options)
+    except ValueError as error:
+        raise ValueError("--variant %s: expected options of use_loss.py (%s)" % (argument, error))
+    if not title.strip() or not words:
+        raise ValueError("--variant %s: expected NAME=OPTIONS, options of use_loss.py" % argument)
+    return title.strip(), words
+
+
+def slug(title):
+    """Return a title as a part of a file's name."""
+    return "".join(char if char.isalnum() or char in "-." else "_" for char in to_str(title))
+
+
+def run_tool(name, words):
+    """Run another of the commands. Returns its standard output. Raises ValueError with its own message."""
+    process = subprocess.Popen([sys.executable, os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), name)]
+                               + words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+    out, err = process.communicate()
+    if process.returncode:
+        raise ValueError("%s: %s" % (cli.command_line(name, *words), (err.strip().splitlines() or ["failed"])[-1]))
+    return out
