@@ -38,12 +38,12 @@ SHARES /= SHARES.sum()
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", default=os.path.dirname(__file__) or ".",
-                        help="where the LMDBs go (default: beside this script)")
+    parser.add_argument("--folder", default=os.path.dirname(__file__) or ".", help="default: that of this script")
     parser.add_argument("--limit", type=int, metavar="N", help="write at most N scenes: for a trial")
     args = parser.parse_args()
     images, labels = read("train")
-    chosen = choose(labels, [N_IMAGES] * N_GARMENT_CLASSES)
+    rng = np.random.RandomState(0)
+    chosen = np.concatenate([rng.permutation(np.flatnonzero(labels == k))[:N_IMAGES] for k in range(N_GARMENT_CLASSES)])
     for part, n, garments, seed in (("train", N_TRAIN, (images[chosen], labels[chosen]), 0),
                                     ("test", N_TEST, read("t10k"), 2 ** 31)):
         drawn = scenes(garments[0], garments[1], min(n, args.limit or n), np.random.RandomState(seed))
@@ -90,30 +90,19 @@ def _grown(mask):
 
 def read(part):
     """Return the images (N x 28 x 28, uint8) and labels (N, uint8) of a part, "train" or "t10k"."""
-    return read_idx(part + "-images-idx3-ubyte.gz"), read_idx(part + "-labels-idx1-ubyte.gz")
+    images = _read_idx(part + "-images-idx3-ubyte.gz", -1, 28, 28)
+    return images, _read_idx(part + "-labels-idx1-ubyte.gz", -1)
 
 
-def read_idx(name):
-    """Return the array of an IDX file: 0, 0, the type (8: uint8), the number of axes, each axis's length, the values.
-
-    Raises ValueError if the file is missing or is none.
-    """
+def _read_idx(name, *shape):
+    """Return the array of an IDX file: 4 bytes, 4 for the length of each axis, the values. Raises ValueError."""
     path = os.path.join(SOURCE, name)
     try:
         with gzip.open(path) as file:
-            content = file.read()
-        start = 4 + 4 * struct.unpack(">2xBB", content[:4])[1]
-        return np.frombuffer(content, np.uint8, offset=start).reshape(struct.unpack(">%dI" % (start // 4 - 1),
-                                                                                    content[4:start]))
+            return np.frombuffer(file.read(), np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
     except (EnvironmentError, EOFError, ValueError, struct.error, zlib.error) as error:
         raise ValueError("%s: expected a file of Fashion-MNIST, got %s; install Debian's dataset-fashion-mnist, or set "
                          "FASHION_MNIST to the folder with its four .gz files" % (path, error))
-
-
-def choose(labels, counts):
-    """Return indices of as many images of each class as counts says, always the same ones."""
-    rng = np.random.RandomState(0)
-    return np.concatenate([rng.permutation(np.flatnonzero(labels == k))[:n] for k, n in enumerate(counts)])
 
 
 def write_lmdb(path, images, labels):

@@ -25,7 +25,7 @@ Method.__new__.__defaults__ = (False, 1)
 NETS = ("mlp", "conv")
 # {how many training images: iterations}; the longest tail in the 60,000 images stands for them.
 ITERATIONS = collections.OrderedDict([(300, 500), (1000, 1500), (3000, 2000), (60000, 4000)])
-LONGEST_TAIL, LONGEST_TAIL_ITERATIONS = (6000, 60), 3000
+LONGEST_TAIL, LONGEST_TAIL_ITERATIONS = np.array([6000, 3597, 2156, 1293, 775, 465, 278, 167, 100, 60]), 3000
 
 
 def balanced_weights(counts):
@@ -85,9 +85,8 @@ def balanced_counts(size):
 
 def tail_counts(size):
     """Return the counts of the longest tail, thinned to about `size` images, at least one of each class."""
-    counts = data.long_tail_counts(*LONGEST_TAIL)
-    thinned = np.maximum(np.rint(counts * size / counts.sum()), 1).astype(int)
-    return np.minimum(counts, thinned).tolist()
+    thinned = np.maximum(np.rint(LONGEST_TAIL * size / LONGEST_TAIL.sum()), 1).astype(int)
+    return np.minimum(LONGEST_TAIL, thinned).tolist()
 
 
 def grid(rates=None, weighted_rates=None, taus=None):

@@ -1,4 +1,4 @@
-"""Choose training images, in the order of a seed."""
+"""Read the files of the examples that the study trains, and choose training images."""
 from __future__ import division, print_function
 
 import hashlib
@@ -30,12 +30,6 @@ def tree_distances():
     return read_tree_costs(os.path.join(EXAMPLES, "fashion_mnist", "tree.txt"), class_names())[0]
 
 
-def long_tail_counts(most, fewest):
-    """Return how many images of each class a long tail has: from `most` to `fewest`, falling geometrically."""
-    ratio = (fewest / most) ** (1 / (N_CLASSES - 1))
-    return np.rint(most * ratio ** np.arange(N_CLASSES)).astype(int)
-
-
 def split(labels, n_train, n_validation=0, draw=0):
     """Choose the images to train with, and others to validate with: the same draw always gives the same ones.
 
@@ -51,11 +45,6 @@ def split(labels, n_train, n_validation=0, draw=0):
         train.append(images[:n])
         validation.append(images[n:n + n_validation])
     return np.concatenate(train), np.concatenate(validation)
-
-
-def shuffled(indices, seed):
-    """Return the same indices in the order of one seed: Caffe's Data layer reads in order."""
-    return np.random.RandomState(seed).permutation(indices)
 
 
 def digest(*arrays):

@@ -9,7 +9,6 @@ import numpy as np
 
 import create_data
 import data
-import dense_methods
 import dense_scores
 import nets
 from tasks import Task
@@ -33,30 +32,30 @@ def sources(train):
 class Dense(object):
     """Make the tasks of nets with a score for each pixel, and score what came of them."""
 
-    def __init__(self, folder, train, test, rates, gpu=None, quick=False):
+    def __init__(self, folder, train, test, rates, quick=False):
         """Keep what the tasks are made of.
 
         train, test: images of single garments and their labels. rates: learning rates without weights and with.
         """
-        self.folder, self.rates, self.gpu = folder, rates, gpu
+        self.folder, self.rates = folder, rates
         self.iterations, self.n_train, n_test = (10, 100, 50) if quick else (
             ITERATIONS, create_data.N_TRAIN, create_data.N_TEST)
         self.train = train
         self.test = create_data.scenes(test[0], test[1], n_test, np.random.RandomState(TEST_SEED))
 
-    def tasks(self, seeds, methods=dense_methods.METHODS):
+    def tasks(self, seeds, methods=dense_scores.METHODS):
         """Return {(method name, seed): Task}, seed by seed."""
         found = collections.OrderedDict()
         for seed in seeds:
             drawn = self._drawn(seed)
             for method in methods:
                 found[method.name, seed] = self._task(method, seed, data.digest(*drawn),
-                                                      dense_methods.pixels(drawn[1]))
+                                                      dense_scores.pixels(drawn[1]))
         return found
 
     def described(self):
         """Return the figures of the scenes that the report shows."""
-        counts = dense_methods.pixels(self._drawn(0)[1]).counts
+        counts = dense_scores.pixels(self._drawn(0)[1]).counts
         return {"n_train": self.n_train, "n_test": len(self.test[0]), "iterations": self.iterations,
                 "rates": self.rates,
                 "classes": data.class_names("segmentation"), "shares": np.round(counts / counts.sum(), 4).tolist()}
@@ -68,17 +67,14 @@ class Dense(object):
 
         def net(matrix):
             return nets.train_val("dense", lmdbs, method.weights and matrix)
-
-        def solver(path, prefix):
-            return nets.solver(path, prefix, rate, self.iterations, seed, self.gpu is not None)
-        return Task("dense_%s_seed%d" % (method.name, seed), digest + data.digest(*self.test),
-                    None if weights is None else np.diag(weights), net, solver,
+        return Task("dense_" + method.name, seed, digest + data.digest(*self.test),
+                    None if weights is None else np.diag(weights), net, rate, self.iterations,
                     lambda: self._write_data(lmdbs, seed),
                     lambda snapshot: self._evaluate(snapshot, pixels))
 
     def _evaluate(self, snapshot, pixels):
         """Return the confusion matrix of each way to decide, and what is decided for in the scenes that are shown."""
-        weights = dense_methods.median_frequency(pixels)
+        weights = dense_scores.median_frequency(pixels)
         found = dense_scores.confusions(snapshot, self.test[0], self.test[1], weights)
         p = nets.probabilities("dense", snapshot, self.test[0][:N_SHOWN])
         return dict(found, shown=dense_scores.decisions(p, weights)["probable"].astype(np.uint8))
@@ -86,7 +82,7 @@ class Dense(object):
     def _drawn(self, seed):
         return create_data.scenes(self.train[0], self.train[1], self.n_train, np.random.RandomState(seed))
 
-    def scores(self, seeds, outcomes, methods=dense_methods.METHODS):
+    def scores(self, seeds, outcomes, methods=dense_scores.METHODS):
         """Return the scores of the nets: {method: {way to decide: {score: a list over seeds}}}.
 
         outcomes: a function of a method's name and a seed that gives what _evaluate gave.

@@ -5,7 +5,7 @@ import collections
 
 import numpy as np
 
-import dense_methods
+import dense_scores
 import tables
 from caffe_losses.evaluation.comparison import Metric, compare
 from caffe_losses.evaluation.intervals import PERCENT
@@ -32,7 +32,7 @@ def part(dense, n_seeds):
                          background=100 * dense["shares"][0], iterations=dense["iterations"], rates=dense["rates"],
                          seeds=n_seeds, n_train=dense["n_train"], n_test=dense["n_test"], prior=WAYS["prior"],
                          level=PERCENT)
-    ways = [(method, way) for method in dense_methods.METHODS for way in WAYS
+    ways = [(method, way) for method in dense_scores.METHODS for way in WAYS
             if way == "probable" or method.name == "none"]
 
     def titles(method, way):

@@ -5,7 +5,9 @@ import collections
 import itertools
 import os
 
+from caffe_losses.evaluation.rules import RULES
 from caffe_losses.matrices.costs import shuffled_costs
+import numpy as np
 
 import cells
 import create_data
@@ -14,21 +16,12 @@ import decisions
 import nets
 from tasks import Task
 
-# Which rules the nets without H are tried with; those with H decide for the most probable class.
-RULES = {
-    "balanced": [decisions.PROBABLE, decisions.CALIBRATED, decisions.CHEAPEST, decisions.CALIBRATED_CHEAPEST],
-    "tail": [decisions.PROBABLE, decisions.CALIBRATED, decisions.CHEAPEST, decisions.CALIBRATED_CHEAPEST,
-             decisions.WEIGHTED, decisions.CALIBRATED_WEIGHTED, decisions.WEIGHTED_CHEAPEST,
-             decisions.CALIBRATED_WEIGHTED_CHEAPEST],
-}
-
-
 class Grid(object):
     """Make the tasks of nets of whole images, and score what came of them."""
 
-    def __init__(self, folder, D, train, test, gpu=None):
+    def __init__(self, folder, D, train, test):
         """Keep what the tasks are made of. D: C x C costs. train, test: images and labels."""
-        self.folder, self.D, self.gpu = folder, D, gpu
+        self.folder, self.D = folder, D
         self.train, self.test = train, test
         self.digests = data.digest(*train), data.digest(*test)
 
@@ -48,16 +41,14 @@ class Grid(object):
 
         def net(matrix):
             return nets.train_val(cell.net, [lmdb], method.gain and matrix)
-
-        def solver(path, prefix):
-            return nets.solver(path, prefix, rate, cell.iterations, seed, self.gpu is not None)
-        return Task("%s_%s_seed%d" % (cell.name, method.name, seed), of_train + drawn + of_test, H, net, solver,
+        return Task("%s_%s" % (cell.name, method.name), seed, of_train + drawn + of_test, H, net, rate, cell.iterations,
                     lambda: self._write_data(lmdb, cell, method, seed),
                     lambda snapshot: self._evaluate(snapshot, cell, method, seed))
 
     def _drawn(self, cell, method, seed):
         """Return the images a net trains with, in order, and those held out: indices of self.train."""
-        drawn = data.shuffled(data.split(self.train[1], cell.counts, draw=seed)[0], seed)
+        # In the order of the seed: Caffe's Data layer reads in order.
+        drawn = np.random.RandomState(seed).permutation(data.split(self.train[1], cell.counts, draw=seed)[0])
         n = int(round(method.part * len(drawn)))
         return drawn[:n], drawn[n:]
 
@@ -82,22 +73,21 @@ class Grid(object):
     def scores(self, cell, seeds, outcomes):
         """Return the scores of the nets of a cell: {method: {rule: {metric: a list over seeds}}}.
 
-        outcomes: a function of a method's name and a seed that gives what _evaluate gave.
+        outcomes: a function of the names of a cell and a method, and a seed, that gives what _evaluate gave.
         """
         weights = cells.balanced_weights(cell.counts)
-        found = collections.OrderedDict()
+        found = {}
         for method, seed in itertools.product(cell.methods, seeds):
             if method.part < 1:
                 continue
             T = None
-            rules = [decisions.PROBABLE]
+            rules = RULES[:1]  # with H: the most probable class
             if method is cells.NONE and cells.HELD_OUT in cell.methods:
-                rules = RULES[cell.data]
-                T = decisions.temperature(**outcomes(cells.HELD_OUT.name, seed))
-            outcome = outcomes(method.name, seed)
+                rules = [rule for rule in RULES if cell.data == "tail" or not rule.weights]
+                T = decisions.temperature(**outcomes(cell.name, cells.HELD_OUT.name, seed))
+            outcome = outcomes(cell.name, method.name, seed)
             for rule in rules:
-                of_rule = found.setdefault(method.name, collections.OrderedDict()).setdefault(
-                    rule.name, collections.OrderedDict())
+                of_rule = found.setdefault(method.name, {}).setdefault(rule.key, {})
                 of_seed = decisions.scores(outcome["p"], outcome["labels"], self.D, rule, weights, T)
                 for metric, value in sorted(of_seed.items()):
                     of_rule.setdefault(metric, []).append(round(value, 5))

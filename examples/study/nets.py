@@ -4,7 +4,6 @@ from __future__ import division, print_function
 import os
 
 import caffe
-from caffe.proto import caffe_pb2
 import numpy as np
 
 import data
@@ -31,16 +30,6 @@ def train_val(net, lmdbs, matrix=None):
         return text
     return text.replace('type: "SoftmaxWithLoss"',
                         'type: "InfogainLoss" infogain_loss_param { source: "%s" }' % matrix)
-
-
-def solver(net, prefix, rate, iterations, seed, gpu=False):
-    """Return the solver as a SolverParameter; the net is saved once, at the end.
-
-    net, prefix: paths, of the net and of the beginning of the snapshot's. rate: the first learning rate; it falls to 0.
-    """
-    return caffe_pb2.SolverParameter(
-        net=net, base_lr=rate, lr_policy="poly", power=1, momentum=0.9, max_iter=iterations, random_seed=seed,
-        display=100, snapshot_prefix=prefix, solver_mode="GPU" if gpu else "CPU")
 
 
 def outputs(net, snapshot, images, at_once=10000):

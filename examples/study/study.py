@@ -29,9 +29,8 @@ import cells
 import choice
 import create_data
 import data
-import decisions
-import dense_methods
 import dense_picture
+import dense_scores
 import numpy as np
 import study_picture
 import study_report
@@ -113,7 +112,7 @@ def validate(options, folder):
     images, labels = create_data.read("train")
     train, held_out = [(images[chosen], labels[chosen]) for chosen in
                        data.split(labels, 6000 - choice.N_VALIDATION, choice.N_VALIDATION)]
-    grid = Grid(folder, data.tree_distances(), train, held_out, options.gpu)
+    grid = Grid(folder, data.tree_distances(), train, held_out)
     listed = [cell._replace(counts=np.minimum(cell.counts, 6000 - choice.N_VALIDATION).tolist())
               for cell in (cells.quick(cells.grid()) if options.quick else cells.grid())]
     tried = [cell._replace(rate=rate, methods=[cells.NONE]) for cell in listed for rate in cells.RATES]
@@ -133,14 +132,11 @@ def validate(options, folder):
 def _tried(grid, options, tried):
     """Score cells of one method each on the images of `grid`: a dict each."""
     named = [cell._replace(name="%s_rate%g" % (cell.name, cell.rate)) for cell in tried]
-    tasks = grid.tasks(named, range(options.seeds))
-    outcomes = Outcomes(grid.folder, options.gpu)
-    outcomes.train(list(tasks.values()))
+    outcome = _trained(grid.tasks(named, range(options.seeds)), grid.folder, options)
     found = []
     for cell, one in zip(tried, named):
         (method,) = one.methods
-        scores = grid.scores(one, range(options.seeds), lambda name, seed: outcomes[tasks[one.name, name, seed]])
-        of_method = scores[method.name][decisions.PROBABLE.name]
+        of_method = grid.scores(one, range(options.seeds), outcome)[method.name]["probable"]
         found.append(dict(cell=cell.name, rate=cell.rate, iterations=cell.iterations, accuracy=of_method["accuracy"],
                           cost=of_method["cost"]))
         print("%-26s %-8s rate %-5g %s" % (cell.name, method.name, cell.rate, of_method["accuracy"]))
@@ -149,10 +145,10 @@ def _tried(grid, options, tried):
 
 def _dense_tried(options, folder, train, held_out):
     """Score every learning rate of scenes: yield a dict each."""
-    methods = dense_methods.METHODS[:2]
-    for rate in dense_methods.RATES:
-        dense = Dense(folder, train, held_out, [rate, rate], options.gpu, options.quick)
-        scores = _trained(dense, options, methods)[0]
+    methods = dense_scores.METHODS[:2]
+    for rate in dense_scores.RATES:
+        dense = Dense(folder, train, held_out, [rate, rate], options.quick)
+        scores = _of_dense(dense, options, methods)[0]
         for method in methods:
             mean_iu = scores[method.name]["probable"]["mean_iu"]
             print("%-26s %-8s rate %-5g %s" % ("scenes", method.name, rate, mean_iu))
@@ -170,14 +166,14 @@ def compare(options, folder):
     if options.quick:
         listed, test = cells.quick(listed), [part[:1000] for part in test]
     scaled = cells.scaled(listed, cells.SCALES[::7] if options.quick else cells.SCALES)
-    grid = Grid(folder, data.tree_distances(), train, test, options.gpu)
-    dense = Dense(folder, sources(train)[0], test, choice.dense_rates(found), options.gpu, options.quick)
+    grid = Grid(folder, data.tree_distances(), train, test)
+    dense = Dense(folder, sources(train)[0], test, choice.dense_rates(found), options.quick)
 
     print("Whole images")
     results = dict(_of_grid(grid, options, listed, scaled), tried=found, classes=data.class_names(),
                    n_test=len(test[1]), seeds=options.seeds, near=grid.near_kept(range(options.seeds)))
     print("Scenes")
-    scores, shown = _trained(dense, options, dense_methods.METHODS)
+    scores, shown = _of_dense(dense, options, dense_scores.METHODS)
     results["dense"] = dict(dense.described(), scores=scores)
     write_results(folder, results)
     with atomic_write(folder("scenes.png")) as file:
@@ -189,31 +185,31 @@ def compare(options, folder):
 def _of_grid(grid, options, listed, scaled):
     """Train and score the cells and the scaled cells."""
     seeds = range(options.seeds)
-    tasks = grid.tasks(listed + list(scaled.values()), seeds)
-    outcomes = Outcomes(grid.folder, options.gpu)
-    outcomes.train(list(tasks.values()))
-
-    def scores(cell):
-        return grid.scores(cell, seeds, lambda method, seed: outcomes[tasks[cell.name, method, seed]])
+    outcome = _trained(grid.tasks(listed + list(scaled.values()), seeds), grid.folder, options)
     return {
         "cells": [dict(name=cell.name, data=cell.data, counts=cell.counts, net=cell.net, iterations=cell.iterations,
-                       rate=cell.rate, weighted_rate=cell.weighted_rate, tau=cell.tau, scores=scores(cell))
+                       rate=cell.rate, weighted_rate=cell.weighted_rate, tau=cell.tau,
+                       scores=grid.scores(cell, seeds, outcome))
                   for cell in tqdm(listed, unit="cell", disable=None)],
         "scales": [dict(scale=scale, heaviest=scale * cells.balanced_weights(cell.counts).max(), rate=cell.rate,
-                        scores={method: of_method[decisions.PROBABLE.name]["accuracy"]
-                                for method, of_method in scores(cell).items()})
+                        scores={method: of_method["probable"]["accuracy"]
+                                for method, of_method in grid.scores(cell, seeds, outcome).items()})
                    for scale, cell in scaled.items()]}
 
 
-def _trained(dense, options, methods):
+def _of_dense(dense, options, methods):
     """Return the scores of scenes, and what first nets decide for in those shown: pairs of title and label images."""
     seeds = range(options.seeds)
-    tasks = dense.tasks(seeds, methods)
-    outcomes = Outcomes(dense.folder, options.gpu)
+    outcome = _trained(dense.tasks(seeds, methods), dense.folder, options)
+    shown = [(method.title.replace(" f", "\nf"), outcome(method.name, 0)["shown"]) for method in methods[:2]]
+    return dense.scores(seeds, outcome, methods), shown
+
+
+def _trained(tasks, folder, options):
+    """Train tasks, {key: Task}. Returns a function of what a key is made of that gives what was kept."""
+    outcomes = Outcomes(folder, options.gpu)
     outcomes.train(list(tasks.values()))
-    scores = dense.scores(seeds, lambda method, seed: outcomes[tasks[method, seed]], methods)
-    shown = [(method.title.replace(" f", "\nf"), outcomes[tasks[method.name, 0]]["shown"]) for method in methods[:2]]
-    return scores, shown
+    return lambda *key: outcomes[tasks[key]]
 
 
 def write_results(folder, results):

@@ -9,24 +9,17 @@ import cells
 import choice
 import claims
 import data
-import decisions
-import dense_methods
 import dense_report
+import dense_scores
 import nets
 import tables
 from caffe_losses.evaluation.intervals import PERCENT
 from tables import Part, Table, in_words, marked, prose
 
-RULES = collections.OrderedDict([
-    (decisions.PROBABLE.name, "most probable class"),
-    (decisions.CALIBRATED.name, "most probable class, calibrated"),
-    (decisions.CHEAPEST.name, "distances at test time"),
-    (decisions.CALIBRATED_CHEAPEST.name, "distances at test time, calibrated"),
-    (decisions.WEIGHTED.name, "class weights at test time"),
-    (decisions.CALIBRATED_WEIGHTED.name, "class weights at test time, calibrated"),
-    (decisions.WEIGHTED_CHEAPEST.name, "both at test time"),
-    (decisions.CALIBRATED_WEIGHTED_CHEAPEST.name, "both at test time, calibrated"),
-])
+RULES = [("probable", "most probable class"), ("calibrated", "most probable class, calibrated"),
+         ("cheapest", "distances at test time"), ("calibrated_cheapest", "distances at test time, calibrated"),
+         ("weighted", "class weights at test time"), ("calibrated_weighted", "class weights at test time, calibrated"),
+         ("weighted_cheapest", "both at test time"), ("calibrated_weighted_cheapest", "both at test time, calibrated")]
 DATA_TITLES = {"balanced": "Balanced", "tail": "Long tail"}
 TAIL_TITLES = {"accuracy": "mean recall"}  # the test set has as many images of each class
 
@@ -52,7 +45,7 @@ def _balanced_introduction(results):
         Fashion-MNIST, as many training images of each class; two nets ({nets}); {seeds} seeds, each with training
         images (of 60,000: all), their order and initial weights of its own, the same for all methods; {n_test} test
         images, the same for all. Costs: the distance of the classes in the tree of [the first
-        example](../fashion_mnist/RESULTS.md), 1 inside a group and 3 across. H is exp(-D / tau), its rows divided
+        example](../fashion_mnist/README.md), 1 inside a group and 3 across. H is exp(-D / tau), its rows divided
         by their sums; at test time the distances choose the class of least expected cost. Across groups: how many
         mistakes leave their group; severity: the mean cost of a mistake; top-3 cost: the mean cost of the 3 classes
         ranked first; ECE: expected calibration error. A cell is a data set of one size and a net. Label smoothing
@@ -202,7 +195,7 @@ def _at_edges(tried):
             ("learning rate", choice.rates(tried["rates"]), cells.RATES),
             ("learning rate with class weights", choice.rates(tried["weighted_rates"]), cells.WEIGHTED_RATES),
             ("tau", {choice.group(cell): tau for cell, tau in choice.taus(tried).items()}, cells.TAUS),
-            ("learning rate of scenes", dict(zip(("none", "median"), choice.dense_rates(tried))), dense_methods.RATES)):
+            ("learning rate of scenes", dict(zip(("none", "median"), choice.dense_rates(tried))), dense_scores.RATES)):
         for where, setting in sorted(chosen.items()):
             if setting in (min(listed), max(listed)):
                 yield "%s %g of %s" % (title, setting, where.replace("_", " "))
@@ -243,7 +236,7 @@ def cell_table(cell, results):
     titles = collections.OrderedDict((method.name, method.title) for method in cells.methods("tail", 1))
     rows = [["", "decision"] + [_title(cell["data"], metric) for metric in claims.METRICS]]
     for method, name in titles.items():
-        for rule, title in RULES.items():
+        for rule, title in RULES:
             if rule in cell["scores"].get(method, {}):
                 rows.append([name, title] + [tables.cell(metric, cell["scores"][method][rule][metric.key])
                                              for metric in claims.METRICS])

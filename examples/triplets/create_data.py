@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write all images of Fashion-MNIST as LMDBs for Caffe.
+"""Write all training images of Fashion-MNIST as LMDBs for Caffe.
 
 train_seed0_lmdb, train_seed1_lmdb ... hold the same images, each in another order: Caffe reads them one by one.
 """
@@ -23,8 +23,7 @@ SOURCE = os.environ.get("FASHION_MNIST", "/usr/share/datasets/fashion-mnist")
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", default=os.path.dirname(__file__) or ".",
-                        help="where the LMDBs go (default: beside this script)")
+    parser.add_argument("--folder", default=os.path.dirname(__file__) or ".", help="default: that of this script")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="orders to write (default: 1)")
     parser.add_argument("--limit", type=int, metavar="N", help="write at most N images: for a trial")
     args = parser.parse_args()
@@ -34,32 +33,27 @@ def main():
     print("%s: %d orders of %d training images" % (args.folder, args.seeds, len(images)))
 
 
+def write_shuffled(path, images, labels, seed):
+    """Write an LMDB of the images in the order of a seed."""
+    order = np.random.RandomState(seed).permutation(len(images))
+    write_lmdb(path, images[order], labels[order])
+
+
 def read(part):
     """Return the images (N x 28 x 28, uint8) and labels (N, uint8) of a part, "train" or "t10k"."""
-    return read_idx(part + "-images-idx3-ubyte.gz"), read_idx(part + "-labels-idx1-ubyte.gz")
+    images = _read_idx(part + "-images-idx3-ubyte.gz", -1, 28, 28)
+    return images, _read_idx(part + "-labels-idx1-ubyte.gz", -1)
 
 
-def read_idx(name):
-    """Return the array of an IDX file: 0, 0, the type (8: uint8), the number of axes, each axis's length, the values.
-
-    Raises ValueError if the file is missing or is none.
-    """
+def _read_idx(name, *shape):
+    """Return the array of an IDX file: 4 bytes, 4 for the length of each axis, the values. Raises ValueError."""
     path = os.path.join(SOURCE, name)
     try:
         with gzip.open(path) as file:
-            content = file.read()
-        start = 4 + 4 * struct.unpack(">2xBB", content[:4])[1]
-        return np.frombuffer(content, np.uint8, offset=start).reshape(struct.unpack(">%dI" % (start // 4 - 1),
-                                                                                    content[4:start]))
+            return np.frombuffer(file.read(), np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
     except (EnvironmentError, EOFError, ValueError, struct.error, zlib.error) as error:
         raise ValueError("%s: expected a file of Fashion-MNIST, got %s; install Debian's dataset-fashion-mnist, or set "
                          "FASHION_MNIST to the folder with its four .gz files" % (path, error))
-
-
-def write_shuffled(path, images, labels, seed):
-    """Write an LMDB of the images in the order of a seed."""
-    order = np.random.RandomState(seed).permutation(np.arange(len(images)))
-    write_lmdb(path, images[order], labels[order])
 
 
 def write_lmdb(path, images, labels):

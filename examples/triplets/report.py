@@ -31,9 +31,10 @@ def as_markdown(results):
          % (results["n_train"], results["seeds"], results["n_test"], len(results["shown"])),
          "", "**The test images**", ""] + _table(rows) + [""] + ["- " + finding for finding in findings(results)]
         + ["", "## What was tried", "",
-           "All settings that were tried, trained with one seed on 50000 of the training images and scored on the other "
-           "10000, neighbours and centroids from the 50000. hardest, semi_hard, all and random are TripletSelect's "
-           "strategies, on batches of 128; mse and log the forms of TripletSoftmaxLoss; softmax a classifier.",
+           "All settings that were tried, trained with one seed on 50000 of the training images and scored on the "
+           "other 10000, neighbours and centroids from the 50000. hardest, semi_hard, all and random are "
+           "TripletSelect's strategies, on batches of 128; mse and log the forms of TripletSoftmaxLoss; softmax a "
+           "classifier.",
            "", "**The validation part**", ""] + _table(tried) + ["", ""])
 
 

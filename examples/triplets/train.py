@@ -10,28 +10,37 @@ import io
 import json
 import multiprocessing
 import os
+import re
 import sys
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[1:1] = [os.path.join(os.path.dirname(os.path.dirname(HERE)), "tools")]
 
 from caffe_tools import cli  # first, as it reports the packages that are missing
 
+import evaluate  # before caffe is imported
 import create_data
-import evaluate
 from caffe_losses.formats.atomic import atomic_write
 from caffe_prototxt.netspec.triplet_layers import triplet_fragment
 from caffe_tools.compare.trainings import Trainings
-import neighbours
 import numpy as np
 import picture
 import report
-import settings
 
-NETS = {"mlp": "softmax_train_val.prototxt", "conv": "conv_softmax_train_val.prototxt"}
-DEPLOYED = {"mlp": "deploy.prototxt", "conv": "conv_deploy.prototxt"}
-CLASSIFIER = "layer {  # The control"  # where the control's loss begins
+# The files of a trunk: the control's net, a classifier, up to CLASSIFIER the others' too; and the deployed one.
+NETS = {"mlp": ("softmax_train_val.prototxt", "deploy.prototxt"),
+        "conv": ("conv_softmax_train_val.prototxt", "conv_deploy.prototxt")}
+CLASSIFIER = "layer {  # The control"
+LMDB = "examples/triplets/train_seed0_lmdb"
+# What is compared on the test images, trained on all training images: these are the files NAME_train_val.prototxt.
+# Chosen from those in validation.json. setting: as in validation.json: trunk; strategy of TripletSelect, form of
+# TripletSoftmaxLoss (or a classifier); first learning rate; iterations.
+Method = collections.namedtuple("Method", "name title setting")
+METHODS = [Method("semi_hard", "semi_hard triplets", "mlp; semi_hard, log; rate 0.1; 5000"),
+           Method("random", "random triplets", "mlp; random, log; rate 0.1; 5000"),
+           Method("softmax", "control: a classifier", "mlp; softmax; rate 0.05; 5000")]
+SETTING = re.compile(r"(?P<trunk>\w+); (?:softmax|(?P<strategy>\w+), (?P<form>\w+)(?:, at most (?P<most>\d+))?); "
+                     r"rate (?P<rate>[\d.]+); (?P<iterations>\d+)$")
 N_VALIDATION = 1000  # of each class that --validate scores with
 N_SHOWN = 2000  # test images in the picture
 
@@ -43,50 +52,47 @@ def main():
                         help="folder for all that is made (default: output/ beside this script)")
     parser.add_argument("--gpu", metavar="N", help="train on GPU N (default: on the CPU)")
     parser.add_argument("--quick", action="store_true", help="few images and iterations: to see that it runs")
-    parser.add_argument("--validate", action="store_true",
-                        help="train every setting that was tried, with one seed on 50,000 of the training images, and "
-                             "score it on the other 10,000: writes validation.json")
+    parser.add_argument("--validate", action="store_true", help="train the settings in validation.json, with one seed "
+                        "on 50,000 of the training images, and score them on the other 10,000: writes it anew")
     options = parser.parse_args()
     if options.seeds < 2:
         parser.error("--seeds: expected at least 2, got %d" % options.seeds)
-    (validate if options.validate else compare)(options)
+    (validate if options.validate else compare)(options, json.loads(read("validation.json")))
 
 
-def compare(options):
+def compare(options, tried):
     """Score the chosen settings on the test images, and write their table and picture."""
-    start = time.time()
     train, test = create_data.read("train"), create_data.read("t10k")
     if options.quick:
         train, test = [part[:1000] for part in train], [part[:500] for part in test]
-    scores, planes = evaluated(options, settings.METHODS, range(options.seeds), train, test)
+    scores, planes = evaluated(options, METHODS, range(options.seeds), train, test)
     results = {"classes": read("classes.txt").splitlines(), "n_train": len(train[1]), "n_test": len(test[1]),
-               "seeds": options.seeds, "methods": [[method.name, method.title, settings.text(method.setting)]
-                                                   for method in settings.METHODS],
-               "tried": json.loads(read("validation.json")), "scores": scores,
-               "planes": {name: planes[name] for name in ("pixels", settings.METHODS[0].name)},
+               "seeds": options.seeds, "methods": METHODS, "tried": tried, "scores": scores,
+               "planes": {name: planes[name] for name in ("pixels", METHODS[0].name)},
                "shown": test[1][:N_SHOWN].tolist()}
-    cli.say(report.as_markdown(results))
-    write(options, "results.json", json.dumps(results, indent=1, sort_keys=True))
-    write(options, "RESULTS.md", report.as_markdown(results))
-    with atomic_write(os.path.join(options.output, "results.png")) as file:
+    files = [os.path.join(options.output, name) for name in ("RESULTS.md", "results.json", "results.png")]
+    cli.write(report.as_markdown(results).encode("utf-8"))
+    cli.write(report.as_markdown(results).encode("utf-8"), files[0])
+    cli.write(json.dumps(results, indent=1, sort_keys=True).encode("utf-8"), files[1])
+    with atomic_write(files[2]) as file:
         picture.draw(results, file)
-    print("Done in %.0f s. The picture: %s" % (time.time() - start, os.path.join(options.output, "results.png")))
+    print("The picture: " + files[2])
 
 
-def validate(options):
+def validate(options, tried):
     """Score every setting on the validation part of the training images."""
-    methods = [settings.Method("tried%d" % i, settings.text(setting), setting)
-               for i, setting in enumerate(settings.TRIED)]
     images, labels = create_data.read("train")
     rng = np.random.RandomState(0)
-    shuffled = [rng.permutation(np.flatnonzero(labels == k)) for k in range(10)]
-    train, held_out = [np.concatenate([of_class[part] for of_class in shuffled])
+    of_classes = [rng.permutation(np.flatnonzero(labels == k)) for k in range(10)]
+    train, held_out = [np.concatenate([of_class[part] for of_class in of_classes])
                        for part in (np.s_[:-N_VALIDATION], np.s_[-N_VALIDATION:])]
     if options.quick:
         train, held_out = train[::50], held_out[::10]
+    methods = [Method("tried%d" % i, setting, setting) for i, (setting, _) in enumerate(tried[1:])]
     scores, _ = evaluated(options, methods, [0], (images[train], labels[train]), (images[held_out], labels[held_out]))
     rows = [["pixels", scores["pixels"]]] + [[method.title, scores[method.name]] for method in methods]
-    write(options, "validation.json", json.dumps(rows, indent=1, sort_keys=True))
+    cli.write(json.dumps(rows, indent=1, sort_keys=True).encode("utf-8"),
+              os.path.join(options.output, "validation.json"))
     for title, of_setting in rows:
         print("%-60s %.4f %.4f" % (title, of_setting["neighbours"][0], of_setting["centroid"][0]))
 
@@ -101,76 +107,62 @@ def evaluated(options, methods, seeds, train, test):
 
     def score(name, rows):
         if name not in scores:
-            planes[name] = np.round(neighbours.plane(rows[0], train[1], rows[1][:N_SHOWN]), 4).tolist()
-        for key, value in neighbours.scores(rows[0], train[1], rows[1], test[1]).items():
+            planes[name] = np.round(picture.plane(rows[0], train[1], rows[1][:N_SHOWN]), 4).tolist()
+        for key, value in evaluate.scores(rows[0], train[1], rows[1], test[1]).items():
             scores.setdefault(name, {}).setdefault(key, []).append(value)
     score("pixels", [evaluate.pixels(images) for images, _ in (train, test)])
-    for (method, _), snapshot in trained(options, methods, seeds, train).items():
-        deploy = os.path.join(HERE, DEPLOYED[method.setting.trunk])
-        score(method.name, [evaluate.embeddings(deploy, snapshot, images) for images, _ in (train, test)])
+    for name, deploy, snapshot in trained(options, methods, seeds, train):
+        score(name, [evaluate.embeddings(deploy, snapshot, images) for images, _ in (train, test)])
     return scores, planes
 
 
 def trained(options, methods, seeds, train):
-    """Train the methods with every seed. Returns {(Method, seed): path of the .caffemodel}."""
-    for seed in seeds:
-        if not os.path.isdir(source(options, seed, train)):
-            create_data.write_shuffled(source(options, seed, train), train[0], train[1], seed)
-    found = collections.OrderedDict(((method, seed), None) for method in methods for seed in seeds)
+    """Train the methods with every seed. Returns (name of the method, deployed net, snapshot) of each; paths."""
+    for name in ("data", "nets"):
+        if not os.path.isdir(os.path.join(options.output, name)):
+            os.makedirs(os.path.join(options.output, name))
+    lmdbs = [os.path.join(options.output, "data", "train%d_seed%d_lmdb" % (len(train[1]), seed)) for seed in seeds]
+    for seed, lmdb in zip(seeds, lmdbs):
+        if not os.path.isdir(lmdb):
+            create_data.write_shuffled(lmdb, train[0], train[1], seed)
     slots = [[]] * multiprocessing.cpu_count() if options.gpu is None else [["-gpu", options.gpu]]
-    for planned in sorted(set(method.setting.iterations for method in methods), reverse=True):
-        iterations = 30 if options.quick else planned
-        solver = read("solver.prototxt").replace("max_iter: 5000", "max_iter: %d" % iterations).replace(
-            "base_lr: 0.1", "base_lr: 1")
-        trainings = Trainings(solver, path(options, "nets"), None, slots, options.gpu is not None)
-        listed = [(key, trainings.new(key[0].name, key[1], net(key[0].setting, key[1], source(options, key[1], train)),
-                                      key[0].setting.rate)) for key in found if key[0].setting.iterations == planned]
-        failed = trainings.train([training for _, training in listed])
-        if failed:
-            raise ValueError("expected trainings without an error, got %s" % ", ".join(
-                "%s: %s" % pair for pair in sorted(failed.items())))
-        found.update((key, "%s_iter_%d.caffemodel" % (training.prefix, iterations)) for key, training in listed)
+    listed, found = [], []
+    for method in methods:
+        setting = SETTING.match(method.setting).groupdict()
+        iterations = 30 if options.quick else int(setting["iterations"])
+        solver = re.sub("max_iter: .*", "max_iter: %d" % iterations,
+                        re.sub("base_lr: .*", "base_lr: " + setting["rate"], read("solver.prototxt")))
+        trainings = Trainings(solver, os.path.join(options.output, "nets"), None, slots, options.gpu is not None)
+        for seed, lmdb in zip(seeds, lmdbs):
+            listed.append(trainings.new(method.name, seed, net(method.setting, seed).replace(LMDB, lmdb)))
+            found.append((method.name, os.path.join(HERE, NETS[setting["trunk"]][1]),
+                          "%s_iter_%d.caffemodel" % (listed[-1].prefix, iterations)))
+    failed = trainings.train(listed)
+    if failed:
+        raise ValueError("expected trainings without an error, got %s" % ", ".join(
+            map(": ".join, sorted(failed.items()))))
     return found
 
 
-def net(setting, seed=0, lmdb="examples/triplets/train_seed0_lmdb"):
-    """Return the text of a setting's net. seed: of random triplets. lmdb: the images to train with."""
-    text = read(NETS[setting.trunk]).replace("examples/triplets/train_seed0_lmdb", lmdb)
-    if setting.strategy is None:
+def net(setting, seed=0):
+    """Return the text of a setting's net. seed: of random triplets."""
+    setting = SETTING.match(setting).groupdict()
+    text = read(NETS[setting["trunk"]][0])
+    if setting["strategy"] is None:
         return text
-    select = dict(strategy=setting.strategy)
-    if setting.strategy == "random":
+    select = {"strategy": setting["strategy"]}
+    if setting["strategy"] == "random":
         select["seed"] = seed
-    if setting.max_triplets is not None:
-        select["max_triplets"] = setting.max_triplets
+    if setting["most"] is not None:
+        select["max_triplets"] = int(setting["most"])
     return text[:text.index(CLASSIFIER)] + triplet_fragment(embedding="embedding", label="label", select=select,
-                                                            form=setting.form)
-
-
-def source(options, seed, train):
-    """Return the path of the training images in the order of a seed."""
-    return path(options, "data", "train%d_seed%d_lmdb" % (len(train[1]), seed))
-
-
-def path(options, *parts):
-    """Return a path in the output folder, whose folder is made."""
-    found = os.path.join(options.output, *parts)
-    folder = found if len(parts) == 1 else os.path.dirname(found)
-    if not os.path.isdir(folder):
-        os.makedirs(folder)
-    return found
+                                                            form=setting["form"])
 
 
 def read(name):
     """Return the text of a file beside this script."""
     with io.open(os.path.join(HERE, name), encoding="utf-8") as file:
         return file.read()
-
-
-def write(options, name, text):
-    """Write a text into the output folder."""
-    with atomic_write(os.path.join(options.output, name)) as file:
-        file.write(text if isinstance(text, bytes) else text.encode("utf-8"))
 
 
 if __name__ == "__main__":
