@@ -25,8 +25,8 @@ parallel or a batch system, and evaluates those that are there.
 
 examples:
   compare.py solver.prototxt --tree tree.txt --names classes.txt
-  compare.py solver.prototxt --class-weights --power 1,.5 --lr 1,.3 --seeds 5
-  compare.py solver.prototxt --distances D.csv --tau .3,.75,1.5 --gpu 0,1
+  compare.py solver.prototxt --class-weights --power 1,.5
+  compare.py solver.prototxt --distances D.csv --tau .3,.75,1.5 --seeds 10
   compare.py solver.prototxt --class-weights --print-jobs
   compare.py solver.prototxt --variant "ComputeH=--compute-h --running 0.99"
 """
@@ -43,20 +43,19 @@ import os
 
 import numpy as np
 
-from caffe_losses.compat import to_display, to_unicode
+from caffe_losses.compat import from_display, to_unicode
 from caffe_losses.errors import naming
 from caffe_losses.evaluation import rules
 from caffe_losses.evaluation.tally import PROBABLE
 from caffe_prototxt.check import solvers
 from caffe_prototxt.check.faults import ERROR
 from caffe_prototxt.net import losses
-from caffe_prototxt.net.nets import Net
 from caffe_prototxt.training import caffe_process, precautions
 from caffe_tools import decision_report, results
 from caffe_tools.compare import outcome
 from caffe_tools.compare.held_out import hold_out
 from caffe_tools.compare.trainings import UNFINISHED, Trainings, log_of
-from caffe_tools.compare.variants import Variants, other_variant
+from caffe_tools.compare.variants import Change, Variants, other_variant
 from caffe_tools.options import class_files
 from caffe_tools.report.html import page
 from caffe_tools.report.matrix_plot import import_matplotlib
@@ -185,12 +184,12 @@ class Comparison(object):
         if args.class_weights is not None and weights["missing"]:
             raise ValueError("--class-weights: expected labels to count, got none: %s; give the weights"
                              % weights["missing"])
-        options = sum((["--layer", name] for name in args.layer), []) + ["--all"] * args.all
-        options += ["--loss", args.loss] if args.loss else []
         make_h = ["--class-weights", str(args.class_weights)] if args.class_weights else ["--net", net]
-        self.variants = Variants(net, os.path.join(args.output, "nets"), options, classes.D, classes.options,
-                                 None if args.class_weights is None else dict(weights, options=make_h),
-                                 [other_variant(argument) for argument in args.variant], self._loss_name())
+        with naming(net):
+            change = Change(cli.read_net(net), [from_display(name) for name in args.layer], args.all, args.loss)
+            self.variants = Variants(net, os.path.join(args.output, "nets"), change, classes.D, classes.options,
+                                     None if args.class_weights is None else dict(weights, options=make_h),
+                                     [other_variant(argument) for argument in args.variant])
         self.gpu = None if args.gpu is None else int(args.gpu.split(",")[0])
         self.metric = rules.deciding_metric(classes.D is not None)
         self.settings, self.remarks, self.failed = {}, [], {}
@@ -243,7 +242,8 @@ class Comparison(object):
         return np.reshape([worst if value is None else value for value in values], (len(tried), -1)).mean(1).tolist()
 
     def _training(self, variant, setting, seed, validates=False):
-        net = self.variants.net_of(variant, setting, seed)
+        with naming(self.net):
+            net = self.variants.net_of(variant, setting, seed)
         for pattern in self.args.order_by_seed:
             for mark in "\"'":
                 net = net.replace(mark + pattern % 0 + mark, mark + pattern % seed + mark)
@@ -296,10 +296,12 @@ class Comparison(object):
         report = results.report_of(found, self.classes, TOP, "%s: what helps" % self.net)
         missing = sorted(set(result["name"] for result in found if not result["evaluation"]))
         words = outcome.sentence(ways, best, self.metric, [v.title for v in self.variants.listed if v.like])
-        remarks = [words] + self.remarks + ["not evaluated, with a seed at least: %s" % ", ".join(missing)] * bool(missing)
-        report["remarks"] = [to_unicode(remark) for remark in remarks]
+        remarks = self.remarks + ["not evaluated, with a seed at least: %s" % ", ".join(missing)] * bool(missing)
+        remarks.append("compared on the test data; in brackets the %s" % report["intervals"])
+        report["outcome"] = {"sentences": [to_unicode(words)], "remarks": [to_unicode(remark) for remark in remarks],
+                             "rows": outcome.rows(report, ways, self.metric) if ways else []}
         names = [os.path.join(self.args.output, name) for name in ("report.html", "results.json", "results.md")]
-        contents = page(report), to_unicode(json.dumps(report, indent=1, sort_keys=True)), outcome.markdown(report, remarks)
+        contents = page(report), to_unicode(json.dumps(report, indent=1, sort_keys=True)), outcome.markdown(report)
         for name, content in zip(names, contents):
             cli.write(content.encode("utf-8"), name)
         if self.args.json:
@@ -309,8 +311,8 @@ class Comparison(object):
             if run["status"] != "done" or run["notes"]:
                 cli.say("%s, seed %s: %s" % (run["name"], run["seed"], "; ".join([run["status"]] + run["notes"])))
         if ways:
-            cli.say_table(outcome.rows(report, ways, self.metric))
-        for line in remarks:
+            cli.say_table(report["outcome"]["rows"])
+        for line in remarks + [words]:
             cli.say(line)
         for line in self._lines(best, found, report):
             cli.say("  " + line)
@@ -330,17 +332,6 @@ class Comparison(object):
             lines.append(decision_report.command_of(runs, best.rule, self.classes.options))
         rate = self.settings[variant.title].lr
         return lines + ["base_lr in the solver: %g times what it is" % rate] * (rate != 1)
-
-    def _loss_name(self):
-        with naming(self.net):
-            net = Net(cli.read_net(self.net), losses.is_classic())
-            layers = losses.find_losses(net)
-            if not layers:
-                raise ValueError("expected a loss that use_loss.py can change, got none")
-            if losses.select(layers, self.args.layer, self.args.all) is None:
-                raise ValueError("expected --layer NAME or --all, as there are %d losses: %s" % (
-                    len(layers), ", ".join(to_display(layer.name) for layer in layers)))
-        return losses.kind_of(losses.select(layers, self.args.layer, self.args.all)[-1]).name
 
 
 def _last_log(training):
@@ -365,6 +356,7 @@ def _alone_in(folder):
     """Keep another compare.py from writing into a folder, as long as this lasts."""
     import fcntl
     with open(os.path.join(folder, ".lock"), "w") as file:
+        fcntl.fcntl(file, fcntl.F_SETFD, fcntl.FD_CLOEXEC)  # Python 2 would leave it to child processes
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except EnvironmentError:

@@ -3,7 +3,6 @@ from __future__ import division, print_function
 
 import collections
 
-from caffe_losses.compat import to_unicode
 from caffe_losses.evaluation import comparison, rules
 from caffe_losses.evaluation.tally import PROBABLE, metric_list
 from caffe_tools.report import summary
@@ -59,12 +58,12 @@ def best_way(ways, metric):
     """Return the Way that helped most, or None if none is better than the first by more than noise.
 
     Of those that are better, and of which no other is better by more than noise than the one of the best mean, the one
-    of the fewest parts: a decision at test time, a training with another loss, or several of these.
+    of the fewest parts: a decision at test time before a training with another loss, and each before both.
     """
     better = sorted([way for way in ways if way.verdict == comparison.BETTER],
                     key=lambda way: _mean(way) * (1 if metric.smaller else -1))
     as_good = [way for way in better if way is better[0] or _verdict(way, better[0], metric) == comparison.NOISE]
-    return min(as_good, key=lambda way: _n_parts(way, ways[0])) if as_good else None
+    return min(as_good, key=lambda way: (_n_parts(way, ways[0]), way.method != ways[0].method)) if as_good else None
 
 
 def _verdict(before, after, metric):
@@ -121,16 +120,11 @@ def _size(way, metric):
                                  + ("less" if way.difference.mean < 0 else "more",))
 
 
-def markdown(report, remarks):
-    """Return the tables of a report as markdown, unicode. remarks: list of str."""
-    tables = [summary.scores(report), summary.recalls(report)] if summary.decisions(report["methods"]) else []
-    lines = [u"# " + report["title"], u""]
-    for rows in tables:
+def markdown(report):
+    """Return the outcome and the tables of a report as markdown, unicode."""
+    outcome, lines = report["outcome"], [u"# " + report["title"], u""]
+    lines += outcome["sentences"] + [u""]
+    for rows_of_one in (outcome["rows"], summary.scores(report), summary.recalls(report)) if outcome["rows"] else ():
         lines += [u"| %s |" % u" | ".join(cell.replace(u"|", u"\\|") for cell in row) for row in
-                  [rows[0], [u"---"] + [u"---:"] * (len(rows[0]) - 1)] + rows[1:]] + [u""]
-    lines += [u"- " + to_unicode(remark) for remark in remarks + [_meaning(report)]]
-    return u"\n".join(lines) + u"\n"
-
-
-def _meaning(report):
-    return u"in brackets the %s" % report["intervals"]
+                  [rows_of_one[0], [u"---"] + [u"---:"] * (len(rows_of_one[0]) - 1)] + rows_of_one[1:]] + [u""]
+    return u"\n".join(lines + [u"- " + remark for remark in outcome["remarks"]]) + u"\n"

@@ -45,7 +45,7 @@ class Trainings(object):
         if gpu:
             self._solver.solver_mode = self._pb2.SolverParameter.GPU
         if not self._solver.max_iter:
-            raise ValueError("expected a solver with max_iter, got none")
+            raise ValueError("the solver: expected max_iter, got none")
         self._net = next(name for name in TRAIN_NETS if self._solver.HasField(name))
         self._content = _Content()
 
@@ -54,7 +54,7 @@ class Trainings(object):
         try:
             return text_format.Merge(to_bytes(text), self._pb2.SolverParameter())
         except text_format.ParseError as error:
-            raise ValueError("expected a solver that this Caffe can read, got an error at %s" % error)
+            raise ValueError("the solver: expected one that this Caffe can read, got an error at %s" % error)
 
     def new(self, title, seed, net, rate=1):
         """Write the net and the solver of a training. net: str, its text. rate: what base_lr is multiplied by."""
@@ -157,8 +157,9 @@ class _Progress(object):
         self.n, self.at_once, self.done, self.seconds, self.started = n, at_once, 0, seconds, time.time()
         self.told, self._bar = time.time(), progress_bar(n, " %ss" % unit)
         if n:
-            self._say("%d %ss%s, %d at a time%s" % (
-                n, unit, ", and %d that are kept" % n_before if n_before else "", min(at_once, n),
+            self._say("%d %s%s, %d at a time%s" % (
+                n, unit + "s" * (n != 1), ", and %d that %s kept" % (n_before, "is" if n_before == 1 else "are")
+                if n_before else "", min(at_once, n),
                 "" if seconds is None else "; about %s, without the tests" % duration(self._left())))
 
     def __enter__(self):

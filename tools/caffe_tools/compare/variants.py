@@ -7,11 +7,15 @@ import shlex
 import subprocess
 import sys
 
-from caffe_losses.compat import to_str
+from caffe_losses.compat import from_display, to_display, to_str
 from caffe_losses.formats.matrix_files import write_matrix
 from caffe_losses.matrices.class_weights import class_weights
 from caffe_losses.matrices.costs import shuffled_costs
 from caffe_losses.matrices.gains import equal_smoothing, gain_from_costs, smoothed_identity, weighted_gain
+from caffe_prototxt.net import losses
+from caffe_prototxt.net.matrix_sources import FileMatrix
+from caffe_prototxt.net.nets import Net
+from caffe_prototxt.rewrite import plan, verify
 from caffe_tools import cli
 
 # title: as tables show it. gain: a function of a Setting and a seed that gives H before the weights, or None.
@@ -23,19 +27,66 @@ Variant = collections.namedtuple("Variant", "title gain weighted like words")
 Setting = collections.namedtuple("Setting", "tau power lr")
 
 
+class Change(object):
+    """A change of a net's losses, as use_loss.py makes it. text: str, of the net, one character a byte.
+
+    names: of losses; every: whether all of them change. loss: name of the Kind that they become, or None.
+    Raises ValueError for a net without such losses.
+    """
+
+    def __init__(self, text, names, every, loss):
+        self.text, self._names, self._every, self._loss = text, names, every, loss
+        self._net = Net(text, losses.is_classic())
+        layers = losses.find_losses(self._net)
+        if not layers:
+            raise ValueError("expected a loss that use_loss.py can change, got none")
+        self._layers = losses.select(layers, names, every)
+        if self._layers is None:
+            raise ValueError("expected --layer NAME or --all, as there are %d losses: %s" % (
+                len(layers), ", ".join(to_display(layer.name) for layer in layers)))
+
+    def check_classes(self, what, n_classes):
+        """Raise ValueError where the scores have another number of classes than what a user gave."""
+        for layer in self._layers:
+            expected = losses.read_loss(layer).n_classes()
+            if expected not in (None, n_classes):
+                raise ValueError("%s: expected %d classes, as the scores of %s have, got %d"
+                                 % (what, expected, layer, n_classes))
+
+    def loss_name(self):
+        """Return the name of the Kind of the losses as they are."""
+        return losses.kind_of(self._layers[-1]).name
+
+    def options(self):
+        """Return the options of use_loss.py that say which losses become what."""
+        return sum((["--layer", to_display(name)] for name in self._names), []) + ["--all"] * self._every + (
+            ["--loss", self._loss] if self._loss else [])
+
+    def with_matrix(self, path):
+        """Return the text of the net with H of a file."""
+        request = plan.Request(losses.KINDS.get(self._loss), FileMatrix(from_display(path)), None)
+        planned = plan.plan(self._net, [losses.read_loss(layer) for layer in self._layers], request)
+        after = plan.write(self.text, planned)
+        verify.verify(self._net, after, planned)
+        return after
+
+
 class Variants(object):
     """The variants of a net, in the order of tables, and the nets and matrices that they are trained with.
 
-    net: str, its file. folder: str, where nets and matrices go. loss_options: options of use_loss.py that say which
-    loss becomes what. D: C x C costs, or None. cost_options: the options that name them.
-    weights: training weights, or None: a dict with counts or weights. others: list of (title, options of use_loss.py).
+    path: str, the file of the net. folder: str, where nets and matrices go. change: Change.
+    D: C x C costs, or None. cost_options: the options that name them.
+    weights: training weights, or None: a dict with counts or weights, and the options of make_h.py that give them.
+    others: list of (title, options of use_loss.py).
     """
 
-    def __init__(self, net, folder, loss_options, D, cost_options, weights, others, loss_name):
-        self.net, self.folder, self.loss_options, self.D = net, folder, loss_options, D
+    def __init__(self, path, folder, change, D, cost_options, weights, others):
+        self.path, self.folder, self.change, self.D = path, folder, change, D
         self.cost_options, self.weights, self._made = cost_options, weights, {}
-        base = Variant(loss_name, None, False, None, None)
-        self.listed = [base]
+        for what, of_classes in ((" ".join(cost_options), D), ("--class-weights", weights and weights["weights"])):
+            if of_classes is not None:
+                change.check_classes(what, len(of_classes))
+        self.listed = [Variant(change.loss_name(), None, False, None, None)]
         if D is not None:
             H = Variant("H", self._gain, False, None, None)
             self.listed += [H, Variant("label smoothing", self._smoothing, False, H, None),
@@ -58,15 +109,15 @@ class Variants(object):
     def net_of(self, variant, setting, seed):
         """Return the text of a variant's net, one character a byte."""
         matrix = self._matrix(variant, setting, seed)
-        if matrix is None and variant.words is None:
-            return cli.read_net(self.net)
-        words = variant.words or ["--source", matrix] + self.loss_options
-        if tuple(words) not in self._made:
-            output = os.path.join(self.folder, "net.prototxt") if matrix is None else (
-                os.path.splitext(matrix)[0] + ".prototxt")
-            run_tool("use_loss.py", [self.net, "-o", output] + words)
-            self._made[tuple(words)] = cli.read_net(output)
-        return self._made[tuple(words)]
+        if matrix is not None:
+            return self.change.with_matrix(matrix)
+        if variant.words is None:
+            return self.change.text
+        if variant.title not in self._made:
+            output = os.path.join(self.folder, slug(variant.title) + ".prototxt")
+            _run_tool("use_loss.py", [self.path, "-o", output] + variant.words)
+            self._made[variant.title] = cli.read_net(output)
+        return self._made[variant.title]
 
     def matrix_lines(self, variant, setting, output):
         """Return (the options of make_h.py that make a variant's H, those of use_loss.py that put it into the net)."""
@@ -78,7 +129,7 @@ class Variants(object):
         if variant.weighted:
             words += self.weights["options"]
             words += [] if self.weights["counts"] is None else ["--power", "%g" % setting.power]
-        return words and words + ["-o", output], variant.words or ["--source", output] + self.loss_options
+        return words and words + ["-o", output], variant.words or ["--source", output] + self.change.options()
 
     def _matrix(self, variant, setting, seed):
         """Write the matrix of a variant, and return its file, or None if it has none."""
@@ -128,7 +179,7 @@ def slug(title):
     return "".join(char if char.isalnum() or char in "-." else "_" for char in to_str(title))
 
 
-def run_tool(name, words):
+def _run_tool(name, words):
     """Run another of the commands. Returns its standard output. Raises ValueError with its own message."""
     process = subprocess.Popen([sys.executable, os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), name)]
                                + words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
