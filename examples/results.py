@@ -28,7 +28,7 @@ def main():
     for example in ("fashion_mnist", "long_tail"):
         with io.open(os.path.join(HERE, example, "output", "results.json"), encoding="utf-8") as file:
             results = json.load(file)
-        kept = {key: results[key] for key in ("classes", "differences", "methods", "remarks")}
+        kept = {key: results[key] for key in ("classes", "differences", "methods")}
         for method in kept["methods"]:
             for evaluation in method["evaluation"].values():
                 del evaluation["bins"], evaluation["confusion"]

@@ -6,10 +6,9 @@ import collections
 import numpy as np
 
 import dense_scores
-import tables
 from caffe_losses.evaluation.comparison import Metric, compare
 from caffe_losses.evaluation.intervals import PERCENT
-from tables import Part, Table, in_words, prose
+from study_tables import Part, Table, in_words, prose, spread
 
 WAYS = collections.OrderedDict([("probable", "most probable class"), ("prior", "weights at test time")])
 DENSE_METRICS = [
@@ -38,7 +37,7 @@ def part(dense, n_seeds):
     def titles(method, way):
         return [method.title, WAYS[way]]
     head = ["", "decision"] + [metric.title for metric in DENSE_METRICS]
-    figures = [head] + [titles(*both) + [tables.cell(metric, _of(dense, both)[metric.key]) for metric in DENSE_METRICS]
+    figures = [head] + [titles(*both) + [spread(metric, _of(dense, both)[metric.key]) for metric in DENSE_METRICS]
                         for both in ways]
     changes = [head] + [titles(*both) + [_change(_of(dense, ways[0])[metric.key], _of(dense, both)[metric.key], metric)
                                          for metric in DENSE_METRICS] for both in ways[1:]]

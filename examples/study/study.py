@@ -213,7 +213,7 @@ def _trained(tasks, folder, options):
 
 
 def write_results(folder, results):
-    markdown = study_report.as_markdown(results).encode("utf-8")
+    markdown = study_report.report(results).encode("utf-8")
     cli.write(markdown)
     cli.write(markdown, folder("RESULTS.md"))
     cli.write(json.dumps(results, indent=1, sort_keys=True).encode("utf-8"), folder("results.json"))

@@ -12,9 +12,8 @@ import data
 import dense_report
 import dense_scores
 import nets
-import tables
 from caffe_losses.evaluation.intervals import PERCENT
-from tables import Part, Table, in_words, marked, prose
+from study_tables import Part, Table, as_markdown, in_words, marked, prose, spread
 
 RULES = [("probable", "most probable class"), ("calibrated", "most probable class, calibrated"),
          ("cheapest", "distances at test time"), ("calibrated_cheapest", "distances at test time, calibrated"),
@@ -24,9 +23,9 @@ DATA_TITLES = {"balanced": "Balanced", "tail": "Long tail"}
 TAIL_TITLES = {"accuracy": "mean recall"}  # the test set has as many images of each class
 
 
-def as_markdown(results):
+def report(results):
     """Return the report as a markdown document."""
-    return tables.as_markdown("The study: when does it help to say how bad a mistake is?", prose("""
+    return as_markdown("The study: when does it help to say how bad a mistake is?", prose("""
         This is the experiment behind the README, and no example to copy; those are [the others](../README.md)."""),
                               parts(results))
 
@@ -136,7 +135,7 @@ def scale_part(results):
                          net=nets.TITLES[cells.NETS[0]], rate=results["scales"][0]["rate"])
     rows = [["average sample weighs", "no weights", "class weights", "heaviest sample weighs"]]
     for one in results["scales"]:
-        rows.append(["%g" % one["scale"]] + [tables.cell(claims.ACCURACY, one["scores"][method]) for method in
+        rows.append(["%g" % one["scale"]] + [spread(claims.ACCURACY, one["scores"][method]) for method in
                                              ("none", "weights")] + ["%.3g" % one["heaviest"]])
     return Part("The scale of class weights", introduction, [Table("Mean recall", rows)],
                 list(_scale_findings(results)))
@@ -238,7 +237,7 @@ def cell_table(cell, results):
     for method, name in titles.items():
         for rule, title in RULES:
             if rule in cell["scores"].get(method, {}):
-                rows.append([name, title] + [tables.cell(metric, cell["scores"][method][rule][metric.key])
+                rows.append([name, title] + [spread(metric, cell["scores"][method][rule][metric.key])
                                              for metric in claims.METRICS])
     rates = "%g" % cell["rate"] + (", with class weights %g" % cell["weighted_rate"] if cell["weighted_rate"] else "")
     return Table("%s, %s (learning rate %s, tau %g, %d iterations)" % (

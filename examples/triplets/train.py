@@ -150,7 +150,7 @@ def net(setting, seed=0):
     text = read(NETS[setting["trunk"]][0])
     if setting["strategy"] is None:
         return text
-    select = {"strategy": setting["strategy"]}
+    select = {"strategy": setting["strategy"], "count": True}
     if setting["strategy"] == "random":
         select["seed"] = seed
     if setting["most"] is not None:

@@ -265,7 +265,7 @@ def test_the_next_run_goes_on(stopped_and_gone_on):
     assert len(all_kept) > len(left) and all(all_kept[name] == time for name, time in left.items())
     assert not [name for name in os.listdir(str(output / "nets")) if name.endswith(".caffemodel")]
     results = json.loads((output / "results.json").read_bytes().decode("utf-8"))
-    assert (output / "RESULTS.md").read_bytes().decode("utf-8") == study_report.as_markdown(results)
+    assert (output / "RESULTS.md").read_bytes().decode("utf-8") == study_report.report(results)
     assert (output / "results.png").read_bytes().startswith(b"\x89PNG")
     for claim in claims.BALANCED + claims.TAIL:
         assert claim.title in out
@@ -321,6 +321,6 @@ def read(name):
 
 def test_committed_report_is_what_the_figures_say():
     results = json.loads(read("results.json"))
-    assert study_report.as_markdown(results) == read("RESULTS.md")
+    assert study_report.report(results) == read("RESULTS.md")
     assert results["tried"] == choice.validation()
     assert len(results["cells"]) == 16 and results["seeds"] >= 10

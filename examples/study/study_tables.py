@@ -24,10 +24,10 @@ def as_markdown(title, introduction, parts):
     return "\n".join(lines) + "\n"
 
 
-def cell(metric, values):
+def spread(metric, values):
     """Return a mean with its standard deviation."""
-    spread = metric.form % np.std(values, ddof=1)
-    return u"%s \u00b1%s" % (metric.form % np.mean(values), spread[spread.startswith("0."):])
+    deviation = metric.form % np.std(values, ddof=1)
+    return u"%s \u00b1%s" % (metric.form % np.mean(values), deviation[deviation.startswith("0."):])
 
 
 def prose(text, **values):
