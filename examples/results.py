@@ -27,35 +27,35 @@ METHODS = [("SoftmaxWithLoss", "without class weights", SOFT, "o"), ("class weig
 def main():
     for example in ("fashion_mnist", "long_tail"):
         with io.open(os.path.join(HERE, example, "output", "results.json"), encoding="utf-8") as file:
-            results = json.load(file)
-        kept = {key: results[key] for key in ("classes", "differences", "methods")}
-        for method in kept["methods"]:
+            found = json.load(file)
+        results = {key: found[key] for key in ("classes", "differences", "methods")}
+        for method in results["methods"]:
             for evaluation in method["evaluation"].values():
                 del evaluation["bins"], evaluation["confusion"]
-        cli.write(json.dumps(kept, indent=1, sort_keys=True).encode("utf-8"), os.path.join(HERE, example, "results.json"))
+        text = json.dumps(results, indent=1, sort_keys=True)
+        cli.write(text.encode("utf-8"), os.path.join(HERE, example, "results.json"))
+    H = read_matrix(os.path.join(HERE, "fashion_mnist", "infogainH.binaryproto"))
     with matplotlib.rc_context(STYLE):
         figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.6), gridspec_kw={"width_ratios": [1, 1.5]})
         figure.subplots_adjust(left=.09, right=.99, bottom=.24, top=.9, wspace=.16)
-        _draw_matrix(left, kept["classes"])
-        _draw_recalls(right, kept)
+        _draw_matrix(left, H[np.ix_(ORDER, ORDER)], [results["classes"][k] for k in ORDER])
+        _draw_recalls(right, {method["name"]: method["evaluation"]["probable"] for method in results["methods"]})
+        right.set_xticklabels(["%s, %d" % pair for pair in zip(results["classes"], COUNTS)], rotation=40, ha="right")
         figure.savefig(os.path.join(HERE, "picture.png"), dpi=200)
 
 
-def _draw_matrix(axes, names):
-    H = read_matrix(os.path.join(HERE, "fashion_mnist", "infogainH.binaryproto"))
-    axes.imshow(H[np.ix_(ORDER, ORDER)], cmap="Oranges", vmin=0, vmax=1)
-    axes.set(xticks=range(10), yticks=range(10), ylabel="true class", yticklabels=[names[k] for k in ORDER])
-    axes.set_xticklabels([names[k] for k in ORDER], rotation=90)
+def _draw_matrix(axes, H, names):
+    axes.imshow(H, cmap="Oranges", vmin=0, vmax=1)
+    axes.set(xticks=range(10), yticks=range(10), ylabel="true class", yticklabels=names)
+    axes.set_xticklabels(names, rotation=90)
     axes.set_title("H of a class tree", loc="left", fontweight="bold")
 
 
-def _draw_recalls(axes, results):
+def _draw_recalls(axes, found):
     for i, (name, title, colour, marker) in enumerate(METHODS):
-        (method,) = [method for method in results["methods"] if method["name"] == name]
-        recalls = [recall["mean"] for recall in method["evaluation"]["probable"]["recalls"]]
-        axes.plot(np.arange(10) + .1 * (i - 1), recalls, marker=marker, color=colour, label=title, linewidth=1.2)
+        axes.plot(np.arange(10) + .1 * (i - 1), [recall["mean"] for recall in found[name]["recalls"]], marker=marker,
+                  color=colour, label=title, linewidth=1.2)
     axes.set(xticks=range(10), ylim=(0, 1.02), ylabel="recall")
-    axes.set_xticklabels(["%s, %d" % pair for pair in zip(results["classes"], COUNTS)], rotation=40, ha="right")
     axes.set_title("Recall on a long tail of classes (training images)", loc="left", fontweight="bold")
     axes.grid(axis="y", color="#EEEEEE")
     axes.legend(loc="lower left")

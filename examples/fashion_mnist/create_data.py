@@ -6,13 +6,10 @@ train_seed0_lmdb, train_seed1_lmdb ... hold the same images, each in another ord
 from __future__ import division, print_function
 
 import argparse
-import contextlib
 import gzip
 import os
 import shutil
-import struct
 import sys
-import zlib
 
 from caffe.proto import caffe_pb2
 import lmdb
@@ -52,7 +49,7 @@ def _read_idx(name, *shape):
     try:
         with gzip.open(path) as file:
             return np.frombuffer(file.read(), np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
-    except (EnvironmentError, EOFError, ValueError, struct.error, zlib.error) as error:
+    except Exception as error:  # of a file, of gzip, of its size
         raise ValueError("%s: expected a file of Fashion-MNIST, got %s; install Debian's dataset-fashion-mnist, or set "
                          "FASHION_MNIST to the folder with its four .gz files" % (path, error))
 
@@ -61,7 +58,7 @@ def write_lmdb(path, images, labels):
     """Write an LMDB of Datum in place of what is at path: beside it first, so that path never is half an LMDB."""
     unfinished = path + ".unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
-    with contextlib.closing(lmdb.open(unfinished, map_size=2 * images.nbytes + 2 ** 24)) as database:
+    with lmdb.open(unfinished, map_size=2 * images.nbytes + 2 ** 24) as database:
         with database.begin(write=True) as transaction:
             for i, (image, label) in enumerate(zip(images, labels)):
                 datum = caffe_pb2.Datum(channels=1, height=image.shape[0], width=image.shape[1],

@@ -11,9 +11,9 @@ from caffe_losses.matrices.costs import shuffled_costs
 from caffe_losses.matrices.gains import equal_smoothing, gain_from_costs, smoothed_identity, weighted_gain
 import numpy as np
 
-import data
+import files
 
-# data: "balanced" or "tail". counts: how many training images of each class. net: a key of nets.TITLES.
+# data: "balanced" or "tail". counts: how many training images of each class. net: a key of files.TITLES.
 # rate, weighted_rate: the first learning rate without class weights and with. tau: of H. methods: Methods.
 Cell = collections.namedtuple("Cell", "name data counts net iterations rate weighted_rate tau methods")
 
@@ -80,7 +80,7 @@ TAUS = (.3, .5, .75, 1.2)
 
 
 def balanced_counts(size):
-    return [size // data.N_CLASSES] * data.N_CLASSES
+    return [size // files.N_CLASSES] * files.N_CLASSES
 
 
 def tail_counts(size):

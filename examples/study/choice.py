@@ -3,20 +3,18 @@ from __future__ import division, print_function
 
 import collections
 import json
-import os
 
 import numpy as np
+
+import files
 
 # How many training images of each class are kept for validation.
 N_VALIDATION = 100
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-
 
 def validation():
     """Return what every setting was worth, as in validation.json."""
-    with open(os.path.join(HERE, "validation.json")) as file:
-        return json.load(file)
+    return json.loads(files.read_text("study", "validation.json"))
 
 
 def rates(tried):

@@ -8,9 +8,8 @@ import os
 import numpy as np
 
 import create_data
-import data
+import files
 import dense_scores
-import nets
 from tasks import Task
 
 ITERATIONS = 1000
@@ -26,7 +25,7 @@ def sources(train):
     train: all training images and their labels.
     """
     images, labels = train
-    return [(images[chosen], labels[chosen]) for chosen in data.split(labels, N_TRAIN, N_VALIDATION)]
+    return [(images[chosen], labels[chosen]) for chosen in files.split(labels, N_TRAIN, N_VALIDATION)]
 
 
 class Dense(object):
@@ -45,20 +44,17 @@ class Dense(object):
 
     def tasks(self, seeds, methods=dense_scores.METHODS):
         """Return {(method name, seed): Task}, seed by seed."""
-        found = collections.OrderedDict()
-        for seed in seeds:
-            drawn = self._drawn(seed)
-            for method in methods:
-                found[method.name, seed] = self._task(method, seed, data.digest(*drawn),
-                                                      dense_scores.pixels(drawn[1]))
-        return found
+        drawn = [self._drawn(seed) for seed in seeds]
+        return collections.OrderedDict(
+            ((method.name, seed), self._task(method, seed, files.digest(*of_seed), dense_scores.pixels(of_seed[1])))
+            for seed, of_seed in zip(seeds, drawn) for method in methods)
 
     def described(self):
         """Return the figures of the scenes that the report shows."""
         counts = dense_scores.pixels(self._drawn(0)[1]).counts
         return {"n_train": self.n_train, "n_test": len(self.test[0]), "iterations": self.iterations,
                 "rates": self.rates,
-                "classes": data.class_names("segmentation"), "shares": np.round(counts / counts.sum(), 4).tolist()}
+                "classes": files.class_names("segmentation"), "shares": np.round(counts / counts.sum(), 4).tolist()}
 
     def _task(self, method, seed, digest, pixels):
         lmdbs = [self.folder("data", "dense_seed%d_%s_%s" % (seed, digest, part)) for part in ("images", "labels")]
@@ -66,8 +62,8 @@ class Dense(object):
         rate = self.rates[method.weights is not None]
 
         def net(matrix):
-            return nets.train_val("dense", lmdbs, method.weights and matrix)
-        return Task("dense_" + method.name, seed, digest + data.digest(*self.test),
+            return files.train_val("dense", lmdbs, method.weights and matrix)
+        return Task("dense_" + method.name, seed, digest + files.digest(*self.test),
                     None if weights is None else np.diag(weights), net, rate, self.iterations,
                     lambda: self._write_data(lmdbs, seed),
                     lambda snapshot: self._evaluate(snapshot, pixels))
@@ -76,7 +72,7 @@ class Dense(object):
         """Return the confusion matrix of each way to decide, and what is decided for in the scenes that are shown."""
         weights = dense_scores.median_frequency(pixels)
         found = dense_scores.confusions(snapshot, self.test[0], self.test[1], weights)
-        p = nets.probabilities("dense", snapshot, self.test[0][:N_SHOWN])
+        p = files.probabilities("dense", snapshot, self.test[0][:N_SHOWN])
         return dict(found, shown=dense_scores.decisions(p, weights)["probable"].astype(np.uint8))
 
     def _drawn(self, seed):

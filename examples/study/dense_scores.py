@@ -14,7 +14,7 @@ from caffe_losses.validation import count_labels
 import numpy as np
 
 from create_data import BACKGROUND, IGNORED, N_GARMENT_CLASSES
-import nets
+import files
 
 N_CLASSES = 1 + N_GARMENT_CLASSES
 AT_ONCE = 50  # scenes: probabilities of all of them at once would fill the memory
@@ -74,7 +74,7 @@ def confusions(snapshot, images, label_images, weights):
     weights: C class weights, for the decision "prior".
     """
     found = collections.OrderedDict()
-    for start, p in zip(range(0, len(images), AT_ONCE), nets.outputs("dense", snapshot, images, AT_ONCE)):
+    for start, p in zip(range(0, len(images), AT_ONCE), files.outputs("dense", snapshot, images, AT_ONCE)):
         labels = label_images[start:start + AT_ONCE]
         counted = labels != IGNORED
         for name, decided in decisions(p, weights).items():

@@ -11,9 +11,8 @@ import numpy as np
 
 import cells
 import create_data
-import data
+import files
 import decisions
-import nets
 from tasks import Task
 
 class Grid(object):
@@ -23,7 +22,7 @@ class Grid(object):
         """Keep what the tasks are made of. D: C x C costs. train, test: images and labels."""
         self.folder, self.D = folder, D
         self.train, self.test = train, test
-        self.digests = data.digest(*train), data.digest(*test)
+        self.digests = files.digest(*train), files.digest(*test)
 
     def tasks(self, cells, seeds):
         """Return {(cell name, method name, seed): Task}, in the order in which they are trained: seed by seed."""
@@ -33,14 +32,14 @@ class Grid(object):
 
     def _task(self, cell, method, seed):
         of_train, of_test = self.digests
-        drawn = data.digest(self._drawn(cell, method, seed)[0])
+        drawn = files.digest(self._drawn(cell, method, seed)[0])
         lmdb = self.folder("data", "%s_%d_%s_seed%d_%s%s" % (
             cell.data, sum(cell.counts), method.part, seed, of_train, drawn))
         H = method.gain and method.gain(self.D, cell.counts, seed)
         rate = cell.weighted_rate if method.weighted else cell.rate
 
         def net(matrix):
-            return nets.train_val(cell.net, [lmdb], method.gain and matrix)
+            return files.train_val(cell.net, [lmdb], method.gain and matrix)
         return Task("%s_%s" % (cell.name, method.name), seed, of_train + drawn + of_test, H, net, rate, cell.iterations,
                     lambda: self._write_data(lmdb, cell, method, seed),
                     lambda snapshot: self._evaluate(snapshot, cell, method, seed))
@@ -48,7 +47,7 @@ class Grid(object):
     def _drawn(self, cell, method, seed):
         """Return the images a net trains with, in order, and those held out: indices of self.train."""
         # In the order of the seed: Caffe's Data layer reads in order.
-        drawn = np.random.RandomState(seed).permutation(data.split(self.train[1], cell.counts, draw=seed)[0])
+        drawn = np.random.RandomState(seed).permutation(files.split(self.train[1], cell.counts, draw=seed)[0])
         n = int(round(method.part * len(drawn)))
         return drawn[:n], drawn[n:]
 
@@ -62,7 +61,7 @@ class Grid(object):
         """Return the probabilities of the images held out, if any, else of the test images, with the labels."""
         held_out = self._drawn(cell, method, seed)[1]
         images, labels = [part[held_out] for part in self.train] if len(held_out) else self.test
-        return {"p": nets.probabilities(cell.net, snapshot, images), "labels": labels}
+        return {"p": files.probabilities(cell.net, snapshot, images), "labels": labels}
 
     def near_kept(self, seeds):
         """Count the pairs of near classes, and those that are near in the shuffled D too, a list over seeds."""

@@ -28,11 +28,10 @@ from caffe_tools import cli  # first, as it reports the packages that are missin
 import cells
 import choice
 import create_data
-import data
-import dense_picture
+import files
 import dense_scores
 import numpy as np
-import study_picture
+import pictures
 import study_report
 from caffe_losses.formats.atomic import atomic_write
 from caffe_prototxt.net.losses import is_classic
@@ -70,8 +69,7 @@ def main():
     options = parse()
     if is_classic():
         raise ValueError("expected a Caffe of April 2017 or later, whose InfogainLoss takes scores, got one whose "
-                         "InfogainLoss takes probabilities; tools/with_caffe.sh runs this in Debian 11's Caffe where "
-                         "none is on the PATH")
+                         "InfogainLoss takes probabilities; with_caffe.sh has another where none is on the PATH")
     os.chdir(ROOT)  # what is inside is named from there: nets are the same wherever the checkout is
     inside = os.path.relpath(options.output)
     folder = Folder(options.output if inside.startswith(os.pardir) else inside)
@@ -84,14 +82,12 @@ def main():
 
 
 def parse():
-    parser = cli.Parser(description=__doc__,
-                        epilog="example: tools/with_caffe.sh examples/study/study.py --seeds 20")
+    parser = cli.Parser(description=__doc__, epilog="example: with_caffe.sh examples/study/study.py --seeds 20")
     parser.add_argument("--seeds", type=int, metavar="N", help="train every net with N seeds (default: 10)")
     parser.add_argument("--output", metavar="DIR", type=os.path.abspath, default=os.path.join(HERE, "output"),
                         help="folder for all that is made (default: output/ beside this script)")
     parser.add_argument("--gpu", type=int, metavar="N", help="train on GPU N (default: on the CPU)")
-    parser.add_argument("--quick", action="store_true",
-                        help="few images, iterations and seeds: to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="few images, iterations and seeds: to see that it runs")
     parser.add_argument("--validate", action="store_true",
                         help="try the settings, with 2 seeds, on validation images: writes validation.json into the "
                              "folder; beside this script it says what the study trains with")
@@ -111,8 +107,8 @@ def validate(options, folder):
     """Score every setting that is tried on validation images."""
     images, labels = create_data.read("train")
     train, held_out = [(images[chosen], labels[chosen]) for chosen in
-                       data.split(labels, 6000 - choice.N_VALIDATION, choice.N_VALIDATION)]
-    grid = Grid(folder, data.tree_distances(), train, held_out)
+                       files.split(labels, 6000 - choice.N_VALIDATION, choice.N_VALIDATION)]
+    grid = Grid(folder, files.tree_distances(), train, held_out)
     listed = [cell._replace(counts=np.minimum(cell.counts, 6000 - choice.N_VALIDATION).tolist())
               for cell in (cells.quick(cells.grid()) if options.quick else cells.grid())]
     tried = [cell._replace(rate=rate, methods=[cells.NONE]) for cell in listed for rate in cells.RATES]
@@ -166,18 +162,18 @@ def compare(options, folder):
     if options.quick:
         listed, test = cells.quick(listed), [part[:1000] for part in test]
     scaled = cells.scaled(listed, cells.SCALES[::7] if options.quick else cells.SCALES)
-    grid = Grid(folder, data.tree_distances(), train, test)
+    grid = Grid(folder, files.tree_distances(), train, test)
     dense = Dense(folder, sources(train)[0], test, choice.dense_rates(found), options.quick)
 
     print("Whole images")
-    results = dict(_of_grid(grid, options, listed, scaled), tried=found, classes=data.class_names(),
+    results = dict(_of_grid(grid, options, listed, scaled), tried=found, classes=files.class_names(),
                    n_test=len(test[1]), seeds=options.seeds, near=grid.near_kept(range(options.seeds)))
     print("Scenes")
     scores, shown = _of_dense(dense, options, dense_scores.METHODS)
     results["dense"] = dict(dense.described(), scores=scores)
     write_results(folder, results)
     with atomic_write(folder("scenes.png")) as file:
-        dense_picture.draw_scenes(*[part[:N_SHOWN] for part in dense.test] + [shown], file=file)
+        pictures.draw_scenes(*[part[:N_SHOWN] for part in dense.test] + [shown], file=file)
     print("\nDone in %.0f s. The pictures: %s, %s" % (
         time.time() - start, folder("results.png"), folder("scenes.png")))
 
@@ -218,7 +214,7 @@ def write_results(folder, results):
     cli.write(markdown, folder("RESULTS.md"))
     cli.write(json.dumps(results, indent=1, sort_keys=True).encode("utf-8"), folder("results.json"))
     with atomic_write(folder("results.png")) as file:
-        study_picture.draw(results, file)
+        pictures.draw(results, file)
 
 
 if __name__ == "__main__":

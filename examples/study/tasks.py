@@ -11,7 +11,7 @@ from caffe_losses.formats.matrix_files import write_matrix
 from caffe_tools.compare.trainings import Trainings, log_of
 import numpy as np
 
-import data
+import files
 
 # A net to train and what is to be kept of it. name: of its files. data: a digest of all that it is trained and
 # evaluated with. H: the matrix of its loss, written to the path given to `net`, which gives the net's text; or None.
@@ -76,5 +76,5 @@ class Outcomes(object):
         described = [task.data, task.net("H.binaryproto"), "%r %r" % (task.rate, task.iterations)]
         described = "\n".join(described).replace(self.folder.path, "").encode("utf-8")
         H = [] if task.H is None else [np.asarray(task.H, np.float32)]
-        return self.folder("outcomes", "%s_seed%d-%s.npz" % (task.name, task.seed, data.digest(
+        return self.folder("outcomes", "%s_seed%d-%s.npz" % (task.name, task.seed, files.digest(
             np.frombuffer(described, np.uint8), *H)))

@@ -48,11 +48,6 @@ def embeddings(deploy, snapshot, images):
     return np.concatenate(rows)
 
 
-def pixels(images):
-    """Return the pixels of images as the nets get them: N x P."""
-    return images.reshape(len(images), -1) * SCALE
-
-
 def scores(train, train_labels, test, test_labels):
     """Return the shares of test rows that are right: by the 5 nearest rows of `train`, and by the nearest centroid."""
     decided = [("neighbours", decide_by_neighbours(train, train_labels, test)),

@@ -16,11 +16,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path[:0] = [os.path.join(ROOT, "examples", name) for name in ("study", "segmentation")]
 
 import create_data
-import data
+import files
 import dense
-import dense_picture
 import dense_scores
-import nets
+import pictures
 import tasks
 from caffe_losses.formats.matrix_files import write_matrix
 
@@ -171,7 +170,7 @@ def train(folder, lmdbs, method, truths):
         write_matrix(H, np.diag(WEIGHTS[method](dense_scores.pixels(truths), 0)))
     solver = tasks.SOLVER.replace("display: 100", "display: %d" % (ITERATIONS - 1)) % ITERATIONS
     trainings = tasks.Trainings(solver, str(folder), None, [[]], False)
-    training = trainings.new(method, 5, nets.train_val("dense", lmdbs, H), .1)
+    training = trainings.new(method, 5, files.train_val("dense", lmdbs, H), .1)
     assert not trainings.train([training])
     return "%s_iter_%d.caffemodel" % (training.prefix, ITERATIONS), training.prefix + ".log"
 
@@ -190,14 +189,14 @@ def first_and_last_loss(log):
 def test_the_loss_falls_and_the_deployed_net_gives_probabilities(trained, scenes):
     first, last = first_and_last_loss(trained[1])
     assert last < first / 2
-    p = np.concatenate(list(nets.outputs("dense", trained[0], scenes[0][:3], 2)))
+    p = np.concatenate(list(files.outputs("dense", trained[0], scenes[0][:3], 2)))
     assert p.shape == (3, 11, 64, 64)
     np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-5)
 
 
 def test_the_same_seed_trains_the_same_net(trained, tmp_path, lmdbs, scenes):
     again = train(tmp_path, lmdbs, "none", scenes[1])
-    deployed = os.path.join(ROOT, "examples", nets.FILES["dense"][1])
+    deployed = os.path.join(ROOT, "examples", files.FILES["dense"][1])
     first, second = [caffe.Net(deployed, caffe.TEST, weights=snapshot) for snapshot, _ in (trained, again)]
     for name, blobs in first.params.items():
         for mine, other in zip(blobs, second.params[name]):
@@ -217,7 +216,7 @@ def test_confusions_are_those_of_a_slow_loop(trained, scenes, monkeypatch):
     images, truths = scenes[0][:4], scenes[1][:4]
     weights = np.linspace(.1, 3, 11)
     found = dense_scores.confusions(trained[0], images, truths, weights)
-    p = nets.probabilities("dense", trained[0], images)
+    p = files.probabilities("dense", trained[0], images)
     expected = {"probable": np.zeros((11, 11), int), "prior": np.zeros((11, 11), int)}
     for n, i, j in np.ndindex(*truths.shape):
         if truths[n, i, j] != 255:
@@ -246,6 +245,6 @@ def test_scores_by_hand():
 def test_picture(tmp_path, scenes):
     images, truths = scenes[0][:5], scenes[1][:5]
     with open(str(tmp_path / "scenes.png"), "wb") as file:
-        dense_picture.draw_scenes(images, truths, [("nothing", np.zeros_like(truths))], file)
+        pictures.draw_scenes(images, truths, [("nothing", np.zeros_like(truths))], file)
     assert (tmp_path / "scenes.png").read_bytes().startswith(b"\x89PNG")
-    assert len(set(dense_picture.CLASS_COLOURS + [dense_picture.RIM_COLOUR])) == len(data.class_names("segmentation")) + 1 == 12
+    assert len(set(pictures.CLASS_COLOURS + [pictures.RIM_COLOUR])) == len(files.class_names("segmentation")) + 1 == 12

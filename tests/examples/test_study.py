@@ -26,20 +26,18 @@ import choice
 import claims
 import counts
 import create_data
-import data
+import files
 import decisions
-import dense_picture
 import example_runs
-import nets
+import pictures
 import study
-import study_picture
 import study_report
 import tasks
 from caffe_losses.evaluation.comparison import BETTER, NOISE, WORSE
 from caffe_losses.evaluation.rules import RULES
 from caffe_losses.matrices.gains import gain_from_costs
 
-D = data.tree_distances()
+D = files.tree_distances()
 RULE = {rule.key: rule for rule in RULES}
 
 
@@ -97,23 +95,23 @@ def test_smoothing_leaves_the_true_class_as_much_as_h():
 
 def test_split_takes_what_it_is_told_and_no_image_twice():
     labels = np.arange(200) % 10
-    train, validation = data.split(labels, range(1, 11), 4)
+    train, validation = files.split(labels, range(1, 11), 4)
     assert np.bincount(labels[train]).tolist() == list(range(1, 11))
     assert np.bincount(labels[validation]).tolist() == [4] * 10
     assert len(set(train) | set(validation)) == len(train) + len(validation)
-    again, other = data.split(labels, range(1, 11), 4), data.split(labels, range(1, 11), 4, draw=1)
+    again, other = files.split(labels, range(1, 11), 4), files.split(labels, range(1, 11), 4, draw=1)
     assert np.array_equal(train, again[0]) and np.array_equal(validation, again[1])
     assert not np.array_equal(train, other[0])
     with pytest.raises(ValueError, match="class 0: expected 21 images, got 20"):
-        data.split(labels, 18, 3)
+        files.split(labels, 18, 3)
 
 
-@pytest.mark.parametrize("name", sorted(nets.FILES))
+@pytest.mark.parametrize("name", sorted(files.FILES))
 def test_the_nets_read_other_data_and_take_h(name):
-    lmdbs = ["/some/lmdb%d" % i for i in range(len(nets.FILES[name][2]))]
-    plain, with_h = nets.train_val(name, lmdbs), nets.train_val(name, lmdbs, "H.binaryproto")
+    lmdbs = ["/some/lmdb%d" % i for i in range(len(files.FILES[name][2]))]
+    plain, with_h = files.train_val(name, lmdbs), files.train_val(name, lmdbs, "H.binaryproto")
     assert all('"%s"' % lmdb in plain for lmdb in lmdbs) and not any(
-        '"%s"' % lmdb in plain for lmdb in nets.FILES[name][2])
+        '"%s"' % lmdb in plain for lmdb in files.FILES[name][2])
     assert "SoftmaxWithLoss" not in with_h and 'source: "H.binaryproto"' in with_h
 
 
@@ -274,8 +272,8 @@ def test_the_next_run_goes_on(stopped_and_gone_on):
 @pytest.mark.scores
 def test_nothing_is_trained_twice(stopped_and_gone_on, monkeypatch):
     output, _, _, _, all_kept = stopped_and_gone_on
-    monkeypatch.setattr(study_picture, "draw", lambda *_, **__: None)
-    monkeypatch.setattr(dense_picture, "draw_scenes", lambda *_, **__: None)
+    monkeypatch.setattr(pictures, "draw", lambda *_, **__: None)
+    monkeypatch.setattr(pictures, "draw_scenes", lambda *_, **__: None)
     status, out, err = run_study(output)
     assert status == 0, err
     counted = [(int(nets), int(trained))
