@@ -49,7 +49,10 @@ from caffe_losses.evaluation import rules
 from caffe_losses.evaluation.tally import PROBABLE
 from caffe_prototxt.check import solvers
 from caffe_prototxt.check.faults import ERROR
-from caffe_prototxt.net import losses
+from caffe_prototxt.net import data_layers, losses
+from caffe_prototxt.net.graph import Graph
+from caffe_prototxt.net.nets import Net
+from caffe_prototxt.net.states import merged
 from caffe_prototxt.training import caffe_process, precautions
 from caffe_tools import decision_report, results
 from caffe_tools.compare import outcome
@@ -70,9 +73,12 @@ def main():
     precautions.drop_current_folder()
     import_matplotlib("the pictures of the page")
     classes = results.read_classes(args.names, args.distances, args.tree)
+    solver = cli.read_net(args.solver)
     with naming(args.solver):
-        solver = cli.read_net(args.solver)
         net = _net_of(solver, args.solver)
+    for path in [args.validate] + (args.weights or "").split(","):
+        if path:
+            cli.check_is_file(path)
     for name in ("trained", "nets", "held_out"):
         _make_folder(os.path.join(args.output, name))
     with _alone_in(args.output), caffe_process.Caffe(seconds=None) as caffe:
@@ -186,6 +192,8 @@ class Comparison(object):
                              % weights["missing"])
         make_h = ["--class-weights", str(args.class_weights)] if args.class_weights else ["--net", net]
         with naming(net):
+            if not self.trainings.has_tests:
+                _check_tests(cli.read_net(net))
             change = Change(cli.read_net(net), [from_display(name) for name in args.layer], args.all, args.loss)
             self.variants = Variants(net, os.path.join(args.output, "nets"), change, classes.D, classes.options,
                                      None if args.class_weights is None else dict(weights, options=make_h),
@@ -271,8 +279,11 @@ class Comparison(object):
 
     def _evaluated(self, trainings, net=None):
         """Return what is to be reported of each training, a dict. net: the file whose TEST phase has the data."""
-        arguments = ["%s=%s" % (training.title, ",".join([_last_log(training)] + [net] * (net is not None)))
-                     for training in trainings if os.path.exists(_last_log(training))]
+        arguments = []
+        for training in [training for training in trainings if os.path.exists(_last_log(training))]:
+            # The log of a solver that tests has the net of its test_state, too.
+            of_net = net or (None if self.trainings.has_tests else training.prefix + ".prototxt")
+            arguments.append("%s=%s" % (training.title, ",".join([_last_log(training)] + [of_net] * bool(of_net))))
         runs = find_runs(arguments, os.getcwd())
         return [self._result(run, runs, net) for run in runs]
 
@@ -297,7 +308,7 @@ class Comparison(object):
         missing = sorted(set(result["name"] for result in found if not result["evaluation"]))
         words = outcome.sentence(ways, best, self.metric, [v.title for v in self.variants.listed if v.like])
         remarks = self.remarks + ["not evaluated, with a seed at least: %s" % ", ".join(missing)] * bool(missing)
-        remarks.append("compared on the test data; in brackets the %s" % report["intervals"])
+        remarks += [self._seeds_in_words(), "compared on the test data; in brackets the %s" % report["intervals"]]
         report["outcome"] = {"sentences": [to_unicode(words)], "remarks": [to_unicode(remark) for remark in remarks],
                              "rows": outcome.rows(report, ways, self.metric) if ways else []}
         names = [os.path.join(self.args.output, name) for name in ("report.html", "results.json", "results.md")]
@@ -318,6 +329,11 @@ class Comparison(object):
             cli.say("  " + line)
         cli.say("%s: the page; open it in a browser" % names[0])
 
+    def _seeds_in_words(self):
+        return "a seed draws the weights that a training starts with%s" % (
+            ", and the order of the data" if self.args.order_by_seed else
+            "; Data and HDF5Data layers that do not shuffle give the data in the same order for each")
+
     def _lines(self, best, found, report):
         """Return the lines for a shell that put what helped into the net."""
         if best is None:
@@ -332,6 +348,14 @@ class Comparison(object):
             lines.append(decision_report.command_of(runs, best.rule, self.classes.options))
         rate = self.settings[variant.title].lr
         return lines + ["base_lr in the solver: %g times what it is" % rate] * (rate != 1)
+
+
+def _check_tests(text):
+    """Raise ValueError for a net without data in its TEST phase."""
+    net = Net(text)
+    graph = Graph(net, merged("TEST", net.state)._replace(phase="TEST"))
+    if not any(data_layers.is_data(node) for node in graph.nodes):
+        raise ValueError("expected a data layer in the TEST phase, to compare the variants on its data, got none")
 
 
 def _last_log(training):

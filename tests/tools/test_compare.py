@@ -269,6 +269,16 @@ def test_settings_are_chosen_on_a_validation_net(folder, no_page):
     assert not os.listdir(os.path.join(folder, "compare", "held_out"))
 
 
+def test_a_solver_without_tests(folder, no_page):
+    replace(folder, "solver.prototxt", "test_iter: 6  test_interval: 100", "")
+    out, _ = compare(folder, "--class-weights", "--seeds", "1")
+    assert "not evaluated" not in out
+    replace(folder, "train_val.prototxt", 'include { phase: TEST }\n', 'include { phase: TEST stage: "none" }\n')
+    status, _, err = run_main("compare.py", "solver.prototxt", "--class-weights", cwd=folder)
+    assert status == 2 and err.count("\n") == 1
+    assert "train_val.prototxt: expected a data layer in the TEST phase" in err
+
+
 def test_the_order_by_seed(folder, no_page):
     for seed in (0, 1):
         shutil.copytree(os.path.join(folder, "train_lmdb"), os.path.join(folder, "seed%d_lmdb" % seed))
@@ -305,6 +315,9 @@ WRONG = {
     "names": (["--names", "nowhere", "--class-weights"], "nowhere: cannot be read: No such file"),
     "layer": (["--class-weights", "--layer", "lo"], "--layer: expected the name of a loss (loss), got lo"),
     "order": (["--class-weights", "--order-by-seed", "a"], "--order-by-seed: expected a source with %d for the seed"),
+    "weights of a net": (["--class-weights", "--weights", "a.caffemodel"], "a.caffemodel: cannot be read: No such file"),
+    "validation": (["--class-weights", "--validate", "a.prototxt"], "a.prototxt: cannot be read: No such file"),
+    "classes": (["--distances", "D2.csv"], "--distances D2.csv: expected 3 classes, as the scores of loss (line 15) have"),
     "output": (["--class-weights", "-o", "D.csv"], "-o D.csv: expected a folder, got a file"),
 }
 
@@ -312,6 +325,7 @@ WRONG = {
 @pytest.mark.parametrize("case", sorted(WRONG))
 def test_a_wrong_option_is_one_line(folder, case):
     arguments, message = WRONG[case]
+    write_matrix(os.path.join(folder, "D2.csv"), np.ones((2, 2)) - np.eye(2))
     status, out, err = run_main("compare.py", "solver.prototxt", *arguments, cwd=folder)
     assert status == 2 and err.count("\n") == 1 and message in err, (out, err)
 

@@ -36,6 +36,7 @@ class Trainings(object):
 
     solver: str, the text of the user's solver. folder: str. weights: str, the .caffemodel files for caffe train, with
     commas between them, or None. slots: as of jobs.run. gpu: bool, whether these are GPUs.
+    has_tests: bool, whether the solver tests its net.
     """
 
     def __init__(self, solver, folder, weights, slots, gpu):
@@ -47,6 +48,7 @@ class Trainings(object):
         if not self._solver.max_iter:
             raise ValueError("the solver: expected max_iter, got none")
         self._net = next(name for name in TRAIN_NETS if self._solver.HasField(name))
+        self.has_tests = bool(self._solver.test_iter)
         self._content = _Content()
 
     def _read(self, text):
