@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-import runpy
 import shutil
 import sys
 
@@ -38,14 +37,19 @@ def read(*path):
 
 
 def write(text, *path):
-    with io.open(os.path.join(*path), "w", encoding="utf-8") as file:
-        file.write(text)
+    with io.open(os.path.join(*path), "wb") as file:
+        file.write(text if isinstance(text, bytes) else text.encode("utf-8"))
 
 
 def copy(name, target):
     """Copy an example without what it has written."""
     shutil.copytree(os.path.join(EXAMPLES, name), target,
                     ignore=lambda _, names: [one for one in names if re.search(MADE, one)])
+
+
+def module_of(name):
+    """The create_data.py of an example as a module."""
+    return commands.module_of("create_data.py", os.path.join("examples", name))
 
 
 def create_data(name, *arguments):
@@ -113,8 +117,7 @@ def test_every_seed_reads_the_same_images_in_its_own_order(name, tmp_path):
 def test_the_labels_are_those_of_the_images(tmp_path):
     assert create_data("triplets", "--folder", tmp_path, "--limit", 50)[0] == 0
     images, labels = read_lmdb(tmp_path, "train_seed0_lmdb")
-    read_part = runpy.run_path(os.path.join(EXAMPLES, "triplets", "create_data.py"))["read"]
-    originals, their_labels = [part[:50] for part in read_part("train")]
+    originals, their_labels = [part[:50] for part in module_of("triplets").read("train")]
     assert sorted(zip(map(np.ndarray.tobytes, images), labels)) == sorted(
         zip(map(np.ndarray.tobytes, originals), their_labels))
 
@@ -144,7 +147,7 @@ def gzip_of(content):
 @pytest.fixture(params=NAMES)
 def write_lmdb(request):
     """The function of an example that writes an LMDB."""
-    return runpy.run_path(os.path.join(EXAMPLES, request.param, "create_data.py"))["write_lmdb"]
+    return module_of(request.param).write_lmdb
 
 
 def test_an_lmdb_is_replaced_even_where_there_is_half_of_one(write_lmdb, tmp_path):
@@ -263,7 +266,7 @@ def test_the_figures_are_what_results_keeps(root, shell):
         folder = os.path.join(root, "examples", name)
         if not os.path.isdir(os.path.join(folder, "output")):
             os.mkdir(os.path.join(folder, "output"))
-        write(u"%s" % json.dumps(dict(results, runs=[])), folder, "output", "results.json")
+        write(json.dumps(dict(results, runs=[])), folder, "output", "results.json")
         os.remove(os.path.join(folder, "results.json"))
     shell("with_caffe.sh examples/results.py", root)
     for name in ("fashion_mnist", "long_tail"):
