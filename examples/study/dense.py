@@ -44,10 +44,12 @@ class Dense(object):
 
     def tasks(self, seeds, methods=dense_scores.METHODS):
         """Return {(method name, seed): Task}, seed by seed."""
-        drawn = [self._drawn(seed) for seed in seeds]
-        return collections.OrderedDict(
-            ((method.name, seed), self._task(method, seed, files.digest(*of_seed), dense_scores.pixels(of_seed[1])))
-            for seed, of_seed in zip(seeds, drawn) for method in methods)
+        found = collections.OrderedDict()
+        for seed in seeds:
+            drawn = self._drawn(seed)
+            digest, pixels = files.digest(*drawn), dense_scores.pixels(drawn[1])
+            found.update(((method.name, seed), self._task(method, seed, digest, pixels)) for method in methods)
+        return found
 
     def described(self):
         """Return the figures of the scenes that the report shows."""

@@ -1,4 +1,4 @@
-"""The experiment behind the README, and no example to copy: when H helps, when class weights do, and when decisions.
+"""Run the experiment behind the README, no example to copy: when H, class weights or a decision at test time help.
 
 Every claim of the README, with its control: on balanced data and on a long tail, with
 300 to 60,000 training images, two nets, and as many seeds as asked for. Every net is
