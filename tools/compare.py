@@ -9,13 +9,14 @@ From your SOLVER, its net and data, it makes the variants for which there is dat
   H, classes shuffled               in another order for each seed: a control
   class weights                     with --class-weights
   class weights and H               with both
+  logit adjustment                  with --logit-adjust
   your own                          --variant NAME=OPTIONS, options of use_loss.py (repeatable)
 
 trains each by `caffe train` with each seed, evaluates it on the net's test data, as report.py does, with the decisions
 at test time too, and writes the page. All goes into a folder, and what has been trained is kept there, by the content
 of net, solver and data: what was stopped goes on when it is started again. Nothing of yours is changed.
 
-Lists of --tau, --power and --lr are tried on a fifth of the TRAIN data that is held out (copies of the data are made),
+Lists of --tau, --power, --logit-adjust and --lr are tried on a fifth of the TRAIN data that is held out (copies of the data are made),
 or on --validate NET, by the mean cost or else the mean recall, and the best is trained with all of the data; label
 smoothing and the shuffled H take what is best for H. A seed is the solver's random_seed: it draws the weights that a
 training starts with. Data and HDF5Data layers give the samples in the same order for each, unless --order-by-seed.
@@ -28,6 +29,7 @@ examples:
   compare.py solver.prototxt --class-weights --power 1,.5
   compare.py solver.prototxt --distances D.csv --tau .3,.75,1.5 --seeds 10
   compare.py solver.prototxt --class-weights --print-jobs
+  compare.py solver.prototxt --logit-adjust .5,1
   compare.py solver.prototxt --variant "ComputeH=--compute-h --running 0.99"
 """
 from __future__ import division, print_function
@@ -98,6 +100,8 @@ def _parse():
     group.add_argument("--tau", type=_numbers, default=[.75], metavar="T,T", help="of H (default: 0.75)")
     group.add_argument("--power", type=_numbers, default=[1.], metavar="P,P", help="of balanced class weights; 0.5: "
                        "square root (default: 1)")
+    group.add_argument("--logit-adjust", nargs="?", const=[1.], type=_numbers, metavar="S,S", help="logit adjustment, of "
+                       "these strengths (default: 1), by the labels that the net is trained with")
     group.add_argument("--lr", type=_numbers, default=[1.], metavar="F,F", help="factors of base_lr (default: 1)")
     group.add_argument("--variant", action="append", default=[], metavar="NAME=OPTIONS", help="a net that use_loss.py "
                        "makes with these options (repeatable)")
@@ -131,8 +135,9 @@ def _check(parser, args):
             parser.error("%s: expected at least 1, got %d" % (option, number))
     if args.gpu is not None and not all(number.isdigit() for number in args.gpu.split(",")):
         parser.error("--gpu: expected numbers of GPUs with commas between them, got %r" % args.gpu)
-    if args.distances is None and args.tree is None and args.class_weights is None and not args.variant:
-        parser.error("expected --distances, --tree, --class-weights or --variant, got nothing to compare with")
+    if not any([args.distances, args.tree, args.class_weights is not None, args.logit_adjust, args.variant]):
+        parser.error("expected --distances, --tree, --class-weights, --logit-adjust or --variant, got nothing to compare "
+                     "with")
     for pattern in args.order_by_seed:
         if pattern.count("%") != 1 or "%d" not in pattern:
             parser.error("--order-by-seed: expected a source with %%d for the seed, got %r" % pattern)
@@ -197,7 +202,7 @@ class Comparison(object):
             change = Change(cli.read_net(net), [from_display(name) for name in args.layer], args.all, args.loss)
             self.variants = Variants(net, os.path.join(args.output, "nets"), change, classes.D, classes.options,
                                      None if args.class_weights is None else dict(weights, options=make_h),
-                                     [other_variant(argument) for argument in args.variant])
+                                     args.logit_adjust is not None, [other_variant(argument) for argument in args.variant])
         self.gpu = None if args.gpu is None else int(args.gpu.split(",")[0])
         self.metric = rules.deciding_metric(classes.D is not None)
         self.settings, self.remarks, self.failed = {}, [], {}
@@ -222,7 +227,8 @@ class Comparison(object):
     def _choose(self):
         """Choose the Setting of each variant. Returns whether that could be done: not before all has been trained."""
         for variant in self.variants.listed:
-            tried = self.variants.settings(variant, self.args.tau, self.args.power, self.args.lr, self.settings)
+            tried = self.variants.settings(variant, self.args.tau, self.args.power, self.args.logit_adjust,
+                                            self.args.lr, self.settings)
             if len(tried) > 1:
                 values = self._tried(variant, tried)
                 if values is None:
@@ -365,7 +371,7 @@ def _last_log(training):
 
 
 def _in_words(setting):
-    return ", ".join("%s %g" % (name, value) for name, value in zip(("tau", "power", "lr"), setting)
+    return ", ".join("%s %g" % (name, value) for name, value in setting._asdict().items()
                      if value is not None)
 
 

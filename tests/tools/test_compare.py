@@ -269,6 +269,16 @@ def test_settings_are_chosen_on_a_validation_net(folder, no_page):
     assert not os.listdir(os.path.join(folder, "compare", "held_out"))
 
 
+def test_logit_adjustment(folder, no_page):
+    """Train, of several strengths, with the one that is best on held-out data."""
+    out, _ = compare(folder, "--logit-adjust", "2,.5", "--seeds", "1")
+    assert [method["name"] for method in results(folder)["methods"]] == ["SoftmaxWithLoss", "logit adjustment"]
+    chosen, = [strength for strength in ("2", "0.5") if "adjustment: chosen is lr 1, strength %s, by" % strength in out]
+    nets = [path for path in glob.glob(os.path.join(folder, "compare", "trained", "logit_adjustment_seed0_*.prototxt"))
+            if "solver" not in path and "held_out" not in open(path).read()]
+    assert len(nets) == 1 and '{"counts": [900, 90, 10], "strength": %s}' % chosen in open(nets[0]).read()
+
+
 def test_a_solver_without_tests(folder, no_page):
     replace(folder, "solver.prototxt", "test_iter: 6  test_interval: 100", "")
     out, _ = compare(folder, "--class-weights", "--seeds", "1")
@@ -305,7 +315,8 @@ def test_a_gpu_for_each_training(folder):
 
 
 WRONG = {
-    "nothing to compare": ([], "expected --distances, --tree, --class-weights or --variant, got nothing to compare with"),
+    "nothing to compare": ([], "expected --distances, --tree, --class-weights, --logit-adjust or --variant, got nothing to"),
+    "strength": (["--logit-adjust", "-1"], "--logit-adjust: expected positive numbers, got -1"),
     "seeds": (["--class-weights", "--seeds", "0"], "--seeds: expected at least 1, got 0"),
     "gpu": (["--class-weights", "--gpu", "a"], "--gpu: expected numbers of GPUs with commas between them, got 'a'"),
     "tau": (["--distances", "D.csv", "--tau", "0,1"], "--tau: expected positive numbers, got 0,1"),

@@ -20,11 +20,14 @@ from caffe_tools import cli
 
 # title: as tables show it. gain: a function of a Setting and a seed that gives H before the weights, or None.
 # weighted: whether class weights are in H. like: the Variant whose setting it takes, or None: its own is chosen.
-# words: options of use_loss.py for a variant without a matrix of ours, or None: the net as it is.
-Variant = collections.namedtuple("Variant", "title gain weighted like words")
+# words: options of use_loss.py for a variant without a matrix of ours, or None: the net as it is. adjusted: whether
+# use_loss.py --logit-adjust makes it.
+Variant = collections.namedtuple("Variant", "title gain weighted like words adjusted")
+Variant.__new__.__defaults__ = (False,)
 
-# tau, power: of the matrix, None where the variant has none. lr: what base_lr is multiplied by.
-Setting = collections.namedtuple("Setting", "tau power lr")
+# tau, power: of the matrix, None where the variant has none. lr: what base_lr is multiplied by. strength: of logit
+# adjustment, or None.
+Setting = collections.namedtuple("Setting", "tau power lr strength")
 
 
 class Change(object):
@@ -57,10 +60,13 @@ class Change(object):
         """Return the name of the Kind of the losses as they are."""
         return losses.kind_of(self._layers[-1]).name
 
+    def which(self):
+        """Return the options of use_loss.py that say which losses change."""
+        return sum((["--layer", to_display(name)] for name in self._names), []) + ["--all"] * self._every
+
     def options(self):
         """Return the options of use_loss.py that say which losses become what."""
-        return sum((["--layer", to_display(name)] for name in self._names), []) + ["--all"] * self._every + (
-            ["--loss", self._loss] if self._loss else [])
+        return self.which() + (["--loss", self._loss] if self._loss else [])
 
     def with_matrix(self, path):
         """Return the text of the net with H of a file."""
@@ -77,10 +83,10 @@ class Variants(object):
     path: str, the file of the net. folder: str, where nets and matrices go. change: Change.
     D: C x C costs, or None. cost_options: the options that name them.
     weights: training weights, or None: a dict with counts or weights, and the options of make_h.py that give them.
-    others: list of (title, options of use_loss.py).
+    adjusted: whether there is one with logit adjustment. others: list of (title, options of use_loss.py).
     """
 
-    def __init__(self, path, folder, change, D, cost_options, weights, others):
+    def __init__(self, path, folder, change, D, cost_options, weights, adjusted, others):
         self.path, self.folder, self.change, self.D = path, folder, change, D
         self.cost_options, self.weights, self._made = cost_options, weights, {}
         for what, of_classes in ((" ".join(cost_options), D), ("--class-weights", weights and weights["weights"])):
@@ -95,29 +101,39 @@ class Variants(object):
             self.listed.append(Variant("class weights", None, True, None, None))
         if D is not None and weights is not None:
             self.listed.append(Variant("class weights and H", self._gain, True, None, None))
+        self.listed += [Variant("logit adjustment", None, False, None, None, True)] * adjusted
         self.listed += [Variant(title, None, False, None, words) for title, words in others]
 
-    def settings(self, variant, taus, powers, rates, chosen):
+    def settings(self, variant, taus, powers, strengths, rates, chosen):
         """Return the Settings that a variant is to be tried with. chosen: {title: Setting} of the variants before."""
         if variant.like is not None:
             return [chosen[variant.like.title]]
         if variant.gain and variant.weighted:  # tau and power are those that are best alone
             taus, powers = [chosen["H"].tau], [chosen["class weights"].power]
-        return [Setting(tau, power, rate) for tau in (taus if variant.gain else [None])
-                for power in (powers if variant.weighted else [None]) for rate in rates]
+        return [Setting(tau, power, rate, strength) for tau in (taus if variant.gain else [None])
+                for power in (powers if variant.weighted else [None])
+                for strength in (strengths if variant.adjusted else [None]) for rate in rates]
 
     def net_of(self, variant, setting, seed):
         """Return the text of a variant's net, one character a byte."""
         matrix = self._matrix(variant, setting, seed)
         if matrix is not None:
             return self.change.with_matrix(matrix)
-        if variant.words is None:
+        words = self._words(variant, setting)
+        if words is None:
             return self.change.text
-        if variant.title not in self._made:
-            output = os.path.join(self.folder, slug(variant.title) + ".prototxt")
-            _run_tool("use_loss.py", [self.path, "-o", output] + variant.words)
-            self._made[variant.title] = cli.read_net(output)
-        return self._made[variant.title]
+        name = slug(variant.title) + ("" if setting.strength is None else "_strength%g" % setting.strength)
+        if name not in self._made:
+            output = os.path.join(self.folder, name + ".prototxt")
+            _run_tool("use_loss.py", [self.path, "-o", output] + words)
+            self._made[name] = cli.read_net(output)
+        return self._made[name]
+
+    def _words(self, variant, setting):
+        """Return the options of use_loss.py that make a variant without a matrix of ours, or None."""
+        if variant.adjusted:
+            return ["--logit-adjust", "%g" % setting.strength] + self.change.which()
+        return variant.words
 
     def matrix_lines(self, variant, setting, output):
         """Return (the options of make_h.py that make a variant's H, those of use_loss.py that put it into the net)."""
@@ -129,7 +145,8 @@ class Variants(object):
         if variant.weighted:
             words += self.weights["options"]
             words += [] if self.weights["counts"] is None else ["--power", "%g" % setting.power]
-        return words and words + ["-o", output], variant.words or ["--source", output] + self.change.options()
+        return words and words + ["-o", output], self._words(variant, setting) or (
+            ["--source", output] + self.change.options())
 
     def _matrix(self, variant, setting, seed):
         """Write the matrix of a variant, and return its file, or None if it has none."""
