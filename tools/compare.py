@@ -16,10 +16,11 @@ trains each by `caffe train` with each seed, evaluates it on the net's test data
 at test time too, and writes the page. All goes into a folder, and what has been trained is kept there, by the content
 of net, solver and data: what was stopped goes on when it is started again. Nothing of yours is changed.
 
-Lists of --tau, --power, --logit-adjust and --lr are tried on a fifth of the TRAIN data that is held out (copies of the data are made),
-or on --validate NET, by the mean cost or else the mean recall, and the best is trained with all of the data; label
-smoothing and the shuffled H take what is best for H. A seed is the solver's random_seed: it draws the weights that a
-training starts with. Data and HDF5Data layers give the samples in the same order for each, unless --order-by-seed.
+Lists of --tau, --power, --logit-adjust and --lr are tried on a fifth of the TRAIN data that is held out (copies of the
+data are made), or on --validate NET, by the mean cost or else the mean recall, and the best is trained with all of the
+data; label smoothing and the shuffled H take what is best for H. A seed is the solver's random_seed: it draws the
+weights that a training starts with. Data and HDF5Data layers give the samples in the same order for each, unless
+--order-by-seed.
 
 On several machines with a shared folder: --print-jobs prints a line for each training that is missing, for GNU
 parallel or a batch system, and evaluates those that are there.

@@ -5,6 +5,7 @@ import collections
 
 from caffe_losses.evaluation.comparison import BETTER, NOISE, WORSE, Metric, compare
 from caffe_losses.evaluation.intervals import PERCENT, mean_interval
+from study_tables import in_words, marked
 
 RECALL = Metric("recall", "mean recall", "%.4f", False)
 ACCURACY = Metric("accuracy", "accuracy", "%.4f", False)
@@ -114,9 +115,9 @@ def _of_family(ways, metric, metrics):
     head = ["", "setting"] + [listed.title for listed in metrics] + ["change in " + metric.title]
     rows = [[way["title"], " \xb7 ".join("%g" % number for number in way["setting"] if number)]
             + [_interval(listed, mean_interval(way["scores"][listed.key])) for listed in metrics]
-            + [_change(metric, *_compared(ways[0], way, metric)) if way is not ways[0] else ""] for way in ways]
+            + [in_words(*_compared(ways[0], way, metric) + (metric,)) if way is not ways[0] else ""] for way in ways]
     by_title = {way["title"]: way for way in ways}
-    pairs = [[after, before, _change(metric, *_compared(by_title[before], by_title[after], metric))]
+    pairs = [[after, before, in_words(*_compared(by_title[before], by_title[after], metric) + (metric,))]
              for after, before in PAIRS if after in by_title and before in by_title]
     return _table([head] + rows) + _table([["", "against", "change in " + metric.title]] + pairs)
 
@@ -139,21 +140,13 @@ def _compared(before, after, metric):
 def _short(cells, metric):
     """Return the change in one cell, or how many of several are better, within the noise and worse."""
     if len(cells) == 1:
-        return _marked(metric.form.replace("%", "%+") % cells[0][0].mean, cells[0][1])
+        return marked(metric.form.replace("%", "%+") % cells[0][0].mean, cells[0][1])
     counts = [[cell[1] for cell in cells].count(verdict) for verdict in (BETTER, NOISE, WORSE)]
     return "%d better, %d within the noise, %d worse" % tuple(counts) if cells else ""
 
 
-def _change(metric, difference, verdict):
-    return _marked(_interval(metric._replace(form=metric.form.replace("%", "%+")), difference), verdict)
-
-
 def _interval(metric, interval):
     return "%s [%s, %s]" % tuple(metric.form % number for number in (interval.mean, interval.low, interval.high))
-
-
-def _marked(text, verdict):
-    return {BETTER: "**%s**", NOISE: "%s", WORSE: "*%s*"}[verdict] % text
 
 
 def _table(rows):
