@@ -113,7 +113,7 @@ def as_markdown(results, study):
 
 def _of_family(ways, metric, metrics):
     head = ["", "setting"] + [listed.title for listed in metrics] + ["change in " + metric.title]
-    rows = [[way["title"], " \xb7 ".join("%g" % number for number in way["setting"] if number)]
+    rows = [[way["title"], ", ".join("%g" % number for number in way["setting"] if number)]
             + [_interval(listed, mean_interval(way["scores"][listed.key])) for listed in metrics]
             + [in_words(*_compared(ways[0], way, metric) + (metric,)) if way is not ways[0] else ""] for way in ways]
     by_title = {way["title"]: way for way in ways}
