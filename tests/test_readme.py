@@ -246,7 +246,7 @@ def test_what_is_said_of_choosing_on_real_data(monkeypatch):
     assert verdict("Shuttle", weights, roots) == NOISE and gain("Satellite", roots) > .7 * gain("Satellite", weights)
     for name in ("Shuttle", "Satellite"):
         assert verdict(name, weights, roots, real_report.ACCURACY) == BETTER
-        for title in (weights, roots, "effective numbers", "logit adjustment"):
+        for title in (weights, roots, "effective numbers"):
             assert verdict(name, title + " at test time", title + " at test time, calibrated") != BETTER
     assert verdict("Shuttle", "SoftmaxWithLoss", "class weights, limited to a factor of 20") != BETTER
     rates = {title: {rate: recall for metric, of, _, rate, recall in data["Shuttle"]["tried"]
