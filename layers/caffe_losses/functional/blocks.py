@@ -4,9 +4,13 @@ from __future__ import division, print_function
 import collections
 import multiprocessing
 import os
-import threading
 
 import numpy as np
+
+try:
+    import _thread
+except ImportError:  # Python 2
+    import thread as _thread
 
 from caffe_losses.functional.losses import check_scores
 from caffe_losses.validation import label_index
@@ -86,12 +90,13 @@ def _block_loss(loss, x, index, valid, matrix, gradient, p, masked):
 
 def scaled(gradient, scale, out):
     """Write scale * gradient to out, an array of as many numbers. scale: a Python float."""
-    if gradient.size <= BLOCK:
+    size = 4 * BLOCK  # more than in a loss: a thread takes longer to start than to scale a BLOCK
+    if gradient.size <= size:
         np.multiply(gradient, scale, out.reshape(gradient.shape))
         return
     gradient, out = gradient.reshape(-1), out.reshape(-1)
     _map(lambda part: np.multiply(gradient[part], scale, out[part]),
-         [slice(i, i + BLOCK) for i in range(0, gradient.size, BLOCK)])
+         [slice(i, i + size) for i in range(0, gradient.size, size)])
 
 
 def _blocks(shape):
@@ -120,19 +125,24 @@ def _map(function, items):
     waiting = iter(list(enumerate(items)))  # a list's iterator may be shared by threads
     errors = []
 
-    def work():
+    def work(done):
         try:
             for i, item in waiting:
                 results[i] = function(item)
         except Exception as error:
             errors.append(error)
+        finally:
+            done.release()
 
-    threads = [threading.Thread(target=work) for _ in range(min(thread_count(), len(items)) - 1)]
-    for thread in threads:
-        thread.start()
-    work()
-    for thread in threads:
-        thread.join()
+    # A threading.Thread takes twice as long, as its start is waited for.
+    ends = [_thread.allocate_lock() for _ in range(min(thread_count(), len(items)))]
+    for i, end in enumerate(ends):
+        end.acquire()
+        if i:
+            _thread.start_new_thread(work, (end,))
+    work(ends[0])
+    for end in ends:
+        end.acquire()
     if errors:
         raise errors[0]
     return results
