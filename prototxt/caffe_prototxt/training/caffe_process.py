@@ -61,6 +61,8 @@ class Caffe(object):
         return self
 
     def __exit__(self, *_):
+        if self._process is not None:
+            self._kill()  # it may still import Caffe
         self._end_process()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -136,8 +138,7 @@ class Caffe(object):
 
     def _request(self, request, on_batch):
         """Have a request answered. Returns (exit status of the process that did it, whether it took too long)."""
-        if self._process is None:
-            self._start()
+        self.start()
         process, late = self._process, []
 
         def stop():
@@ -168,7 +169,10 @@ class Caffe(object):
             timer.cancel()
         return self._end_process(), bool(late)
 
-    def _start(self):
+    def start(self):
+        """Start the process if it does not run, so that it imports Caffe while its first request is made."""
+        if self._process is not None:
+            return
         environment = dict(os.environ, GLOG_minloglevel="0", GLOG_logtostderr="1", GLOG_v="0")
         path = precautions.named_path(environment.pop("PYTHONPATH", ""))
         if path:  # Python 2 takes an empty one for the current folder
