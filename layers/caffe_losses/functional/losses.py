@@ -11,8 +11,10 @@ import numpy as np
 from caffe_losses.validation import refuse
 
 LOG_THRESHOLD = 1e-20  # a smaller p counts as this in InfogainLoss: kLOG_THRESHOLD of Caffe
-FEW_SCORES = 4096  # up to so many the largest of a position costs less than a check of exp
-LEAST_SUM, LARGEST_SUM = 1e-9, 1e20  # of exp(x): between them float32 loses no exp that counts
+FEW_SCORES = 4096  # of which the largest is found sooner than np.errstate is set
+MANY_CLASSES = 500  # whose numbers at one position are worth a call of numpy's innermost loop
+LEAST_SUM, LARGEST_SUM = 1e-6, 1e20  # of exp(x): between them float32 loses no exp that counts
+LARGEST_SCORE = 37  # with which a sum of FEW_SCORES exp is no larger
 LEAST_EXP = 1e-15  # by which a sum of exp(x) can be divided in float32
 PROBABILITY_SLACK = 1e-3  # more than rounding adds to a probability, and less than a score is off
 
@@ -20,7 +22,7 @@ PROBABILITY_SLACK = 1e-3  # more than rounding adds to a probability, and less t
 def diagonal_of(matrix):
     """Return a copy of the diagonal of a C x C matrix that is 0 elsewhere, else None."""
     n = len(matrix)
-    elsewhere = np.ravel(matrix)[1:].reshape(n - 1, n + 1)[:, :-1]  # each row from the diagonal on to the next
+    elsewhere = matrix.reshape(-1)[1:].reshape(n - 1, n + 1)[:, :-1]  # each row from the diagonal on to the next
     return None if elsewhere.any() else matrix.diagonal().copy()
 
 
@@ -61,7 +63,7 @@ class Matrix(object):
 def softmax_parts(x, out=None):
     """Return z, e = exp(z) (in `out`, if given) and s = sum_k e_k: p = e / s, log p = z - log s.
 
-    z is x itself where exp(x) is well within the numbers of float32, which saves two passes; else x - max_k x_k.
+    z is x where every s then is well within float32, as that saves passes over x; else x - max_k x_k.
     """
     if x.size > FEW_SCORES:
         with np.errstate(over="ignore", invalid="ignore"):
@@ -69,10 +71,15 @@ def softmax_parts(x, out=None):
             s = np.einsum("oc->o", e) if x.ndim == 2 else np.add.reduce(e, 1)
             if np.count_nonzero((s > LEAST_SUM) & (s < LARGEST_SUM)) == s.size:
                 return x, e, s
+    elif x.size and np.maximum.reduce(x, None) < LARGEST_SCORE:  # np.errstate takes longer
+        e = np.exp(x, out=out)
+        s = np.add.reduce(e, 1)
+        if s.item(s.argmin()) > LEAST_SUM:
+            return x, e, s
     largest = _max_over_classes(x)
     finite = np.isfinite(largest)
     if np.count_nonzero(finite) < finite.size:
-        largest = np.where(finite, largest, np.nan)  # numpy would warn of Inf - Inf; np.errstate takes longer
+        largest = np.where(finite, largest, np.nan)  # numpy would warn of Inf - Inf
     z = x - largest[:, None]
     e = np.exp(z, out=out)
     return z, e, np.add.reduce(e, 1)
@@ -95,7 +102,7 @@ def softmax_with_infogain(x, l, H, gradient=None, p=None, masked=False):
     if p is not None:
         np.divide(e, s[:, None], out=p)
     if gradient is not None:
-        gradient *= (gain_sum / s)[:, None]
+        _multiply(gradient, gain_sum / s, gradient)
         gradient -= gain
     return loss
 
@@ -105,7 +112,8 @@ def _weighted_log_loss(x, l, weight, gradient, p, masked):
 
     weight: w of every position. Other parameters as of softmax_with_infogain.
     """
-    z, e, s = softmax_parts(x, out=np.empty(x.shape, x.dtype))  # contiguous, as its index is flat
+    z, e, s = softmax_parts(x)
+    e = np.ascontiguousarray(e)  # which it is, unless x is in another order: the index is flat
     at = _flat_index(l, x.shape)
     e_l = e.take(at)
     if l.size and e_l.item(e_l.argmin()) > LEAST_EXP:  # of a NaN old numpy would warn in e_l > LEAST_EXP
@@ -119,7 +127,7 @@ def _weighted_log_loss(x, l, weight, gradient, p, masked):
         np.divide(e, s[:, None], out=p)
     if gradient is not None:
         e.reshape(-1)[at] = e_l - s
-        np.multiply(e, (weight / s)[:, None], out=gradient)
+        _multiply(e, weight / s, gradient)
     return loss
 
 
@@ -133,7 +141,7 @@ def infogain(x, l, H, gradient=None, p=None, masked=False):
     """
     if x.size and not (x.min() >= -PROBABILITY_SLACK and x.max() <= 1 + PROBABILITY_SLACK):
         return np.full(l.shape, np.nan)
-    q = np.maximum(x, x.dtype.type(LOG_THRESHOLD), out=np.empty(x.shape, x.dtype))
+    q = np.ascontiguousarray(np.maximum(x, x.dtype.type(LOG_THRESHOLD)))
     if H.diagonal is not None:
         at, weight = _flat_index(l, x.shape), H.diagonal.take(l)
         q_l = q.take(at)
@@ -194,6 +202,18 @@ def _sum_over_classes(weight, values, masked=False):
     if masked:
         values = np.where(weight == 0, 0, values)
     return np.einsum("oc,oc->o" if values.ndim == 2 else "oci,oci->oi", weight, values)
+
+
+def _multiply(e, factor, out):
+    """Write e times the factor of every position to out."""
+    if e.ndim > 2 or e.shape[1] < MANY_CLASSES:
+        np.multiply(e, factor[:, None], out=out)
+        return
+    size = np.setbufsize(16)  # numpy repeats the factors in its buffer, if that is larger than a row
+    try:
+        np.multiply(e, factor[:, None], out=out)
+    finally:
+        np.setbufsize(size)
 
 
 def _flat_index(l, shape):

@@ -154,6 +154,19 @@ def test_a_diagonal_matrix_gives_what_its_rows_give(name, shape, monkeypatch):
         np.testing.assert_allclose(gradient, of_loop[1], atol=1e-6 * max(1e-9, np.abs(of_loop[1]).max()))
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_scores_in_another_order(name):
+    scores, labels, matrix = random_case(name, 7, (6, 5), diagonal=name in OF_GAINS)
+    read, results = blocks.read_labels(labels, (6, 5)), []
+    for order in ("C", "F"):
+        gradient = np.empty_like(scores)
+        total = blocks.batch_loss(getattr(losses, name), np.array(scores, order=order), read, matrix_of(name, matrix),
+                                  gradient)
+        results.append((total, gradient))
+    assert results[0][0] == pytest.approx(results[1][0], rel=1e-6)
+    np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-5, atol=1e-7)
+
+
 @pytest.mark.parametrize("name", OF_GAINS)
 def test_central_differences_of_a_diagonal_matrix(name):
     scores, labels, matrix = random_case(name, 8, (3, 4, 2), diagonal=True)
