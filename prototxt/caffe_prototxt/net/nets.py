@@ -49,12 +49,12 @@ class Layer(Message):
 
     def _check_fields(self):
         """Raise ValueError for a field at which Caffe's parser stops: twice where it may be once, or without quotes."""
-        for name in self.names():
+        for name in self.repeated():
             if name in ("name", "type") or name.endswith("_param"):
                 self.item(name)
-            if name in ("name", "type", "bottom", "top"):
-                for item in self.items(name):
-                    self._check_quotes(name, item)
+        for name in ("name", "type", "bottom", "top"):
+            for item in self.items(name):
+                self._check_quotes(name, item)
 
     def _check_quotes(self, name, item):
         is_word = name == "type" and self.old

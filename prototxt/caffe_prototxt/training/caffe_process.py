@@ -28,6 +28,8 @@ _SHAPE = re.compile(r"\] (?:Top shape:|[A-Z]+ Top shape for layer \d+ '.*') ([\d
 _BACKWARD = re.compile(r"\] @(\d+) needs backward computation\.$")
 _FATAL = re.compile(r"^F\d{4} [\d:.]+ +\d+ [\w./-]+:\d+\] (.*)")
 _PARSER = re.compile(r"Error parsing text-format [\w.]+: (\d+):(\d+): (.*)")
+_PATTERNS = _LAYER, _SHAPE, _BACKWARD, _PARSER
+_NONE = (None,) * len(_PATTERNS)
 _TRACE = "*** Check failure stack trace: ***"
 
 # The end of a request.
@@ -224,7 +226,8 @@ def _read_end(log, answer, ended, late):
     shapes, backward, last = collections.OrderedDict(), set(), ""
     lines = (line.rstrip("\r\n") for line in log)
     for line in itertools.dropwhile(lambda line: line != probe.MARK, lines):
-        layer, shape, asked, parser = [pattern.search(line) for pattern in (_LAYER, _SHAPE, _BACKWARD, _PARSER)]
+        # Most lines are those of the net's text, without a "]".
+        layer, shape, asked, parser = [pattern.search(line) for pattern in _PATTERNS] if "] " in line else _NONE
         if layer:
             stopped_at = int(layer.group(1))
         elif shape and stopped_at is not None:
