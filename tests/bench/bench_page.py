@@ -55,7 +55,8 @@ def overview(results):
         "shapes. The loss layers that take scores may use several threads (OMP_NUM_THREADS, or up to 4), Caffe's "
         "layers and numpy by hand use one; the section on native times ours with one, too. "
         "Everything but the comparison with PyTorch is measured in the real Caffe, in one process (files and labels: "
-        "each in its own), one after the other, round by round. **Ratio: the other's time / ours, so above 1 ours is faster**; median of the rounds, "
+        "each in its own), one after the other, round by round. "
+        "**Ratio: the other's time / ours, so above 1 ours is faster**; median of the rounds, "
         "and in brackets the quartiles. This page and its picture are made by `make bench` from "
         "[results.json](results.json), every sentence too. What several sections measure counts once in this table "
         "and the next, as the first has it.")

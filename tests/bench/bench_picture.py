@@ -80,6 +80,8 @@ def _draw_ratios(axes, found):
     axes.axvline(1, color=INK, linewidth=1)
     for k, (kind, colour, marker) in enumerate(KINDS):
         of_kind = [ratio for ratio in found if kind_of(ratio) == kind]
+        if not of_kind:
+            continue
         axes.plot([ratio.spread[1] for ratio in of_kind],
                   [names.index(ratio.what) + .2 * (k - 1.5) for ratio in of_kind], marker, color=colour, alpha=.65,
                   markersize=6, markeredgewidth=0, label=kind)
