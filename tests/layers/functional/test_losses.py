@@ -154,6 +154,16 @@ def test_a_diagonal_matrix_gives_what_its_rows_give(name, shape, monkeypatch):
         np.testing.assert_allclose(gradient, of_loop[1], atol=1e-6 * max(1e-9, np.abs(of_loop[1]).max()))
 
 
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_many_classes(diagonal):
+    before = np.getbufsize()
+    scores, labels, matrix = random_case("softmax_with_infogain", 7, (3, losses.MANY_CLASSES), diagonal=diagonal)
+    loss, gradient = loss_and_gradient("softmax_with_infogain", scores, labels, matrix)
+    expected, expected_gradient = loops.batch(loops.softmax_with_infogain, scores, labels, matrix)
+    assert loss == pytest.approx(expected, rel=1e-6) and np.getbufsize() == before
+    np.testing.assert_allclose(gradient, expected_gradient, atol=1e-6 * np.abs(expected_gradient).max())
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_scores_in_another_order(name):
     scores, labels, matrix = random_case(name, 7, (6, 5), diagonal=name in OF_GAINS)
