@@ -41,7 +41,7 @@ def run_main_bytes(name, *arguments, **options):
             _set_environment(options["env"])
         with warnings.catch_warnings():
             _print_warnings()
-            module = _load(name, path)
+            module = module_of(name)
             status = _status(module.cli.run, module.main)
         return (status,) + tuple(_content(file, output) for file, output in zip((sys.stdout, sys.stderr), outputs))
     finally:
@@ -67,9 +67,9 @@ def _close_caffes():
         _caffes.popitem()[1].__exit__()
 
 
-def _load(name, path):
+def module_of(name):
     """Return the module of a command. Not by its plain name, as the examples have modules of the same."""
-    module_name = "command_" + name[:-len(".py")]
+    module_name, path = "command_" + name[:-len(".py")], os.path.join(real_nets.CHECKOUT, "tools", name)
     if module_name not in _modules:
         try:
             from importlib import util

@@ -9,7 +9,9 @@ import numpy as np
 
 import real_nets
 from caffe_losses.compat import from_bytes, to_bytes
+from caffe_losses.matrices import class_weights
 from caffe_prototxt.net import losses
+from caffe_prototxt.net.matrix_sources import LayerMatrix
 from caffe_prototxt.rewrite import plan
 from caffe_prototxt.net.nets import Net
 from caffe_prototxt.rewrite.verify import verify
@@ -47,6 +49,26 @@ def changed(text, kind=None, matrix=None, classic=False, h_name="H", names=(), l
                         plan.Request(losses.KINDS.get(kind), matrix, h_name, label_check=label_check))
     after = plan.write(text, planned)
     return after, verify(net, after, planned)
+
+
+def adjusted(text, counts, strength=1, running=None, native=False, names=(), classic=False):
+    """Return the text with the losses of those names, or all, logit-adjusted; counts: None takes that away."""
+    net = Net(text, classic)
+    found = [losses.read_loss(layer) for layer in losses.select(losses.find_losses(net), names, not names)]
+    pairs = [(loss, counts and prior(loss, counts, strength, running, native)) for loss in found
+             if "TRAIN" in loss.layer.phases]
+    planned = plan.plan_adjustments(net, pairs)
+    after = plan.write(text, planned)
+    verify(net, after, planned)
+    return after
+
+
+def prior(loss, counts, strength, running, native):
+    """Return the plan.Prior of counts, or of the labels as they come."""
+    if native:
+        return plan.Prior(None, class_weights.log_prior(counts, strength).astype(np.float32))
+    keys = {"strength": strength, "running": running} if running else {"strength": strength, "counts": counts}
+    return plan.Prior(LayerMatrix("Python", None, "LogPrior", keys).for_loss(loss), None)
 
 
 def message(text):

@@ -21,8 +21,8 @@ def test_install(tmp_path):
                                     "--install-lib", "/here/lib", "--single-version-externally-managed"], cwd=source)
     assert status == 0, err
     lib, scripts = os.path.join(target, "here", "lib"), os.path.join(target, "here", "bin")
-    assert sorted(os.listdir(scripts)) == ["check_net.py", "inspect_h.py", "make_deploy.py", "make_h.py", "make_net.py",
-                                           "report.py", "use_loss.py"]
+    assert sorted(os.listdir(scripts)) == ["check_net.py", "compare.py", "inspect_h.py", "make_deploy.py", "make_h.py",
+                                           "make_net.py", "report.py", "use_loss.py"]
     (info,) = [name for name in os.listdir(lib) if name.endswith(".egg-info")]
     assert info.startswith("caffe_losses-%s-" % caffe_losses.__version__)
     with open(os.path.join(lib, info, "requires.txt")) as file:

@@ -24,7 +24,7 @@ caffe = pytest.importorskip("caffe")
 COMMON = os.path.join(real_nets.CHECKOUT, "examples", "common")
 EXAMPLE = os.path.join(real_nets.CHECKOUT, "examples", "fashion_mnist")
 PAGES = ("README.md", "layers/README.md", "tools/README.md", "examples/README.md")
-TOOLS = "check_net|inspect_h|make_deploy|make_h|make_net|report|use_loss"
+TOOLS = "check_net|compare|inspect_h|make_deploy|make_h|make_net|report|use_loss"
 # The blocks of commands, the texts of layers, and the commands with arguments in the text.
 BLOCK = re.compile(r"```sh\n(?P<sh>.*?)```|```\n(?P<text>.*?)```|`(?P<inline>(?:(?:%s)\.py|docker) [^`]+)`" % TOOLS, re.S)
 

@@ -27,7 +27,7 @@ import numpy as np
 from caffe_losses.formats import matrix_files
 from caffe_losses.matrices import summary
 from caffe_losses.validation import check_square
-from caffe_tools import class_files
+from caffe_tools.options import class_files
 from caffe_tools.report.matrix_plot import matrix_picture
 
 MOST_ROWS = 20

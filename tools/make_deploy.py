@@ -41,8 +41,8 @@ from caffe_prototxt.net.states import State
 from caffe_prototxt.rewrite.decision import check_weights
 from caffe_prototxt.rewrite.deploy import Deployment
 from caffe_prototxt.training import caffe_process, precautions
-from caffe_tools import class_files, decision_options
 from caffe_tools.deploy_check import check_deployed
+from caffe_tools.options import class_files, decision_options
 
 
 def main():

@@ -59,8 +59,8 @@ from caffe_prototxt.data.net_source import net_source
 from caffe_prototxt.rewrite.fragment import h_fragment
 from caffe_prototxt.training import caffe_process
 from caffe_prototxt.training.net_labels import count_net
-from caffe_tools import class_files
-from caffe_tools.compute_options import check_beta
+from caffe_tools.options import class_files
+from caffe_tools.options.compute_options import check_beta
 from caffe_tools.report.matrix_plot import matrix_picture
 
 # the largest C with C x C float32 in the 2 GiB of a protobuf message

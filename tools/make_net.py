@@ -27,6 +27,9 @@ H, or D, comes from
                            (.lmdb), Parameter (.caffemodel), else our InfogainMatrix
   --compute-h C            the labels of each batch of C classes, through a layer
 
+--logit-adjust [STRENGTH] is for rare classes: in TRAIN the loss gets the scores plus STRENGTH times
+the log of how frequent each class is, by --counts or --labels, elsewhere the scores alone.
+
 A net that you have is changed by use_loss.py. For a new one put the layers in the place of its loss; every one has
 exclude { stage: "deploy" }. Names of files are relative to where caffe runs.
 
@@ -36,6 +39,7 @@ examples:
   make_net.py --loss InfogainLoss --h-file H.h5
   make_net.py --loss InfogainLoss --compute-h 7 --running 0.99
   make_net.py --loss ExpectedCostLoss --source D.csv
+  make_net.py --loss SoftmaxWithLoss --logit-adjust --counts 900,90,10
   make_net.py --loss SoftmaxWithInfogainLoss --native --source infogainH.binaryproto --axis -1 -o loss.prototxt
   make_net.py --loss TripletSoftmaxLoss --embedding fc7 --select semi_hard
   make_net.py --loss TripletSoftmaxLoss --native --anchor a --positive p --negative n
@@ -51,23 +55,26 @@ from caffe_losses.formats import matrix_files
 from caffe_losses.compat import from_display, to_bytes, to_display
 from caffe_losses.errors import naming
 from caffe_losses.functional.blocks import NORMALIZATIONS
-from caffe_prototxt.net.losses import INFOGAIN, KINDS
+from caffe_prototxt.net.losses import COMPOSED, INFOGAIN, KINDS
 from caffe_prototxt.net.matrix_sources import matrix_source
 from caffe_prototxt.net.nets import Net
 from caffe_prototxt.rewrite.fragment import RULES, fragment_and_weights
 from caffe_prototxt.rewrite.verify import check_readable
-from caffe_tools import compute_options, native_options
+from caffe_tools.options import adjust_options, class_files, compute_options, native_options
 
 TRIPLET = "TripletSoftmaxLoss"
 
 
 def main():
     parser = _parser()
+    class_files.refuse_blanks(parser, ("--counts",))
     args = parser.parse_args()
     compute = compute_options.layer_params(parser, args)
+    adjust_options.check(parser, args)
     _check_triplet(parser, args)
     _check_names(parser, args)
-    cli.refuse_overwriting(parser, args.output, [args.source, args.h_file, args.gain])
+    cli.refuse_overwriting(parser, args.output, [
+        args.source, args.h_file, args.gain, args.labels, args.counts and args.counts.path])
     _refuse_net(args.output)
     text, blobs = (from_display(_triplet_text(args)), {}) if args.loss == TRIPLET else _loss_text(args, compute)
     check_readable(text)
@@ -96,7 +103,8 @@ def _refuse_net(path):
     with naming(path):
         try:
             layers = Net(cli.read_net(path)).layers
-            is_ours = all(layer.rules == RULES for layer in layers) and (layers or not os.path.getsize(path))
+            is_ours = all(layer.rules.get("exclude", [])[:1] == RULES["exclude"] for layer in layers) and (
+                layers or not os.path.getsize(path))
         except ValueError:
             is_ours = False
         if not is_ours:
@@ -107,10 +115,16 @@ def _refuse_net(path):
 def _loss_text(args, compute):
     matrix = matrix_source(args.source, args.h_file, compute)
     label, name, h_name = map(from_display, (args.label, args.name, args.h_name))
+    prior = None
+    if args.logit_adjust is not None:
+        priors = adjust_options.LogPriors(args)
+        prior, _ = priors.of(None)
+        for note in priors.notes:
+            cli.note(note)
     text, blobs = fragment_and_weights(
         args.loss, matrix, list(map(from_display, args.score)), label, name, h_name, args.loss_weight or [None],
         args.axis, args.ignore_label, args.normalization,
-        compute_options.is_classic(args, args.loss == INFOGAIN.name), args.native)
+        compute_options.is_classic(args, args.loss == INFOGAIN.name), args.native and args.loss in COMPOSED, prior)
     kind = KINDS[args.loss]
     for path in matrix.files if matrix else ():
         size = compute_options.check_matrix(path, kind)
@@ -147,9 +161,11 @@ def _check_triplet(parser, args):
         args.score = args.score or ["score"]
         if wrong:
             parser.error("--%s: expected with --loss %s only" % (wrong[0], TRIPLET))
+        if args.logit_adjust and not given("counts", "labels"):
+            parser.error("--logit-adjust: expected with --counts or --labels, as there is no net whose labels to count")
         native_options.check(parser, args)
         return
-    wrong = given("score", "source", "h_file", "compute_h", "axis")
+    wrong = given("score", "source", "h_file", "compute_h", "axis", "logit_adjust")
     if wrong:
         parser.error("--%s: expected with another loss than %s" % (wrong[0].replace("_", "-"), TRIPLET))
     if (args.embedding is None) != (args.select is None) or args.embedding is None and len(parts) < 3:
@@ -170,6 +186,7 @@ def _parser():
     source.add_argument("--source", metavar="FILE", help="file with H that the loss reads")
     source.add_argument("--h-file", metavar="FILE", help="file with H that a layer reads; its ending says which")
     compute_options.add_options(parser, source)
+    adjust_options.add_options(parser)
     compute_options.add_infogain(parser)
     parser.add_argument("--score", action="append", help="name of the blob of scores (default: score); several times: "
                         "a loss for each, with one matrix for all")

@@ -32,16 +32,11 @@ from caffe_tools import cli  # first, as it puts the checkout's packages on the 
 
 import os
 
-import numpy as np
-
 from caffe_losses.compat import to_unicode
-from caffe_losses.evaluation import comparison
-from caffe_losses.formats import matrix_files
-from caffe_losses.matrices.gains import check_cost
 from caffe_prototxt.training import caffe_process, precautions
-from caffe_tools import class_files, decision_report
+from caffe_tools import results
+from caffe_tools.options import class_files
 from caffe_tools.report import csv_tables, summary
-from caffe_tools.report.evaluate import WrongOption, evaluate
 from caffe_tools.report.html import page
 from caffe_tools.report.matrix_plot import import_matplotlib
 from caffe_tools.report.runs import find_runs
@@ -53,16 +48,15 @@ def main():
     args = parser.parse_args()
     precautions.drop_current_folder()
     _check_output(parser, args)
-    D, names = _classes(args)
+    classes = results.read_classes(args.names, args.distances, args.tree)
     runs = find_runs(args.run, args.folder)
     _refuse_overwriting(parser, args, runs)
     with caffe_process.Caffe(seconds=None) as caffe:
         weights = TrainingWeights(args.class_weights, _argument_of_weights(args), args.label, not args.no_python, caffe)
-        results = [_result(run, runs, caffe, args, D, names, weights) for run in runs]
-    if not any(result["curves"] or result["evaluation"] for result in results):
-        raise ValueError("nothing to report: %s" % "; ".join(
-            "%s: %s" % (result["name"], ", ".join([result["status"]] + result["notes"])) for result in results))
-    report = _report(results, args, D, names)
+        found = [run.result() if args.no_evaluation else results.result_of(
+            run, runs, caffe, classes, args.top, weights, any_snapshot=args.any_snapshot, iterations=args.iterations,
+            score=args.score, label=args.label, python=not args.no_python, gpu=args.gpu) for run in runs]
+    report = results.report_of(found, classes, args.top, args.title)
     if args.output is not None:
         cli.write(page(report).encode("utf-8"), args.output)
     if args.csv is not None:
@@ -146,22 +140,6 @@ def _write_csv(runs, folder):
                 cli.write(content, csv_tables.file_name(run, folder, ending))
 
 
-def _classes(args):
-    """Return (costs, class names), None for what is not given."""
-    for path in (args.names, args.distances, args.tree):
-        if path is not None:
-            cli.check_is_file(path)
-    names = None if args.names is None else class_files.read_names(args.names)
-    D = None
-    if args.tree is not None:
-        D, names = class_files.read_tree_costs(args.tree, names)
-    elif args.distances is not None:
-        D = check_cost(matrix_files.read_matrix(args.distances), args.distances).astype(np.float64)
-    if D is not None and names is not None and len(names) != len(D):
-        raise ValueError("%s: expected %d class names, as there are costs of so many, got %d"
-                         % (args.names, len(D), len(names)))
-    return D, None if names is None else [to_unicode(name) for name in names]
-
 
 def _argument_of_weights(args):
     """Return what stands after --class-weights, or None."""
@@ -169,42 +147,7 @@ def _argument_of_weights(args):
     return weights and (weights.path or ",".join("%.15g" % number for number in weights))
 
 
-def _result(run, runs, caffe, args, D, names, weights):
-    result = run.result()
-    if not args.no_evaluation:
-        try:
-            evaluation, notes = evaluate(
-                run, runs, caffe, D, args.top, weights, args.any_snapshot, iterations=args.iterations, score=args.score,
-                label=args.label, python=not args.no_python, gpu=args.gpu,
-                n_names=None if names is None else len(names))
-            result.update(evaluation)
-            result["notes"] += map(to_unicode, notes)
-        except WrongOption:
-            raise
-        except (ValueError, EnvironmentError) as error:
-            result["notes"].append(to_unicode("not evaluated: %s" % cli.one_line(error)))
-    return result
 
-
-def _report(results, args, D, names):
-    evaluated = [result for result in results if result["evaluation"]]
-    sizes = sorted(set(result["n_classes"] for result in evaluated)) or [None]
-    if len(sizes) > 1:
-        raise ValueError("expected nets of the same classes, got some of %s" % " and ".join(map(str, sizes)))
-    methods, differences = comparison.methods_of(results), comparison.differences_of(results)
-    decisions = decision_report.decisions_of(results, _options_of_costs(args))
-    summary.keep_within_bounds(methods, differences, decisions)
-    return {"title": to_unicode(args.title), "runs": results, "methods": methods, "differences": differences,
-            "decisions": decisions, "intervals": comparison.INTERVALS, "classes": names, "n_classes": sizes[0],
-            "D": None if D is None else D.tolist(), "top": min(args.top, sizes[0] or args.top),
-            "spatial": any(result["spatial"] for result in evaluated)}
-
-
-def _options_of_costs(args):
-    """Return the options that name the costs, for make_deploy.py."""
-    if args.tree is None:
-        return [] if args.distances is None else ["--distances", args.distances]
-    return ["--tree", args.tree] + ([] if args.names is None else ["--names", args.names])
 
 
 def _print_summary(report, args):

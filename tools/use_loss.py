@@ -29,10 +29,16 @@ before Caffe's own losses, which read past the end of H on a label out of range.
 of files are relative to where caffe runs. Exit status 2, and nothing written, for any
 error.
 
+--logit-adjust [STRENGTH] is for rare classes: in TRAIN the loss gets the scores plus STRENGTH times
+the log of how frequent each class is (a LogPrior and Caffe's Bias layer), elsewhere the scores
+alone, which are what to decide by. The training labels of the net are counted (where only Caffe
+can tell them, by running the layers that make them), unless --counts, --labels or --running says
+otherwise. --logit-adjust 0 takes it away.
+
 --native makes SoftmaxWithInfogainLoss or ExpectedCostLoss out of Caffe's own layers, which all
 have CUDA code: for a GPU or several, and where there are no Python layers. The matrix of --source
 becomes their weights, in NET_loss.caffemodel beside the net, for caffe train -weights. Without
---native such a loss becomes one layer again.
+--native such a loss becomes one layer again. With --logit-adjust, the log prior is in these weights.
 
 examples:
   use_loss.py train_val.prototxt
@@ -43,6 +49,8 @@ examples:
   use_loss.py train_val.prototxt --compute-h --running 0.99
   use_loss.py train_val.prototxt --loss ExpectedCostLoss --source D.csv --layer loss
   use_loss.py train_val.prototxt --loss SoftmaxWithLoss --all
+  use_loss.py train_val.prototxt --logit-adjust
+  use_loss.py train_val.prototxt --logit-adjust 0.5 --counts 900,90,10
   use_loss.py train_val.prototxt --loss SoftmaxWithInfogainLoss --native --source infogainH.binaryproto
 """
 from __future__ import division, print_function
@@ -67,34 +75,43 @@ from caffe_prototxt.net.nets import Net
 from caffe_prototxt.rewrite import plan, verify
 from caffe_prototxt.textformat import scanner
 from caffe_prototxt.textformat.messages import Item, read
-from caffe_tools import compute_options, loss_words, native_options
+from caffe_tools import loss_words
 from caffe_tools.cli import say
+from caffe_tools.options import adjust_options, class_files, compute_options, native_options
 
 # net: nets.Net. layers: its losses. chosen: those that are meant; None where that is not clear. request: plan.Request.
 # writers: pairs of a file to write beside the net and its writer.
 _Task = collections.namedtuple("_Task", "net layers chosen request writers")
+# plan: plan.Plan of the logit adjustment. losses: of losses.Loss, each with the counts in words. notes: list of str.
+_Adjusted = collections.namedtuple("_Adjusted", "plan losses notes")
 
 
 def main():
     parser = _parser()
+    class_files.refuse_blanks(parser, ("--counts",))
     args = parser.parse_args()
     compute = _check_options(parser, args)
     before = cli.read_net(args.net)
-    planned, after, notes = None, before, []
+    planned, adjusted, after, notes = None, None, before, []
     with naming(args.net):
         task = _task(before, args, compute)
+        if (task.request or args.logit_adjust is not None) and task.chosen is None:
+            for line in loss_words.listed(task.net, task.layers, args.net):
+                say(line)
+            raise ValueError("expected --layer NAME or --all, as there are %d losses" % len(task.layers))
         if task.request:
-            if task.chosen is None:
-                for line in loss_words.listed(task.net, task.layers, args.net):
-                    say(line)
-                raise ValueError("expected --layer NAME or --all, as there are %d losses" % len(task.layers))
             planned = plan.plan(task.net, [losses.read_loss(layer) for layer in task.chosen], task.request)
             notes += _check_matrices(planned, task)
             after = plan.write(before, planned)
             notes += filter(None, [verify.verify(task.net, after, planned) if after != before else None])
+    with_losses = after
+    if args.logit_adjust is not None:
+        adjusted, after = _adjust(task, after, args)
+        notes += [note for note in adjusted.notes if note not in notes]
     output = args.output or args.net
     writes = not (args.dry_run or args.diff) and (after != before or args.output is not None)
-    weights = native_options.weights_path(output, args.net, losses.WEIGHTS_ENDING), planned.blobs if planned else {}
+    blobs = dict(planned.blobs if planned else {}, **(adjusted.plan.blobs if adjusted else {}))
+    weights = native_options.weights_path(output, args.net, losses.WEIGHTS_ENDING), blobs
     weights_writers = [] if args.dry_run or args.diff else native_options.weights_writers(*weights)
     writers = [(output, lambda file: file.write(to_bytes(after)))] if writes else []
     if writes:
@@ -106,7 +123,8 @@ def main():
     if args.diff:
         cli.write(to_bytes("".join(_diff(before, after, args.net))))
         return
-    _report(task, planned, after != before, output if writes else None, args, notes, weights_writers)
+    changes = with_losses != before, after != with_losses
+    _report(task, planned, adjusted, changes, output if writes else None, args, notes, weights_writers)
 
 
 def _parser():
@@ -121,6 +139,7 @@ def _parser():
     source.add_argument("--from-class-weighting", action="store_true",
                         help="H from class_weighting in loss_param; SoftmaxWithInfogainLoss unless --loss says another")
     compute_options.add_options(parser, source, has_net=True)
+    adjust_options.add_options(parser, has_net=True)
     parser.add_argument("--native", action="store_true", help="--loss out of Caffe's own layers")
     parser.add_argument("--h-name", default="H", help="of the layer of H and its top (default: %(default)s)")
     parser.add_argument("--layer", action="append", default=[], metavar="NAME[=FILE]", help="name of the loss, and its "
@@ -144,12 +163,14 @@ def _check_options(parser, args):
         if name == "":
             parser.error("%s: expected a name, got none" % option)
     native_options.check(parser, args)
+    adjust_options.check(parser, args)
     if args.json and args.diff:
         parser.error("expected --json or --diff, got both")
     if args.label_check is not None and args.label_check < 1:
         parser.error("--label-check: expected at least 1 class, got %d" % args.label_check)
     own = [argument[split.end():] for argument in args.layer for split in re.finditer("=", argument)]
-    cli.refuse_overwriting(parser, args.output, [args.source, args.h_file, args.gain] + own)
+    cli.refuse_overwriting(parser, args.output, [
+        args.source, args.h_file, args.gain, args.labels, args.counts and args.counts.path] + own)
     return compute
 
 
@@ -176,8 +197,25 @@ def _task(text, args, compute):
         own, writers = _from_class_weighting(chosen, args)
     asks = kind or matrix or own or args.label_check
     request = plan.Request(kind, matrix, from_display(args.h_name), own, args.from_class_weighting, args.label_check,
-                           args.native)
+                           args.native and args.loss in losses.COMPOSED)
     return _Task(net, layers, chosen, request if asks else None, writers)
+
+
+def _adjust(task, text, args):
+    """Return (_Adjusted, the text with the logit adjustment). text: of the net, its losses changed already."""
+    net, priors = Net(text, task.net.classic), adjust_options.LogPriors(args, args.net)
+    layers = losses.find_losses(net)
+    chosen = [losses.read_loss(layers[task.layers.index(layer)]) for layer in task.chosen]
+    chosen = [loss for loss in chosen if "TRAIN" in loss.layer.phases]
+    if not chosen:
+        raise ValueError("%s: expected a loss in TRAIN for --logit-adjust, got %s" % (
+            args.net, ", ".join(map(str, task.chosen))))
+    found = [priors.of(loss) for loss in chosen]
+    with naming(args.net):
+        planned = plan.plan_adjustments(net, list(zip(chosen, [prior for prior, _ in found])))
+        after = plan.write(text, planned)
+        notes = list(filter(None, [verify.verify(net, after, planned) if after != text else None]))
+    return _Adjusted(planned, list(zip(chosen, [words for _, words in found])), priors.notes + notes), after
 
 
 def _as_other(layer):
@@ -290,23 +328,32 @@ def _other_names(path):
     return notes
 
 
-def _report(task, planned, changed, output, args, notes, weights_writers):
-    """Print what the net has, or how it changed. output: the file that was written, or None."""
+def _report(task, planned, adjusted, changes, output, args, notes, weights_writers):
+    """Print what the net has, or how it changed.
+
+    changes: whether its losses changed, and whether what they get did. output: the file that was written, or None.
+    """
     files, weights = [path for path, _ in task.writers] if output is not None else [], [
         path for path, _ in weights_writers]
     if args.json:
-        cli.say_json(dict(loss_words.as_json(task.net, task.layers, planned), net=args.net, written=output,
-                          changed=changed, files=files + weights, notes=notes))
+        cli.say_json(dict(loss_words.as_json(task.net, task.layers, planned, adjusted and adjusted.plan), net=args.net,
+                          written=output, changed=any(changes), files=files + weights, notes=notes))
         return
     written = output or args.output or args.net
-    lines = loss_words.listed(task.net, task.layers, args.net) if planned is None else (
-        loss_words.changes(planned, written, args.dry_run) if changed else loss_words.unchanged(planned, written))
-    if output is not None and not changed:
+    lines = [] if planned or adjusted else loss_words.listed(task.net, task.layers, args.net)
+    if planned:
+        lines = loss_words.changes(planned, written, args.dry_run) if changes[0] else (
+            loss_words.unchanged(planned, written))
+    if adjusted:
+        is_new = changes[1] or weights and adjusted.plan.blobs
+        lines += loss_words.adjusted(adjusted.losses, args.logit_adjust, written, "" if not is_new else (
+            "would be" if args.dry_run else "is now"))
+    if output is not None and not any(changes):
         lines.append("%s: a copy of %s, with nothing to change" % (output, args.net))
     lines += ["%s: H, the class weights of the text on its diagonal" % path for path in files]
     for path in weights:
         lines += ["%s: the weights of the loss" % path] + native_options.advice(path)
-    if changed and output is not None and os.path.isfile(output):
+    if any(changes) and output is not None and os.path.isfile(output):
         lines.append("next: " + cli.command_line("check_net.py", output))
     for line in lines:
         say(line)

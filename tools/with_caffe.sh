@@ -86,7 +86,7 @@ if [[ $version == 3 ]]; then
     PYTHON=/usr/bin/python3
     name=debian11 takes='two minutes' megabytes=1500
     packages=(caffe python3-caffe libopenblas0-pthread python3-pytest python3-hypothesis python3-h5py python3-lmdb
-        python3-plyvel python3-matplotlib python3-tqdm dataset-fashion-mnist python2.7 python-is-python3 make)
+        python3-plyvel python3-matplotlib python3-tqdm dataset-fashion-mnist python2.7 python-is-python3 make parallel)
     build=()
 else
     PYTHON=/usr/bin/python2.7

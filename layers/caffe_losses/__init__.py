@@ -11,8 +11,8 @@ A net names a layer of this package through python_param, with the folder that h
       loss_weight: 1    # without it Caffe takes no Python layer for a loss
     }
 
-Layers: SoftmaxWithInfogainLoss, InfogainLoss, CostScaledSoftmaxLoss and ExpectedCostLoss; ComputeH, InfogainMatrix and
-LabelCheck; TripletSoftmaxLoss, L2Distance and TripletSelect.
+Layers: SoftmaxWithInfogainLoss, InfogainLoss, CostScaledSoftmaxLoss and ExpectedCostLoss; ComputeH, InfogainMatrix,
+LogPrior and LabelCheck; TripletSoftmaxLoss, L2Distance and TripletSelect.
 
 Modules, each in its folder and by its own name too (`from caffe_losses import metrics`). Only `layers` imports caffe:
 
@@ -48,6 +48,7 @@ __version__ = "0.1.0"
 LAYERS = {name: module for module, names in (
     ("loss_layers", ("SoftmaxWithInfogainLoss", "InfogainLoss", "CostScaledSoftmaxLoss", "ExpectedCostLoss")),
     ("matrix_layers", ("ComputeH", "InfogainMatrix", "LabelCheck")),
+    ("prior_layers", ("LogPrior",)),
     ("triplet_layers", ("TripletSoftmaxLoss", "L2Distance", "TripletSelect"))) for name in names}
 MODULES = {name: folder for folder, names in (
     ("functional", ("losses", "blocks", "triplets", "mining")),

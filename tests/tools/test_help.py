@@ -39,7 +39,7 @@ def examples(help_text):
 
 
 def test_the_commands_are_found():
-    assert TOOLS == ["check_net.py", "inspect_h.py", "make_deploy.py", "make_h.py", "make_net.py", "report.py",
+    assert TOOLS == ["check_net.py", "compare.py", "inspect_h.py", "make_deploy.py", "make_h.py", "make_net.py", "report.py",
                      "use_loss.py"]
 
 
@@ -60,6 +60,8 @@ def test_examples(tool, tmp_path):
         matrix_files.write_matrix(os.path.join(folder, name), np.eye(3) + .125)
     if tool == "report.py":
         assert training.train(folder) == 0
+    if tool == "compare.py":
+        user_files.write_unbalanced(folder)
     if tool == "make_deploy.py":
         assert real_nets.run(["caffe", "train", "-solver", "solver.prototxt"], cwd=folder)[0] == 0
     status, help_text, err = run_main(tool, "--help")

@@ -50,7 +50,7 @@ def _decision_of(name, runs, metric, costs):
             "differences": found["differences"], "rivals": found["rivals"],
             "intervals": BY_BOOTSTRAP if len(runs) == 1 else comparison.INTERVALS, "best": best, "notes": notes,
             "sentence": to_unicode("%s: %s" % (name, _sentence(found, best, metric))),
-            "command": to_unicode(_command(runs, best, costs))}
+            "command": to_unicode(command_of(runs, best, costs))}
 
 
 def _rule(best):
@@ -106,10 +106,13 @@ def _as_good(found, best, metric):
     return "; that by %s (%s) is better by no more than noise" % (rules.TITLES[first], metric.form % means[first])
 
 
-def _command(runs, best, costs):
-    """Return the line for a shell that builds a decision into the net of a method, of its first run."""
+def command_of(runs, key, costs):
+    """Return the line for a shell that builds a decision into the net of a method, of its first run.
+
+    key: of the rule to decide by; None: PROBABLE. costs: list of str, the options that name the costs.
+    """
     run, trial = runs[0], runs[0]["decisions"]
-    rule = _rule(best)
+    rule = _rule(key)
     words = [trial["net"] or "train_val.prototxt", "--weights", from_here(run["snapshot"])]
     words += ["--loss", trial["loss"]] * bool(trial["loss"])
     words += trial["class_weights"]["options"] * rule.weights + costs * rule.costs

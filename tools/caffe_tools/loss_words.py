@@ -3,7 +3,8 @@ from __future__ import division, print_function
 
 from caffe_losses.compat import to_display
 from caffe_prototxt.net import losses
-from caffe_tools import compute_options
+from caffe_prototxt.net.adjustments import adjustment, scores_alone
+from caffe_tools.options import compute_options
 
 
 def listed(net, layers, path):
@@ -33,21 +34,38 @@ def changes(planned, path, dry_run):
     return lines + ["%s: %s" % (path, line) for kind in kinds for line in compute_options.advice(kind)]
 
 
+def adjusted(adjusted, strength, path, verb):
+    """Return the lines on a logit adjustment.
+
+    adjusted: pairs of a Loss and its counts in words. strength: float; 0: it goes. verb: str, or "" where nothing
+    changes.
+    """
+    lines, times = [], "" if strength == 1 else "%g x " % strength
+    for loss, counts in adjusted:
+        scores = to_display(scores_alone(loss.layer, loss.scores))
+        words = "not logit-adjusted: it gets %s" % scores
+        if strength:
+            words = "logit-adjusted: in TRAIN it gets %s + %slog prior (%s)" % (scores, times, counts)
+            words += ", in TEST %s alone" % scores if "TEST" in loss.layer.phases else ""
+        lines.append("%s: %s%s %s %s" % (path, "" if verb else "nothing to change: ", loss.layer, verb or "is", words))
+    return lines
+
+
 def _own_names(loss, kind, planned):
     """Return the names of the layers that a loss out of Caffe's own layers has, or gets, besides its last."""
     added = [fields["name"] for layer, fields in planned.added if layer is loss.layer and kind.composed]
     return [part.name for part in loss.parts] + added
 
 
-def as_json(net, layers, planned):
-    """Return the losses of a net, and how they change, as a dict. planned: plan.Plan, or None."""
+def as_json(net, layers, planned, adjusted):
+    """Return the losses of a net, and how they change, as a dict. planned, adjusted: plan.Plan, or None."""
     becomes = {} if planned is None else {target.loss.layer.index: target for target in planned.targets}
     return {
         "losses": [_loss_as_json(layer, becomes.get(layer.index)) for layer in layers],
         "others": [{"name": to_display(layer.name), "line": layer.line, "type": _type_name(layer)}
                    for layer in losses.other_losses(net)],
-        "added": [to_display(fields["name"]) for _, fields in planned.added] if planned else [],
-        "removed": [layer.display_name for layer in planned.removed] if planned else []}
+        "added": [to_display(fields["name"]) for plan in (planned, adjusted) if plan for _, fields in plan.added],
+        "removed": [layer.display_name for plan in (planned, adjusted) if plan for layer in plan.removed]}
 
 
 def _loss_as_json(layer, target):
@@ -57,7 +75,7 @@ def _loss_as_json(layer, target):
         "name": to_display(layer.name), "line": layer.line, "type": losses.kind_of(layer).name, "error": error,
         "n_classes": loss and loss.n_classes(), "loss_weight": layer.values("loss_weight"),
         "phases": sorted(layer.phases), "class_weighting": losses.class_weighting(layer, False),
-        "becomes": target and target.kind.name, "matrix": matrix and str(matrix)}
+        "logit_adjusted": _is_adjusted(loss), "becomes": target and target.kind.name, "matrix": matrix and str(matrix)}
 
 
 def _in_words(layer):
@@ -66,8 +84,13 @@ def _in_words(layer):
     weights = "".join(", loss_weight %s" % weight for weight in layer.values("loss_weight"))
     phases = "" if len(layer.phases) != 1 else ", %s only" % to_display("".join(layer.phases))
     weighting = ", class weights in its text (--from-class-weighting)" * losses.has_class_weighting(layer)
-    return "%s: %s, %s%s%s%s" % (
-        layer.display_name, losses.kind_of(layer).name, classes, weights, phases, weighting)
+    adjusted = ", logit-adjusted" * _is_adjusted(loss)
+    return "%s: %s, %s%s%s%s%s" % (
+        layer.display_name, losses.kind_of(layer).name, classes, weights, phases, weighting, adjusted)
+
+
+def _is_adjusted(loss):
+    return bool(loss and adjustment(loss.layer, loss.scores))
 
 
 def _read_loss(layer):

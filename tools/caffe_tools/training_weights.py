@@ -22,11 +22,12 @@ class TrainingWeights(object):
 
     given: class_files.Numbers of --class-weights, or None. words: str, that option's argument.
     label: the blob of labels, str, or None: that of the net's last loss. python: bool, whether Python layers may run.
-    caffe: caffe_process.Caffe.
+    caffe: caffe_process.Caffe. seconds: float, the time that counting may take; None: any.
     """
 
-    def __init__(self, given, words, label, python, caffe):
-        self.label, self.python, self.caffe, self._by_net, self._given = label, python, caffe, {}, None
+    def __init__(self, given, words, label, python, caffe, seconds=SECONDS):
+        self.label, self.python, self.caffe, self.seconds = label, python, caffe, seconds
+        self._by_net, self._given = {}, None
         if given is not None:
             weights = class_weights.check_weights(given)
             self._given = _found(weights, "--class-weights " + words, ["--class-weights", words])
@@ -52,11 +53,16 @@ class TrainingWeights(object):
                 self._by_net[key] = _none(reason.replace(path, name))
         return self._by_net[key]
 
+    def of_all(self, net, folder):
+        """Return those of a net, as `of` does, and take them for those of every other one."""
+        self._given = self.of(net, folder)
+        return self._given
+
     def _counted(self, path, folder):
         data = net_source(path, self.label, last=True)
-        tally = count_net(self.caffe, data, None, self.python, SECONDS, self.caffe.count_source)
+        tally = count_net(self.caffe, data, None, self.python, self.seconds, self.caffe.count_source)
         if data.whole and not tally.complete:
-            return _none("counting the labels of %s takes more than %d s" % (tally.source, SECONDS))
+            return _none("counting the labels of %s takes more than %d s" % (tally.source, self.seconds))
         counts, _ = per_class(tally, data.n_classes, data.ignore_label)
         if np.count_nonzero(counts) < 2:
             return _none("%s: expected labels of several classes, got one" % tally.source)

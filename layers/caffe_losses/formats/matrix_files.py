@@ -138,6 +138,19 @@ def read_matrix(path):
         return _format(path).read(path)
 
 
+def read_numbers(path):
+    """Return the numbers in a file, a list of floats: of a .npy a row or a column, of text with blanks or commas.
+
+    Raises IOError or ValueError, without the file's name.
+    """
+    if not path.lower().endswith(".npy"):
+        return text_files.read_numbers(path)
+    array = map_npy(path)
+    if array.size != max(array.shape + (0,)):
+        raise ValueError("expected a row of numbers, got %s of shape %s" % (array.dtype, array.shape))
+    return array.ravel().astype(float).tolist()
+
+
 def write_matrix(path, matrix):
     """Write a matrix to a file, or an LMDB's folder, whole or not at all.
 

@@ -50,6 +50,12 @@ def read_csv(path):
     return np.array(rows)
 
 
+def read_numbers(path):
+    """Return the numbers of a text with blanks, commas or line ends between them, a list. `#` starts a comment."""
+    with _open(path) as file:
+        return list(map(float, " ".join(line.split("#")[0] for line in file).replace(",", " ").split()))
+
+
 def read_json(path):
     """Return the matrix as float64, from a list of lists of numbers."""
     with _open(path) as file:

@@ -6,16 +6,13 @@ import numpy as np
 
 from caffe_losses.layers import param_str
 from caffe_losses.layers.base import check_blobs, check_size, in_training, read_float32, refuse_gradient, reported, warn
+from caffe_losses.layers.counting_layers import LABELS, LabelCounter
 from caffe_losses.matrices import class_weights, gains
-from caffe_losses.validation import count_labels, label_index
+from caffe_losses.validation import label_index
 
 # The largest L with L x L entries in a blob, whose count is an int.
 MAX_CLASSES = 46340
 
-LABELS = "bottom[0] (labels)"
-
-# Too small to count anywhere, its square too.
-MARK = 1e-30
 # The weight of the average sample outside of which a warning says so.
 LEAST_AVERAGE, MOST_AVERAGE = .5, 2
 
@@ -29,7 +26,7 @@ def _refuse_gradient(layer, top, propagate_down, bottom):
 
 
 @reported
-class ComputeH(caffe.Layer):
+class ComputeH(LabelCounter):
     """H from the labels of a batch: a diagonal of class weights.
 
         H = diag(w) S,  w from the counts of the classes (class_weights.class_weights)
@@ -70,7 +67,6 @@ class ComputeH(caffe.Layer):
         "gain": param_str.path(None),
         "running": param_str.number(None, lambda r: 0 < r < 1, "a number between 0 and 1"),
     }
-    has_warned = False  # of a missing phase, in this process
 
     def setup(self, bottom, top):
         check_blobs(bottom, top, (1,), (1,))
@@ -83,20 +79,13 @@ class ComputeH(caffe.Layer):
         if self.params["gain"] is not None:
             self.gain = _read_gain(self.params["gain"])
             check_size(self.gain, self.n_classes, self.params["gain"])
-        if self.params["running"] is not None:
-            self.blobs.add_blob(self.n_classes)
-            self.blobs[0].data[...] = 0
-            self._look_for_phase()
+        self.start_counting()
 
     def reshape(self, bottom, top):
         top[0].reshape(1, 1, self.n_classes, self.n_classes)
 
     def forward(self, bottom, top):
-        counts = np.zeros(self.n_classes)
-        if bottom[0].count:  # Caffe gives an empty blob no memory, and ends if it is looked at
-            counts = count_labels(bottom[0].data, self.n_classes, self.params["ignore_label"], LABELS)
-        if self.params["running"] is not None:
-            counts = self._keep(counts)
+        counts = self.count(bottom[0])
         options = {key: self.params[key] for key in ("beta", "power", "scale", "missing")}
         w = class_weights.class_weights(counts, self.params["weights"], **options)
         self._warn_of_scale(counts, w)
@@ -114,34 +103,6 @@ class ComputeH(caffe.Layer):
             self.warned = True
             warn(self, 'the average sample weighs %.3g, which acts as a learning rate %.3g times as large; '
                  '"scale": "sample" in param_str makes it 1' % (average, average))
-
-    def _keep(self, counts):
-        """Return the counts kept over batches, to which TRAIN adds this batch."""
-        kept = self.blobs[0].data
-        if self._trains():
-            kept *= self.params["running"]
-            kept += counts
-        elif not kept.any():
-            return counts  # nothing was trained yet
-        return kept.astype(np.float64)
-
-    def _look_for_phase(self):
-        """Mark the gradient of the counts where Caffe gives no phase: only a solver, in TRAIN, clears it."""
-        self.trains = None
-        if not hasattr(self, "phase"):
-            self.trains = False
-            self.blobs[0].diff[...] = MARK
-            if not ComputeH.has_warned:
-                ComputeH.has_warned = True
-                warn(self, "this Caffe gives a Python layer no phase: running counts are kept only where a solver is "
-                     "seen to train the net, else H is that of each batch or of the counts loaded")
-
-    def _trains(self):
-        """Return whether the layer is known to be in training."""
-        if self.trains is None:
-            return in_training(self)
-        self.trains = self.trains or not self.blobs[0].diff.any()
-        return self.trains
 
     backward = _refuse_gradient
 

@@ -34,6 +34,13 @@ def number(default, within, expected):
                float, expected)
 
 
+def number_list(default):
+    """Return a Key for a list of finite numbers."""
+    one = number(None, lambda value: True, "")
+    return Key(default, lambda value: value and isinstance(value, (list, tuple)) and all(map(one.accepts, value)),
+               lambda value: list(map(float, value)), "a list of numbers")
+
+
 def choice(default, options):
     """Return a Key for one of a few words."""
     return Key(default, lambda value: value in options, str, "one of " + ", ".join('"%s"' % o for o in options))

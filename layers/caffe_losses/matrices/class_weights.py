@@ -1,4 +1,4 @@
-"""Class weights from label counts, so that rare classes count for more."""
+"""Class weights and log priors from label counts, so that rare classes count for more."""
 from __future__ import division, print_function
 
 import collections
@@ -22,6 +22,8 @@ _SCALES = collections.OrderedDict([
     ("classes", lambda weights, counts: len(weights) / weights.sum()),
     ("none", lambda weights, counts: 1.0)])
 SCALES = tuple(_SCALES)
+
+MISSING_PRIORS = ("least", "error")
 
 
 def class_weights(counts, kind="max_over_count", beta=None, power=1.0, scale="sum", missing="zero", present=None):
@@ -71,6 +73,29 @@ def class_weights(counts, kind="max_over_count", beta=None, power=1.0, scale="su
     if not np.isfinite(weights).all():
         raise ValueError("power: expected one that leaves the weights finite, got %g" % power)
     return weights
+
+
+def log_prior(counts, strength=1.0, missing="least"):
+    """Return what logit adjustment adds to the score of each class in training: the log of how often it occurs.
+
+        a_c = strength log(n_c / n),  n_c the count of class c, n their sum
+
+    counts: C numbers, not negative, in samples (fractions are fine).
+    strength: float, at least 0; 1 is the prior itself, 0 leaves the scores as they are.
+    missing: for a class with count 0: "least" (as if it were as frequent as the rarest that occurs) or "error".
+    Returns C numbers, float64; all 0 if all counts are 0. Raises ValueError.
+    Source: Menon et al. 2021, arXiv 2007.07314, equation 10.
+    """
+    counts = _checked_counts(counts, missing)
+    if missing not in MISSING_PRIORS:
+        raise ValueError("missing: expected one of %s, got %r" % (", ".join(MISSING_PRIORS), missing))
+    if not 0 <= strength <= np.finfo(np.float32).max / 1e4:  # the log of a float64 is above -1e4
+        raise ValueError("strength: expected a number of at least 0, that float32 holds, got %g" % strength)
+    if not counts.any():
+        return counts
+    most = counts.max()
+    logs = np.log(np.where(counts > 0, counts, counts[counts > 0].min())) - np.log(most)
+    return strength * (logs - np.log((counts / most).sum()))
 
 
 def check_weights(weights):

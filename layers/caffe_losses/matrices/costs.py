@@ -62,3 +62,17 @@ def costs_from_embeddings(embeddings, metric="cosine"):
     scale = largest[:, np.newaxis] if metric == "cosine" else largest.max() or 1  # so that no square overflows
     D = squareform(np.maximum(pdist(E / scale, metric), 0))
     return D if metric == "cosine" else D * scale
+
+
+def shuffled_costs(D, seed):
+    """Return D with its classes in a random order in which none is at its own place: a control for what D says.
+
+        D'[l, k] = D[order[l], order[k]]
+
+    D: C x C, C at least 2. seed: int, by which the order is drawn.
+    """
+    rng, classes = np.random.RandomState(seed), np.arange(len(D))
+    while True:
+        order = rng.permutation(len(D))
+        if (order != classes).all():
+            return np.asarray(D)[np.ix_(order, order)]

@@ -115,6 +115,16 @@ def smoothed_identity(n_classes, epsilon):
     return (1 - epsilon) * np.eye(n_classes) + epsilon / n_classes
 
 
+def equal_smoothing(H):
+    """Return the epsilon of label smoothing that leaves the true class as much as H does on average.
+
+        epsilon = (1 - mean_l H[l, l]) C / (C - 1)
+
+    H: C x C, C at least 2, whose rows sum to 1.
+    """
+    return float((1 - np.diag(H).mean()) * len(H) / (len(H) - 1))
+
+
 def weighted_gain(weights, gain=None):
     """Return diag(w) S: the rows of a gain, each multiplied by the weight of its class.
 

@@ -13,6 +13,7 @@ from caffe_prototxt.check.faults import ERROR, UNCHECKED, WARNING, Fault, FaultL
 from caffe_prototxt.data import labels
 from caffe_prototxt.data.net_source import whole_source
 from caffe_prototxt.net import data_layers, losses
+from caffe_prototxt.net.adjustments import has_prior_in_weights
 from caffe_prototxt.net.graph import Graph, origin
 from caffe_prototxt.net.matrix_sources import MODULE
 from caffe_prototxt.net.shapes import MAKE_CLASSES
@@ -94,17 +95,20 @@ def _check_tops(net, shapes):
 
 
 def _missing_weights(graph, weights, path):
-    """Return the Faults of losses out of Caffe's own layers that the training begins without the weights of."""
+    """Return the Faults of layers with a matrix or a log prior in weights that the training begins without."""
     faults = []
     for node in graph.whole_nodes if graph.state.phase == "TRAIN" else ():
-        needed = set(to_bytes(part.layer.name) for part in node.parts[:-1] if part.type in MAKE_CLASSES)
+        parts, what = [part for part in node.parts[:-1] if part.type in MAKE_CLASSES], ("matrix", "the loss is 0")
+        if has_prior_in_weights(node.layer):
+            parts, what = [node], ("log prior", "nothing is adjusted")
+        needed = set(to_bytes(part.layer.name) for part in parts)
         if needed and not any(needed <= _layers_with_weights(file, needed) for file in weights):
             own = os.path.splitext(path)[0] + losses.WEIGHTS_ENDING if path else ""
             if not needed <= _layers_with_weights(own):
                 own = "FILE.caffemodel (which use_loss.py --native writes)"
             faults.append(fault_of(
-                node.layer, WARNING, "weights", "has its matrix in weights that are 0 until caffe train -weights %s "
-                "brings them: without that the loss is 0 throughout" % own))
+                node.layer, WARNING, "weights", "has its %s in weights that are 0 until caffe train -weights %s "
+                "brings them: without that %s throughout" % (what[0], own, what[1])))
     return faults
 
 

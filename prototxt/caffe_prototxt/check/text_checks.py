@@ -7,6 +7,7 @@ from caffe_losses.compat import to_display
 from caffe_prototxt.check.faults import ERROR, WARNING, fault_of
 from caffe_prototxt.check.field_checks import field_faults
 from caffe_prototxt.net import data_layers
+from caffe_prototxt.net.adjustments import LOG_PRIOR, has_prior_in_weights, is_log_prior, keys, priors
 from caffe_prototxt.net.graph import HAND_ON, INPUT, Node, origin
 from caffe_prototxt.net.losses import (CLASSIC, FOR_TRAINED, INFOGAIN, is_loss_type, is_on_labels, is_python_loss,
                                        kind_of, python_class, read_params)
@@ -18,7 +19,7 @@ from caffe_prototxt.textformat.messages import is_true
 Part = collections.namedtuple("Part", "weight top layer type")
 
 # Ours, besides the losses, that end Caffe's backward pass if a gradient with respect to labels is asked for.
-PYTHON_LABELS = frozenset(("ComputeH", "LabelCheck"))
+PYTHON_LABELS = frozenset(("ComputeH", "LabelCheck", LOG_PRIOR))
 # Layers through which scores stay scores.
 SCORES_STAY = HAND_ON | KEEP_CLASSES - {"Softmax", "Sigmoid", "Exp"}
 MAKES_SCORES = frozenset(MAKE_CLASSES)
@@ -45,7 +46,8 @@ def state_faults(graph, has_weights=False):
     graph: graph.Graph. has_weights: bool, whether the training is known to begin with the weights of another.
     """
     faults = []
-    checks = [_connections, _numbers, _swapped, _softmax_before, _classic if graph.net.classic else _normalize]
+    checks = [_connections, _numbers, _swapped, _softmax_before, _log_prior]
+    checks += [_classic if graph.net.classic else _normalize]
     if graph.state.phase == "TRAIN":
         checks += [_python_loss_weight, _gradients, _label_images] + [_fresh_weights] * (not has_weights)
     duplicates = dict(graph.duplicate_tops)
@@ -228,9 +230,28 @@ def _gradients(graph, node):
             "gradient with respect to it and stops: take force_backward out, or give H as infogain_loss_param " \
             "{ source }" % line
     module, name = python_class(layer)
-    if node.type == "Python" and line and (kind_of(layer) or module == MODULE and name in PYTHON_LABELS):
+    is_ours = module == MODULE and name in PYTHON_LABELS and layer.bottoms
+    if node.type == "Python" and line and (kind_of(layer) or is_ours):
         yield ERROR, "force_backward", "is a Python layer, of which force_backward: true (line %d) asks a gradient " \
             "with respect to the labels, and there is none: take force_backward out" % line
+
+
+def _log_prior(graph, node):
+    """Find a log prior that is added outside of TRAIN or to other classes, or whose counts Caffe would train."""
+    layer = node.layer
+    if graph.state.phase != "TRAIN" and (is_log_prior(layer) or has_prior_in_weights(layer)):
+        yield ERROR, "log_prior", "is in %s, too, where the scores are to be without the log prior: write include { " \
+            "phase: TRAIN } in it, and in what takes it" % graph.state.phase
+    if is_log_prior(layer) and "running" in keys(layer) and not _is_frozen(layer):
+        yield ERROR, "log_prior", "keeps counts in a blob, which Caffe would train: write param { lr_mult: 0 " \
+            "decay_mult: 0 }"
+    for prior in priors(layer):
+        says = keys(prior)
+        n_prior = len(says["counts"]) if isinstance(says.get("counts"), list) else says.get("n_classes")
+        n_classes = layer.net.n_classes(layer, layer.bottoms[0], layer.value_in("bias_param", "axis", 1))
+        if None not in (n_prior, n_classes) and n_prior != n_classes:
+            yield ERROR, "log_prior", "adds the log prior of %s classes, of layer %s, to scores of %d" % (
+                n_prior, prior.display_name, n_classes)
 
 
 def _is_frozen(layer):

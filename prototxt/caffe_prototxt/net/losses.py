@@ -231,6 +231,18 @@ def select(layers, names, every):
     return layers if len(layers) == 1 or len(known) == 1 and known[0] and len(phases) == len(set(phases)) else None
 
 
+def takers(loss):
+    """Return the layers of a Loss that take its scores. Raises ValueError where only their probabilities are known."""
+    if loss.kind.composed:
+        return composition(loss.layer).takers[:1]
+    if not loss.kind.probabilities:
+        return [loss.layer]
+    if loss.scores is None:
+        raise loss.layer.error('its probabilities "%s" from a Softmax layer' % to_display(loss.bottom),
+                               "them from elsewhere")
+    return loss.softmaxes
+
+
 def read_loss(layer):
     """Return what the layer of a loss of KINDS says, as a Loss. Raises ValueError for what Caffe would not take."""
     kind = kind_of(layer)

@@ -11,6 +11,11 @@ from caffe_prototxt.textformat.messages import Name
 MODULE = "caffe_losses"
 H_NAME = "H"  # the name of the matrix inside files
 FIND_BY_NAME = ("HDF5Data", "Parameter")  # these find the matrix by the name of their top, or by their own
+# The layers that count labels, and what is expected, and came, where the number of classes is unknown.
+_WITH_CLASSES = {
+    "ComputeH": ("--compute-h C, with the number of classes, as the text does not tell that of its scores",
+                 "--compute-h alone"),
+    "LogPrior": ("--counts, as the text does not tell the number of classes of its scores", "--running")}
 NOT_TRAINED = OrderedDict((("lr_mult", 0), ("decay_mult", 0)))
 
 
@@ -83,18 +88,19 @@ class LayerMatrix(_Source):
         return json.dumps(self.keys, sort_keys=True)
 
     def bottoms(self, label):
-        return [label] if self.python_class in ("ComputeH", "LabelCheck") else []
+        takes = self.python_class in ("ComputeH", "LabelCheck") or self.python_class and "running" in self.keys
+        return [label] if takes else []
 
     def for_loss(self, loss):
-        """Return this source with what ComputeH has from the loss: the number of classes, the label that is ignored."""
-        if self.python_class != "ComputeH":
+        """Return this source with what a layer that counts has from the loss: the number of classes, the ignored label.
+        """
+        if self.python_class not in _WITH_CLASSES or not self.bottoms(loss.label):
             return self
         keys = dict(self.keys)
         if loss.params.ignore_label is not None:
             keys["ignore_label"] = loss.params.ignore_label
         if keys.setdefault("n_classes", loss.n_classes()) is None:
-            raise loss.layer.error("--compute-h C, with the number of classes, as the text does not tell that of its "
-                                   "scores", "--compute-h alone")
+            raise loss.layer.error(*_WITH_CLASSES[self.python_class])
         return LayerMatrix(self.type, None, self.python_class, keys, self.files)
 
     def check(self, loss, kind):

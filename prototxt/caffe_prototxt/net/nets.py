@@ -2,13 +2,14 @@
 from __future__ import division, print_function
 
 import bisect
+from collections import OrderedDict
 
 from caffe_losses.compat import to_display
 from caffe_prototxt.net import states
 from caffe_prototxt.net.losses import SOFTMAX
 from caffe_prototxt.net.shapes import Shapes
 from caffe_prototxt.textformat import scanner as T
-from caffe_prototxt.textformat.messages import Item, Message, is_true, read
+from caffe_prototxt.textformat.messages import Item, Message, Name, is_true, read
 
 # Types of the old syntax that are not just spelt in another way, as INNER_PRODUCT is (Caffe's upgrade_proto.cpp).
 # A type may be its number in caffe.proto, too; the one that matters is that of the layer that writes files.
@@ -71,6 +72,18 @@ class Layer(Message):
     def is_kept(self, state):
         """Return whether Caffe keeps the layer in a State."""
         return not self.rules or states.keeps(state, self.include, self.exclude)
+
+    def rules_in(self, phase):
+        """Return the rules with which a layer is kept where this one is, but in that phase alone."""
+        if self.phases == {phase}:
+            return self.rules
+        if "include" in self.rules:
+            return {"include": [OrderedDict(values, phase=[Name(phase)]) for values in self.rules["include"]
+                                if all(rule.phase in (None, phase) for rule in states.read_rules([values]))]}
+        if "exclude" in self.rules:
+            others = [{"phase": [Name(other)]} for other in states.PHASES if other != phase]
+            return {"exclude": self.rules["exclude"] + others}
+        return {"include": [{"phase": [Name(phase)]}]}
 
     def error(self, expected, got):
         return ValueError("%s: expected %s, got %s" % (self, expected, got))

@@ -19,6 +19,7 @@ from caffe import layers as L, params as P
 from caffe.proto import caffe_pb2
 
 from caffe_losses.formats.matrix_files import layer_type
+from caffe_prototxt.net.adjustments import LOG_PRIOR
 from caffe_prototxt.net.losses import is_classic
 from caffe_prototxt.net.matrix_sources import MODULE, NOT_TRAINED
 
@@ -39,6 +40,23 @@ def compute_h(label, **param):
 def infogain_matrix(source):
     """Read H from a file, by caffe_losses.InfogainMatrix. Returns the Top H, 1 x 1 x L x L."""
     return L.Python(module=MODULE, layer="InfogainMatrix", param_str=param_text({"source": source}), exclude=EXCLUDE)
+
+
+def plus_log_prior(score, label=None, axis=None, **param):
+    """Add the log prior of the classes to scores, by caffe_losses.LogPrior and Caffe's Bias: logit adjustment.
+
+    Only a loss in TRAIN is to get the result, which is not there in TEST; all else takes the scores:
+
+        n.adjusted = plus_log_prior(n.score, counts=[900, 90, 10])
+        n.loss = L.SoftmaxWithLoss(n.adjusted, n.label, include={"phase": caffe.TRAIN})
+
+    score: Top. label: Top, for counts of the labels; None with counts or source. axis: int, of the classes, 1 unless
+    given. param: the keys of LogPrior's param_str (counts, strength, running, ...). Returns a Top shaped as the scores.
+    """
+    rules = {"include": {"phase": caffe_pb2.TRAIN}}
+    options = rules if param.get("running") is None else dict(rules, param=NOT_TRAINED)
+    prior = L.Python(*filter(None, (label,)), module=MODULE, layer=LOG_PRIOR, param_str=param_text(param), **options)
+    return L.Bias(score, prior, **dict(rules, **({} if axis is None else {"axis": axis})))
 
 
 def h_from_file(path, n_classes=None):

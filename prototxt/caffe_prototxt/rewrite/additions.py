@@ -1,10 +1,11 @@
-"""The layers that changed losses need before them: a Softmax, a layer that makes the matrix, a check of the labels."""
+"""The layers that changed losses need before them: a Softmax, a matrix, a check of the labels, a log prior."""
 from __future__ import division, print_function
 
 import collections
 
-from caffe_prototxt.net.losses import python_class
-from caffe_prototxt.net.matrix_sources import FIND_BY_NAME, H_NAME, MODULE, LayerMatrix
+from caffe_prototxt.net.adjustments import PLUS_LOG_PRIOR
+from caffe_prototxt.net.losses import python_class, takers
+from caffe_prototxt.net.matrix_sources import FIND_BY_NAME, H_NAME, MODULE, NOT_TRAINED, LayerMatrix
 from caffe_prototxt.net.states import PHASES
 from caffe_prototxt.textformat.messages import Name, on_one_line
 
@@ -63,7 +64,7 @@ class Additions(object):
             self.changed += [(maker, change) for maker in makers if not matrix.has_same_keys(maker)
                              and maker not in [layer for layer, _ in self.changed]]
             return loss.matrix.name
-        top = self._shared(loss, matrix, self.h_name)
+        top = self._shared(loss.layer, loss.layer.rules, loss.label, matrix, self.h_name)
         if top != H_NAME and matrix.type in FIND_BY_NAME:
             raise ValueError("%s: expected %s to be free as the name of the layer of type %s, as this is what it "
                              "reads, got %s; take an .lmdb, or --source" % (loss.layer, H_NAME, matrix.type, top))
@@ -83,13 +84,51 @@ class Additions(object):
             raise layer.error("--label-check C, with the number of classes, as the text does not tell that of its "
                               "scores", "--label-check alone")
         keys = {"n_classes": n_classes or self.label_check, "ignore_label": loss.params.ignore_label}
-        return self._shared(loss, LayerMatrix("Python", None, "LabelCheck", {
+        return self._shared(layer, layer.rules, loss.label, LayerMatrix("Python", None, "LabelCheck", {
             key: value for key, value in keys.items() if value is not None}), "label_check")
 
-    def _shared(self, loss, source, name):
+    def log_prior(self, loss, scores, prior):
+        """Add the layers that add a log prior to the scores of a loss in TRAIN, and pass them on elsewhere.
+
+        prior: LayerMatrix, or None where the log prior is in weights.
+        Returns the top that the loss is to get, and the name of the layer that adds.
+        """
+        before, phases = takers(loss)[0], loss.layer.phases
+        rules = {phase: sorted(loss.layer.rules_in(phase).items()) for phase in phases}
+        top, name = self.name(scores + "_for_loss", loss.layer), self.name(scores + PLUS_LOG_PRIOR, loss.layer)
+        bottoms, param = [scores], [NOT_TRAINED]
+        if prior:
+            bottoms.append(self._shared(before, dict(rules["TRAIN"]), loss.label, prior, "log_prior"))
+            param = None
+        axis = loss.params.axis
+        self.added.append((before, collections.OrderedDict(
+            [("name", name), ("type", "Bias"), ("bottom", bottoms), ("top", [top])] + rules["TRAIN"]
+            + [("param", param), ("bias_param", None if axis in (None, 1) else {"axis": axis})])))
+        for phase in phases - {"TRAIN"}:
+            self.added.append((before, collections.OrderedDict(
+                [("name", top), ("type", "Split"), ("bottom", [scores]), ("top", [top])] + rules[phase])))
+        return top, name
+
+    def change_log_prior(self, there, prior, changing):
+        """Change the layers of an Adjustment that make the log prior.
+
+        prior: LayerMatrix. changing: the Layers that take the scores of all losses that change.
+        """
+        change = {"param": prior.fields("", "", {})["param"], "python_param": {"param_str": prior.param_str}}
+        for maker in there.priors:
+            if prior.has_same_keys(maker) or maker in [layer for layer, _ in self.changed]:
+                continue
+            others = [user for adding in maker.net.users(maker.tops[0]) for top in adding.tops
+                      for user in maker.net.users(top) if user not in changing]
+            if others:
+                raise maker.error("only losses that change to get the log prior that it makes, but %s does, too (--all "
+                                  "changes all)" % others[0], "another log prior")
+            self.changed.append((maker, change))
+
+    def _shared(self, before, rules, label, source, name):
         """Add a layer that losses of the same rules can share; return its top. source: LayerMatrix."""
-        key = on_one_line("layer", source.fields(name, loss.label, loss.layer.rules))
+        key = on_one_line("layer", source.fields(name, label, rules))
         if key not in self._tops:
-            self._tops[key] = self.name(name, loss.layer)
-            self.added.append((loss.layer, source.fields(self._tops[key], loss.label, loss.layer.rules)))
+            self._tops[key] = self.name(name, before)
+            self.added.append((before, source.fields(self._tops[key], label, rules)))
         return self._tops[key]

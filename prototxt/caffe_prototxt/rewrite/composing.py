@@ -101,7 +101,7 @@ def has_weights(path, blobs):
     """
     model, names = CaffeModel(path), {to_bytes(from_display(name)): name for name in blobs}
     prefixes = tuple(name[:-len("one_hot")] for name in names if name.endswith(b"_one_hot"))
-    others = [name for name, own in model.layers.items() if own and not name.startswith(prefixes)]
+    others = [name for name, own in model.layers.items() if own and name not in names and not name.startswith(prefixes)]
     if others:
         raise ValueError("%s: expected a new file for the weights of the loss, or one that holds only these, got one "
                          "with layer %s, which would be lost; move it away, or use -o"

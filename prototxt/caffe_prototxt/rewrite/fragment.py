@@ -22,7 +22,7 @@ def loss_fragment(*args, **options):
 
 def fragment_and_weights(loss, matrix=None, scores=("score",), label="label", name="loss", h_name=H_NAME,
                          loss_weights=(None,), axis=None, ignore_label=None, normalization=None, classic=False,
-                         native=False):
+                         native=False, prior=None):
     """Return the text of a loss, a SoftmaxWithLoss changed as by use_loss.py, and of the layer that makes its matrix.
 
     The second value are the weights that it needs, {name of a layer: list of arrays}, where it is native.
@@ -32,6 +32,7 @@ def fragment_and_weights(loss, matrix=None, scores=("score",), label="label", na
     name: of the loss layer and its top. h_name: of the layer of the matrix and its top.
     loss_weights: one for all scores, or one for each; None: 1. axis, ignore_label, normalization: as in loss_param.
     classic: whether Caffe's InfogainLoss takes probabilities. native: whether the loss is out of Caffe's own layers.
+    prior: plan.Prior that is added to the scores in TRAIN, or None.
     Strings are of one character a byte. Raises ValueError.
     """
     if loss not in (COMPOSED if native else KINDS):
@@ -48,12 +49,21 @@ def fragment_and_weights(loss, matrix=None, scores=("score",), label="label", na
             ("softmax_param", axis if axis is None else {"axis": axis}),
             ("loss_param", OrderedDict((
                 ("ignore_label", ignore_label), ("normalization", normalization and Name(normalization)))))])
-    if KINDS[loss] == SOFTMAX and matrix is None:
-        return text, {}
+    blobs = {}
+    if KINDS[loss] != SOFTMAX or matrix is not None:
+        request = plan.Request(KINDS[loss], matrix, h_name, native=native)
+        text, blobs = _changed(text, classic, blobs, lambda net, losses: plan.plan(net, losses, request))
+    if prior is not None:
+        text, blobs = _changed(text, classic, blobs, lambda net, losses: plan.plan_adjustments(
+            net, [(loss, prior) for loss in losses]))
+    return text, blobs
+
+
+def _changed(text, classic, blobs, make_plan):
+    """Return the text with a plan carried out, and the blobs with those that it needs."""
     net = Net(text, classic)
-    request = plan.Request(KINDS[loss], matrix, h_name, native=native)
-    planned = plan.plan(net, [read_loss(layer) for layer in find_losses(net)], request)
-    return plan.write(text, planned), planned.blobs
+    planned = make_plan(net, [read_loss(layer) for layer in find_losses(net)])
+    return plan.write(text, planned), dict(blobs, **planned.blobs)
 
 
 def h_fragment(path, n_classes=None):

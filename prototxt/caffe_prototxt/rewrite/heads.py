@@ -5,6 +5,7 @@ from collections import OrderedDict, namedtuple
 
 from caffe_losses.compat import to_display
 from caffe_prototxt.net import losses
+from caffe_prototxt.net.adjustments import scores_alone
 from caffe_prototxt.net.graph import Graph, Node, origin
 from caffe_prototxt.net.matrix_sources import MODULE
 
@@ -73,14 +74,15 @@ def _head(graph, node, is_in_graph):
         if blob is None:
             _check_known(layer, is_in_graph)
         add = "Sigmoid" if layer.type == "SigmoidCrossEntropyLoss" else None
-        blob = blob or layer.bottoms[0]
+        blob = blob or scores_alone(layer, layer.bottoms[0])
         return Head(layer, blob, _maker(graph, node, blob, is_in_graph), add)
     loss = losses.read_loss(layer)
-    maker = _maker(graph, node, loss.bottom, is_in_graph)
+    blob = scores_alone(layer, loss.bottom)
+    maker = _maker(graph, node, blob, is_in_graph)
     is_softmax = isinstance(maker, Node) and maker.type == "Softmax"
     add = None if kind.probabilities or is_softmax else "Softmax"
     axis = 1 if loss.params.axis is None else loss.params.axis
-    return Head(layer, loss.bottom, maker, add, axis, (layer.tops + [None, None])[1])
+    return Head(layer, blob, maker, add, axis, (layer.tops + [None, None])[1])
 
 
 def _maker(graph, node, blob, is_in_graph):

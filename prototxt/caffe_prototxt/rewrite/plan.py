@@ -5,7 +5,9 @@ import json
 from collections import OrderedDict, namedtuple
 
 from caffe_losses.compat import to_display
-from caffe_prototxt.net.losses import CLASS_WEIGHTING, CLASSIC, COMPOSED, INFOGAIN, SOFTMAX, has_class_weighting
+from caffe_prototxt.net.adjustments import adjustment
+from caffe_prototxt.net.losses import (
+    CLASS_WEIGHTING, CLASSIC, COMPOSED, INFOGAIN, SOFTMAX, has_class_weighting, takers)
 from caffe_prototxt.net.matrix_sources import MODULE, BlobMatrix, FileMatrix, LayerMatrix
 from caffe_prototxt.rewrite.additions import Additions, label_checks
 from caffe_prototxt.rewrite.composing import OF_LAST, check_same_blobs, compose
@@ -27,6 +29,12 @@ Plan = namedtuple("Plan", "changed added removed targets blobs comments")
 
 # A Loss, and the Kind and the matrix that it is to have.
 Target = namedtuple("Target", "loss kind matrix")
+
+# What is added to the scores of a loss in TRAIN. layer: matrix_sources.LayerMatrix that makes it, or None: its numbers,
+# an array, become weights.
+Prior = namedtuple("Prior", "layer numbers")
+
+ADJUSTED = "logit adjustment: the loss alone gets this, in TRAIN; the scores without it are to decide by",
 
 # The fields whose meaning in another loss is known.
 KNOWN = {"softmax_param": {"axis", "engine"}, "infogain_loss_param": {"source", "axis"},
@@ -64,6 +72,58 @@ def plan(net, losses, request):
     changed = [composed.planned(target) if target.kind.composed else _planned(target, kept, additions)
                for target, kept in zip(targets, makers)]
     return Plan(changed + additions.changed, additions.added, removed, targets, composed.blobs, composed.comments)
+
+
+def plan_adjustments(net, adjusted):
+    """Return the Plan by which losses get scores with a log prior in TRAIN, and the scores alone elsewhere.
+
+    net: nets.Net. adjusted: pairs of a losses.Loss that is in TRAIN, and its Prior, or None for the scores alone.
+    Raises ValueError for a net that Caffe would not run, or not as before.
+    """
+    found = [adjustment(loss.layer, loss.scores) for loss, _ in adjusted]
+    stay = [bool(there and prior) and _is_alike(there, loss, prior) for there, (loss, prior) in zip(found, adjusted)]
+    removed = _unused(net, [(taker, taker.bottoms[0]) for there, stays, (loss, _) in zip(found, stay, adjusted)
+                            if there and not stays for taker in takers(loss)])
+    removed += _unused(net, [(layer, bottom) for layer in removed for bottom in layer.bottoms[1:]])
+    additions, changed, blobs, comments = Additions(net, removed, None), [], OrderedDict(), {}
+    for there, stays, (loss, prior) in zip(found, stay, adjusted):
+        if not stays:
+            top, name = there.scores if there else loss.scores, None
+            if prior:
+                _check_adjusted(loss, prior)
+                top, name = additions.log_prior(loss, top, prior.layer)
+                comments[name] = ADJUSTED
+            changed += [(taker, {"bottom": [top] + taker.bottoms[1:]}) for taker in takers(loss)
+                        if top != taker.bottoms[0]]
+        elif prior.layer:
+            additions.change_log_prior(there, prior.layer, [taker for loss, _ in adjusted for taker in takers(loss)])
+        if prior and prior.layer is None:
+            blobs[to_display(there.adding[0].name if stays else name)] = [prior.numbers]
+    return Plan(changed + additions.changed, additions.added, removed, [], blobs, comments)
+
+
+def _is_alike(there, loss, prior):
+    """Return whether the layers of an Adjustment can stay for a Prior, with other numbers in them."""
+    if prior.layer is None:
+        return not there.priors
+    return bool(there.priors) and all(prior.layer.is_made_by(maker, loss.label) for maker in there.priors)
+
+
+def _check_adjusted(loss, prior):
+    """Raise ValueError where a net with a log prior before a loss would not run, or not as before."""
+    layer, net = loss.layer, loss.layer.net
+    if layer.old:
+        raise layer.error("the present syntax (layer { }) for --logit-adjust; convert the net first: "
+                          "upgrade_net_proto_text OLD NEW", "the old one (layers { }), which has no Bias layers")
+    for softmax in takers(loss) if loss.kind.probabilities else ():
+        others = [user for user in net.users(loss.bottom)
+                  if user is not layer and user.index > softmax.index and "TRAIN" in user.phases]
+        if others:
+            raise softmax.error("a Softmax for its loss alone, as in TRAIN its probabilities are to have the log prior",
+                                "one that %s takes, too" % others[0])
+    if net.force_backward and prior.layer and prior.layer.bottoms(loss.label):
+        raise ValueError("line %d: expected no force_backward: true, as Caffe then asks LogPrior for a gradient with "
+                         "respect to the labels; take it out, or --running" % net.force_backward)
 
 
 def write(text, plan):
@@ -204,10 +264,7 @@ def _check_force_backward(net, targets, label_check):
 
 def _check_scores(net, loss):
     layer = loss.layer
-    if loss.scores is None:
-        blob = to_display(loss.bottom)
-        raise layer.error('its probabilities "%s" from a Softmax layer' % blob, "them from elsewhere")
-    for softmax in loss.softmaxes:
+    for softmax in takers(loss):
         axis = softmax.value_in("softmax_param", "axis", 1)
         if axis != (1 if loss.params.axis is None else loss.params.axis):
             raise softmax.error("the class axis of its %s, %s" % (layer.name, loss.params.axis or 1), axis)

@@ -18,6 +18,7 @@ from caffe_losses.compat import from_bytes, from_display, to_bytes, to_display, 
 from caffe_losses.validation import label_index
 from caffe_prototxt.data.records import count_samples
 from caffe_prototxt.net import data_layers, losses
+from caffe_prototxt.net.adjustments import scores_alone
 from caffe_prototxt.net.graph import HAND_ON, INPUT, Graph, origin, text_of
 from caffe_prototxt.net.matrix_sources import MODULE
 from caffe_prototxt.net.nets import Net
@@ -67,7 +68,7 @@ class Evaluation(object):
         reasons = precautions.left_out(self.graph, python)
         self.left_out = ["layer %s: %s" % (node.layer.display_name, reason) for node, reason in reasons.items()]
         loss = _last_loss(self.graph) if score is None or label is None else None
-        self.score, self.label = score or _bottom(loss, 0), label or _bottom(loss, 1)
+        self.score, self.label = score or _scores(loss), label or _bottom(loss, 1)
         for blob, node in itertools.product((self.score, self.label), reasons):
             if self.graph.after([node]).intersection(self._makers(blob)):
                 raise ValueError("blob %s: depends on layer %s, which %s"
@@ -80,7 +81,7 @@ class Evaluation(object):
         params = loss and losses.read_params(loss.layer)
         self.axis = 1 if params is None or params.axis is None else params.axis
         self.ignore_label = params and params.ignore_label
-        kind = loss and self.score == _bottom(loss, 0) and losses.kind_of(loss.layer)
+        kind = loss and self.score == _scores(loss) and losses.kind_of(loss.layer)
         self.are_probabilities = bool(kind and kind.probabilities) or self._are_from_softmax()
         self.outputs, self._loss = [], loss
         self._check_shapes()
@@ -230,6 +231,11 @@ def _last_loss(graph):
                          "--score and --label name the blobs"
                          % ", ".join(sorted(set(to_display(node.type) for node in graph.nodes))))
     return nodes[-1]
+
+
+def _scores(node):
+    """Return the name of the blob of scores that a loss gets, without the log prior of logit adjustment."""
+    return to_display(scores_alone(node.layer, from_display(_bottom(node, 0))))
 
 
 def _bottom(node, number):

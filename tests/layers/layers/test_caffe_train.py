@@ -186,16 +186,22 @@ def kept_counts(folder, snapshot):
     return net.params["H"][0].data.copy()
 
 
-@pytest.mark.parametrize("loss", [BY_BOTTOM,
-                                  'layer { name: "loss" type: "InfogainLoss" bottom: "score" bottom: "label"'
-                                  ' bottom: "H" top: "loss" }'])
+RUNNING = {"n_classes": 3, "running": .9}
+NOT_TRAINED = "param { lr_mult: 0 decay_mult: 0 }"
+COMPUTE_H = real_nets.python_layer("ComputeH", ["label"], ["H"], RUNNING, NOT_TRAINED)
+
+
+@pytest.mark.parametrize("loss", [
+    COMPUTE_H + BY_BOTTOM,
+    COMPUTE_H + 'layer { name: "loss" type: "InfogainLoss" bottom: "score" bottom: "label" bottom: "H" top: "loss" }',
+    real_nets.python_layer("LogPrior", ["label"], ["prior"], RUNNING, NOT_TRAINED, name="H") +
+    'layer { name: "add" type: "Bias" bottom: "score" bottom: "prior" top: "adjusted" }\n'
+    'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "adjusted" bottom: "label" top: "loss" }'])
 @pytest.mark.scores
 def test_resume_continues_the_running_counts(tmp_path, monkeypatch, loss):
     """20 iterations give the counts and weights of 10, a snapshot, and 10 more."""
     monkeypatch.chdir(tmp_path)
-    running = real_nets.python_layer("ComputeH", ["label"], ["H"], {"n_classes": 3, "running": .9},
-                                     "param { lr_mult: 0 decay_mult: 0 }")
-    status, _, err = caffe_train(tmp_path, running + loss, iterations=20)
+    status, _, err = caffe_train(tmp_path, loss, iterations=20)
     assert status == 0, err[-3000:]
     straight = kept_counts(tmp_path, "snap_iter_20.caffemodel")
     assert straight.sum() > 8  # more than one batch is in it

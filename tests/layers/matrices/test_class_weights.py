@@ -3,7 +3,7 @@ from __future__ import division, print_function
 import numpy as np
 import pytest
 
-from caffe_losses.matrices.class_weights import KINDS, SCALES, class_weights
+from caffe_losses.matrices.class_weights import KINDS, SCALES, class_weights, log_prior
 from caffe_losses.validation import count_labels
 
 COUNTS = [90, 9, 1]
@@ -127,3 +127,43 @@ def test_bad_options():
         class_weights(COUNTS, power=-1)
     with pytest.raises(ValueError, match="power: expected"):
         class_weights(COUNTS, power=1e6)
+
+
+def test_log_prior_by_hand():
+    np.testing.assert_allclose(log_prior(COUNTS), np.log([.9, .09, .01]), rtol=1e-14)
+    np.testing.assert_allclose(log_prior(COUNTS, 2), np.log([.81, .0081, .0001]), rtol=1e-14)
+    np.testing.assert_array_equal(log_prior(COUNTS, 0), [0, 0, 0])
+
+
+def test_log_prior_of_an_absent_class_is_the_least():
+    np.testing.assert_allclose(log_prior([3, 0, 1]), np.log([.75, .25, .25]))
+    np.testing.assert_array_equal(log_prior([0, 0]), [0, 0])
+    with pytest.raises(ValueError, match="none of class 1"):
+        log_prior([3, 0, 1], missing="error")
+
+
+def test_log_prior_is_finite():
+    assert np.isfinite(log_prior([1e308, 1e308, 5e-324], 1e30)).all()
+
+
+def test_log_prior_at_test_time_is_a_power_of_balanced_weights():
+    """argmax(x - s log prior) decides as these weights do."""
+    x = np.random.RandomState(0).randn(20, 3)
+    adjusted = np.exp(x - log_prior(COUNTS, .7))
+    weighted = np.exp(x) * class_weights(COUNTS, "balanced", power=.7, scale="sample")
+    np.testing.assert_allclose(adjusted / adjusted.sum(axis=1, keepdims=True),
+                               weighted / weighted.sum(axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize("counts", [[1, -1], [1, np.nan], [np.inf, 1], [], [[1, 2]]])
+def test_log_prior_of_bad_counts(counts):
+    with pytest.raises(ValueError, match="^counts: expected"):
+        log_prior(counts)
+
+
+@pytest.mark.parametrize("options, message", [
+    (dict(strength=-1), "strength: expected"), (dict(strength=np.nan), "strength: expected"),
+    (dict(strength=1e38), "strength: expected"), (dict(missing="zero"), "missing: expected one of least, error, got 'zero'")])
+def test_log_prior_with_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        log_prior(COUNTS, **options)

@@ -178,6 +178,49 @@ def test_h_that_is_trained(folder, one, nothing):
     nothing(net % "param { lr_mult: 0 }")
 
 
+ADJUSTED = LOSS.replace('"score"', '"adjusted"')
+
+
+def log_prior(param, bottoms=(), prior="include { phase: TRAIN }", add="include { phase: TRAIN }"):
+    return real_nets.python_layer("LogPrior", bottoms, ("prior",), param, prior) + (
+        'layer { name: "add" type: "Bias" bottom: "score" bottom: "prior" top: "adjusted" %s }\n' % add)
+
+
+def test_a_log_prior(folder, one, nothing, check):
+    running, not_trained = {"n_classes": 3, "running": .5}, "param { lr_mult: 0 }"
+    nothing(DATA + SCORE + log_prior({"counts": [1, 2, 3]}) + ADJUSTED)
+    nothing(DATA + SCORE + log_prior(running, ("label",), not_trained) + ADJUSTED)
+    assert "keeps counts in a blob, which Caffe would train: write param { lr_mult: 0 decay_mult: 0 }" == one(
+        DATA + SCORE + log_prior(running, ("label",)) + ADJUSTED, "error", "log_prior", "prior", 11)
+    found = check(DATA + SCORE + log_prior({"counts": [1, 2]}) + ADJUSTED)["error"]
+    assert found[0] == ("log_prior", "add", 12, "adds the log prior of 2 classes, of layer prior, to scores of 3")
+    found = check(DATA + SCORE + log_prior({"n_classes": 4}, ("label",)) + ADJUSTED)["error"]
+    assert found[0] == ("log_prior", "add", 12, "adds the log prior of 4 classes, of layer prior, to scores of 3")
+
+
+def test_a_log_prior_outside_of_train(folder, one):
+    expected = "is in TEST, too, where the scores are to be without the log prior: write include { phase: TRAIN } in it, "
+    net = DATA + SCORE + log_prior({"counts": [1, 2, 3]}, (), "", "") + ADJUSTED
+    assert one(net, "error", "log_prior", "prior", 11, states=None).startswith(expected)
+    deployed = real_nets.input_layer(data=(1, 8)) + SCORE + log_prior({"counts": [1, 2, 3]}, (), "", "") + PROB.replace('"score"', '"adjusted"')
+    assert one(deployed, "error", "log_prior", "prior", 6, states=[State("TEST")]).startswith(expected)
+    weights = 'layer { name: "score_plus_log_prior" type: "Bias" bottom: "score" top: "adjusted" param { lr_mult: 0 } }\n'
+    assert one(DATA + SCORE + weights + ADJUSTED, "error", "log_prior", "score_plus_log_prior", 11, states=[State("TEST")]).startswith(expected)
+
+
+def test_a_log_prior_in_weights(folder, one):
+    weights = 'layer { name: "score_plus_log_prior" type: "Bias" bottom: "score" top: "adjusted" param { lr_mult: 0 } }\n'
+    assert "has its log prior in weights that are 0 until caffe train -weights FILE.caffemodel (which use_loss.py" in one(
+        DATA + SCORE + weights + ADJUSTED, "warning", "weights", "score_plus_log_prior", 11)
+
+
+def test_a_log_prior_of_labels_with_force_backward(folder, one, nothing):
+    net = "force_backward: true\n" + DATA + SCORE
+    nothing(net + log_prior({"counts": [1, 2, 3]}) + ADJUSTED)
+    assert "asks a gradient with respect to the labels" in one(
+        net + log_prior({"n_classes": 3}, ("label",)) + ADJUSTED, "error", "force_backward", "prior", 12)
+
+
 @pytest.mark.parametrize("weights, message", [
     ("loss_weight: 1", "has 2 tops and 1 loss_weight: Caffe wants one for each top, as loss_weight: 1 loss_weight: 0"),
     ("", "has 2 tops and no loss_weight: Caffe wants one for each top, as loss_weight: 1 loss_weight: 0")])

@@ -43,6 +43,19 @@ def test_any_text(text, matrix):
     assert corpus.changed(after, None, matrix)[0] == after
 
 
+@hypothesis.settings(max_examples=examples(400))
+@hypothesis.given(mutated(), st.sampled_from([{}, {"native": True}, {"running": .9}]), st.booleans())
+def test_mutated_nets_are_adjusted(text, options, classic):
+    pytest.importorskip("caffe")
+    try:
+        after = corpus.adjusted(text, [1, 2, 3], classic=classic, **options)
+    except ValueError as error:
+        assert str(error) and "not written" not in str(error), error
+        return
+    assert corpus.adjusted(after, [1, 2, 3], classic=classic, **options) == after
+    assert corpus.adjusted(after, None, classic=classic) == text
+
+
 def large(layers):
     """A net with so many layers, and a loss in every tenth."""
     ordinary = ('layer {\n  name: "conv%d"  # ordinary\n  type: "Convolution"\n  bottom: "b%d"\n  top: "b%d"\n  convolution_param {\n'

@@ -72,7 +72,8 @@ PAGE = """<!DOCTYPE html>
 def page(report):
     """Return the HTML of a report, a str.
 
-    report: the dict that report.py --json prints: runs, methods, differences, classes, D, top, spatial.
+    report: the dict that report.py --json prints: runs, methods, differences, classes, D, top, spatial; of compare.py
+        outcome, too: sentences, rows of a table and remarks.
     """
     evaluated = [method for method in report["methods"] if method["evaluation"]]
     sections = [_headline(report), _runs(report), _curves(report)]
@@ -92,7 +93,12 @@ def page(report):
 # The runs
 
 def _headline(report):
-    return "\n".join('<p class="headline">%s</p>' % _escaped(line) for line in summary.headlines(report))
+    """Return the lines at the top: of a comparison its sentence, its table and what is to be known of it."""
+    outcome = report.get("outcome", {"sentences": summary.headlines(report), "rows": [], "remarks": []})
+    parts = ['<p class="headline">%s</p>' % _escaped(line) for line in outcome["sentences"]]
+    if outcome["rows"]:
+        parts.append(_table(outcome["rows"], "the comparison"))
+    return "\n".join(parts + [_paragraph(remark) for remark in outcome["remarks"]])
 
 
 def _runs(report):

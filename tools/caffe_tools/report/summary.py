@@ -65,8 +65,8 @@ def headlines(report):
         evaluation = method["evaluation"][PROBABLE]
         lowest = lowest_first(evaluation["recalls"])[0]
         lines.append(u"%s: accuracy %s, lowest recall %s (%s)" % (
-            method["name"], _number("%.4f", evaluation["scores"]["accuracy"]["mean"]),
-            _number("%.4f", evaluation["recalls"][lowest]["mean"]), class_name(report, lowest)))
+            method["name"], number("%.4f", evaluation["scores"]["accuracy"]["mean"]),
+            number("%.4f", evaluation["recalls"][lowest]["mean"]), class_name(report, lowest)))
     return lines
 
 
@@ -89,7 +89,7 @@ def lines_of(report):
     """Return the lines of the whole text."""
     lines = [line for run in report["runs"] for line in _lines_of_run(run)]
     if decisions(report["methods"]):
-        lines += [u""] + _scores(report) + [u""] + _recalls(report) + [u""] + headlines(report)
+        lines += [u""] + _table(scores(report)) + [u""] + _table(recalls(report)) + [u""] + headlines(report)
     return lines
 
 
@@ -103,7 +103,7 @@ def lines_of_decisions(report):
             rows = [[u"decision"] + [metric.title for metric in metrics] + [u"difference in %s" % deciding.title]]
             for key in decision["rules"]:
                 scores, difference = decision["scores"][key], decision["differences"].get(key)
-                rows.append([rules.TITLES[key]] + [_number(metric.form, scores[metric.key]["mean"]) for metric in metrics]
+                rows.append([rules.TITLES[key]] + [number(metric.form, scores[metric.key]["mean"]) for metric in metrics]
                             + [_with_ends(deciding.form.replace("%", "%+"), difference[deciding.key])
                                if difference else u""])
             lines += _table(rows)
@@ -129,35 +129,37 @@ def _lines_of_run(run):
         yield u"  evaluated: %s on %s" % (re.split(r"[/\\]", run["snapshot"])[-1], run["source"])
 
 
-def _scores(report):
+def scores(report):
+    """Return the rows of a table of the scores of each method, with a head."""
     metrics = metric_list(report["top"], report["D"] is not None, report["spatial"])
     rows = [[u"method"] + [metric.title for metric in metrics]]
     for method, decision in decisions(report["methods"]):
-        scores = method["evaluation"][decision]["scores"]
+        of_method = method["evaluation"][decision]["scores"]
         rows.append([label_of(report, method, decision)]
-                    + [_with_ends(metric.form, scores[metric.key]) for metric in metrics])
-    return _table(rows)
+                    + [_with_ends(metric.form, of_method[metric.key]) for metric in metrics])
+    return rows
 
 
-def _recalls(report):
+def recalls(report):
+    """Return the rows of a table of the recall of each class, with a head."""
     shown = decisions(report["methods"])
-    recalls = [method["evaluation"][decision]["recalls"] for method, decision in shown]
-    order = list(range(len(recalls[0])))
+    of_methods = [method["evaluation"][decision]["recalls"] for method, decision in shown]
+    order = list(range(len(of_methods[0])))
     title = u"recall of (test samples)"
     if len(order) > MOST_CLASSES:
-        order, title = lowest_first(recalls[0])[:MOST_CLASSES], u"%s, the lowest %d" % (title, MOST_CLASSES)
+        order, title = lowest_first(of_methods[0])[:MOST_CLASSES], u"%s, the lowest %d" % (title, MOST_CLASSES)
     counts = next(run["counts"] for run in report["runs"] if run["evaluation"])
-    return _table([[title] + [label_of(report, method, decision) for method, decision in shown]] + [
+    return [[title] + [label_of(report, method, decision) for method, decision in shown]] + [
         [u"%s (%d)" % (class_name(report, label), counts[label])]
-        + [_with_ends("%.4f", of_method[label]) for of_method in recalls] for label in order])
+        + [_with_ends("%.4f", of_method[label]) for of_method in of_methods] for label in order]
 
 
 def _with_ends(form, interval):
     ends = u"" if interval["low"] is None else u" (%s to %s)" % (form % interval["low"], form % interval["high"])
-    return _number(form, interval["mean"]) + ends
+    return number(form, interval["mean"]) + ends
 
 
-def _number(form, value):
+def number(form, value):
     return u"NaN" if value is None else form % value
 
 

@@ -8,7 +8,7 @@ from caffe_losses.formats import matrix_files
 from caffe_losses.matrices import class_weights, gains
 from caffe_prototxt.data.labels import count_source, per_class
 from caffe_prototxt.rewrite.decision import Decision
-from caffe_tools import class_files
+from caffe_tools.options import class_files
 
 NEEDS_BLOBS = ("class_weights", "counts", "labels", "distances", "tree")
 TEMPERATURES = 1e-6, 1e6  # float32 holds what they divide

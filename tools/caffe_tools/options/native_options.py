@@ -13,8 +13,11 @@ def check(parser, args):
     """End the command for options that do not go with --native."""
     if not args.native:
         return
-    if args.loss not in COMPOSED:
-        parser.error("--native: expected --loss %s, got %s" % (" or ".join(sorted(COMPOSED)), args.loss or "none"))
+    if args.loss not in COMPOSED and args.logit_adjust is None:
+        parser.error("--native: expected --loss %s, or --logit-adjust, got %s"
+                     % (" or ".join(sorted(COMPOSED)), args.loss or "none"))
+    if getattr(args, "running", None) is not None:
+        parser.error("--running: expected without --native, whose weights do not change")
     for option in ("h_file", "compute_h", "h_blob", "from_class_weighting", "label_check"):
         if getattr(args, option, None) not in (None, False):
             parser.error("expected --native, whose matrix is that of --source, or --%s, got both"

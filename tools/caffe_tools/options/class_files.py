@@ -10,7 +10,7 @@ import sys
 import numpy as np
 
 from caffe_losses.errors import naming
-from caffe_losses.formats.matrix_files import map_npy
+from caffe_losses.formats.matrix_files import read_numbers
 from caffe_losses.matrices import class_trees
 from caffe_tools.cli import one_line, read_text
 
@@ -65,7 +65,7 @@ def numbers(argument):
             raise argparse.ArgumentTypeError("expected numbers with commas between them, or a file of them, got %r"
                                              % argument)
     try:
-        found = Numbers(_numbers_in(argument))
+        found = Numbers(read_numbers(argument))
     except (ValueError, EnvironmentError) as error:
         raise argparse.ArgumentTypeError("expected numbers in the file %s (%s)" % (argument, one_line(error)))
     found.path = argument
@@ -106,13 +106,3 @@ def numbers_writer(path, numbers):
     else:
         content.write("".join("%r\n" % float(number) for number in numbers).encode("ascii"))
     return lambda file: file.write(content.getvalue())
-
-
-def _numbers_in(path):
-    if path.lower().endswith(".npy"):
-        array = map_npy(path)
-        if array.size != max(array.shape + (0,)):
-            raise ValueError("expected a row of numbers, got %s of shape %s" % (array.dtype, array.shape))
-        return array.ravel().astype(float)
-    words = " ".join(line.split("#")[0] for line in read_text(path).splitlines()).replace(",", " ").split()
-    return map(float, words)

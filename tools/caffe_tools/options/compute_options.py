@@ -30,8 +30,8 @@ def add_options(parser, source, has_net=False):
     parser.add_argument("--missing", choices=("zero", "error"), help="of --compute-h: what a class gets that "
                         "the batch does not hold (default: weight 0)")
     parser.add_argument("--gain", metavar="FILE", help="of --compute-h: gain whose rows the weights multiply")
-    parser.add_argument("--running", type=float, metavar="DECAY",
-                        help="of --compute-h: counts kept over batches, with this decay (for instance 0.99)")
+    parser.add_argument("--running", type=float, metavar="DECAY", help="of --compute-h%s: counts kept over batches, "
+                        "with this decay (for instance 0.99)" % (" and --logit-adjust" if has_net else ""))
 
 
 def add_infogain(parser):
@@ -57,18 +57,19 @@ def layer_params(parser, args):
     Values that ComputeH would refuse in its setup end the command here.
     """
     params = {key: getattr(args, key) for key in KEYS if getattr(args, key) is not None}
-    if args.compute_h is None:
-        if params:
-            parser.error("--%s: expected with --compute-h only" % sorted(params)[0])
-        return None
-    if args.compute_h < 1:
-        parser.error("--compute-h: expected at least 1 class, got %d" % args.compute_h)
-    check_beta(parser, args)
+    of_others = set() if args.logit_adjust is None else {"running"}
+    if args.compute_h is None and set(params) - of_others:
+        parser.error("--%s: expected with --compute-h only" % sorted(set(params) - of_others)[0])
     for name, is_good, expected in (("beta", lambda beta: 0 <= beta < 1, "in [0, 1)"),
                                     ("running", lambda decay: 0 < decay < 1, "between 0 and 1"),
                                     ("power", lambda power: 0 <= power < float("inf"), "of at least 0")):
         if name in params and not is_good(params[name]):
             parser.error("--%s: expected a number %s, got %g" % (name, expected, params[name]))
+    if args.compute_h is None:
+        return None
+    if args.compute_h < 1:
+        parser.error("--compute-h: expected at least 1 class, got %d" % args.compute_h)
+    check_beta(parser, args)
     if args.compute_h is not True:
         params["n_classes"] = args.compute_h
     return dict(DEFAULTS, **params)

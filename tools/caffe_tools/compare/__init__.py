@@ -1,0 +1,1 @@
+"""Variants of a net, trained with several seeds and compared."""

@@ -1,0 +1,400 @@
+#!/usr/bin/env python
+"""Train variants of a net with several seeds, and say which of them helps.
+
+From your SOLVER, its net and data, it makes the variants for which there is data:
+
+  the net as it is                  what the others are compared with
+  H                                 with --distances or --tree: gains exp(-D / tau)
+  label smoothing                   as much as H leaves: a control
+  H, classes shuffled               in another order for each seed: a control
+  class weights                     with --class-weights
+  class weights and H               with both
+  logit adjustment                  with --logit-adjust
+  your own                          --variant NAME=OPTIONS, options of use_loss.py (repeatable)
+
+trains each by `caffe train` with each seed, evaluates it on the net's test data, as report.py does, with the decisions
+at test time too, and writes the page. All goes into a folder, and what has been trained is kept there, by the content
+of net, solver and data: what was stopped goes on when it is started again. Nothing of yours is changed.
+
+Lists of --tau, --power, --logit-adjust and --lr are tried on a fifth of the TRAIN data that is held out (copies of the
+data are made), or on --validate NET, by the mean cost or else the mean recall, and the best is trained with all of the
+data; label smoothing and the shuffled H take what is best for H. A seed is the solver's random_seed: it draws the
+weights that a training starts with. Data and HDF5Data layers give the samples in the same order for each, unless
+--order-by-seed.
+
+On several machines with a shared folder: --print-jobs prints a line for each training that is missing, for GNU
+parallel or a batch system, and evaluates those that are there.
+
+examples:
+  compare.py solver.prototxt --tree tree.txt --names classes.txt
+  compare.py solver.prototxt --class-weights --power 1,.5
+  compare.py solver.prototxt --distances D.csv --tau .3,.75,1.5 --seeds 10
+  compare.py solver.prototxt --class-weights --print-jobs
+  compare.py solver.prototxt --logit-adjust .5,1
+  compare.py solver.prototxt --variant "ComputeH=--compute-h --running 0.99"
+"""
+from __future__ import division, print_function
+
+from caffe_tools import cli  # first, as it puts the checkout's packages on the path
+
+import argparse
+import contextlib
+import hashlib
+import json
+import multiprocessing
+import os
+
+import numpy as np
+
+from caffe_losses.compat import from_display, to_unicode
+from caffe_losses.errors import naming
+from caffe_losses.evaluation import rules
+from caffe_losses.evaluation.tally import PROBABLE
+from caffe_prototxt.check import solvers
+from caffe_prototxt.check.faults import ERROR
+from caffe_prototxt.net import data_layers, losses
+from caffe_prototxt.net.graph import Graph
+from caffe_prototxt.net.nets import Net
+from caffe_prototxt.net.states import merged
+from caffe_prototxt.training import caffe_process, precautions
+from caffe_tools import decision_report, results
+from caffe_tools.compare import outcome
+from caffe_tools.compare.held_out import hold_out
+from caffe_tools.compare.trainings import UNFINISHED, Trainings, log_of
+from caffe_tools.compare.variants import Change, Variants, other_variant
+from caffe_tools.options import class_files
+from caffe_tools.report.html import page
+from caffe_tools.report.matrix_plot import import_matplotlib
+from caffe_tools.report.runs import find_runs
+from caffe_tools.training_weights import TrainingWeights
+
+TOP = 5  # classes of a ranking whose cost counts
+
+
+def main():
+    args = _parse()
+    precautions.drop_current_folder()
+    import_matplotlib("the pictures of the page")
+    classes = results.read_classes(args.names, args.distances, args.tree)
+    solver = cli.read_net(args.solver)
+    with naming(args.solver):
+        net = _net_of(solver, args.solver)
+    for path in [args.validate] + (args.weights or "").split(","):
+        if path:
+            cli.check_is_file(path)
+    for name in ("trained", "nets", "held_out"):
+        _make_folder(os.path.join(args.output, name))
+    with _alone_in(args.output), caffe_process.Caffe(seconds=None) as caffe:
+        Comparison(args, classes, solver, net, caffe).run()
+
+
+def _parse():
+    parser = cli.Parser(description=__doc__)
+    parser.add_argument("solver", metavar="SOLVER", help="the solver of your net")
+    group = parser.add_argument_group("variants")
+    costs = group.add_mutually_exclusive_group()
+    costs.add_argument("--distances", metavar="D", help="file with costs, D[true, predicted]")
+    costs.add_argument("--tree", metavar="FILE", help="file with a class tree to take the costs from")
+    group.add_argument("--names", metavar="FILE", help="class names, one a line, in the order of the labels")
+    group.add_argument("--class-weights", nargs="?", const="", metavar="W", help="class weights: 1,2,10 or a file of "
+                       "numbers; without any, balanced ones by the labels that the net is trained with")
+    group.add_argument("--tau", type=_numbers, default=[.75], metavar="T,T", help="of H (default: 0.75)")
+    group.add_argument("--power", type=_numbers, default=[1.], metavar="P,P", help="of balanced class weights; 0.5: "
+                       "square root (default: 1)")
+    group.add_argument("--logit-adjust", nargs="?", const=[1.], type=_numbers, metavar="S,S", help="logit adjustment, of "
+                       "these strengths (default: 1), by the labels that the net is trained with")
+    group.add_argument("--lr", type=_numbers, default=[1.], metavar="F,F", help="factors of base_lr (default: 1)")
+    group.add_argument("--variant", action="append", default=[], metavar="NAME=OPTIONS", help="a net that use_loss.py "
+                       "makes with these options (repeatable)")
+    group.add_argument("--layer", action="append", default=[], metavar="NAME", help="name of the loss that changes "
+                       "(repeatable)")
+    group.add_argument("--all", action="store_true", help="all losses change")
+    group.add_argument("--loss", choices=sorted(kind for kind in losses.KINDS if losses.KINDS[kind].matrix == "gain"),
+                       metavar="TYPE", help="the loss with H, as of use_loss.py (default: InfogainLoss)")
+    group = parser.add_argument_group("training")
+    group.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings of each variant (default: 3)")
+    group.add_argument("--validate", metavar="NET", help="net whose TEST phase has validation data, on which lists are "
+                       "tried (default: a fifth of the TRAIN data is held out)")
+    group.add_argument("--order-by-seed", action="append", default=[], metavar="PATTERN", help="the TRAIN data of each "
+                       "seed, with %%d for the seed: data layers whose source is that of seed 0 read it (repeatable)")
+    group.add_argument("--weights", metavar="FILE", help="for caffe train -weights: to go on from a trained net")
+    group.add_argument("--jobs", type=int, metavar="N", help="trainings at a time (default: as many as cores, or GPUs)")
+    group.add_argument("--gpu", metavar="N,N", help="train on these GPUs, a training on each")
+    group.add_argument("--print-jobs", action="store_true", help="train nothing: print a line for each training that "
+                       "is missing")
+    parser.add_argument("-o", "--output", default="compare", metavar="DIR", help="where all goes (default: compare)")
+    parser.add_argument("--json", action="store_true", help="print all figures as JSON")
+    args = parser.parse_args()
+    _check(parser, args)
+    return args
+
+
+def _check(parser, args):
+    """End the command for options that do not go together; put the numbers of --class-weights and --gpu in place."""
+    for option, number in (("--seeds", args.seeds), ("--jobs", args.jobs)):
+        if number is not None and number < 1:
+            parser.error("%s: expected at least 1, got %d" % (option, number))
+    if args.gpu is not None and not all(number.isdigit() for number in args.gpu.split(",")):
+        parser.error("--gpu: expected numbers of GPUs with commas between them, got %r" % args.gpu)
+    if not any([args.distances, args.tree, args.class_weights is not None, args.logit_adjust, args.variant]):
+        parser.error("expected --distances, --tree, --class-weights, --logit-adjust or --variant, got nothing to compare "
+                     "with")
+    for pattern in args.order_by_seed:
+        if pattern.count("%") != 1 or "%d" not in pattern:
+            parser.error("--order-by-seed: expected a source with %%d for the seed, got %r" % pattern)
+    if args.layer and args.all:
+        parser.error("expected --layer or --all, got both")
+    if args.class_weights:
+        try:
+            args.class_weights = class_files.numbers(args.class_weights)
+        except argparse.ArgumentTypeError as error:
+            parser.error("--class-weights: %s" % error)
+    if os.path.exists(args.output) and not os.path.isdir(args.output):
+        parser.error("-o %s: expected a folder, got a file" % args.output)
+
+
+def _numbers(argument):
+    """Return the positive numbers of a list, each once."""
+    numbers = class_files.numbers(argument)
+    if not all(0 < number < float("inf") for number in numbers):
+        raise argparse.ArgumentTypeError("expected positive numbers, got %s" % argument)
+    return sorted(set(numbers), key=numbers.index)
+
+
+def _net_of(solver, path):
+    """Return the file of the net that a solver trains. Raises ValueError for a solver with a fault."""
+    if not solvers.is_solver(solver):
+        raise ValueError("expected a solver, got a net; give the solver that trains it")
+    found = solvers.read_solver(solver, path)
+    if found.root is not None:
+        raise ValueError("its net is in %s: run this there: cd %s" % (found.root, cli.quote(found.root)))
+    for fault in found.faults:
+        # A folder for snapshots may be missing: they go elsewhere.
+        if fault.level == ERROR and "snapshots" not in fault.message:
+            raise ValueError("line %s %s" % (fault.line, fault.message))
+    trained = [name for name, made in found.nets if any(phase == "TRAIN" for phase, _ in made)]
+    if not trained:
+        raise ValueError("expected a solver that names its net, got none that is there")
+    return trained[0]
+
+
+class Comparison(object):
+    """A comparison of the variants of a net. args: the options. classes: results.Classes. solver: its text.
+
+    net: str, its file. caffe: caffe_process.Caffe.
+    """
+
+    def __init__(self, args, classes, solver, net, caffe):
+        self.args, self.classes, self.net, self.caffe = args, classes, net, caffe
+        slots = [["-gpu", number] for number in args.gpu.split(",")] if args.gpu else (
+            [[]] * (args.jobs or multiprocessing.cpu_count()))
+        self.trainings = Trainings(solver, os.path.join(args.output, "trained"), args.weights, slots[:args.jobs],
+                                   args.gpu is not None)
+        self.weights = TrainingWeights(args.class_weights or None, str(args.class_weights), None, True, caffe,
+                                       *([None] if args.class_weights is not None else []))
+        weights = self.weights.of_all((os.path.abspath(net), net), os.getcwd())
+        if args.class_weights is not None and weights["missing"]:
+            raise ValueError("--class-weights: expected labels to count, got none: %s; give the weights"
+                             % weights["missing"])
+        make_h = ["--class-weights", str(args.class_weights)] if args.class_weights else ["--net", net]
+        with naming(net):
+            if not self.trainings.has_tests:
+                _check_tests(cli.read_net(net))
+            change = Change(cli.read_net(net), [from_display(name) for name in args.layer], args.all, args.loss)
+            self.variants = Variants(net, os.path.join(args.output, "nets"), change, classes.D, classes.options,
+                                     None if args.class_weights is None else dict(weights, options=make_h),
+                                     args.logit_adjust is not None, [other_variant(argument) for argument in args.variant])
+        self.gpu = None if args.gpu is None else int(args.gpu.split(",")[0])
+        self.metric = rules.deciding_metric(classes.D is not None)
+        self.settings, self.remarks, self.failed = {}, [], {}
+
+    def run(self):
+        """Choose the settings, train, evaluate and report; or print what is to be trained."""
+        if not self._choose():
+            return
+        trainings = [self._training(variant, self.settings[variant.title], seed)
+                     for seed in range(self.args.seeds) for variant in self.variants.listed]
+        if not self._trained(trainings):
+            done = [training for training in trainings if os.path.exists(log_of(training))]
+            if not done:
+                return
+            trainings = done
+        order = [variant.title for variant in self.variants.listed]
+        trainings.sort(key=lambda training: (order.index(training.title), training.seed))
+        self._report(self._evaluated(trainings))
+
+    # Training
+
+    def _choose(self):
+        """Choose the Setting of each variant. Returns whether that could be done: not before all has been trained."""
+        for variant in self.variants.listed:
+            tried = self.variants.settings(variant, self.args.tau, self.args.power, self.args.logit_adjust,
+                                            self.args.lr, self.settings)
+            if len(tried) > 1:
+                values = self._tried(variant, tried)
+                if values is None:
+                    return False
+                best = (min if self.metric.smaller else max)(tried, key=lambda setting: values[tried.index(setting)])
+                self.remarks.append("%s: chosen is %s, by the %s on %s (%s)" % (
+                    variant.title, _in_words(best), self.metric.title, self._validation(), ", ".join(
+                        "%s: %s" % (_in_words(setting), self.metric.form % value if abs(value) < float("inf") else "none")
+                        for setting, value in zip(tried, values))))
+            self.settings[variant.title] = best if len(tried) > 1 else tried[0]
+        return True
+
+    def _tried(self, variant, tried):
+        """Return the mean of the deciding metric for each Setting, infinite where a net diverged; None: not trained."""
+        trainings = [self._training(variant, setting, seed, validates=True) for setting in tried
+                     for seed in range(self.args.seeds)]
+        if self.trainings.missing(trainings) and not self.args.print_jobs:
+            cli.say("%s: tried with %s" % (variant.title, "; ".join(map(_in_words, tried))))
+        if not self._trained(trainings):
+            return None
+        found = self._evaluated(trainings, self.args.validate)
+        worst = float("inf") if self.metric.smaller else -float("inf")
+        values = [result["evaluation"][PROBABLE]["scores"][self.metric.key] if result["evaluation"] else worst
+                  for result in found]
+        return np.reshape([worst if value is None else value for value in values], (len(tried), -1)).mean(1).tolist()
+
+    def _training(self, variant, setting, seed, validates=False):
+        with naming(self.net):
+            net = self.variants.net_of(variant, setting, seed)
+        for pattern in self.args.order_by_seed:
+            for mark in "\"'":
+                net = net.replace(mark + pattern % 0 + mark, mark + pattern % seed + mark)
+        if validates and not self.args.validate:
+            with naming(self.net):
+                net = hold_out(net, os.path.join(self.args.output, "held_out"))
+        return self.trainings.new(variant.title, seed, net, setting.lr)
+
+    def _trained(self, trainings):
+        """Do the trainings, or print what is missing of them. Returns whether none is missing."""
+        missing = self.trainings.missing(trainings)
+        if self.args.print_jobs:
+            for line in self.trainings.lines(missing):
+                cli.say(line)
+            for training in missing:
+                cli.note("missing: %s, seed %d" % (training.title, training.seed))
+            return not missing
+        self.failed.update(self.trainings.train(trainings))
+        return True
+
+    def _validation(self):
+        return self.args.validate or "a fifth of the TRAIN data, held out"
+
+    # Evaluation
+
+    def _evaluated(self, trainings, net=None):
+        """Return what is to be reported of each training, a dict. net: the file whose TEST phase has the data."""
+        arguments = []
+        for training in [training for training in trainings if os.path.exists(_last_log(training))]:
+            # The log of a solver that tests has the net of its test_state, too.
+            of_net = net or (None if self.trainings.has_tests else training.prefix + ".prototxt")
+            arguments.append("%s=%s" % (training.title, ",".join([_last_log(training)] + [of_net] * bool(of_net))))
+        runs = find_runs(arguments, os.getcwd())
+        return [self._result(run, runs, net) for run in runs]
+
+    def _result(self, run, runs, net):
+        described = [repr((self.classes.D is not None and self.classes.D.tolist(), self.weights.of(None, None), TOP)),
+                     net and cli.read_net(net)]
+        key = hashlib.sha1(repr(described).encode("utf-8")).hexdigest()[:10]
+        path = "%s.%s.json" % (os.path.splitext(run.logs[0])[0], key)
+        if run.logs[0].endswith(UNFINISHED) or not os.path.exists(path):
+            result = results.result_of(run, runs, self.caffe, self.classes, TOP, self.weights, any_snapshot=True,
+                                       iterations=None, score=None, label=None, python=True, gpu=self.gpu)
+            if result["evaluation"]:
+                cli.write(json.dumps(result).encode("ascii"), path)
+            return result
+        with open(path) as file:
+            return dict(run.result(), **json.loads(file.read()))
+
+    def _report(self, found):
+        ways = outcome.ways_of(found, self.metric)
+        best = outcome.best_way(ways, self.metric)
+        report = results.report_of(found, self.classes, TOP, "%s: what helps" % self.net)
+        missing = sorted(set(result["name"] for result in found if not result["evaluation"]))
+        words = outcome.sentence(ways, best, self.metric, [v.title for v in self.variants.listed if v.like])
+        remarks = self.remarks + ["not evaluated, with a seed at least: %s" % ", ".join(missing)] * bool(missing)
+        remarks += [self._seeds_in_words(), "compared on the test data; in brackets the %s" % report["intervals"]]
+        report["outcome"] = {"sentences": [to_unicode(words)], "remarks": [to_unicode(remark) for remark in remarks],
+                             "rows": outcome.rows(report, ways, self.metric) if ways else []}
+        names = [os.path.join(self.args.output, name) for name in ("report.html", "results.json", "results.md")]
+        contents = page(report), to_unicode(json.dumps(report, indent=1, sort_keys=True)), outcome.markdown(report)
+        for name, content in zip(names, contents):
+            cli.write(content.encode("utf-8"), name)
+        if self.args.json:
+            cli.say_json(report)
+            return
+        for run in found:
+            if run["status"] != "done" or run["notes"]:
+                cli.say("%s, seed %s: %s" % (run["name"], run["seed"], "; ".join([run["status"]] + run["notes"])))
+        if ways:
+            cli.say_table(report["outcome"]["rows"])
+        for line in remarks + [words]:
+            cli.say(line)
+        for line in self._lines(best, found, report):
+            cli.say("  " + line)
+        cli.say("%s: the page; open it in a browser" % names[0])
+
+    def _seeds_in_words(self):
+        return "a seed draws the weights that a training starts with%s" % (
+            ", and the order of the data" if self.args.order_by_seed else
+            "; Data and HDF5Data layers that do not shuffle give the data in the same order for each")
+
+    def _lines(self, best, found, report):
+        """Return the lines for a shell that put what helped into the net."""
+        if best is None:
+            return []
+        lines, variant = [], next(v for v in self.variants.listed if v.title == best.method)
+        if variant is not self.variants.listed[0]:
+            make_h, use_loss = self.variants.matrix_lines(variant, self.settings[variant.title], "infogainH.binaryproto")
+            lines += [cli.command_line("make_h.py", *make_h)] if make_h else []
+            lines.append(cli.command_line("use_loss.py", self.net, *use_loss))
+        if best.rule != PROBABLE:
+            runs = [result for result in found if result["name"] == best.method and result["decisions"]]
+            lines.append(decision_report.command_of(runs, best.rule, self.classes.options))
+        rate = self.settings[variant.title].lr
+        return lines + ["base_lr in the solver: %g times what it is" % rate] * (rate != 1)
+
+
+def _check_tests(text):
+    """Raise ValueError for a net without data in its TEST phase."""
+    net = Net(text)
+    graph = Graph(net, merged("TEST", net.state)._replace(phase="TEST"))
+    if not any(data_layers.is_data(node) for node in graph.nodes):
+        raise ValueError("expected a data layer in the TEST phase, to compare the variants on its data, got none")
+
+
+def _last_log(training):
+    """Return the log of a training, unfinished where it failed."""
+    log = log_of(training)
+    return log if os.path.exists(log) else log + UNFINISHED
+
+
+def _in_words(setting):
+    return ", ".join("%s %g" % (name, value) for name, value in setting._asdict().items()
+                     if value is not None)
+
+
+def _make_folder(path):
+    if not os.path.isdir(path):
+        with naming(path, "cannot be made: "):
+            os.makedirs(path)
+
+
+@contextlib.contextmanager
+def _alone_in(folder):
+    """Keep another compare.py from writing into a folder, as long as this lasts."""
+    import fcntl
+    with open(os.path.join(folder, ".lock"), "w") as file:
+        fcntl.fcntl(file, fcntl.F_SETFD, fcntl.FD_CLOEXEC)  # Python 2 would leave it to child processes
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except EnvironmentError:
+            raise ValueError("%s: expected no other compare.py in it, got one that is running; -o sets another folder"
+                             % folder)
+        yield
+
+
+if __name__ == "__main__":
+    cli.run(main)
