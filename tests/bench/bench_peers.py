@@ -30,12 +30,14 @@ MISSING = "not compared with PyTorch; pip install torch pytorch-metric-learning,
 def ours(x, labels, H):
     """Return a function that does what a layer does forward and backward, and the array of its gradient."""
     shape = x.shape[:2] + (x[0, 0].size,) * (x.ndim > 2)
-    matrix, made, gradient = losses.matrix_of(H), np.empty(shape, np.float32), np.empty_like(x)
+    loss, matrix = losses.softmax_with_infogain, losses.matrix_of(H)
+    made, gradient = np.empty(shape, np.float32), np.empty_like(x)
+    factor = np.empty(shape[:1], np.float32) if losses.leaves_factor(loss, matrix, shape) else None
 
     def run():
         read = blocks.read_labels(labels, shape)
-        total = blocks.batch_loss(losses.softmax_with_infogain, x.reshape(shape), read, matrix, made)
-        blocks.scaled(made, 1 / read.count, gradient)
+        total = blocks.batch_loss(loss, x.reshape(shape), read, matrix, made, factor=factor)
+        blocks.scaled(made, 1 / read.count, gradient, factor)
         return total / read.count
     return run, gradient
 

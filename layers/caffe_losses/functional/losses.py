@@ -85,34 +85,42 @@ def softmax_parts(x, out=None):
     return z, e, np.add.reduce(e, 1)
 
 
-def softmax_with_infogain(x, l, H, gradient=None, p=None, masked=False):
+def softmax_with_infogain(x, l, H, gradient=None, p=None, masked=False, factor=None):
     """Return -sum_j H[l, j] log p_j with p = softmax(x), from the log-softmax.
 
         dx_k = p_k sum_j H[l, j] - H[l, k]
 
     x: scores. l: labels. H: Matrix or Diagonal of gains. gradient, p: arrays of the shape of x to write into, or None.
-    masked: whether a score may be -Inf; such a class with a gain of 0 adds nothing. Returns an array of the shape of l.
+    masked: whether a score may be -Inf; such a class with a gain of 0 adds nothing. factor: array of the shape of l, or
+    None; of a loss and a matrix with which `leaves_factor`, it gets the number by which each position's gradient is to
+    be multiplied still. Returns an array of the shape of l.
     Source: Caffe, infogain_loss_layer.cpp, which takes log(max(p, 1e-20)).
     """
     if H.diagonal is not None:
-        return _weighted_log_loss(x, l, H.diagonal.take(l), gradient, p, masked)
+        return _weighted_log_loss(x, l, H.diagonal.take(l), gradient, p, masked, factor)
     z, e, s = softmax_parts(x, out=gradient)
     gain, gain_sum = H.of(l), H.sums.take(l)
     loss = gain_sum * np.log(s) - _sum_over_classes(gain, z, masked)
     if p is not None:
         np.divide(e, s[:, None], out=p)
     if gradient is not None:
-        _multiply(gradient, gain_sum / s, gradient)
+        multiply(gradient, gain_sum / s, gradient)
         gradient -= gain
     return loss
 
 
-def _weighted_log_loss(x, l, weight, gradient, p, masked):
+def leaves_factor(loss, matrix, shape):
+    """Return whether a loss on scores of a shape is to leave a factor out of its gradient, which saves a pass."""
+    return (loss is softmax_with_infogain and matrix.diagonal is not None and len(shape) == 2
+            and shape[0] * shape[1] > FEW_SCORES)
+
+
+def _weighted_log_loss(x, l, weight, gradient, p, masked, factor=None):
     """Return -w log p_l with p = softmax(x), and write the gradient, w (p_k - [k = l]).
 
     weight: w of every position. Other parameters as of softmax_with_infogain.
     """
-    z, e, s = softmax_parts(x)
+    z, e, s = softmax_parts(x, out=None if factor is None else gradient)
     e = np.ascontiguousarray(e)  # which it is, unless x is in another order: the index is flat
     at = _flat_index(l, x.shape)
     e_l = e.take(at)
@@ -127,7 +135,10 @@ def _weighted_log_loss(x, l, weight, gradient, p, masked):
         np.divide(e, s[:, None], out=p)
     if gradient is not None:
         e.reshape(-1)[at] = e_l - s
-        _multiply(e, weight / s, gradient)
+        if factor is None:
+            multiply(e, weight / s, gradient)
+        else:
+            np.divide(weight, s, out=factor)
     return loss
 
 
@@ -204,7 +215,7 @@ def _sum_over_classes(weight, values, masked=False):
     return np.einsum("oc,oc->o" if values.ndim == 2 else "oci,oci->oi", weight, values)
 
 
-def _multiply(e, factor, out):
+def multiply(e, factor, out):
     """Write e times the factor of every position to out."""
     if e.ndim > 2 or e.shape[1] < MANY_CLASSES:
         np.multiply(e, factor[:, None], out=out)

@@ -96,11 +96,13 @@ class _Loss(caffe.Layer):
         top[0].data[...] = self._batch_loss(bottom, p, self.in_training) / self.z
 
     def _batch_loss(self, bottom, p, with_gradient):
-        self.fresh = with_gradient
+        self.fresh, self.factor = with_gradient, None
         if with_gradient and self.gradient is None:
             self.gradient = np.empty(self.shape, np.float32)
+        if with_gradient and losses.leaves_factor(self.loss, self.matrix, self.shape):
+            self.factor = np.empty(self.shape[:1], np.float32)
         return blocks.batch_loss(self.loss, bottom[0].data.reshape(self.shape), self.labels, self.matrix,
-                                 self.gradient if with_gradient else None, p, self.bottom_names[0])
+                                 self.gradient if with_gradient else None, p, self.bottom_names[0], self.factor)
 
     def _read_bottom_matrix(self, data):
         rows = data.reshape(self.shape[1], self.shape[1])
@@ -122,7 +124,7 @@ class _Loss(caffe.Layer):
             return
         if not self.fresh:
             self._batch_loss(bottom, None, True)
-        blocks.scaled(self.gradient, float(top[0].diff) / self.z, bottom[0].diff)
+        blocks.scaled(self.gradient, float(top[0].diff) / self.z, bottom[0].diff, self.factor)
 
 
 class SoftmaxWithInfogainLoss(_Loss):

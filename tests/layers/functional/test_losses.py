@@ -17,10 +17,13 @@ LOSSES = ["softmax_with_infogain", "infogain", "cost_scaled_softmax", "expected_
 OF_GAINS = LOSSES[:2]
 
 
-@pytest.fixture(autouse=True, params=[0, losses.FEW_SCORES])
-def few_scores(request, monkeypatch):
-    """Small arrays both ways: as large ones, and as they are."""
-    monkeypatch.setattr(losses, "FEW_SCORES", request.param)
+@pytest.fixture(autouse=True, params=["many scores", "few scores", "no factor"])
+def way(request, monkeypatch):
+    """Compute small arrays in each way that large ones and small ones are computed."""
+    if request.param == "many scores":
+        monkeypatch.setattr(losses, "FEW_SCORES", 0)
+    elif request.param == "no factor":
+        monkeypatch.setattr(losses, "leaves_factor", lambda *_: False)
 
 
 def matrix_of(name, matrix):
@@ -34,9 +37,12 @@ def loss_and_gradient(name, scores, labels, matrix, axis=1, ignore_label=None, n
     read = blocks.read_labels(labels, shape, ignore_label)
     z = blocks.normalizer(normalization, read)
     gradient = np.full(shape, np.nan, scores.dtype)
-    total = blocks.batch_loss(getattr(losses, name), scores.reshape(shape), read, matrix_of(name, matrix), gradient)
+    loss, matrix, factor = getattr(losses, name), matrix_of(name, matrix), None
+    if losses.leaves_factor(loss, matrix, shape):
+        factor = np.full(shape[:1], np.nan, scores.dtype)
+    total = blocks.batch_loss(loss, scores.reshape(shape), read, matrix, gradient, factor=factor)
     out = np.empty(scores.shape, scores.dtype)
-    blocks.scaled(gradient, 1 / z, out)
+    blocks.scaled(gradient, 1 / z, out, factor)
     return total / z, out
 
 
