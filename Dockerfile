@@ -20,7 +20,8 @@ RUN for python in python python3; do \
     echo 'neither python nor python3 of the base image imports caffe' >&2; exit 1
 COPY . .
 # The user that `docker run -u` names has neither a name nor a home: what tests and examples write is open to all.
-RUN chmod -R a+rX . && install -d -m 1777 . examples/fashion_mnist/output examples/triplets/output examples/study/output
+RUN chmod -R a+rX . && install -d -m 1777 . examples/*/ \
+        examples/fashion_mnist/output examples/long_tail/output examples/triplets/output examples/study/output
 ENV PATH=${PATH}:/opt/caffe-losses/tools \
     PYTHONPATH=${PYTHONPATH:+${PYTHONPATH}:}/opt/caffe-losses/layers:/opt/caffe-losses/prototxt:/opt/caffe-losses/tools:/opt/caffe-losses-packages \
     MPLBACKEND=Agg \

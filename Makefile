@@ -9,9 +9,9 @@ help:
 	@echo 'make test-py27  the same with Python 2.7, in a Caffe built for it'
 	@echo 'make test-math  the tests that need no Caffe, with this machine'"'"'s python3 and the newest numpy'
 	@echo 'make test-image build the Dockerfile on a stand-in for bvlc/caffe:gpu, and test what came out'
-	@echo 'make train      train the nets of examples/fashion_mnist and compare them'
-	@echo '                (GPU: its number; ARGS: more arguments for train.py)'
-	@echo 'make results    as train, and keep table and picture as those that README and RESULTS.md show'
+	@echo 'make train      train the nets of examples/fashion_mnist and examples/long_tail with every loss, and compare them'
+	@echo '                (GPU: its number; ARGS: more arguments for compare.py)'
+	@echo 'make results    as train, and keep the figures and the picture that the READMEs show'
 	@echo 'make triplets   train embeddings on triplets, in examples/triplets, and look for neighbours in them (GPU, ARGS)'
 	@echo 'make triplets-results  as triplets, and keep table and picture'
 	@echo 'make study      rerun every claim of the README on whole images and on scenes, in examples/study: an hour and'
@@ -50,10 +50,11 @@ test-image:
 	tests/image_test.sh $(ARGS)
 
 train:
-	tools/with_caffe.sh examples/fashion_mnist/train.py $(if $(GPU),--gpu $(GPU)) $(ARGS)
+	tools/with_caffe.sh sh examples/fashion_mnist/compare.sh $(if $(GPU),--gpu $(GPU)) $(ARGS)
+	tools/with_caffe.sh sh examples/long_tail/compare.sh $(if $(GPU),--gpu $(GPU)) $(ARGS)
 
 results: train
-	cd examples/fashion_mnist && cp output/RESULTS.md output/results.json output/results.png .
+	tools/with_caffe.sh examples/results.py
 
 triplets:
 	tools/with_caffe.sh examples/triplets/train.py $(if $(GPU),--gpu $(GPU)) $(ARGS)
@@ -83,4 +84,4 @@ bench-%:
 	$(WITH_THREADS) tests/bench/bench_$*.py $(ARGS)
 
 clean:
-	rm -rf examples/*/output
+	rm -rf examples/*/output examples/*/*_lmdb* examples/*/*.caffemodel examples/*/*.solverstate

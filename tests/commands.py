@@ -67,9 +67,10 @@ def _close_caffes():
         _caffes.popitem()[1].__exit__()
 
 
-def module_of(name):
+def module_of(name, folder="tools"):
     """Return the module of a command. Not by its plain name, as the examples have modules of the same."""
-    module_name, path = "command_" + name[:-len(".py")], os.path.join(real_nets.CHECKOUT, "tools", name)
+    path = os.path.join(real_nets.CHECKOUT, folder, name)
+    module_name = "command_" + os.path.join(folder, name)[:-len(".py")].replace(os.sep, "_")
     if module_name not in _modules:
         try:
             from importlib import util

@@ -1,15 +1,15 @@
 """Run the commands of the examples as a user does, in a terminal, and interrupt them; or run them in this process."""
 from __future__ import division, print_function
 
+import contextlib
 import io
 import os
 import runpy
 import signal
 import sys
 
-import commands
-import jobs
 from processes import interrupt, running_with, start, wait_until  # noqa: F401
+
 
 def run(script, *arguments, **environment):
     """Run an example's command in a process of its own; return its status, standard output and error."""
@@ -25,6 +25,22 @@ class _Output(io.BytesIO):
         return io.BytesIO.write(self, text if isinstance(text, bytes) else text.encode("utf-8"))
 
 
+@contextlib.contextmanager
+def modules_of(folder):
+    """Import the modules of a folder while this lasts, and not those of other examples that have the same names."""
+    names = [name[:-len(".py")] for name in os.listdir(folder) if name.endswith(".py")]
+    before = {name: sys.modules[name] for name in names if name in sys.modules}
+    for name, module in before.items():
+        if os.path.dirname(os.path.abspath(module.__file__)) != folder:
+            del sys.modules[name]
+    try:
+        yield
+    finally:
+        for name in names:
+            sys.modules.pop(name, None)
+        sys.modules.update(before)
+
+
 def run_here(script, *arguments):
     """Run a command in this process; return its status, standard output and error.
 
@@ -37,7 +53,8 @@ def run_here(script, *arguments):
     sys.argv = [script] + [str(argument) for argument in arguments]
     sys.path.insert(0, os.path.dirname(script))
     try:
-        runpy.run_path(script, run_name="__main__")
+        with modules_of(os.path.dirname(script)):
+            runpy.run_path(script, run_name="__main__")
         status = 0
     except SystemExit as end:
         status = end.code or 0
@@ -51,15 +68,3 @@ def run_here(script, *arguments):
         os.environ.update(kept[5])
         signal.signal(signal.SIGINT, handler)
     return (status,) + tuple(texts)
-
-
-class JobsHere(object):
-    """In the place of the module `jobs` where all jobs are commands of tools/: they run in this process."""
-
-    Job = jobs.Job
-
-    @staticmethod
-    def run(listed, at_once):
-        for job in listed:
-            status, _, err = commands.run_main(os.path.basename(job.command[1]), *job.command[2:])
-            assert status == 0, (job, err)

@@ -115,7 +115,8 @@ run() { # USER COMMAND...: as `docker run -u USER` does; standard output and err
     status=$?
 }
 fresh() { # as in a new container
-    buildah run --user 0 "$image" -- sh -c 'rm -rf /tmp/* examples/*/output/* examples/*/output/.lock .pytest_cache .hypothesis'
+    buildah run --user 0 "$image" -- sh -c 'rm -rf /tmp/* examples/*/output/* examples/*/output/.lock \
+        examples/*/*_lmdb .pytest_cache .hypothesis'
 }
 config() { buildah inspect --format "{{.OCIv1.Config.$1}}" "$image"; }
 
@@ -132,7 +133,7 @@ check_like 'no history is in it' '*No such file*' "$out"
 run 1234 make help
 check_like 'as its command says' '0 make test *' "$status $out"
 run 1234 make -n train GPU=0
-check_like 'make train GPU=0' '*train.py --gpu 0*' "$out"
+check_like 'make train GPU=0' '*compare.sh --gpu 0*' "$out"
 
 for user in 1234:1234 0; do
     fresh
@@ -141,10 +142,10 @@ for user in 1234:1234 0; do
     check "user $user: make test" 0 "$status"
     tail -n $((status ? 60 : 1)) <<<"$out"
     say "the example, as user $user"
-    run $user make train ARGS=--quick
-    check_like "user $user: make train" '0 *Done in*examples/fashion_mnist/output/results.png' "$status $out"
-    run $user sh -c 'stat -c %u examples/fashion_mnist/output/results.png'
-    check "user $user: the picture is theirs" "${user%:*}" "$out"
+    run $user make train 'ARGS=--seeds 1'
+    check_like "user $user: make train" '0 *examples/long_tail/output/report.html: the page*' "$status $out"
+    run $user sh -c 'stat -c %u examples/long_tail/output/report.html'
+    check "user $user: the page is theirs" "${user%:*}" "$out"
     say "the study, as user $user"
     run $user make study ARGS=--quick
     check_like "user $user: make study" '0 *Done in*examples/study/output/quick/scenes.png' "$status $out"

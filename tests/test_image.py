@@ -78,6 +78,7 @@ def test_the_base_image_s_paths_are_appended_to():
 
 
 def test_any_user_may_write_what_an_example_makes():
-    (folders,) = re.findall("install -d -m 1777 (.*)", read("Dockerfile"))
-    written = re.findall(r"\tcd (examples/\w+) && cp output/", read("Makefile"))
-    assert written and folders.split() == ["."] + [folder + "/output" for folder in written]
+    (folders,) = re.findall("install -d -m 1777 (.*)", read("Dockerfile").replace("\\\n", ""))
+    written = re.findall(r"tools/with_caffe.sh (?:sh )?(examples/\w+)/\w+\.(?:sh|py)", read("Makefile"))
+    assert len(written) == 4
+    assert folders.split() == [".", "examples/*/"] + [folder + "/output" for folder in written]

@@ -6,14 +6,14 @@ from __future__ import division, print_function
 
 import collections
 
-from caffe_losses.matrices.gains import gain_from_costs, smoothed_identity, weighted_gain
 from caffe_losses.matrices.class_weights import class_weights
+from caffe_losses.matrices.costs import shuffled_costs
+from caffe_losses.matrices.gains import equal_smoothing, gain_from_costs, smoothed_identity, weighted_gain
 import numpy as np
 
-import data
-from steps import smoothing_of
+import files
 
-# data: "balanced" or "tail". counts: how many training images of each class. net: a name of trunks.TRUNKS.
+# data: "balanced" or "tail". counts: how many training images of each class. net: a key of files.TITLES.
 # rate, weighted_rate: the first learning rate without class weights and with. tau: of H. methods: Methods.
 Cell = collections.namedtuple("Cell", "name data counts net iterations rate weighted_rate tau methods")
 
@@ -25,7 +25,7 @@ Method.__new__.__defaults__ = (False, 1)
 NETS = ("mlp", "conv")
 # {how many training images: iterations}; the longest tail in the 60,000 images stands for them.
 ITERATIONS = collections.OrderedDict([(300, 500), (1000, 1500), (3000, 2000), (60000, 4000)])
-LONGEST_TAIL, LONGEST_TAIL_ITERATIONS = (6000, 60), 3000
+LONGEST_TAIL, LONGEST_TAIL_ITERATIONS = np.array([6000, 3597, 2156, 1293, 775, 465, 278, 167, 100, 60]), 3000
 
 
 def balanced_weights(counts):
@@ -43,11 +43,10 @@ def methods(data_set, tau):
     tree = distances(tau).gain
 
     def shuffled(D, counts, seed):
-        order = data.shuffled_classes(seed)
-        return tree(D[np.ix_(order, order)], counts, seed)
+        return tree(shuffled_costs(D, seed), counts, seed)
 
     def smoothing(D, counts, seed):
-        return smoothed_identity(len(D), smoothing_of(tree(D, counts, seed)))
+        return smoothed_identity(len(D), equal_smoothing(tree(D, counts, seed)))
 
     listed = [NONE, HELD_OUT, distances(tau),
               Method("smoothing", "label smoothing", smoothing),
@@ -81,14 +80,13 @@ TAUS = (.3, .5, .75, 1.2)
 
 
 def balanced_counts(size):
-    return [size // data.N_CLASSES] * data.N_CLASSES
+    return [size // files.N_CLASSES] * files.N_CLASSES
 
 
 def tail_counts(size):
     """Return the counts of the longest tail, thinned to about `size` images, at least one of each class."""
-    counts = data.long_tail_counts(*LONGEST_TAIL)
-    thinned = np.maximum(np.rint(counts * size / counts.sum()), 1).astype(int)
-    return np.minimum(counts, thinned).tolist()
+    thinned = np.maximum(np.rint(LONGEST_TAIL * size / LONGEST_TAIL.sum()), 1).astype(int)
+    return np.minimum(LONGEST_TAIL, thinned).tolist()
 
 
 def grid(rates=None, weighted_rates=None, taus=None):

@@ -3,30 +3,18 @@ from __future__ import division, print_function
 
 import collections
 import json
-import os
 
 import numpy as np
+
+import files
 
 # How many training images of each class are kept for validation.
 N_VALIDATION = 100
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-
-
-class NoChoice(EnvironmentError):
-    """Report a validation.json that is not what --validate writes."""
-
 
 def validation():
     """Return what every setting was worth, as in validation.json."""
-    path = os.path.join(HERE, "validation.json")
-    try:
-        with open(path) as file:
-            found = json.load(file)
-        settings(found), dense_rates(found)
-    except (EnvironmentError, ValueError, KeyError, TypeError) as error:
-        raise NoChoice("%s: expected what study.py --validate writes, got %s: %s" % (path, type(error).__name__, error))
-    return found
+    return json.loads(files.read_text("study", "validation.json"))
 
 
 def rates(tried):

@@ -18,42 +18,38 @@ METRICS = [ACCURACY, COST, ACROSS, SEVERITY, TOP3, ECE]
 # data: whose cells are compared. before, after: (method, rule) each.
 Claim = collections.namedtuple("Claim", "data title before after")
 
-NONE = ("none", "probable")
-TREE, SMOOTHING, SHUFFLED = [(method, "probable") for method in ("tree", "smoothing", "shuffled")]
-WEIGHTS, BOTH, BOTH_SHUFFLED = [(method, "probable") for method in ("weights", "both", "both_shuffled")]
+NONE, CHEAPEST, CALIBRATED_CHEAPEST, WEIGHTED, CALIBRATED_WEIGHTED, WEIGHTED_CHEAPEST, CALIBRATED_BOTH = [
+    ("none", rule) for rule in ("probable", "cheapest", "calibrated_cheapest", "weighted", "calibrated_weighted",
+                                "weighted_cheapest", "calibrated_weighted_cheapest")]
+TREE, SMOOTHING, SHUFFLED, WEIGHTS, BOTH, BOTH_SHUFFLED = [
+    (method, "probable") for method in ("tree", "smoothing", "shuffled", "weights", "both", "both_shuffled")]
 BALANCED = [
     Claim("balanced", "H from distances, against SoftmaxWithLoss", NONE, TREE),
     Claim("balanced", "H from distances, against label smoothing", SMOOTHING, TREE),
     Claim("balanced", "H from distances, against H from shuffled distances", SHUFFLED, TREE),
     Claim("balanced", "label smoothing, against SoftmaxWithLoss", NONE, SMOOTHING),
-    Claim("balanced", "distances at test time, against SoftmaxWithLoss", NONE, ("none", "cheapest")),
-    Claim("balanced", "distances at test time, calibrated, against SoftmaxWithLoss", NONE,
-          ("none", "calibrated_cheapest")),
-    Claim("balanced", "H from distances, against distances at test time", ("none", "cheapest"), TREE),
-    Claim("balanced", "H from distances, against distances at test time, calibrated", ("none", "calibrated_cheapest"),
-          TREE),
+    Claim("balanced", "distances at test time, against SoftmaxWithLoss", NONE, CHEAPEST),
+    Claim("balanced", "distances at test time, calibrated, against SoftmaxWithLoss", NONE, CALIBRATED_CHEAPEST),
+    Claim("balanced", "H from distances, against distances at test time", CHEAPEST, TREE),
+    Claim("balanced", "H from distances, against distances at test time, calibrated", CALIBRATED_CHEAPEST, TREE),
 ]
 TAIL = [
     Claim("tail", "class weights, against SoftmaxWithLoss", NONE, WEIGHTS),
-    Claim("tail", "class weights at test time, against SoftmaxWithLoss", NONE, ("none", "weighted")),
-    Claim("tail", "class weights at test time, calibrated, against SoftmaxWithLoss", NONE,
-          ("none", "calibrated_weighted")),
-    Claim("tail", "class weights, against class weights at test time", ("none", "weighted"), WEIGHTS),
-    Claim("tail", "class weights, against class weights at test time, calibrated", ("none", "calibrated_weighted"),
-          WEIGHTS),
-    Claim("tail", "distances at test time, against SoftmaxWithLoss", NONE, ("none", "cheapest")),
-    Claim("tail", "class weights and distances at test time, against SoftmaxWithLoss", NONE,
-          ("none", "weighted_cheapest")),
-    Claim("tail", "class weights and distances at test time, against class weights at test time", ("none", "weighted"),
-          ("none", "weighted_cheapest")),
+    Claim("tail", "class weights at test time, against SoftmaxWithLoss", NONE, WEIGHTED),
+    Claim("tail", "class weights at test time, calibrated, against SoftmaxWithLoss", NONE, CALIBRATED_WEIGHTED),
+    Claim("tail", "class weights, against class weights at test time", WEIGHTED, WEIGHTS),
+    Claim("tail", "class weights, against class weights at test time, calibrated", CALIBRATED_WEIGHTED, WEIGHTS),
+    Claim("tail", "distances at test time, against SoftmaxWithLoss", NONE, CHEAPEST),
+    Claim("tail", "class weights and distances at test time, against SoftmaxWithLoss", NONE, WEIGHTED_CHEAPEST),
+    Claim("tail", "class weights and distances at test time, against class weights at test time", WEIGHTED,
+          WEIGHTED_CHEAPEST),
     Claim("tail", "distances without class weights, against SoftmaxWithLoss", NONE, TREE),
     Claim("tail", "distances without class weights, against label smoothing", SMOOTHING, TREE),
     Claim("tail", "distances without class weights, against shuffled distances", SHUFFLED, TREE),
     Claim("tail", "class weights and distances, against class weights", WEIGHTS, BOTH),
     Claim("tail", "class weights and distances, against class weights and shuffled distances", BOTH_SHUFFLED, BOTH),
-    Claim("tail", "class weights and distances, against both at test time", ("none", "weighted_cheapest"), BOTH),
-    Claim("tail", "class weights and distances, against both at test time, calibrated",
-          ("none", "calibrated_weighted_cheapest"), BOTH),
+    Claim("tail", "class weights and distances, against both at test time", WEIGHTED_CHEAPEST, BOTH),
+    Claim("tail", "class weights and distances, against both at test time, calibrated", CALIBRATED_BOTH, BOTH),
 ]
 
 

@@ -1,29 +1,13 @@
 """Decide from the probabilities of a net, by several rules, and score that."""
 from __future__ import division, print_function
 
-import collections
-
 from caffe_losses.evaluation import metrics
 from caffe_losses.evaluation.decisions import temperature_scaled
+from caffe_losses.evaluation.rules import RULES
 import numpy as np
-
-from evaluate import scores_of_ranking
 
 # Temperatures among which the best is looked for; a net can be too sure by far, hardly too unsure.
 TEMPERATURES = np.exp(np.linspace(np.log(.25), np.log(16), 241))
-
-# How a decision is taken. distances: whether D is used. weights: whether the class weights are.
-# calibrated: whether the probabilities go through the temperature first.
-Rule = collections.namedtuple("Rule", "name distances weights calibrated")
-
-PROBABLE = Rule("probable", False, False, False)
-CHEAPEST = Rule("cheapest", True, False, False)
-CALIBRATED = Rule("calibrated", False, False, True)
-CALIBRATED_CHEAPEST = Rule("calibrated_cheapest", True, False, True)
-WEIGHTED = Rule("weighted", False, True, False)
-CALIBRATED_WEIGHTED = Rule("calibrated_weighted", False, True, True)
-WEIGHTED_CHEAPEST = Rule("weighted_cheapest", True, True, False)
-CALIBRATED_WEIGHTED_CHEAPEST = Rule("calibrated_weighted_cheapest", True, True, True)
 
 
 def temperature(p, labels):
@@ -41,8 +25,8 @@ def scaled(p, T):
     return temperature_scaled(np.log(np.maximum(p, 1e-30)), T)
 
 
-def scores(p, labels, D, rule=PROBABLE, weights=None, T=None):
-    """Return the metrics of one net under one Rule: {metric: number}.
+def scores(p, labels, D, rule=RULES[0], weights=None, T=None):
+    """Return the metrics of one net under one of RULES: {metric: number}.
 
     p: N x C probabilities. labels: N integers. D: C x C costs of the mistakes, by which all decisions are judged.
     weights: C class weights, of rules that use them: they multiply the probabilities, which then are made to sum to 1.
@@ -54,8 +38,17 @@ def scores(p, labels, D, rule=PROBABLE, weights=None, T=None):
     if rule.weights:
         p = p * np.asarray(weights)
         p /= p.sum(axis=1, keepdims=True)
-    ranking = metrics.rank_by_expected_cost(p, D) if rule.distances else metrics.rank_by_probability(p)
-    return scores_of_ranking(p, labels, D, ranking)
+    ranking = metrics.rank_by_expected_cost(p, D) if rule.costs else metrics.rank_by_probability(p)
+    decided, farthest_in_a_group = ranking[:, 0], D[D < D.max()].max()
+    return {
+        "accuracy": metrics.accuracy(labels, decided),
+        "cost": metrics.mean_cost(labels, decided, D),
+        "across": metrics.count_costlier(labels, decided, D, farthest_in_a_group),
+        "severity": metrics.severity(labels, decided, D),
+        "top3": metrics.mean_cost_of_top(3, labels, ranking, D),
+        "top5": metrics.mean_cost_of_top(5, labels, ranking, D),
+        "calibration": metrics.calibration_error(labels, decided, p),
+    }
 
 
 def finite(p):

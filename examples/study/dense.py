@@ -7,79 +7,80 @@ import os
 
 import numpy as np
 
-import canvases
-import data
-import dense_methods
-import dense_net
+import create_data
+import files
 import dense_scores
-import image_input
-from grid import loss
 from tasks import Task
 
-# How many canvases to train with, for each seed others, and how many to test with.
-N_TRAIN, N_TEST = 3000, 1000
 ITERATIONS = 1000
-N_SHOWN = 5  # test canvases in the picture
+# Of every class of the training images: how many for training scenes, how many others for validation.
+N_TRAIN, N_VALIDATION = create_data.N_IMAGES, 1000
+N_SHOWN = 5  # test scenes in the picture
 TEST_SEED = 2 ** 31  # none of those that train
+
+
+def sources(train):
+    """Return the images and labels of training scenes and those of validation scenes: no image is in both.
+
+    train: all training images and their labels.
+    """
+    images, labels = train
+    return [(images[chosen], labels[chosen]) for chosen in files.split(labels, N_TRAIN, N_VALIDATION)]
 
 
 class Dense(object):
     """Make the tasks of nets with a score for each pixel, and score what came of them."""
 
-    def __init__(self, folder, train, test, rates, gpu=None, quick=False):
+    def __init__(self, folder, train, test, rates, quick=False):
         """Keep what the tasks are made of.
 
         train, test: images of single garments and their labels. rates: learning rates without weights and with.
         """
-        self.folder, self.rates, self.gpu = folder, rates, gpu
-        self.iterations, self.n_train, n_test = (10, 100, 50) if quick else (ITERATIONS, N_TRAIN, N_TEST)
+        self.folder, self.rates = folder, rates
+        self.iterations, self.n_train, n_test = (10, 100, 50) if quick else (
+            ITERATIONS, create_data.N_TRAIN, create_data.N_TEST)
         self.train = train
-        self.test = canvases.canvases(test[0], test[1], n_test, np.random.RandomState(TEST_SEED))
+        self.test = create_data.scenes(test[0], test[1], n_test, np.random.RandomState(TEST_SEED))
 
-    def tasks(self, seeds, methods=dense_methods.METHODS):
+    def tasks(self, seeds, methods=dense_scores.METHODS):
         """Return {(method name, seed): Task}, seed by seed."""
         found = collections.OrderedDict()
         for seed in seeds:
             drawn = self._drawn(seed)
-            for method in methods:
-                found[method.name, seed] = self._task(method, seed, data.digest(*drawn),
-                                                      dense_methods.pixels(drawn[1]))
+            digest, pixels = files.digest(*drawn), dense_scores.pixels(drawn[1])
+            found.update(((method.name, seed), self._task(method, seed, digest, pixels)) for method in methods)
         return found
 
     def described(self):
         """Return the figures of the scenes that the report shows."""
-        counts = dense_methods.pixels(self._drawn(0)[1]).counts
+        counts = dense_scores.pixels(self._drawn(0)[1]).counts
         return {"n_train": self.n_train, "n_test": len(self.test[0]), "iterations": self.iterations,
                 "rates": self.rates,
-                "classes": canvases.class_names(), "shares": np.round(counts / counts.sum(), 4).tolist()}
+                "classes": files.class_names("segmentation"), "shares": np.round(counts / counts.sum(), 4).tolist()}
 
     def _task(self, method, seed, digest, pixels):
-        prefix = self.folder("data", "dense_seed%d_%s" % (seed, digest))
+        lmdbs = [self.folder("data", "dense_seed%d_%s_%s" % (seed, digest, part)) for part in ("images", "labels")]
         weights = method.weights and method.weights(pixels, seed)
         rate = self.rates[method.weights is not None]
 
-        def prototxt(source):
-            return dense_net.train_val("dense", loss(method.weights and source, canvases.IGNORED),
-                                       *canvases.paths(prefix))
+        def net(matrix):
+            return files.train_val("dense", lmdbs, method.weights and matrix)
+        return Task("dense_" + method.name, seed, digest + files.digest(*self.test),
+                    None if weights is None else np.diag(weights), net, rate, self.iterations,
+                    lambda: self._write_data(lmdbs, seed),
+                    lambda snapshot: self._evaluate(snapshot, pixels))
 
-        def solver(path, prefix):
-            return dense_net.solver(path, prefix, rate, self.iterations, seed, self.gpu is not None)
-        return Task("dense_%s_seed%d" % (method.name, seed), digest + data.digest(*self.test),
-                    None if weights is None else np.diag(weights), prototxt, solver,
-                    lambda: self._write_data(prefix, seed),
-                    lambda definition, snapshot: self._evaluate(definition, snapshot, pixels))
-
-    def _evaluate(self, definition, snapshot, pixels):
-        """Return the confusion matrix of each way to decide, and what is decided for in the canvases that are shown."""
-        weights = dense_methods.median_frequency(pixels)
-        found = dense_scores.confusions(definition, snapshot, self.test[0], self.test[1], weights)
-        p = image_input.outputs(definition, snapshot, self.test[0][:N_SHOWN])
+    def _evaluate(self, snapshot, pixels):
+        """Return the confusion matrix of each way to decide, and what is decided for in the scenes that are shown."""
+        weights = dense_scores.median_frequency(pixels)
+        found = dense_scores.confusions(snapshot, self.test[0], self.test[1], weights)
+        p = files.probabilities("dense", snapshot, self.test[0][:N_SHOWN])
         return dict(found, shown=dense_scores.decisions(p, weights)["probable"].astype(np.uint8))
 
     def _drawn(self, seed):
-        return canvases.canvases(self.train[0], self.train[1], self.n_train, np.random.RandomState(seed))
+        return create_data.scenes(self.train[0], self.train[1], self.n_train, np.random.RandomState(seed))
 
-    def scores(self, seeds, outcomes, methods=dense_methods.METHODS):
+    def scores(self, seeds, outcomes, methods=dense_scores.METHODS):
         """Return the scores of the nets: {method: {way to decide: {score: a list over seeds}}}.
 
         outcomes: a function of a method's name and a seed that gives what _evaluate gave.
@@ -93,6 +94,7 @@ class Dense(object):
                         of_way.setdefault(name, []).append(np.round(score, 5).tolist())
         return found
 
-    def _write_data(self, prefix, seed):
-        if not all(map(os.path.exists, canvases.paths(prefix))):
-            canvases.write(prefix, *self._drawn(seed))
+    def _write_data(self, lmdbs, seed):
+        if not all(map(os.path.exists, lmdbs)):
+            for path, images in zip(lmdbs, self._drawn(seed)):
+                create_data.write_lmdb(path, images, [0] * len(images))

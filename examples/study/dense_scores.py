@@ -1,15 +1,57 @@
-"""Score trained nets on canvases: the class decided for at each pixel, and how much of each class is right."""
+"""List the methods that the dense example compares, class weights for pixels, and score nets on scenes.
+
+A median frequency is of the images that hold the class: it weighs background against garments, and small garments
+against big ones, but hardly frequent against rare ones.
+"""
 from __future__ import division, print_function
 
 import collections
 
 from caffe_losses.evaluation import metrics
+from caffe_losses.matrices.class_weights import class_weights
+from caffe_losses.matrices.costs import shuffled_costs
+from caffe_losses.validation import count_labels
 import numpy as np
 
-import canvases
-import image_input
+from create_data import BACKGROUND, IGNORED, N_GARMENT_CLASSES
+import files
 
-AT_ONCE = 50  # canvases: probabilities of all of them at once would fill the memory
+N_CLASSES = 1 + N_GARMENT_CLASSES
+AT_ONCE = 50  # scenes: probabilities of all of them at once would fill the memory
+
+# How many pixels of each class there are, and how many, of whatever class, in the images that hold it.
+Pixels = collections.namedtuple("Pixels", "counts present")
+
+# title: as tables and pictures show it. weights: a function of Pixels and a seed that gives C class weights;
+# None: SoftmaxWithLoss.
+Method = collections.namedtuple("Method", "name title weights")
+
+
+def pixels(label_images):
+    """Return the Pixels of N x height x width label images."""
+    of_images = np.array([count_labels(labels, N_CLASSES, IGNORED) for labels in label_images])
+    return Pixels(of_images.sum(axis=0), (of_images > 0).sum(axis=0) * label_images[0].size)
+
+
+def median_frequency(pixels, power=1):
+    """Return the class weights of the example, scaled so that the average pixel weighs 1."""
+    return class_weights(pixels.counts, "median_frequency", power=power, scale="sample", present=pixels.present)
+
+
+def _shuffled(pixels, seed):
+    """Return the same weights, none at its own class, scaled so that the average pixel weighs 1 again."""
+    weights = np.diag(shuffled_costs(np.diag(median_frequency(pixels)), seed))
+    return weights / np.average(weights, weights=pixels.counts)
+
+
+# Learning rates tried on validation canvases, for "none" and for "median", which stands for all that have weights.
+RATES = (.05, .1, .2, .4)
+METHODS = [
+    Method("none", "no weights", None),
+    Method("median", "median frequency", lambda pixels, seed: median_frequency(pixels)),
+    Method("median_root", "median frequency, square root", lambda pixels, seed: median_frequency(pixels, power=.5)),
+    Method("shuffled", "control: median frequency, shuffled", _shuffled),
+]
 
 
 def decisions(p, weights):
@@ -24,20 +66,19 @@ def decisions(p, weights):
     return collections.OrderedDict([("probable", p.argmax(axis=1)), ("prior", weighted.argmax(axis=1))])
 
 
-def confusions(definition, snapshot, images, label_images, weights):
-    """Count a net's decisions at the pixels of canvases: {way to decide: C x C int64, [true, decided]}.
+def confusions(snapshot, images, label_images, weights):
+    """Count a net's decisions at the pixels of scenes: {way to decide: C x C int64, [true, decided]}.
 
-    definition, snapshot: paths of a .prototxt and a .caffemodel.
+    snapshot: path of a .caffemodel.
     images, label_images: N x height x width, uint8; pixels whose label is 255 do not count.
     weights: C class weights, for the decision "prior".
     """
     found = collections.OrderedDict()
-    outputs = image_input.outputs_in_turn(definition, snapshot, images, AT_ONCE)
-    for start, p in zip(range(0, len(images), AT_ONCE), outputs):
+    for start, p in zip(range(0, len(images), AT_ONCE), files.outputs("dense", snapshot, images, AT_ONCE)):
         labels = label_images[start:start + AT_ONCE]
-        counted = labels != canvases.IGNORED
+        counted = labels != IGNORED
         for name, decided in decisions(p, weights).items():
-            confusion = metrics.confusion_matrix(labels[counted].astype(int), decided[counted], canvases.N_CLASSES)
+            confusion = metrics.confusion_matrix(labels[counted].astype(int), decided[counted], N_CLASSES)
             found[name] = found.get(name, 0) + confusion
     return found
 
@@ -50,7 +91,7 @@ def scores(confusion):
     ious, recalls = metrics.intersections_over_unions(confusion), metrics.recalls_of(confusion)
     return {
         "mean_iu": float(np.nanmean(ious)),
-        "garments_iu": float(np.nanmean(np.delete(ious, canvases.BACKGROUND))),
+        "garments_iu": float(np.nanmean(np.delete(ious, BACKGROUND))),
         "accuracy": float(confusion.trace() / confusion.sum()),
         "mean_recall": float(np.nanmean(recalls)),
         "ious": ious.tolist(),

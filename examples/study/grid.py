@@ -5,37 +5,24 @@ import collections
 import itertools
 import os
 
-from caffe.proto import caffe_pb2
-from caffe_prototxt.net.matrix_sources import FileMatrix
-from caffe_prototxt.rewrite.fragment import loss_fragment
-from google.protobuf import text_format
+from caffe_losses.evaluation.rules import RULES
+from caffe_losses.matrices.costs import shuffled_costs
 import numpy as np
 
 import cells
-import data
+import create_data
+import files
 import decisions
-import image_input
-import net
-import trunks
 from tasks import Task
-
-# Which rules the nets without H are tried with; those with H decide for the most probable class.
-RULES = {
-    "balanced": [decisions.PROBABLE, decisions.CALIBRATED, decisions.CHEAPEST, decisions.CALIBRATED_CHEAPEST],
-    "tail": [decisions.PROBABLE, decisions.CALIBRATED, decisions.CHEAPEST, decisions.CALIBRATED_CHEAPEST,
-             decisions.WEIGHTED, decisions.CALIBRATED_WEIGHTED, decisions.WEIGHTED_CHEAPEST,
-             decisions.CALIBRATED_WEIGHTED_CHEAPEST],
-}
-
 
 class Grid(object):
     """Make the tasks of nets of whole images, and score what came of them."""
 
-    def __init__(self, folder, D, train, test, gpu=None):
+    def __init__(self, folder, D, train, test):
         """Keep what the tasks are made of. D: C x C costs. train, test: images and labels."""
-        self.folder, self.D, self.gpu = folder, D, gpu
+        self.folder, self.D = folder, D
         self.train, self.test = train, test
-        self.digests = data.digest(*train), data.digest(*test)
+        self.digests = files.digest(*train), files.digest(*test)
 
     def tasks(self, cells, seeds):
         """Return {(cell name, method name, seed): Task}, in the order in which they are trained: seed by seed."""
@@ -45,24 +32,22 @@ class Grid(object):
 
     def _task(self, cell, method, seed):
         of_train, of_test = self.digests
-        drawn = data.digest(self._drawn(cell, method, seed)[0])
+        drawn = files.digest(self._drawn(cell, method, seed)[0])
         lmdb = self.folder("data", "%s_%d_%s_seed%d_%s%s" % (
             cell.data, sum(cell.counts), method.part, seed, of_train, drawn))
         H = method.gain and method.gain(self.D, cell.counts, seed)
         rate = cell.weighted_rate if method.weighted else cell.rate
 
-        def prototxt(source):
-            return net.train_val(cell.name, loss(method.gain and source), lmdb, trunk=trunks.TRUNKS[cell.net]())
-
-        def solver(path, prefix):
-            return net.solver(path, prefix, cell.iterations, seed, gpu=self.gpu is not None, rate=rate)
-        return Task("%s_%s_seed%d" % (cell.name, method.name, seed), of_train + drawn + of_test, H, prototxt, solver,
+        def net(matrix):
+            return files.train_val(cell.net, [lmdb], method.gain and matrix)
+        return Task("%s_%s" % (cell.name, method.name), seed, of_train + drawn + of_test, H, net, rate, cell.iterations,
                     lambda: self._write_data(lmdb, cell, method, seed),
-                    lambda definition, snapshot: self._evaluate(definition, snapshot, cell, method, seed))
+                    lambda snapshot: self._evaluate(snapshot, cell, method, seed))
 
     def _drawn(self, cell, method, seed):
         """Return the images a net trains with, in order, and those held out: indices of self.train."""
-        drawn = data.shuffled(data.split(self.train[1], cell.counts, draw=seed)[0], seed)
+        # In the order of the seed: Caffe's Data layer reads in order.
+        drawn = np.random.RandomState(seed).permutation(files.split(self.train[1], cell.counts, draw=seed)[0])
         n = int(round(method.part * len(drawn)))
         return drawn[:n], drawn[n:]
 
@@ -70,48 +55,39 @@ class Grid(object):
         if not os.path.exists(lmdb):
             images, labels = self.train
             drawn, _ = self._drawn(cell, method, seed)
-            data.write_lmdb(lmdb, images[drawn], labels[drawn])
+            create_data.write_lmdb(lmdb, images[drawn], labels[drawn])
 
-    def _evaluate(self, definition, snapshot, cell, method, seed):
+    def _evaluate(self, snapshot, cell, method, seed):
         """Return the probabilities of the images held out, if any, else of the test images, with the labels."""
         held_out = self._drawn(cell, method, seed)[1]
         images, labels = [part[held_out] for part in self.train] if len(held_out) else self.test
-        return {"p": image_input.outputs(definition, snapshot, images), "labels": labels}
+        return {"p": files.probabilities(cell.net, snapshot, images), "labels": labels}
 
     def near_kept(self, seeds):
         """Count the pairs of near classes, and those that are near in the shuffled D too, a list over seeds."""
         near = (self.D < self.D.max()) & (self.D > 0)
-        orders = [data.shuffled_classes(seed) for seed in seeds]
         return {"pairs": int(near.sum() // 2),
-                "kept": [int((near & near[np.ix_(order, order)]).sum() // 2) for order in orders]}
+                "kept": [int((near & shuffled_costs(near, seed)).sum() // 2) for seed in seeds]}
 
     def scores(self, cell, seeds, outcomes):
         """Return the scores of the nets of a cell: {method: {rule: {metric: a list over seeds}}}.
 
-        outcomes: a function of a method's name and a seed that gives what _evaluate gave.
+        outcomes: a function of the names of a cell and a method, and a seed, that gives what _evaluate gave.
         """
         weights = cells.balanced_weights(cell.counts)
-        found = collections.OrderedDict()
+        found = {}
         for method, seed in itertools.product(cell.methods, seeds):
             if method.part < 1:
                 continue
             T = None
-            rules = [decisions.PROBABLE]
+            rules = RULES[:1]  # with H: the most probable class
             if method is cells.NONE and cells.HELD_OUT in cell.methods:
-                rules = RULES[cell.data]
-                T = decisions.temperature(**outcomes(cells.HELD_OUT.name, seed))
-            outcome = outcomes(method.name, seed)
+                rules = [rule for rule in RULES if cell.data == "tail" or not rule.weights]
+                T = decisions.temperature(**outcomes(cell.name, cells.HELD_OUT.name, seed))
+            outcome = outcomes(cell.name, method.name, seed)
             for rule in rules:
-                of_rule = found.setdefault(method.name, collections.OrderedDict()).setdefault(
-                    rule.name, collections.OrderedDict())
+                of_rule = found.setdefault(method.name, {}).setdefault(rule.key, {})
                 of_seed = decisions.scores(outcome["p"], outcome["labels"], self.D, rule, weights, T)
                 for metric, value in sorted(of_seed.items()):
                     of_rule.setdefault(metric, []).append(round(value, 5))
         return found
-
-
-def loss(source, ignore_label=None):
-    """Return the loss on "score" and "label": with H of the file `source`, or without H."""
-    text = loss_fragment("InfogainLoss" if source else "SoftmaxWithLoss", FileMatrix(source) if source else None,
-                         ignore_label=ignore_label)
-    return text_format.Merge(text, caffe_pb2.NetParameter())

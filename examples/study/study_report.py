@@ -8,38 +8,30 @@ import numpy as np
 import cells
 import choice
 import claims
-import data
-import decisions
-import dense_methods
-import dense_report
-import tables
-import trunks
+import files
+import dense_scores
+from caffe_losses.evaluation.comparison import Metric, compare
 from caffe_losses.evaluation.intervals import PERCENT
-from study_words import in_words, marked, prose
-from tables import Part, Table
+from study_tables import Part, Table, as_markdown, in_words, marked, prose, spread
 
-RULES = collections.OrderedDict([
-    (decisions.PROBABLE.name, "most probable class"),
-    (decisions.CALIBRATED.name, "most probable class, calibrated"),
-    (decisions.CHEAPEST.name, "distances at test time"),
-    (decisions.CALIBRATED_CHEAPEST.name, "distances at test time, calibrated"),
-    (decisions.WEIGHTED.name, "class weights at test time"),
-    (decisions.CALIBRATED_WEIGHTED.name, "class weights at test time, calibrated"),
-    (decisions.WEIGHTED_CHEAPEST.name, "both at test time"),
-    (decisions.CALIBRATED_WEIGHTED_CHEAPEST.name, "both at test time, calibrated"),
-])
+RULES = [("probable", "most probable class"), ("calibrated", "most probable class, calibrated"),
+         ("cheapest", "distances at test time"), ("calibrated_cheapest", "distances at test time, calibrated"),
+         ("weighted", "class weights at test time"), ("calibrated_weighted", "class weights at test time, calibrated"),
+         ("weighted_cheapest", "both at test time"), ("calibrated_weighted_cheapest", "both at test time, calibrated")]
 DATA_TITLES = {"balanced": "Balanced", "tail": "Long tail"}
 TAIL_TITLES = {"accuracy": "mean recall"}  # the test set has as many images of each class
+WAYS = collections.OrderedDict([("probable", "most probable class"), ("prior", "weights at test time")])
+DENSE_METRICS = [
+    Metric("mean_iu", "mean IU", "%.4f", False), Metric("garments_iu", "of garments", "%.4f", False),
+    Metric("mean_recall", "mean recall", "%.4f", False), Metric("accuracy", "pixels right", "%.4f", False),
+]
 
 
-def as_text(results):
-    """Return the report for a terminal."""
-    return tables.as_text(parts(results))
-
-
-def as_markdown(results):
+def report(results):
     """Return the report as a markdown document."""
-    return tables.as_markdown("The study: when does it help to say how bad a mistake is?", parts(results))
+    return as_markdown("The study: when does it help to say how bad a mistake is?", prose("""
+        This is the experiment behind the README, and no example to copy; those are [the others](../README.md)."""),
+                              parts(results))
 
 
 def parts(results):
@@ -47,7 +39,7 @@ def parts(results):
     grid = results["cells"]
     return ([short_part(grid), claims_part("Balanced data", _balanced_introduction(results), grid, claims.BALANCED),
              claims_part("A long tail", _tail_introduction(results), grid, claims.TAIL),
-             scale_part(results), dense_report.part(results["dense"], results["seeds"])]
+             scale_part(results), dense_part(results["dense"], results["seeds"])]
             + [settings_part(results["tried"]), cells_part(results)])
 
 
@@ -56,7 +48,7 @@ def _balanced_introduction(results):
         Fashion-MNIST, as many training images of each class; two nets ({nets}); {seeds} seeds, each with training
         images (of 60,000: all), their order and initial weights of its own, the same for all methods; {n_test} test
         images, the same for all. Costs: the distance of the classes in the tree of [the first
-        example](../fashion_mnist/RESULTS.md), 1 inside a group and 3 across. H is exp(-D / tau), its rows divided
+        example](../fashion_mnist/README.md), 1 inside a group and 3 across. H is exp(-D / tau), its rows divided
         by their sums; at test time the distances choose the class of least expected cost. Across groups: how many
         mistakes leave their group; severity: the mean cost of a mistake; top-3 cost: the mean cost of the 3 classes
         ranked first; ECE: expected calibration error. A cell is a data set of one size and a net. Label smoothing
@@ -69,7 +61,7 @@ def _balanced_introduction(results):
         noise: the interval has 0 in it, before rounding. Each comparison is taken by itself: where nothing changes,
         one of a hundred would seem to. The ECE of a decision is that of the probability of the class decided for,
         with the class weights in it where they are in the decision.""",
-                 nets=" and ".join(trunks.TITLES[net] for net in cells.NETS), seeds=results["seeds"],
+                 nets=" and ".join(files.TITLES[net] for net in cells.NETS), seeds=results["seeds"],
                  n_test=results["n_test"], pairs=results["near"]["pairs"], kept=np.mean(results["near"]["kept"]),
                  level=PERCENT)
 
@@ -92,7 +84,7 @@ def short_part(grid):
         By how much of what it was before the mean over the seeds changes, %: with {first} / with {second}. **Bold** is
         better, *italic* worse, plain within the noise; what each row compares is said below, with the intervals. In the
         picture: the change of the mean cost in %, and of the mean recall in points, with {level} % confidence
-        intervals.""", first=trunks.TITLES[cells.NETS[0]], second=trunks.TITLES[cells.NETS[1]], level=PERCENT)
+        intervals.""", first=files.TITLES[cells.NETS[0]], second=files.TITLES[cells.NETS[1]], level=PERCENT)
     listed = [("balanced", claims.BALANCED, claims.COST), ("balanced", claims.BALANCED, claims.ACROSS),
               ("balanced", claims.BALANCED, claims.TOP3), ("balanced", claims.BALANCED, claims.ACCURACY),
               ("tail", claims.TAIL, claims.ACCURACY), ("tail", claims.TAIL, claims.COST)]
@@ -129,7 +121,7 @@ def claim_table(grid, claim):
 
 
 def cell_title(cell):
-    return "{:,}; {}".format(sum(cell["counts"]), trunks.TITLES[cell["net"]])
+    return "{:,}; {}".format(sum(cell["counts"]), files.TITLES[cell["net"]])
 
 
 def _title(data_set, metric):
@@ -144,10 +136,10 @@ def scale_part(results):
         gradients times a scale: with class weights whose average sample weighs as much, and without class weights.
         A scale is the same as a learning rate as many times as large, so the column without weights is the control:
         it says which harm the learning rate does alone. Mean recall.""",
-                         net=trunks.TITLES[cells.NETS[0]], rate=results["scales"][0]["rate"])
+                         net=files.TITLES[cells.NETS[0]], rate=results["scales"][0]["rate"])
     rows = [["average sample weighs", "no weights", "class weights", "heaviest sample weighs"]]
     for one in results["scales"]:
-        rows.append(["%g" % one["scale"]] + [tables.cell(claims.ACCURACY, one["scores"][method]) for method in
+        rows.append(["%g" % one["scale"]] + [spread(claims.ACCURACY, one["scores"][method]) for method in
                                              ("none", "weights")] + ["%.3g" % one["heaviest"]])
     return Part("The scale of class weights", introduction, [Table("Mean recall", rows)],
                 list(_scale_findings(results)))
@@ -163,6 +155,55 @@ def _scale_findings(results):
                % (title, scale, best, ", ".join(good), ", ".join(bad) or "none"))
 
 
+# Scenes
+
+def dense_part(dense, n_seeds):
+    """Return the scenes as a Part. dense: of results.json."""
+    introduction = prose("""
+        A label for each pixel: 1 to 3 garments on a noisy canvas, 64 x 64, {background:.0f} % of the pixels
+        background, the first garment drawn ten times as often as the last; a rim of a pixel around each garment is
+        ignored. A small fully convolutional net, {iterations} iterations at learning rate {rates[0]:g}, with
+        weights {rates[1]:g}; {seeds} seeds, each with {n_train:,} canvases of its own; {n_test:,} canvases of test
+        images. Median-frequency weights from the label images; scaled so that the average pixel weighs 1. Their
+        controls: the same decision at test time, the probabilities of the net without weights times the weights
+        (decision: {prior}); and the weights shuffled among the classes; square root: of the weights. In the second
+        table: what changes from "no weights", with its {level} % confidence interval.""",
+                         background=100 * dense["shares"][0], iterations=dense["iterations"], rates=dense["rates"],
+                         seeds=n_seeds, n_train=dense["n_train"], n_test=dense["n_test"], prior=WAYS["prior"],
+                         level=PERCENT)
+    ways = [(method, way) for method in dense_scores.METHODS for way in WAYS
+            if way == "probable" or method.name == "none"]
+
+    def titles(method, way):
+        return [method.title, WAYS[way]]
+    head = ["", "decision"] + [metric.title for metric in DENSE_METRICS]
+    figures = [head] + [titles(*both) + [spread(metric, _of(dense, both)[metric.key]) for metric in DENSE_METRICS]
+                        for both in ways]
+    changes = [head] + [titles(*both) + [_change(_of(dense, ways[0])[metric.key], _of(dense, both)[metric.key], metric)
+                                         for metric in DENSE_METRICS] for both in ways[1:]]
+    at_test_time, trained = ways[1:3]
+    changes.append(["median frequency, against weights at test time", ""] + [
+        _change(_of(dense, at_test_time)[metric.key], _of(dense, trained)[metric.key], metric)
+        for metric in DENSE_METRICS])
+    classes = [["", "decision"] + dense["classes"],
+               ["(share of the pixels)", ""] + ["%.1f %%" % (100 * share) for share in dense["shares"]]]
+    classes += [titles(*both) + ["%.2f" % iou for iou in np.mean(_of(dense, both)["ious"], axis=0)] for both in ways]
+    return Part("Scenes: a label for each pixel", introduction, [
+        Table("On the test canvases", figures), Table("Against no weights", changes),
+        Table("IU of each class", classes)],
+        ["Scenes, their labels, and what the first net of \"no weights\" and of \"median frequency\" decide for: "
+         "[picture](scenes.png)."])
+
+
+def _of(dense, both):
+    method, way = both
+    return dense["scores"][method.name][way]
+
+
+def _change(before, after, metric):
+    return in_words(*compare(metric, before, after), metric=metric)
+
+
 # Settings
 
 def settings_part(tried):
@@ -175,8 +216,8 @@ def settings_part(tried):
         without and with weights, by the mean IU on canvases of such images. mlp: {mlp}; conv: {conv}. **Bold** was
         chosen. No net has weight decay, nor is its training stopped early. The smaller tau, the closer H is to the
         identity, that is to SoftmaxWithLoss. Seeds and images are few: neighbouring settings are often as good.""",
-                         images=data.N_CLASSES * choice.N_VALIDATION,
-                         seeds=len(tried["rates"][0]["accuracy"]), **trunks.TITLES)
+                         images=files.N_CLASSES * choice.N_VALIDATION,
+                         seeds=len(tried["rates"][0]["accuracy"]), **files.TITLES)
     taus = {choice.group(cell): tau for cell, tau in choice.taus(tried).items()}
     listed = [_rates_table("Mean recall of SoftmaxWithLoss by learning rate, validation images", tried["rates"]),
               _rates_table("Mean recall with class weights by learning rate, validation images",
@@ -206,7 +247,7 @@ def _at_edges(tried):
             ("learning rate", choice.rates(tried["rates"]), cells.RATES),
             ("learning rate with class weights", choice.rates(tried["weighted_rates"]), cells.WEIGHTED_RATES),
             ("tau", {choice.group(cell): tau for cell, tau in choice.taus(tried).items()}, cells.TAUS),
-            ("learning rate of scenes", dict(zip(("none", "median"), choice.dense_rates(tried))), dense_methods.RATES)):
+            ("learning rate of scenes", dict(zip(("none", "median"), choice.dense_rates(tried))), dense_scores.RATES)):
         for where, setting in sorted(chosen.items()):
             if setting in (min(listed), max(listed)):
                 yield "%s %g of %s" % (title, setting, where.replace("_", " "))
@@ -247,9 +288,9 @@ def cell_table(cell, results):
     titles = collections.OrderedDict((method.name, method.title) for method in cells.methods("tail", 1))
     rows = [["", "decision"] + [_title(cell["data"], metric) for metric in claims.METRICS]]
     for method, name in titles.items():
-        for rule, title in RULES.items():
+        for rule, title in RULES:
             if rule in cell["scores"].get(method, {}):
-                rows.append([name, title] + [tables.cell(metric, cell["scores"][method][rule][metric.key])
+                rows.append([name, title] + [spread(metric, cell["scores"][method][rule][metric.key])
                                              for metric in claims.METRICS])
     rates = "%g" % cell["rate"] + (", with class weights %g" % cell["weighted_rate"] if cell["weighted_rate"] else "")
     return Table("%s, %s (learning rate %s, tau %g, %d iterations)" % (

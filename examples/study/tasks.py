@@ -2,32 +2,35 @@
 from __future__ import division, print_function
 
 import collections
+import itertools
+import multiprocessing
 import os
-import sys
 
 from caffe_losses.formats.atomic import atomic_write
 from caffe_losses.formats.matrix_files import write_matrix
-from google.protobuf import text_format
+from caffe_tools.compare.trainings import Trainings, log_of
 import numpy as np
-from tqdm import tqdm
 
-import data
-import jobs
-import runs
+import files
 
 # A net to train and what is to be kept of it. name: of its files. data: a digest of all that it is trained and
-# evaluated with.
-# H: the matrix of its loss, written to the path given to `net`, which gives a NetParameter; or None.
-# solver: gives a SolverParameter for a path and a prefix of paths. prepare: called before it starts: writes its data.
-# evaluate: gives {name: array} for the paths of its .prototxt and .caffemodel.
-Task = collections.namedtuple("Task", "name data H net solver prepare evaluate")
+# evaluated with. H: the matrix of its loss, written to the path given to `net`, which gives the net's text; or None.
+# rate: the first learning rate; it falls to 0. prepare: called before it starts: writes its data.
+# evaluate: gives {name: array} for the path of its .caffemodel.
+Task = collections.namedtuple("Task", "name seed data H net rate iterations prepare evaluate")
+
+# Not Adam, which divides the gradients by their size: it would hide what the scale of class weights does.
+SOLVER = ('net: "" base_lr: 1 lr_policy: "poly" power: 1 momentum: 0.9 max_iter: %d display: 100 snapshot_prefix: "" '
+          'solver_mode: CPU')
 
 
 class Outcomes(object):
     """Train tasks, and give what was kept of each."""
 
     def __init__(self, folder, gpu=None):
-        self.folder, self.gpu = folder, gpu
+        self.folder = folder
+        self._slots = [[]] * multiprocessing.cpu_count() if gpu is None else [["-gpu", str(gpu)]]
+        self._trainings = {}  # by the number of iterations
 
     def __getitem__(self, task):
         """Return {name: array}, as the task's evaluate gave them."""
@@ -35,48 +38,43 @@ class Outcomes(object):
             return {name: arrays[name] for name in arrays.files}
 
     def train(self, tasks):
-        """Train the tasks that have not been trained yet, as many at a time as there are cores."""
+        """Train the tasks that have not been trained yet, seed by seed, and keep what they say of the images."""
         waiting = [task for task in tasks if not os.path.exists(self._path(task))]
         print("%d nets, %d of them trained already" % (len(tasks), len(tasks) - len(waiting)))
-        sys.stdout.flush()
-        started = {}
-        with tqdm(total=len(tasks), initial=len(tasks) - len(waiting), unit="net", disable=None) as bar:
-            def ended(job):
-                self._keep(started.pop(job.log))
-                bar.update()
-            jobs.run(self._jobs(waiting, started), runs.N_CORES, runs.FOR_CAFFE, on_end=ended)
+        for seed, of_seed in itertools.groupby(waiting, lambda task: task.seed):
+            listed = [(task, self._training(task)) for task in of_seed]
+            failed = self._of(listed[0][0]).train([training for _, training in listed], "net")
+            if failed:
+                raise ValueError("expected nets that train, got %s" % sorted(failed.items()))
+            for task, training in listed:
+                self._keep(task, training)
 
-    def _jobs(self, tasks, started):
-        for task in tasks:
-            prefix = self._prefix(task)
-            task.prepare()
-            if task.H is not None:
-                write_matrix(self._matrix(task), task.H)
-            runs.write_message(prefix + ".prototxt", task.net(self._matrix(task)))
-            runs.write_message(prefix + ".solver.prototxt", task.solver(prefix + ".prototxt", prefix))
-            started[prefix + ".log"] = task
-            yield jobs.Job(runs.command(prefix + ".solver.prototxt", self.gpu), prefix + ".log")
+    def _of(self, task):
+        if task.iterations not in self._trainings:
+            self._trainings[task.iterations] = Trainings(
+                SOLVER % task.iterations, self.folder("nets", ""), None, self._slots, self._slots[0] != [])
+        return self._trainings[task.iterations]
 
-    def _keep(self, task):
+    def _training(self, task):
+        task.prepare()
+        matrix = self.folder("matrices", task.name + "_seed%d.binaryproto" % task.seed)
+        if task.H is not None:
+            write_matrix(matrix, task.H)
+        return self._of(task).new(task.name, task.seed, task.net(matrix), task.rate)
+
+    def _keep(self, task, training):
         """Keep what the net says of the images, in place of the net."""
-        prefix = self._prefix(task)
-        snapshot = "%s_iter_%d" % (prefix, task.solver("", "").max_iter)
-        found = task.evaluate(prefix + ".prototxt", snapshot + ".caffemodel")
+        snapshot = "%s_iter_%d.caffemodel" % (training.prefix, task.iterations)
+        found = task.evaluate(snapshot)
         with atomic_write(self._path(task)) as file:
             np.savez(file, **found)
-        for ending in (".caffemodel", ".solverstate"):
-            os.remove(snapshot + ending)
-
-    def _prefix(self, task):
-        return self.folder("nets", task.name)
-
-    def _matrix(self, task):
-        return self.folder("matrices", task.name + ".binaryproto")
+        for path in (log_of(training), snapshot):
+            os.remove(path)
 
     def _path(self, task):
         """Return the path of a task's outcome, whose name says of which data, H, net and solver it is."""
-        texts = [task.data] + [text_format.MessageToString(message)
-                               for message in (task.net("H.binaryproto"), task.solver("", ""))]
-        described = "\n".join(texts).replace(self.folder.path, "").encode("utf-8")
+        described = [task.data, task.net("H.binaryproto"), "%r %r" % (task.rate, task.iterations)]
+        described = "\n".join(described).replace(self.folder.path, "").encode("utf-8")
         H = [] if task.H is None else [np.asarray(task.H, np.float32)]
-        return self.folder("outcomes", "%s-%s.npz" % (task.name, data.digest(np.frombuffer(described, np.uint8), *H)))
+        return self.folder("outcomes", "%s_seed%d-%s.npz" % (task.name, task.seed, files.digest(
+            np.frombuffer(described, np.uint8), *H)))

@@ -12,7 +12,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 CHECKOUT = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [os.path.join(CHECKOUT, *folder) for folder in
-                (("layers",), ("prototxt",), ("tests",), ("examples", "common"))] + [HERE]
+                (("layers",), ("prototxt",), ("tests",))] + [HERE]
 
 import tables
 import timing

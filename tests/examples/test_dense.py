@@ -1,4 +1,4 @@
-"""The parts of the study's dense example: canvases, the net, what is compared, scores, the picture."""
+"""The scenes of the example segmentation, and what the study makes of them: methods, the net, scores, the picture."""
 from __future__ import division, print_function
 
 import collections
@@ -13,20 +13,17 @@ caffe = pytest.importorskip("caffe")
 pytest.importorskip("lmdb")
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path[:0] = [os.path.join(ROOT, "examples", name) for name in ("study", "fashion_mnist", "common")]
+sys.path[:0] = [os.path.join(ROOT, "examples", name) for name in ("study", "segmentation")]
 
-import canvases
-import dense_methods
-import dense_net
-import dense_picture
+import create_data
+import files
+import dense
 import dense_scores
-import grid
-import image_input
-import jobs
-import runs
+import pictures
+import tasks
 from caffe_losses.formats.matrix_files import write_matrix
 
-N = 60  # canvases
+N = 60  # scenes
 ITERATIONS = 20
 
 
@@ -42,7 +39,7 @@ def garments():
 
 @pytest.fixture(scope="module")
 def scenes(garments):
-    return canvases.canvases(*(garments + (N, np.random.RandomState(0))))
+    return create_data.scenes(*(garments + (N, np.random.RandomState(0))))
 
 
 # Canvases
@@ -55,51 +52,51 @@ def test_the_background_is_most_and_the_labels_are_of_classes_or_ignored(scenes)
     assert counts[0] > .6 * truths.size and 0 < counts[255] < .1 * truths.size
 
 
-def test_the_same_seed_makes_the_same_canvases(garments, scenes):
-    again, other = [canvases.canvases(*(garments + (N, np.random.RandomState(seed)))) for seed in (0, 1)]
+def test_the_same_seed_makes_the_same_scenes(garments, scenes):
+    again, other = [create_data.scenes(*(garments + (N, np.random.RandomState(seed)))) for seed in (0, 1)]
     assert all(map(np.array_equal, again, scenes))
     assert not any(map(np.array_equal, other, scenes))
 
 
 def test_a_garment_is_where_it_is_bright_and_the_rim_is_what_touches_it(garments, monkeypatch):
-    monkeypatch.setattr(canvases, "N_GARMENTS", (1, 1))
-    for image, truth in zip(*canvases.canvases(*(garments + (20, np.random.RandomState(2))))):
+    monkeypatch.setattr(create_data, "N_GARMENTS", (1, 1))
+    for image, truth in zip(*create_data.scenes(*(garments + (20, np.random.RandomState(2))))):
         (label,) = set(truth.ravel()) - {0, 255}
         inside = truth == label
         assert (image[inside] == 100 + 15 * (label - 1)).all()
         assert inside.sum() == np.count_nonzero(garments[0][label - 1])  # all of it, none outside of the canvas
-        assert image[~inside].max() < canvases.NOISE
+        assert image[~inside].max() < create_data.NOISE
         for i, j in np.ndindex(*truth.shape):
-            rows, columns = [slice(max(k - canvases.RIM, 0), k + canvases.RIM + 1) for k in (i, j)]
+            rows, columns = [slice(max(k - create_data.RIM, 0), k + create_data.RIM + 1) for k in (i, j)]
             touching = inside[rows, columns]
             assert (truth[i, j] == 255) == (touching.any() and not inside[i, j])
 
 
 def test_the_later_garment_hides_the_earlier_one_and_its_rim(monkeypatch):
-    monkeypatch.setattr(canvases, "SIDE", 30)  # so that every garment lies where the one before does
+    monkeypatch.setattr(create_data, "SIDE", 30)  # so that every garment lies where the one before does
     labels = np.arange(10)
     images = np.zeros((10, 28, 28), np.uint8)
     images[:, 10:20, 10:20] = (100 + labels)[:, None, None]
-    monkeypatch.setattr(canvases, "N_GARMENTS", (3, 3))
-    image, truth = [a[0] for a in canvases.canvases(images, labels, 1, np.random.RandomState(0))]
+    monkeypatch.setattr(create_data, "N_GARMENTS", (3, 3))
+    image, truth = [a[0] for a in create_data.scenes(images, labels, 1, np.random.RandomState(0))]
     assert len(set(truth.ravel())) == 3
     assert (truth == 255).sum() == 12 ** 2 - 10 ** 2
     assert (image[truth > 0][truth[truth > 0] < 255] == 99 + truth[15, 15]).all()
 
 
 def test_classes_are_as_frequent_as_their_shares(garments, monkeypatch):
-    monkeypatch.setattr(canvases, "N_GARMENTS", (1, 1))
-    _, truths = canvases.canvases(*(garments + (1500, np.random.RandomState(3))))
+    monkeypatch.setattr(create_data, "N_GARMENTS", (1, 1))
+    _, truths = create_data.scenes(*(garments + (1500, np.random.RandomState(3))))
     drawn = np.bincount([np.setdiff1d(truth, [0, 255])[0] - 1 for truth in truths], minlength=10)
-    spread = np.sqrt(1500 * canvases.SHARES * (1 - canvases.SHARES))
-    assert (np.abs(drawn - 1500 * canvases.SHARES) < 4 * spread).all()
-    assert canvases.SHARES[0] == pytest.approx(10 * canvases.SHARES[-1]) and canvases.SHARES.sum() == pytest.approx(1)
+    spread = np.sqrt(1500 * create_data.SHARES * (1 - create_data.SHARES))
+    assert (np.abs(drawn - 1500 * create_data.SHARES) < 4 * spread).all()
+    assert create_data.SHARES[0] == pytest.approx(10 * create_data.SHARES[-1]) and create_data.SHARES.sum() == pytest.approx(1)
 
 
-def test_no_image_is_in_training_and_in_validation_canvases():
+def test_no_image_is_in_training_and_in_validation_scenes():
     labels = np.arange(60000) % 10
     images = np.arange(60000).reshape(-1, 1, 1)  # stand-ins: each its number
-    (train, train_labels), (validation, validation_labels) = canvases.sources((images, labels))
+    (train, train_labels), (validation, validation_labels) = dense.sources((images, labels))
     assert not set(train.ravel()) & set(validation.ravel())
     assert np.bincount(train_labels).tolist() == [5000] * 10
     assert np.bincount(validation_labels).tolist() == [1000] * 10
@@ -108,7 +105,7 @@ def test_no_image_is_in_training_and_in_validation_canvases():
 
 # What is compared
 
-WEIGHTS = collections.OrderedDict((method.name, method.weights) for method in dense_methods.METHODS)
+WEIGHTS = collections.OrderedDict((method.name, method.weights) for method in dense_scores.METHODS)
 
 
 def slow_pixels(truths):
@@ -132,14 +129,14 @@ def average_weight(weights, truths):
 
 
 def test_pixels_are_those_of_a_slow_loop(scenes):
-    assert tuple(map(np.ndarray.tolist, dense_methods.pixels(scenes[1]))) == slow_pixels(scenes[1])
+    assert tuple(map(np.ndarray.tolist, dense_scores.pixels(scenes[1]))) == slow_pixels(scenes[1])
 
 
 @pytest.mark.parametrize("name, power", [("median", 1), ("median_root", .5)])
 def test_weights_are_the_median_frequencies_of_the_label_images(scenes, name, power):
     expected = np.array(slow_median_frequency(scenes[1], power))
     expected /= average_weight(expected, scenes[1])
-    weights = WEIGHTS[name](dense_methods.pixels(scenes[1]), 0)
+    weights = WEIGHTS[name](dense_scores.pixels(scenes[1]), 0)
     np.testing.assert_allclose(weights, expected)
     assert average_weight(weights, scenes[1]) == pytest.approx(1)
 
@@ -147,7 +144,7 @@ def test_weights_are_the_median_frequencies_of_the_label_images(scenes, name, po
 @pytest.mark.parametrize("seed", range(3))
 def test_shuffled_weights_are_those_of_other_classes_and_weigh_as_much(scenes, seed):
     weights = np.array(slow_median_frequency(scenes[1]))
-    shuffled = WEIGHTS["shuffled"](dense_methods.pixels(scenes[1]), seed)
+    shuffled = WEIGHTS["shuffled"](dense_scores.pixels(scenes[1]), seed)
     ratio = np.sort(shuffled) / np.sort(weights)
     np.testing.assert_allclose(ratio, ratio[0])
     assert not np.isclose(shuffled / ratio[0], weights).any()
@@ -158,24 +155,24 @@ def test_shuffled_weights_are_those_of_other_classes_and_weigh_as_much(scenes, s
 
 @pytest.fixture(scope="module")
 def lmdbs(tmp_path_factory, scenes):
-    prefix = str(tmp_path_factory.mktemp("dense") / "train")
-    canvases.write(prefix, *scenes)
-    return canvases.paths(prefix)
+    folder = tmp_path_factory.mktemp("dense")
+    paths = [str(folder / name) for name in ("images", "labels")]
+    for path, images in zip(paths, scenes):
+        create_data.write_lmdb(path, images, [0] * len(images))
+    return paths
 
 
 def train(folder, lmdbs, method, truths):
-    """Paths of a definition and of the snapshot that `caffe train` leaves."""
-    prefix, H = str(folder / "net"), None
+    """The snapshot that `caffe train` leaves, and its log."""
+    H = None
     if WEIGHTS[method]:
-        H = prefix + ".binaryproto"
-        write_matrix(H, np.diag(WEIGHTS[method](dense_methods.pixels(truths), 0)))
-    net = dense_net.train_val(method, grid.loss(H, canvases.IGNORED), *lmdbs)
-    runs.write_message(prefix + ".prototxt", net)
-    solver = dense_net.solver(prefix + ".prototxt", prefix, .1, ITERATIONS, 5)
-    solver.display = ITERATIONS - 1
-    runs.write_message(prefix + ".solver", solver)
-    jobs.run([jobs.Job(["caffe", "train", "-solver", prefix + ".solver"], prefix + ".log")], 1, runs.FOR_CAFFE)
-    return prefix + ".prototxt", "%s_iter_%d.caffemodel" % (prefix, ITERATIONS)
+        H = str(folder / "H.binaryproto")
+        write_matrix(H, np.diag(WEIGHTS[method](dense_scores.pixels(truths), 0)))
+    solver = tasks.SOLVER.replace("display: 100", "display: %d" % (ITERATIONS - 1)) % ITERATIONS
+    trainings = tasks.Trainings(solver, str(folder), None, [[]], False)
+    training = trainings.new(method, 5, files.train_val("dense", lmdbs, H), .1)
+    assert not trainings.train([training])
+    return "%s_iter_%d.caffemodel" % (training.prefix, ITERATIONS), training.prefix + ".log"
 
 
 @pytest.fixture(scope="module")
@@ -183,32 +180,32 @@ def trained(tmp_path_factory, lmdbs, scenes):
     return train(tmp_path_factory.mktemp("trained"), lmdbs, "none", scenes[1])
 
 
-def first_and_last_loss(definition):
-    with io.open(definition.replace(".prototxt", ".log")) as log:
-        first, last = [float(line.split("loss = ")[1]) for line in log if ", loss = " in line]
-    return first, last
+def first_and_last_loss(log):
+    with io.open(log) as file:
+        losses = [float(line.split("loss = ")[1]) for line in file if ", loss = " in line]
+    return losses[0], losses[-1]
 
 
 def test_the_loss_falls_and_the_deployed_net_gives_probabilities(trained, scenes):
-    first, last = first_and_last_loss(trained[0])
+    first, last = first_and_last_loss(trained[1])
     assert last < first / 2
-    p = image_input.outputs(trained[0], trained[1], scenes[0][:3], 2)
+    p = np.concatenate(list(files.outputs("dense", trained[0], scenes[0][:3], 2)))
     assert p.shape == (3, 11, 64, 64)
     np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-5)
 
 
 def test_the_same_seed_trains_the_same_net(trained, tmp_path, lmdbs, scenes):
     again = train(tmp_path, lmdbs, "none", scenes[1])
-    nets = [caffe.Net(definition, caffe.TEST, stages=["deploy"], weights=snapshot)
-            for definition, snapshot in (trained, again)]
-    for name, blobs in nets[0].params.items():
-        for mine, other in zip(blobs, nets[1].params[name]):
+    deployed = os.path.join(ROOT, "examples", files.FILES["dense"][1])
+    first, second = [caffe.Net(deployed, caffe.TEST, weights=snapshot) for snapshot, _ in (trained, again)]
+    for name, blobs in first.params.items():
+        for mine, other in zip(blobs, second.params[name]):
             assert np.array_equal(mine.data, other.data), name
 
 
 @pytest.mark.scores
 def test_a_net_with_weights_trains(tmp_path, lmdbs, scenes):
-    first, last = first_and_last_loss(train(tmp_path, lmdbs, "median", scenes[1])[0])
+    first, last = first_and_last_loss(train(tmp_path, lmdbs, "median", scenes[1])[1])
     assert last < first
 
 
@@ -218,8 +215,8 @@ def test_confusions_are_those_of_a_slow_loop(trained, scenes, monkeypatch):
     monkeypatch.setattr(dense_scores, "AT_ONCE", 3)  # does not divide 4
     images, truths = scenes[0][:4], scenes[1][:4]
     weights = np.linspace(.1, 3, 11)
-    found = dense_scores.confusions(trained[0], trained[1], images, truths, weights)
-    p = np.concatenate(list(image_input.outputs_in_turn(trained[0], trained[1], images, 4)))
+    found = dense_scores.confusions(trained[0], images, truths, weights)
+    p = files.probabilities("dense", trained[0], images)
     expected = {"probable": np.zeros((11, 11), int), "prior": np.zeros((11, 11), int)}
     for n, i, j in np.ndindex(*truths.shape):
         if truths[n, i, j] != 255:
@@ -248,6 +245,6 @@ def test_scores_by_hand():
 def test_picture(tmp_path, scenes):
     images, truths = scenes[0][:5], scenes[1][:5]
     with open(str(tmp_path / "scenes.png"), "wb") as file:
-        dense_picture.draw_scenes(images, truths, [("nothing", np.zeros_like(truths))], file)
+        pictures.draw_scenes(images, truths, [("nothing", np.zeros_like(truths))], file)
     assert (tmp_path / "scenes.png").read_bytes().startswith(b"\x89PNG")
-    assert len(set(dense_picture.CLASS_COLOURS + [dense_picture.RIM_COLOUR])) == len(canvases.class_names()) + 1 == 12
+    assert len(set(pictures.CLASS_COLOURS + [pictures.RIM_COLOUR])) == len(files.class_names("segmentation")) + 1 == 12

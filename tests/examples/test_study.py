@@ -19,23 +19,26 @@ pytest.importorskip("lmdb")
 
 EXAMPLES = os.path.join(real_nets.CHECKOUT, "examples")
 STUDY = os.path.join(EXAMPLES, "study", "study.py")
-sys.path[:0] = [os.path.join(EXAMPLES, name) for name in ("study", "fashion_mnist", "common")]
+sys.path[:0] = [os.path.join(EXAMPLES, name) for name in ("study", "segmentation")]
 
 import cells
 import choice
 import claims
 import counts
-import data
+import create_data
+import files
 import decisions
-import dense_picture
 import example_runs
-import steps
-import study_picture
+import pictures
+import study
 import study_report
 import tasks
 from caffe_losses.evaluation.comparison import BETTER, NOISE, WORSE
+from caffe_losses.evaluation.rules import RULES
+from caffe_losses.matrices.gains import gain_from_costs
 
-D = steps.tree_distances()
+D = files.tree_distances()
+RULE = {rule.key: rule for rule in RULES}
 
 
 def probabilities(n, sharpness=1, seed=0):
@@ -46,7 +49,7 @@ def probabilities(n, sharpness=1, seed=0):
 # Cells
 
 def test_tails_of_all_sizes():
-    assert cells.tail_counts(60000) == data.long_tail_counts(6000, 60).tolist()
+    assert cells.tail_counts(60000) == np.rint(6000 * .01 ** (np.arange(10) / 9)).astype(int).tolist()
     assert cells.tail_counts(300) == [121, 72, 43, 26, 16, 9, 6, 3, 2, 1]
     assert min(cells.tail_counts(20)) == 1
 
@@ -81,6 +84,35 @@ def test_scaled_cells_scale_h_and_nothing_else():
         assert np.array_equal(none, scale * np.eye(10))
         assert np.average(np.diag(weighted), weights=cell.counts) == pytest.approx(scale)
         assert cell.rate == .1 and cell.net == "mlp" and sum(cell.counts) == 14891
+
+
+def test_smoothing_leaves_the_true_class_as_much_as_h():
+    smoothing = [method.gain(D, [1] * 10, 0) for method in cells.methods("balanced", .75) if method.name == "smoothing"]
+    assert np.diag(smoothing[0]).mean() == pytest.approx(np.diag(gain_from_costs(D, tau=.75)).mean())
+
+
+# Data and nets
+
+def test_split_takes_what_it_is_told_and_no_image_twice():
+    labels = np.arange(200) % 10
+    train, validation = files.split(labels, range(1, 11), 4)
+    assert np.bincount(labels[train]).tolist() == list(range(1, 11))
+    assert np.bincount(labels[validation]).tolist() == [4] * 10
+    assert len(set(train) | set(validation)) == len(train) + len(validation)
+    again, other = files.split(labels, range(1, 11), 4), files.split(labels, range(1, 11), 4, draw=1)
+    assert np.array_equal(train, again[0]) and np.array_equal(validation, again[1])
+    assert not np.array_equal(train, other[0])
+    with pytest.raises(ValueError, match="class 0: expected 21 images, got 20"):
+        files.split(labels, 18, 3)
+
+
+@pytest.mark.parametrize("name", sorted(files.FILES))
+def test_the_nets_read_other_data_and_take_h(name):
+    lmdbs = ["/some/lmdb%d" % i for i in range(len(files.FILES[name][2]))]
+    plain, with_h = files.train_val(name, lmdbs), files.train_val(name, lmdbs, "H.binaryproto")
+    assert all('"%s"' % lmdb in plain for lmdb in lmdbs) and not any(
+        '"%s"' % lmdb in plain for lmdb in files.FILES[name][2])
+    assert "SoftmaxWithLoss" not in with_h and 'source: "H.binaryproto"' in with_h
 
 
 # Settings
@@ -118,8 +150,7 @@ def test_scaled_probabilities():
     assert np.isfinite(decisions.scaled(p, .25)).all() and decisions.scaled(p, .25)[1, 0] == pytest.approx(1)
 
 
-@pytest.mark.parametrize("rule", [decisions.PROBABLE, decisions.CHEAPEST, decisions.WEIGHTED,
-                                  decisions.WEIGHTED_CHEAPEST])
+@pytest.mark.parametrize("rule", [RULE[key] for key in ("probable", "cheapest", "weighted", "weighted_cheapest")])
 def test_decisions_are_those_of_the_loop(rule):
     """With weights, a mistake of class j costs w_j times as much."""
     p, w = probabilities(200), np.arange(1, 11) / 3
@@ -128,7 +159,7 @@ def test_decisions_are_those_of_the_loop(rule):
     for row, label in zip(p, labels):
         costs = []
         for k in range(10):
-            costs.append(sum(row[j] * (w[j] if rule.weights else 1) * (D[j, k] if rule.distances else float(j != k))
+            costs.append(sum(row[j] * (w[j] if rule.weights else 1) * (D[j, k] if rule.costs else float(j != k))
                              for j in range(10)))
         decided = costs.index(min(costs))
         right += decided == label
@@ -145,7 +176,7 @@ def test_weighted_probabilities_are_calibrated_where_the_weights_are_right():
     odds = np.exp(2 * x) / 3  # of class 1, after a training with 3 of class 0 for each of class 1
     p = np.zeros((40000, 10))
     p[:, 0], p[:, 1] = 1 / (1 + odds), odds / (1 + odds)
-    found = decisions.scores(p, labels, D, decisions.WEIGHTED, [1, 3] + [1] * 8)
+    found = decisions.scores(p, labels, D, RULE["weighted"], [1, 3] + [1] * 8)
     assert found["calibration"] < .01 < decisions.scores(p, labels, D)["calibration"]
 
 
@@ -183,15 +214,15 @@ def test_interval_of_a_difference():
 
 # The command
 
-def study(output):
+def run_study(output):
     return example_runs.run_here(STUDY, "--quick", "--seeds", 2, "--output", output)
 
 
 @pytest.fixture(scope="module")
 def stopped_and_gone_on(tmp_path_factory):
     """A run that was stopped after a few nets, and one over what it left."""
-    if not os.path.isdir(data.FOLDER):
-        pytest.skip("there is no Fashion-MNIST at " + data.FOLDER)
+    if not os.path.isdir(create_data.SOURCE):
+        pytest.skip("there is no Fashion-MNIST at " + create_data.SOURCE)
     output = tmp_path_factory.mktemp("study")
 
     def kept():
@@ -199,8 +230,8 @@ def stopped_and_gone_on(tmp_path_factory):
         names = os.listdir(folder) if os.path.isdir(folder) else []
         return {name: os.stat(os.path.join(folder, name)).st_mtime for name in names if not name.startswith(".")}
 
-    def keep_and_interrupt(outcomes, task):
-        keep(outcomes, task)
+    def keep_and_interrupt(outcomes, task, training):
+        keep(outcomes, task, training)
         if len(kept()) == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -209,10 +240,10 @@ def stopped_and_gone_on(tmp_path_factory):
     if not counts.ALL:
         patch.setattr(cells, "quick", lambda grid: [cell for cell in quick(grid) if cell.net == cells.NETS[0]])
     patch.setattr(tasks.Outcomes, "_keep", keep_and_interrupt)
-    stopped = study(output)
+    stopped = run_study(output)
     patch.setattr(tasks.Outcomes, "_keep", keep)
     left = kept()
-    gone_on = study(output)
+    gone_on = run_study(output)
     yield output, stopped, left, gone_on, kept()
     patch.undo()
 
@@ -232,7 +263,7 @@ def test_the_next_run_goes_on(stopped_and_gone_on):
     assert len(all_kept) > len(left) and all(all_kept[name] == time for name, time in left.items())
     assert not [name for name in os.listdir(str(output / "nets")) if name.endswith(".caffemodel")]
     results = json.loads((output / "results.json").read_bytes().decode("utf-8"))
-    assert (output / "RESULTS.md").read_bytes().decode("utf-8") == study_report.as_markdown(results)
+    assert (output / "RESULTS.md").read_bytes().decode("utf-8") == study_report.report(results)
     assert (output / "results.png").read_bytes().startswith(b"\x89PNG")
     for claim in claims.BALANCED + claims.TAIL:
         assert claim.title in out
@@ -241,24 +272,39 @@ def test_the_next_run_goes_on(stopped_and_gone_on):
 @pytest.mark.scores
 def test_nothing_is_trained_twice(stopped_and_gone_on, monkeypatch):
     output, _, _, _, all_kept = stopped_and_gone_on
-    monkeypatch.setattr(study_picture, "draw", lambda *_, **__: None)
-    monkeypatch.setattr(dense_picture, "draw_scenes", lambda *_, **__: None)
-    status, out, err = study(output)
+    monkeypatch.setattr(pictures, "draw", lambda *_, **__: None)
+    monkeypatch.setattr(pictures, "draw_scenes", lambda *_, **__: None)
+    status, out, err = run_study(output)
     assert status == 0, err
     counted = [(int(nets), int(trained))
                for nets, trained in re.findall(r"(\d+) nets, (\d+) of them trained already", out)]
     assert all(nets == trained for nets, trained in counted) and sum(nets for nets, _ in counted) == len(all_kept)
 
 
+def test_damaged_data_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(b"not gzip at all")
+    monkeypatch.setattr(create_data, "SOURCE", str(tmp_path))
+    status, _, err = run_study(tmp_path / "out")
+    assert status == 2
+    assert "train-images-idx3-ubyte.gz" in err and len(err.splitlines()) == 1
+
+
+@pytest.mark.scores
+def test_folder_in_use_is_one_line(tmp_path):
+    with study.alone_in(study.Folder(str(tmp_path))):
+        status, _, err = run_study(tmp_path)
+    assert status == 2
+    assert "another run is writing into " + str(tmp_path) in err and len(err.splitlines()) == 1
+
+
 def test_wrong_option_is_one_line(tmp_path):
     status, _, err = example_runs.run(STUDY, "--output", str(tmp_path), "--seeds", "1")
     assert status == 2
-    assert "at least 2, got '1'" in err and len(err.splitlines()) == 1
+    assert "at least 2, got 1" in err and len(err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("script", [STUDY, os.path.join(EXAMPLES, "fashion_mnist", "train.py")])
-def test_a_classic_caffe_is_one_line(tmp_path, classic_caffe, script):
-    status, out, err = example_runs.run_here(script, "--output", tmp_path / "out", "--quick")
+def test_a_classic_caffe_is_one_line(tmp_path, classic_caffe):
+    status, out, err = example_runs.run_here(STUDY, "--output", tmp_path / "out", "--quick")
     assert status == 2 and not out and not os.path.exists(str(tmp_path / "out"))
     assert ": error: expected a Caffe of April 2017 or later, whose InfogainLoss takes scores, got one whose " in err
     assert len(err.splitlines()) == 1
@@ -273,6 +319,6 @@ def read(name):
 
 def test_committed_report_is_what_the_figures_say():
     results = json.loads(read("results.json"))
-    assert study_report.as_markdown(results) == read("RESULTS.md")
+    assert study_report.report(results) == read("RESULTS.md")
     assert results["tried"] == choice.validation()
     assert len(results["cells"]) == 16 and results["seeds"] >= 10
