@@ -27,6 +27,8 @@ help:
 	@echo 'make bench-native        the same: the infogain loss out of Caffe'"'"'s own layers'
 	@echo 'make bench-labels        the same: counting labels against a loop over the records'
 	@echo 'make bench-matrix_files  the same: H in files against caffe.io'
+	@echo 'make bench-peers         the same: against PyTorch and pytorch-metric-learning, where they are installed'
+	@echo '                         (ARGS=--keep: keep the figures for the page)'
 	@echo 'make clean      delete what the examples wrote'
 
 test:
@@ -73,8 +75,15 @@ study-results: study
 
 WITH_THREADS = OPENBLAS_NUM_THREADS=$(or $(OPENBLAS_NUM_THREADS),1) tools/with_caffe.sh
 
+# The Python with PyTorch is seldom that with Caffe.
+PEERS = OPENBLAS_NUM_THREADS=1 $(or $(wildcard $(MATH)/bin/python),python3) tests/bench/bench_peers.py
+
 bench:
+	$(if $(ARGS),,$(PEERS) --keep)
 	$(WITH_THREADS) tests/bench/bench.py $(ARGS)
+
+bench-peers:
+	$(PEERS) $(ARGS)
 
 bench-%:
 	$(WITH_THREADS) tests/bench/bench_$*.py $(ARGS)

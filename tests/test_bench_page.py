@@ -26,6 +26,7 @@ import bench_losses
 import bench_matrix_files
 import bench_native
 import bench_page
+import bench_peers
 import bench_triplets
 import benchmark
 import tables
@@ -53,7 +54,8 @@ TINY = {"losses": lambda: bench_losses.figures(SHAPES, 1),
         "triplets": lambda: bench_triplets.figures([(3, 2)], 1, [(6, 2)]),
         "native": lambda: bench_native.figures(SHAPES, 1),
         "labels": lambda: bench_labels.figures(RECORDS, 1),
-        "matrix_files": lambda: bench_matrix_files.figures([20], 1)}
+        "matrix_files": lambda: bench_matrix_files.figures([20], 1),
+        "peers": lambda: bench_peers.figures(SHAPES, 1, [(20, 2)])}
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +70,8 @@ def count_here(what, path, condition):
 
 @pytest.mark.parametrize("name, one", bench_page.BENCHES)
 def test_runs(name, one, monkeypatch):
+    if name == bench.PEERS:
+        pytest.importorskip("pytorch_metric_learning")
     monkeypatch.setattr(bench_labels, "in_a_process", count_here)  # a process takes its time
     monkeypatch.setattr(bench_matrix_files, "measure_apart", bench_matrix_files.measure)
     figures = TINY[name]()
@@ -190,9 +194,15 @@ def test_every_bench_is_in_the_page(results):
     scripts = [name[len("bench_"):-len(".py")] for name in os.listdir(BENCH)
                if name.startswith("bench_") and name.endswith(".py")]
     assert sorted(name for name, _ in bench_page.BENCHES) == sorted(set(scripts) - {"page", "picture"})
-    assert sorted(results) == sorted(name for name, _ in bench_page.BENCHES)
+    assert sorted(results) == sorted(name for name, _ in bench_page.benches(results))
     makefile = read(os.path.join(os.pardir, os.pardir, "Makefile"))
-    assert all("make bench-%s " % name in makefile for name in results)
+    assert all("make bench-%s " % name in makefile for name, _ in bench_page.BENCHES)
+
+
+def test_a_page_without_pytorch(results):
+    results.pop("peers", None)
+    text = bench_page.as_markdown(results)
+    assert "not compared with PyTorch" in text and "Against PyTorch" not in text
 
 
 def test_losses_are_stated_as_wins_are(results):

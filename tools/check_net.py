@@ -51,6 +51,8 @@ def main():
     reports = collections.OrderedDict()
     with caffe_process.Caffe(args.timeout) as caffe:
         caffe = None if args.no_caffe else caffe
+        if caffe:
+            caffe.start()
         solver = solvers.Solver([(args.net, None)], [], (), None)
         if is_solver:
             known = caffe.run("", PHASES[0], []).known if caffe else {}

@@ -40,9 +40,9 @@ from caffe_losses.validation import shape_text
 from caffe_prototxt.net.states import State
 from caffe_prototxt.rewrite.decision import check_weights
 from caffe_prototxt.rewrite.deploy import Deployment
-from caffe_prototxt.training import precautions
-from caffe_tools.options import class_files, decision_options
+from caffe_prototxt.training import caffe_process, precautions
 from caffe_tools.deploy_check import check_deployed
+from caffe_tools.options import class_files, decision_options
 
 
 def main():
@@ -57,13 +57,15 @@ def main():
     for output in (args.output, model_path):
         cli.refuse_overwriting(parser, output, [args.net] + decision_options.files_read(args))
     model = None if args.weights is None else CaffeModel(args.weights)
-    deployment = _deployment(args)
     wanted = counts = None
-    if decides:
-        wanted, counts = decision_options.read_decision(args, deployment.n_classes)
-    with naming(args.net):
-        made = deployment.make(wanted, model, _shapes(args))
-        checked = check_deployed(made.text, not args.no_python)
+    with caffe_process.Caffe() as caffe:
+        caffe.start()
+        deployment = _deployment(args)
+        if decides:
+            wanted, counts = decision_options.read_decision(args, deployment.n_classes)
+        with naming(args.net):
+            made = deployment.make(wanted, model, _shapes(caffe, args))
+            checked = check_deployed(caffe, made.text, not args.no_python)
     if model is not None:
         check_weights(made.nodes, model, checked.weights)
     weights = wanted and wanted.weights
@@ -102,13 +104,13 @@ def _deployment(args):
                           list(map(from_display, args.loss)), list(map(from_display, args.blob)))
 
 
-def _shapes(args):
+def _shapes(caffe, args):
     """Return a function of a blob: its shape in the net without a decision, which Caffe makes once that is asked."""
     shapes = []
 
     def shape_of(blob):
         if not shapes:
-            shapes.append(check_deployed(_deployment(args).make().text, not args.no_python).shapes)
+            shapes.append(check_deployed(caffe, _deployment(args).make().text, not args.no_python).shapes)
         return shapes[0].get(blob)
     return shape_of
 

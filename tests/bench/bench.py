@@ -20,7 +20,8 @@ import bench_page
 import bench_picture
 from caffe_losses.formats.atomic import atomic_write
 
-NAMES = [name for name, _ in bench_page.BENCHES]
+PEERS = "peers"  # another Python has PyTorch: bench_peers.py --keep
+NAMES = [name for name, _ in bench_page.BENCHES if name != PEERS]
 
 
 def run(name):

@@ -10,6 +10,7 @@ scaling of the gradient; and forward of Caffe's own Softmax and Log layers. benc
 """
 from __future__ import division, print_function
 
+import multiprocessing
 import os
 import shutil
 import sys
@@ -32,7 +33,10 @@ from tqdm import tqdm
 
 SHAPES = [(32, 5), (64, 10), (256, 1000), (10, 21, 100, 100), (1, 21, 500, 500)]
 COMPETITORS = [("native", "native InfogainLoss"), ("numpy", "numpy by hand")]
-ONE_THREAD = {"one thread": {"OMP_NUM_THREADS": "1"}}  # read at every call
+THREADED = ("native, BLAS threads", "ours, BLAS threads")
+# The variables of a way. OMP_NUM_THREADS is read at every call of ours; timing.environment tells OpenBLAS its own.
+VARIABLES = {"one thread": {"OMP_NUM_THREADS": "1"}}
+VARIABLES.update((name, {"OPENBLAS_NUM_THREADS": str(multiprocessing.cpu_count())}) for name in THREADED)
 
 
 def build(shape, folder, from_bottom):
@@ -104,7 +108,7 @@ def measure(shape, rounds, from_bottom=False, more=()):
     check(net, "x", ["native", "ours", "numpy"])
     memory = peak_memory(pass_through(net, "ours"))
     runs = {name: pass_through(net, name) for name in ("native", "ours", "numpy", "empty")}
-    runs["one thread"] = runs["ours"]
+    runs.update({"one thread": runs["ours"], THREADED[0]: runs["native"], THREADED[1]: runs["ours"]})
     runs.update({name: pass_through(net, name, backward=False) for name in ("softmax", "log")})
     of_block, n_blocks = block_runs(net, H)
     runs.update(of_block)
@@ -112,7 +116,7 @@ def measure(shape, rounds, from_bottom=False, more=()):
     out = np.empty_like(scores)
     runs["labels"] = lambda: read_labels(labels, shape)
     runs["scale"] = lambda: scaled(scores, .5, out)
-    times = in_turn(dict(runs, **dict(more)), rounds, ONE_THREAD)
+    times = in_turn(dict(runs, **dict(more)), rounds, VARIABLES)
     for name in of_block:
         times[name] = [time * n_blocks for time in times[name]]
     slopes = [net.blobs["x_x_0_split_%d" % i].diff for i in range(2)]  # native, ours
@@ -120,6 +124,7 @@ def measure(shape, rounds, from_bottom=False, more=()):
     return dict(scores=shape_text(shape), times={name: quartiles(values) for name, values in times.items()},
                 ratios=ratios(times, others=[name for name, _ in COMPETITORS]),
                 one_thread=ratios(times, "one thread", ["native"])["native"],
+                blas_threads=ratios(times, THREADED[1], THREADED[:1])[THREADED[0]],
                 memory=rounded(memory and memory / scores.nbytes),
                 difference=rounded(np.abs(slopes[0] - slopes[1]).max()),
                 our_error=rounded(abs(float(net.blobs["ours"].data) / loss - 1)),
@@ -152,13 +157,16 @@ def part(found):
         "product with H on), H %s; losses and gradients agree, which is checked first. Scores are N x C (x H x W). "
         "Ratio: the other's time / ours, above 1 ours is faster; median of %d rounds, in brackets the quartiles. "
         "Times of forward + backward in microseconds. One thread: ours with OMP_NUM_THREADS 1; it uses more only "
-        "above %d scores. Memory: the peak allocated by ours, in score blobs. Gradient: the largest difference to "
+        "above %d scores. BLAS threads: both with as many threads of OpenBLAS as there are cores, as in a training for "
+        "which OPENBLAS_NUM_THREADS is not set: native's products are faster then, and OpenBLAS's threads, which wait "
+        "awake, take time from ours; OPENBLAS_NUM_THREADS=1 is for nets whose losses count, OMP_NUM_THREADS says how "
+        "many threads ours takes. Memory: the peak allocated by ours, in score blobs. Gradient: the largest difference to "
         "native's. Error: of the loss, relative to a loop in float64."
         % ("as third bottom" if found["from_bottom"] else "from a file", found["rounds"], BLOCK))
-    head = ["scores", "native/ours", "native/ours, one thread", "numpy/ours", "native", "ours", "ours, one thread", "numpy",
-            "memory", "gradient", "our error", "native error"]
+    head = ["scores", "native/ours", "native/ours, one thread", "native/ours, BLAS threads", "numpy/ours", "native", "ours",
+            "ours, one thread", "numpy", "memory", "gradient", "our error", "native error"]
     rows = [[row["scores"], ratio_cell(row["ratios"]["native"]), ratio_cell(row["one_thread"]),
-             ratio_cell(row["ratios"]["numpy"])]
+             ratio_cell(row.get("blas_threads")), ratio_cell(row["ratios"]["numpy"])]
             + [time_cell(row["times"][name]) for name in ("native", "ours", "one thread", "numpy")]
             + [number(row["memory"])] + ["%.1g" % row[key] for key in ("difference", "our_error", "native_error")]
             for row in found["shapes"]]

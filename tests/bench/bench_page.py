@@ -10,6 +10,7 @@ import bench_labels
 import bench_losses
 import bench_matrix_files
 import bench_native
+import bench_peers
 import bench_triplets
 import tables
 from tables import Part, Table
@@ -17,23 +18,29 @@ from timing import number, ratio_cell
 
 BENCHES = [("losses", bench_losses), ("growth", bench_growth), ("by_hand", bench_by_hand),
            ("triplets", bench_triplets), ("native", bench_native), ("labels", bench_labels),
-           ("matrix_files", bench_matrix_files)]
+           ("matrix_files", bench_matrix_files), ("peers", bench_peers)]
 MACHINE = ("%(cores)d cores of %(cpu)s, Python %(python)s, numpy %(numpy)s, Caffe %(caffe)s, BLAS: %(blas)s with "
            "OPENBLAS_NUM_THREADS %(OPENBLAS_NUM_THREADS)s; threads that ours may use: %(our_threads)s")
 KINDS = [("a layer of ours", ["losses", "growth", "by_hand", "triplets"]),
-         ("a loss out of Caffe's own layers", ["native"]), ("our work on files", ["labels", "matrix_files"])]
+         ("a loss out of Caffe's own layers", ["native"]), ("our work on files", ["labels", "matrix_files"]),
+         ("what PyTorch is compared with", ["peers"])]
 
 
 def as_markdown(results):
-    """results: {name of a benchmark: {"machine": ..., "figures": ...}}, all of BENCHES."""
+    """results: {name of a benchmark: {"machine": ..., "figures": ...}}, all of BENCHES; peers may be missing."""
     return tables.as_markdown("How fast it is, against what", [overview(results), slower(results)] + [
-        bench.part(results[name]["figures"]) for name, bench in BENCHES])
+        bench.part(results[name]["figures"]) for name, bench in benches(results)])
+
+
+def benches(results):
+    """Those of BENCHES with figures: of all but the one that needs PyTorch there are some."""
+    return [(name, bench) for name, bench in BENCHES if name != "peers" or name in results]
 
 
 def every_ratio(results, names=None):
     """All comparisons, or those of some benchmarks; what several measure counts once, as the first has it."""
     found = collections.OrderedDict()
-    for name, bench in BENCHES:
+    for name, bench in benches(results):
         for ratio in bench.all_ratios(results[name]["figures"]) if names is None or name in names else []:
             found.setdefault((ratio.what, ratio.data, ratio.against), ratio)
     return list(found.values())
@@ -47,8 +54,9 @@ def overview(results):
         "float64 from the product with it on, as numpy.load gives it, ours in float32: that flatters ours at large "
         "shapes. The loss layers that take scores may use several threads (OMP_NUM_THREADS, or up to 4), Caffe's "
         "layers and numpy by hand use one; the section on native times ours with one, too. "
-        "Everything is measured in the real Caffe, in one process (files and labels: each in its own), one after the "
-        "other, round by round. **Ratio: the other's time / ours, so above 1 ours is faster**; median of the rounds, "
+        "Everything but the comparison with PyTorch is measured in the real Caffe, in one process (files and labels: "
+        "each in its own), one after the other, round by round. "
+        "**Ratio: the other's time / ours, so above 1 ours is faster**; median of the rounds, "
         "and in brackets the quartiles. This page and its picture are made by `make bench` from "
         "[results.json](results.json), every sentence too. What several sections measure counts once in this table "
         "and the next, as the first has it.")
@@ -61,6 +69,8 @@ def overview(results):
             rows.append(["%s against %s" % (what, against)] + ["%d" % n for n in (
                 len(medians), sum(median > 1 for median in medians), sum(median < 1 for median in medians))]
                 + [number(end(medians)) for end in (min, max)])
+    if "peers" not in results:
+        introduction += "\n\nIt is %s." % bench_peers.MISSING
     return Part("What is compared", introduction + "\n\n" + machines(results), [Table("All comparisons", rows)], [])
 
 
@@ -71,7 +81,7 @@ def ordered(values):
 
 def machines(results):
     """On what the benchmarks ran, in a sentence for each machine."""
-    of_bench = [(name, MACHINE % results[name]["machine"]) for name, _ in BENCHES]
+    of_bench = [(name, MACHINE % results[name]["machine"]) for name, _ in benches(results)]
     different = ordered([machine for _, machine in of_bench])
     if len(different) == 1:
         return "Measured on %s." % different[0]

@@ -13,8 +13,8 @@ from bench_growth import BOUNDS, REST, SWEEPS, shares, size, with_rest
 
 LINES = {"ours": (ORANGE, "o-"), "native": (BLUE, "s--"), "numpy": (GREEN, "^:")}
 SHARES = [ORANGE, BLUE, GREEN, "#CC79A7", "#56B4E9", "#D8D8D8"]  # of BOUNDS and the rest
-CAFFE, NUMPY, LOOP = "Caffe's own", "numpy by hand", "a loop by hand"
-KINDS = [(CAFFE, BLUE, "s"), (NUMPY, GREEN, "^"), (LOOP, GREY, "o")]
+CAFFE, NUMPY, LOOP, TORCH = "Caffe's own", "numpy by hand", "a loop by hand", "PyTorch"
+KINDS = [(CAFFE, BLUE, "s"), (NUMPY, GREEN, "^"), (LOOP, GREY, "o"), (TORCH, ORANGE, "D")]
 
 
 def draw(results, file):
@@ -80,8 +80,10 @@ def _draw_ratios(axes, found):
     axes.axvline(1, color=INK, linewidth=1)
     for k, (kind, colour, marker) in enumerate(KINDS):
         of_kind = [ratio for ratio in found if kind_of(ratio) == kind]
+        if not of_kind:
+            continue
         axes.plot([ratio.spread[1] for ratio in of_kind],
-                  [names.index(ratio.what) + .25 * (k - 1) for ratio in of_kind], marker, color=colour, alpha=.65,
+                  [names.index(ratio.what) + .2 * (k - 1.5) for ratio in of_kind], marker, color=colour, alpha=.65,
                   markersize=6, markeredgewidth=0, label=kind)
     axes.set_xscale("log")
     medians = [ratio.spread[1] for ratio in found]
@@ -93,9 +95,9 @@ def _draw_ratios(axes, found):
     axes.grid(color="#E8E8E8", axis="x")
     axes.set_axisbelow(True)
     axes.set_xlabel("the other's time / ours: right of 1, ours is faster; a mark for each shape or file")
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=.2, ncol=3, columnspacing=1.4, handletextpad=.2)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=.2, ncol=4, columnspacing=1.4, handletextpad=.2)
     set_title(axes, "How many times as fast")
 
 
 def kind_of(ratio):
-    return LOOP if "loop" in ratio.against else NUMPY if "numpy" in ratio.against else CAFFE
+    return TORCH if "torch" in ratio.against.lower() else LOOP if "loop" in ratio.against else NUMPY if "numpy" in ratio.against else CAFFE

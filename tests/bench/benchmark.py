@@ -44,6 +44,13 @@ def show(bench, figures, args):
         print(tables.as_text([bench.part(figures)]))
 
 
+def keep(path, name, figures):
+    """Put the figures of a benchmark among those of others in a file."""
+    with open(path) as file:
+        results = json.load(file)
+    write_json(path, dict(results, **{name: {"machine": machine(), "figures": figures}}))
+
+
 def write_json(path, content):
     text = json.dumps(content, indent=1, sort_keys=True, separators=(",", ": "))
     write_text(path, text + "\n")
@@ -56,11 +63,14 @@ def write_text(path, text):
 
 def machine():
     """Describe what the times depend on: a dict of words."""
-    import caffe
     import numpy as np
+    try:
+        from caffe import __version__ as caffe_version
+    except ImportError:
+        caffe_version = "none"
     from caffe_losses.functional import blocks
     return {"cores": multiprocessing.cpu_count(), "cpu": _cpu(), "python": platform.python_version(),
-            "numpy": np.__version__, "caffe": caffe.__version__, "blas": _blas(),
+            "numpy": np.__version__, "caffe": caffe_version, "blas": _blas(),
             "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", "not set"),
             "our_threads": blocks.thread_count()}  # at most: what it says, not a second reckoning
 

@@ -3,6 +3,7 @@ from __future__ import division, print_function
 
 import collections
 import contextlib
+import ctypes
 import os
 import timeit
 
@@ -45,14 +46,37 @@ def environment(variables):
     """With these variables of the environment, and the former ones afterwards."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
+    threads = _set_blas_threads(variables.get("OPENBLAS_NUM_THREADS"))
     try:
         yield
     finally:
+        _set_blas_threads(threads)
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def _set_blas_threads(number):
+    """Have the OpenBLAS in this process, which read its variable at its start, use that many threads, if any.
+
+    Returns how many it used before, or None.
+    """
+    blas = openblas() if number else None
+    if blas is None:
+        return None
+    before = blas.openblas_get_num_threads()
+    blas.openblas_set_num_threads(int(number))
+    return before
+
+
+def openblas():
+    """The OpenBLAS in this process as a ctypes library, or None."""
+    with open("/proc/self/maps") as file:
+        paths = sorted(set(line.split()[-1] for line in file if ".so" in line and "openblas" in line.lower()))
+    libraries = [ctypes.CDLL(path) for path in paths]
+    return next((library for library in libraries if hasattr(library, "openblas_get_num_threads")), None)
 
 
 def quartiles(values):

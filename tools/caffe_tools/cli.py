@@ -57,7 +57,7 @@ def run(main):
     """Run a command: an error in its input is one line and exit status 2."""
     if signal.getsignal(signal.SIGINT) == _end_at_once:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    gc.set_threshold(10 ** 5)  # a large net is a million objects that stay, among which to look for garbage takes long
+    gc.disable()  # a large net is a million objects that stay, among which to look for garbage takes long
     with _signals_as_exits():
         try:
             try:
@@ -66,6 +66,7 @@ def run(main):
                                      "%s; move or rename the folder" % (os.pathsep, CHECKOUT))
                 main()
             finally:
+                getattr(gc, "freeze", int)()  # nor when Python ends; before 3.7 there is none
                 sys.stdout.flush()  # now: when Python ends it could only print a traceback
         except KeyboardInterrupt:
             status = 130

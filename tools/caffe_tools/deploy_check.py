@@ -8,7 +8,6 @@ from caffe_prototxt.check.faults import ERROR, UNCHECKED
 from caffe_prototxt.net.graph import Graph
 from caffe_prototxt.net.nets import Net
 from caffe_prototxt.net.states import State
-from caffe_prototxt.training import caffe_process
 
 # Faults of layers, fields and values that the Caffe here does not have, and another may have.
 _NOT_HERE = frozenset(("python", "type", "field", "left_out"))
@@ -18,19 +17,18 @@ _NOT_HERE = frozenset(("python", "type", "field", "left_out"))
 Checked = collections.namedtuple("Checked", "notes shapes weights")
 
 
-def check_deployed(text, python):
+def check_deployed(caffe, text, python):
     """Make a deployed net in Caffe, as far as the Caffe here can.
 
-    text: str, one character a byte. python: bool, whether Python layers may run. Returns Checked.
-    Raises ValueError if Caffe stops at a layer that it has.
+    caffe: caffe_process.Caffe. text: str, one character a byte. python: bool, whether Python layers may run.
+    Returns Checked. Raises ValueError if Caffe stops at a layer that it has.
     """
-    with caffe_process.Caffe() as caffe:
-        asked = caffe.run("", "TEST", [])
-        if asked.no_caffe:
-            return Checked(["not checked: what Caffe itself says, as there is none here (%s)" % asked.no_caffe], {}, {})
-        graph = Graph(Net(text), State("TEST"))
-        faults = text_checks.net_faults(graph.net) + text_checks.state_faults(graph)
-        made = caffe_checks.CaffeCheck(caffe, graph, asked.known, faults, python=python).make()
+    asked = caffe.run("", "TEST", [])
+    if asked.no_caffe:
+        return Checked(["not checked: what Caffe itself says, as there is none here (%s)" % asked.no_caffe], {}, {})
+    graph = Graph(Net(text), State("TEST"))
+    faults = text_checks.net_faults(graph.net) + text_checks.state_faults(graph)
+    made = caffe_checks.CaffeCheck(caffe, graph, asked.known, faults, python=python).make()
     notes = []
     for fault in faults + made.faults:
         layer = "layer %s: " % fault.layer.display_name if fault.layer else ""

@@ -45,12 +45,13 @@ class _Loss(caffe.Layer):
         self.matrix = None if source is None else self._checked(read_float32(source), source)
 
     def _checked(self, matrix, name):
-        matrix = losses.Matrix((gains.check_gain if self.matrix_name == "H" else gains.check_cost)(matrix, name))
-        warning = None if self.warned else gains.negative_entries(matrix.rows)
+        is_gain = self.matrix_name == "H"
+        matrix = (gains.check_gain if is_gain else gains.check_cost)(matrix, name)
+        warning = None if self.warned else gains.negative_entries(matrix)
         if warning:
             warn(self, "%s: %s" % (name, warning))
             self.warned = True
-        return matrix
+        return losses.matrix_of(matrix) if is_gain else losses.Matrix(matrix)
 
     def reshape(self, bottom, top):
         # The array's shape takes a tenth of the time, but Caffe gives an empty blob no memory, and ends if its data is
@@ -66,7 +67,7 @@ class _Loss(caffe.Layer):
                 "%s: expected one label for each position of the scores, of shape %s with the classes on axis "
                 "%d; got %s" % (self.bottom_names[1], shape_text(scores), self.params["axis"], shape_text(labels)))
         if len(bottom) == 2:
-            check_size(self.matrix.rows, n_classes, self.params["source"])
+            check_size(self.matrix, n_classes, self.params["source"])
         elif shapes[2][-2:] != (n_classes, n_classes) or np.prod(shapes[2]) != n_classes ** 2:
             raise ValueError("%s: expected 1 x 1 x %d x %d, as the scores have %d classes, got %s"
                              % (self.bottom_names[2], n_classes, n_classes, n_classes, shape_text(shapes[2])))
@@ -95,20 +96,27 @@ class _Loss(caffe.Layer):
         top[0].data[...] = self._batch_loss(bottom, p, self.in_training) / self.z
 
     def _batch_loss(self, bottom, p, with_gradient):
-        self.fresh = with_gradient
+        self.fresh, self.factor = with_gradient, None
         if with_gradient and self.gradient is None:
             self.gradient = np.empty(self.shape, np.float32)
+        if with_gradient and losses.leaves_factor(self.loss, self.matrix, self.shape):
+            self.factor = np.empty(self.shape[:1], np.float32)
         return blocks.batch_loss(self.loss, bottom[0].data.reshape(self.shape), self.labels, self.matrix,
-                                 self.gradient if with_gradient else None, p, self.bottom_names[0])
+                                 self.gradient if with_gradient else None, p, self.bottom_names[0], self.factor)
 
     def _read_bottom_matrix(self, data):
-        matrix = data.reshape(self.shape[1], self.shape[1])
-        if self.matrix is not None and np.count_nonzero(matrix == self.matrix.rows) == matrix.size:
+        rows = data.reshape(self.shape[1], self.shape[1])
+        diagonal = losses.diagonal_of(rows) if self.matrix_name == "H" else None
+        numbers = rows if diagonal is None else diagonal
+        if (self.matrix is not None and self.matrix.numbers.shape == numbers.shape
+                and np.count_nonzero(self.matrix.numbers == numbers) == numbers.size):
             return
-        if not self.labels.count and not matrix.any():
-            self.matrix = losses.Matrix(matrix)  # ComputeH makes it of a batch that is all ignored
+        if diagonal is not None and diagonal.min() >= 0 and 0 < diagonal.max() < np.inf:
+            self.matrix = losses.Diagonal(diagonal)  # the check of all C x C takes longer than the loss
+        elif not self.labels.count and not numbers.any():
+            self.matrix = losses.Matrix(rows)  # ComputeH makes it of a batch that is all ignored
         else:
-            self.matrix = self._checked(matrix, self.bottom_names[2])
+            self.matrix = self._checked(rows, self.bottom_names[2])
 
     def backward(self, top, propagate_down, bottom):
         refuse_gradient(propagate_down, self.bottom_names)
@@ -116,7 +124,7 @@ class _Loss(caffe.Layer):
             return
         if not self.fresh:
             self._batch_loss(bottom, None, True)
-        blocks.scaled(self.gradient, float(top[0].diff) / self.z, bottom[0].diff)
+        blocks.scaled(self.gradient, float(top[0].diff) / self.z, bottom[0].diff, self.factor)
 
 
 class SoftmaxWithInfogainLoss(_Loss):

@@ -8,7 +8,8 @@ from caffe_prototxt.check.faults import ERROR, fault_of
 from caffe_prototxt.check.spelling import nearest, unknown
 from caffe_prototxt.net.losses import meant_type
 from caffe_prototxt.net.states import PHASES
-from caffe_prototxt.textformat.messages import Name, is_true
+from caffe_prototxt.textformat import scanner
+from caffe_prototxt.textformat.messages import MOST_DEEP, Name, is_true
 
 # The message of a type, and the fields that it needs: one of each group. (Caffe stops later, and names another thing.)
 _KERNEL = ("kernel_size", "kernel_h", "kernel_w")
@@ -24,6 +25,7 @@ _RULE_FIELDS = {"phase": ((int, Name), "write phase: TRAIN or phase: TEST, witho
                 "min_level": ((int,), "write a whole number"), "max_level": ((int,), "write a whole number"),
                 "stage": ((str,), 'write stage: "...", in quotes'),
                 "not_stage": ((str,), 'write not_stage: "...", in quotes')}
+_SPOILT = re.compile("[\\\\\a\b\f\r\t\v]")  # what a literal of a spoilt path has in it
 _VALUES = {"module": '"..."', "layer": '"..."'}
 
 
@@ -96,6 +98,9 @@ def _required(layer):
 
 def _paths(layer):
     r"""Find strings such as "C:\new\table", in which \n and \t are a line feed and a tab."""
+    text = layer.text[layer.begin:layer.stop]
+    if text.count("{") + text.count("<") < MOST_DEEP and not _SPOILT.search("".join(scanner.literals(text))):
+        return  # as of most layers: it takes long to read every value
     for name, value in _strings({field.name: layer.values(field.name) for field in layer.fields}):
         if name != "param_str" and re.search("[\a\b\f\n\r\t\v]", value):
             yield ERROR, "path", "has %s: %s, in which a \\ with the letter after it stands for another character: " \

@@ -50,20 +50,22 @@ class Layer(Message):
 
     def _check_fields(self):
         """Raise ValueError for a field at which Caffe's parser stops: twice where it may be once, or without quotes."""
-        for name in self.names():
+        for name in self.repeated():
             if name in ("name", "type") or name.endswith("_param"):
                 self.item(name)
-            if name in ("name", "type", "bottom", "top"):
-                for item in self.items(name):
-                    self._check_quotes(name, item)
+        for name in ("name", "type", "bottom", "top"):
+            for item in self.items(name):
+                self._check_quotes(name, item)
 
     def _check_quotes(self, name, item):
+        is_word = name == "type" and self.old
+        if is_word != (self.text[item.start] in T.QUOTES):
+            return
         text = to_display(self.text[item.start:item.end])
-        if name == "type" and self.old:
-            if text[0] in T.QUOTES:
-                raise T.error(self.text, item.start, "a type as layers { } has it, without quotes",
-                              "%s; write layer in place of layers" % text)
-        elif text[0] not in T.QUOTES:
+        if is_word:
+            raise T.error(self.text, item.start, "a type as layers { } has it, without quotes",
+                          "%s; write layer in place of layers" % text)
+        else:
             value = present_type(text) if name == "type" and text.isupper() else text
             raise T.error(self.text, item.start, "quotes", '%s; write %s: "%s"' % (text[:40], name, value[:40]))
 

@@ -5,6 +5,8 @@ import collections
 
 PHASES = ("TRAIN", "TEST")
 
+_ALL = frozenset(PHASES)
+
 # The state a net is made for. phase: "TRAIN" or "TEST"; level: int; stages: tuple of str.
 State = collections.namedtuple("State", "phase level stages")
 State.__new__.__defaults__ = (0, ())
@@ -59,4 +61,6 @@ def possible_phases(include, exclude):
     """Return the phases in which a layer with these Rules can be kept, at some level and with some stages."""
     if include:
         return frozenset().union(*(PHASES if rule.phase is None else (rule.phase,) for rule in include))
+    if not exclude:
+        return _ALL
     return frozenset(phase for phase in PHASES if Rule(phase, None, None, frozenset(), frozenset()) not in exclude)

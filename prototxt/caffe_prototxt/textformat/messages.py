@@ -29,9 +29,10 @@ class Message(object):
 
     def items(self, name):
         """Return the values of a field, in their order, as Items; [a, b] is two."""
-        if name not in self._named:
-            return []
-        return [Item(start, end, field) for field in self._named[name] for start, end in T.values(self.text, field)]
+        fields = self._named.get(name, ())
+        if len(fields) == 1 and self.text[fields[0].value] != "[":  # as most
+            return [Item(fields[0].value, fields[0].end, fields[0])]
+        return [Item(start, end, field) for field in fields for start, end in T.values(self.text, field)]
 
     def item(self, name):
         """Return the one value of a field as an Item, or None. Raises ValueError if there are several."""
@@ -63,6 +64,10 @@ class Message(object):
 
     def names(self):
         return set(self._named)
+
+    def repeated(self):
+        """Return the names of the fields that may have several values."""
+        return [name for name, fields in self._named.items() if len(fields) > 1 or self.text[fields[0].value] == "["]
 
 
 def read(text, item, depth=0):

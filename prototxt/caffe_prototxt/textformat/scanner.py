@@ -39,6 +39,9 @@ _PLAIN = re.compile(_NUMBER + "|" + _NAME)
 _NEGATED = re.compile(_NUMBER + "|" + _NOT_FINITE)
 _QUOTED = re.compile(_STRING)
 _QUOTED_OR_COMMENT = re.compile(_STRING + "|(" + _COMMENT + ")")
+# What most fields are, in one match: a number, word or string without a comment by it, or a message that begins.
+_USUAL = re.compile(r"{s}({name}){s}(?::{s}({value})(?:{s}([;,])|(?={s}[^\s#\"'])|{s}\Z)|(?::{s})?([{{<]))".format(
+    s=_SPACE, name=_NAME, value="|".join((_NUMBER, _NAME, _STRING))))
 _ESCAPED = re.compile(
     r'''\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([abfnrtv?\\'"])|)''')
 _ONE_LETTER = dict(zip("abfnrtv?\\'\"", "\a\b\f\n\r\t\v?\\'\""))
@@ -85,6 +88,11 @@ def skip(text, at):
 def comments(text, start, end):
     """Return the comments in a range of the text that holds whole fields."""
     return [match.group(1).rstrip("\r") for match in _QUOTED_OR_COMMENT.finditer(text, start, end) if match.group(1)]
+
+
+def literals(text):
+    """Return the literals of all strings in a text of whole fields; what looks like one in a comment is among them."""
+    return _QUOTED.findall(text)
 
 
 class Lines(object):
@@ -148,26 +156,38 @@ def _fields(text, at, closer):
     begun = [None, None]  # name, start and value of the field, and of the one in it, that is being read
     inner = []
     while True:
-        at = skip(text, at)
-        expected = inside[-1] if inside else closer
-        if text[at:at + 1] == expected:
-            if not inside:
-                return
-            inside.pop()
-            at, complete = _read(text, at + 1, inside, True)
-        else:
-            start, (name_end, at) = at, _to_value(text, at, expected)
+        usual = _USUAL.match(text, at)
+        if usual:
+            name, value, separator, opener = usual.groups()
             if len(inside) < 2:
-                begun[len(inside)] = text[start:name_end], start, at
-            at, complete = _read(text, at, inside)
-        if complete:
+                begun[len(inside)] = name, usual.start(1), usual.start(2 if value else 4)
+            if opener:
+                inside.append(CLOSERS[opener])
+                at = usual.end()
+                continue
+            end = usual.end(2)
+            at = usual.end(3) if separator else end
+        else:  # a message that ends, and what is not usual, step by step
+            at, expected = skip(text, at), inside[-1] if inside else closer
+            if text[at:at + 1] == expected:
+                if not inside:
+                    return
+                inside.pop()
+                at, complete = _read(text, at + 1, inside, True)
+            else:
+                start, (name_end, at) = at, _to_value(text, at, expected)
+                if len(inside) < 2:
+                    begun[len(inside)] = text[start:name_end], start, at
+                at, complete = _read(text, at, inside)
+            if not complete:
+                continue
             end, separator = at, skip(text, at)
             at = separator + 1 if text[separator:separator + 1] in (";", ",") else at
-            if not inside:
-                yield Field(*begun[0] + (end, at, inner))
-                inner = []
-            elif len(inside) == 1:
-                inner.append(Field(*begun[1] + (end, at, ())))
+        if not inside:
+            yield Field(*begun[0] + (end, at, inner))
+            inner = []
+        elif len(inside) == 1:
+            inner.append(Field(*begun[1] + (end, at, ())))
 
 
 def _to_value(text, at, closer):

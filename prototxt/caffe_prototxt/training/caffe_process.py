@@ -28,6 +28,8 @@ _SHAPE = re.compile(r"\] (?:Top shape:|[A-Z]+ Top shape for layer \d+ '.*') ([\d
 _BACKWARD = re.compile(r"\] @(\d+) needs backward computation\.$")
 _FATAL = re.compile(r"^F\d{4} [\d:.]+ +\d+ [\w./-]+:\d+\] (.*)")
 _PARSER = re.compile(r"Error parsing text-format [\w.]+: (\d+):(\d+): (.*)")
+_PATTERNS = _LAYER, _SHAPE, _BACKWARD, _PARSER
+_NONE = (None,) * len(_PATTERNS)
 _TRACE = "*** Check failure stack trace: ***"
 
 # The end of a request.
@@ -61,6 +63,8 @@ class Caffe(object):
         return self
 
     def __exit__(self, *_):
+        if self._process is not None:
+            self._kill()  # it may still import Caffe
         self._end_process()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -136,8 +140,7 @@ class Caffe(object):
 
     def _request(self, request, on_batch):
         """Have a request answered. Returns (exit status of the process that did it, whether it took too long)."""
-        if self._process is None:
-            self._start()
+        self.start()
         process, late = self._process, []
 
         def stop():
@@ -168,7 +171,10 @@ class Caffe(object):
             timer.cancel()
         return self._end_process(), bool(late)
 
-    def _start(self):
+    def start(self):
+        """Start the process if it does not run, so that it imports Caffe while its first request is made."""
+        if self._process is not None:
+            return
         environment = dict(os.environ, GLOG_minloglevel="0", GLOG_logtostderr="1", GLOG_v="0")
         path = precautions.named_path(environment.pop("PYTHONPATH", ""))
         if path:  # Python 2 takes an empty one for the current folder
@@ -220,7 +226,8 @@ def _read_end(log, answer, ended, late):
     shapes, backward, last = collections.OrderedDict(), set(), ""
     lines = (line.rstrip("\r\n") for line in log)
     for line in itertools.dropwhile(lambda line: line != probe.MARK, lines):
-        layer, shape, asked, parser = [pattern.search(line) for pattern in (_LAYER, _SHAPE, _BACKWARD, _PARSER)]
+        # Most lines are those of the net's text, without a "]".
+        layer, shape, asked, parser = [pattern.search(line) for pattern in _PATTERNS] if "] " in line else _NONE
         if layer:
             stopped_at = int(layer.group(1))
         elif shape and stopped_at is not None:

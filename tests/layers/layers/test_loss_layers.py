@@ -105,6 +105,64 @@ def test_the_matrix_as_a_bottom_may_change(layer):
             loops.batch(LOOPS[layer], scores, labels, factor * matrix)[0], rel=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(6, 4), (64, 100), (3, 21, 5, 17)])
+@pytest.mark.parametrize("as_bottom", [False, True])
+def test_a_diagonal_matrix_is_native_s(tmp_path, shape, as_bottom):
+    rng = np.random.RandomState(4)
+    weights = rng.rand(shape[1]).astype(np.float32) * (rng.rand(shape[1]) < .7)
+    label_shape, H = shape[:1] + shape[2:], np.diag(weights)
+    inputs = dict(x=shape, label=label_shape, M=(1, 1) + H.shape)
+    write_matrix(str(tmp_path / "H.npy"), H)
+    text = real_nets.input_layer(**inputs) + real_nets.learned("x", "x1") + real_nets.learned("x", "x2")
+    text += real_nets.python_layer(
+        "SoftmaxWithInfogainLoss", ["x1", "label"] + ["M"] * as_bottom, ["loss"],
+        dict({} if as_bottom else {"source": str(tmp_path / "H.npy")}, ignore_label=1), "loss_weight: 1")
+    text += ('layer { name: "native" type: "InfogainLoss" bottom: "x2" bottom: "label" bottom: "M" top: "native" '
+             'loss_param { ignore_label: 1 } }')
+    net = real_nets.net(text)
+    net.blobs["M"].data[0, 0] = H
+    loss = feed(net, rng.randn(*shape) * 3, rng.randint(0, shape[1], label_shape))
+    net.backward()
+    assert loss == pytest.approx(float(net.blobs["native"].data), rel=1e-5)
+    np.testing.assert_allclose(net.blobs["x1"].diff, net.blobs["x2"].diff, atol=1e-7)
+
+
+@pytest.mark.parametrize("layer", ["SoftmaxWithInfogainLoss", "InfogainLoss"])
+def test_a_bottom_may_be_diagonal_and_not(layer):
+    scores, labels, matrix = blobs_for(layer, (6, 4), 1, (6,))
+    net = loss_net(layer, (6, 4), (6,), matrix)
+    for H in (np.eye(4), np.eye(4), matrix, 2 * np.eye(4), np.diag([1, 0, 2, 3]), matrix):
+        net.blobs["M"].data[0, 0] = H
+        assert feed(net, scores, labels) == pytest.approx(loops.batch(LOOPS[layer], scores, labels, H)[0], rel=1e-6)
+
+
+@pytest.mark.parametrize("entry, value, message", [
+    ((2, 1), np.nan, r"at \(2, 1\): expected a finite number, got nan"),
+    ((2, 2), np.nan, r"at \(2, 2\): expected a finite number, got nan"),
+    ((2, 2), np.inf, r"at \(2, 2\): expected a finite number, got inf")])
+def test_a_bad_entry_of_a_matrix_that_was_diagonal(entry, value, message):
+    scores, labels, _ = blobs_for("SoftmaxWithInfogainLoss", (6, 4), 1, (6,))
+    net = loss_net("SoftmaxWithInfogainLoss", (6, 4), (6,), np.eye(4))
+    feed(net, scores, labels)
+    net.blobs["M"].data[0, 0][entry] = value
+    with pytest.raises(ValueError, match=message):
+        feed(net, scores, labels)
+
+
+def test_negative_diagonals(capfd):
+    scores, labels, _ = blobs_for("SoftmaxWithInfogainLoss", (6, 4), 1, (6,))
+    net = loss_net("SoftmaxWithInfogainLoss", (6, 4), (6,), np.eye(4))
+    for _ in range(2):
+        H = np.diag([1, -.5, 2, 3])
+        net.blobs["M"].data[0, 0] = H
+        assert feed(net, scores, labels) == pytest.approx(
+            loops.batch(loops.softmax_with_infogain, scores, labels, H)[0], rel=1e-6)
+    assert capfd.readouterr().err.count("H has 1 negative entries, the smallest -0.5") == 1
+    net.blobs["M"].data[0, 0] = -np.eye(4)
+    with pytest.raises(ValueError, match="expected at least one positive entry, got none"):
+        feed(net, scores, labels)
+
+
 @pytest.mark.parametrize("layer", sorted(LOOPS))
 def test_a_test_net_gives_gradients_too(layer):
     scores, labels, matrix = blobs_for(layer, (6, 4), 1, (6,), ignore_label=9)

@@ -3,6 +3,8 @@ from __future__ import division, print_function
 
 import glob
 import os
+import random
+import re
 import subprocess
 
 import pytest
@@ -58,6 +60,26 @@ def test_reads_what_caffe_reads(tmp_path, text):
         read_all(text)
 
 
+def read_or_error(text):
+    try:
+        return list(T.fields(text))
+    except ValueError as error:
+        return str(error)
+
+
+def test_usual_fields_are_those_read_step_by_step(monkeypatch):
+    """At once or step by step, a text has the same fields at the same offsets, or the same error."""
+    rng = random.Random(0)
+    texts = VALID + INVALID + [from_bytes(open(path, "rb").read()) for path in NETS]
+    for text in list(texts):
+        for _ in range(20):
+            at, length = rng.randrange(len(text) + 1), rng.choice((0, 1, 5))
+            texts.append(text[:at] + rng.choice(("",) + tuple("#\"'{}<>[]:;,-\n\t a1.\\")) + text[at + length:])
+    at_once = list(map(read_or_error, texts))
+    monkeypatch.setattr(T, "_USUAL", re.compile("(?!)"))
+    assert at_once == list(map(read_or_error, texts))
+
+
 def test_fields_and_where_they_are():
     text = 'a: 1 # x: 2\nb { c: "d" "e" f < > } ; [g.h/i]: { j: 1 }, k: [1, {l: 2}]'
     fields = list(T.fields(text))
@@ -109,7 +131,8 @@ def many(size):
         ("list", "a: [" + "1," * (size // 2) + "1]", True), ("deep lists", "a:[{" * (size // 6) + "}]" * (size // 6), True),
         ("one name", "a" * size, False), ("spaces", " " * size + "}", False), ("escapes", 'a: "' + "\\n" * (size // 2) + '"', True),
         ("unclosed string", 'a: "' + "\\n" * (size // 2), False), ("hashes", "a: 1 " + "#" * size, True),
-        ("name in brackets", "[a" + ".a" * (size // 2), False), ("string, comment", 'a:"1"#\n' * (size // 7), True)]
+        ("name in brackets", "[a" + ".a" * (size // 2), False), ("string, comment", 'a:"1"#\n' * (size // 7), True),
+        ("value, spaces, comment", "a: 1" + " " * size + "# b", True)]
 
 
 @pytest.mark.parametrize("name", [name for name, _, _ in many(0)])

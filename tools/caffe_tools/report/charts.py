@@ -6,6 +6,7 @@ their lines, too, and not by colour alone: they often lie on one another.
 from __future__ import division, print_function
 
 import collections
+import gc
 import io
 
 import numpy as np
@@ -193,6 +194,7 @@ def _add_legend(axes):
 def _picture(draw, height=HEIGHT, width=WIDTH, grid=True):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    gc.enable()  # as no longer needed figures are garbage in cycles; cli.run has it off
     with drawing(**STYLE):
         figure = Figure(figsize=(width, height))
         FigureCanvasAgg(figure)
