@@ -23,11 +23,14 @@ weights that a training starts with. Data and HDF5Data layers give the samples i
 --order-by-seed.
 
 On several machines with a shared folder: --print-jobs prints a line for each training that is missing, for GNU
-parallel or a batch system, and evaluates those that are there.
+parallel or a batch system, and evaluates those that are there; with lists, what is to be trained with the best of them
+is printed once they have been tried. Data are told apart by their content, those above 64 MB and the images that a list
+names by less: by size and time, and not at all.
 
 examples:
   compare.py solver.prototxt --tree tree.txt --names classes.txt
   compare.py solver.prototxt --class-weights --power 1,.5
+  compare.py solver.prototxt --class-weights --all
   compare.py solver.prototxt --distances D.csv --tau .3,.75,1.5 --seeds 10
   compare.py solver.prototxt --class-weights --print-jobs
   compare.py solver.prototxt --logit-adjust .5,1
@@ -60,7 +63,7 @@ from caffe_prototxt.training import caffe_process, precautions
 from caffe_tools import decision_report, results
 from caffe_tools.compare import outcome
 from caffe_tools.compare.held_out import hold_out
-from caffe_tools.compare.trainings import UNFINISHED, Trainings, log_of
+from caffe_tools.compare.trainings import UNFINISHED, Trainings, log_of, say_on_the_way
 from caffe_tools.compare.variants import Change, Variants, other_variant
 from caffe_tools.options import class_files
 from caffe_tools.report.html import page
@@ -79,9 +82,10 @@ def main():
     solver = cli.read_net(args.solver)
     with naming(args.solver):
         net = _net_of(solver, args.solver)
-    for path in [args.validate] + (args.weights or "").split(","):
-        if path:
-            cli.check_is_file(path)
+    for path in filter(None, (args.weights or "").split(",")):
+        cli.check_is_file(path)
+    if args.validate is not None:
+        _check_tests(args.validate)
     for name in ("trained", "nets", "held_out"):
         _make_folder(os.path.join(args.output, name))
     with _alone_in(args.output), caffe_process.Caffe(seconds=None) as caffe:
@@ -196,17 +200,24 @@ class Comparison(object):
         if args.class_weights is not None and weights["missing"]:
             raise ValueError("--class-weights: expected labels to count, got none: %s; give the weights"
                              % weights["missing"])
+        if not self.trainings.has_tests:
+            _check_tests(net)
         make_h = ["--class-weights", str(args.class_weights)] if args.class_weights else ["--net", net]
         with naming(net):
-            if not self.trainings.has_tests:
-                _check_tests(cli.read_net(net))
-            change = Change(cli.read_net(net), [from_display(name) for name in args.layer], args.all, args.loss)
+            text = cli.read_net(net)
+            change = Change(text, [from_display(name) for name in args.layer], args.all, args.loss)
+            if classes.names is not None:
+                change.check_classes("--names", len(classes.names))
             self.variants = Variants(net, os.path.join(args.output, "nets"), change, classes.D, classes.options,
                                      None if args.class_weights is None else dict(weights, options=make_h),
                                      args.logit_adjust is not None, [other_variant(argument) for argument in args.variant])
+        for pattern in args.order_by_seed:
+            if _with_seed(text, pattern, 0) == _with_seed(text, pattern, 1):
+                raise ValueError("--order-by-seed: expected a source of %s for the seed 0, got %s, which it does not name"
+                                 % (net, pattern % 0))
         self.gpu = None if args.gpu is None else int(args.gpu.split(",")[0])
         self.metric = rules.deciding_metric(classes.D is not None)
-        self.settings, self.remarks, self.failed = {}, [], {}
+        self.settings, self.remarks = {}, []
 
     def run(self):
         """Choose the settings, train, evaluate and report; or print what is to be trained."""
@@ -215,10 +226,11 @@ class Comparison(object):
         trainings = [self._training(variant, self.settings[variant.title], seed)
                      for seed in range(self.args.seeds) for variant in self.variants.listed]
         if not self._trained(trainings):
-            done = [training for training in trainings if os.path.exists(log_of(training))]
-            if not done:
+            missing = self.trainings.missing(trainings)
+            trainings = [training for training in trainings if training not in missing]
+            if not trainings:
                 return
-            trainings = done
+            self.remarks.append("not complete: to be trained still are %s" % ", ".join(map(_training_in_words, missing)))
         order = [variant.title for variant in self.variants.listed]
         trainings.sort(key=lambda training: (order.index(training.title), training.seed))
         self._report(self._evaluated(trainings))
@@ -228,29 +240,32 @@ class Comparison(object):
     def _choose(self):
         """Choose the Setting of each variant. Returns whether that could be done: not before all has been trained."""
         for variant in self.variants.listed:
+            if not self.variants.can_be_set(variant, self.settings):
+                continue  # what it depends on is to be trained first, by whoever was given the lines
             tried = self.variants.settings(variant, self.args.tau, self.args.power, self.args.logit_adjust,
                                             self.args.lr, self.settings)
             if len(tried) > 1:
                 values = self._tried(variant, tried)
                 if values is None:
-                    return False
+                    continue
                 best = (min if self.metric.smaller else max)(tried, key=lambda setting: values[tried.index(setting)])
-                self.remarks.append("%s: chosen is %s, by the %s on %s (%s)" % (
+                self.remarks.append("%s: chosen is %s, by the %s on %s (%s)%s" % (
                     variant.title, _in_words(best), self.metric.title, self._validation(), ", ".join(
-                        "%s: %s" % (_in_words(setting), self.metric.form % value if abs(value) < float("inf") else "none")
-                        for setting, value in zip(tried, values))))
+                        "%s: %s" % (_in_words(setting), "none" if abs(value) == float("inf") else self.metric.form % value)
+                        for setting, value in zip(tried, values)),
+                    "; none of them could be evaluated there: it is the first" * (min(map(abs, values)) == float("inf"))))
             self.settings[variant.title] = best if len(tried) > 1 else tried[0]
-        return True
+        return len(self.settings) == len(self.variants.listed)
 
     def _tried(self, variant, tried):
         """Return the mean of the deciding metric for each Setting, infinite where a net diverged; None: not trained."""
         trainings = [self._training(variant, setting, seed, validates=True) for setting in tried
                      for seed in range(self.args.seeds)]
         if self.trainings.missing(trainings) and not self.args.print_jobs:
-            cli.say("%s: tried with %s" % (variant.title, "; ".join(map(_in_words, tried))))
+            say_on_the_way("%s: tried with %s" % (variant.title, "; ".join(map(_in_words, tried))))
         if not self._trained(trainings):
             return None
-        found = self._evaluated(trainings, self.args.validate)
+        found = self._evaluated(trainings, validates=True)
         worst = float("inf") if self.metric.smaller else -float("inf")
         values = [result["evaluation"][PROBABLE]["scores"][self.metric.key] if result["evaluation"] else worst
                   for result in found]
@@ -260,12 +275,11 @@ class Comparison(object):
         with naming(self.net):
             net = self.variants.net_of(variant, setting, seed)
         for pattern in self.args.order_by_seed:
-            for mark in "\"'":
-                net = net.replace(mark + pattern % 0 + mark, mark + pattern % seed + mark)
+            net = _with_seed(net, pattern, seed)
         if validates and not self.args.validate:
             with naming(self.net):
                 net = hold_out(net, os.path.join(self.args.output, "held_out"))
-        return self.trainings.new(variant.title, seed, net, setting.lr)
+        return self.trainings.new(variant.title, seed, net, setting.lr, tests=not validates)
 
     def _trained(self, trainings):
         """Do the trainings, or print what is missing of them. Returns whether none is missing."""
@@ -274,9 +288,12 @@ class Comparison(object):
             for line in self.trainings.lines(missing):
                 cli.say(line)
             for training in missing:
-                cli.note("missing: %s, seed %d" % (training.title, training.seed))
+                cli.note("missing: " + _training_in_words(training))
             return not missing
-        self.failed.update(self.trainings.train(trainings))
+        failed = self.trainings.train(trainings)
+        if failed and len(failed) == len(missing) == len(trainings):
+            log, ended = sorted(failed.items())[0]
+            raise ValueError("all %d trainings failed, the first: %s (%s)" % (len(failed), ended, log))
         return True
 
     def _validation(self):
@@ -284,19 +301,19 @@ class Comparison(object):
 
     # Evaluation
 
-    def _evaluated(self, trainings, net=None):
-        """Return what is to be reported of each training, a dict. net: the file whose TEST phase has the data."""
-        arguments = []
+    def _evaluated(self, trainings, validates=False):
+        """Return what is to be reported of each training, a dict. validates: whether on the validation data."""
+        arguments, net = [], self.args.validate if validates else None
         for training in [training for training in trainings if os.path.exists(_last_log(training))]:
-            # The log of a solver that tests has the net of its test_state, too.
-            of_net = net or (None if self.trainings.has_tests else training.prefix + ".prototxt")
-            arguments.append("%s=%s" % (training.title, ",".join([_last_log(training)] + [of_net] * bool(of_net))))
+            # The log of a solver that tests has the net of its test_state, too, or of its test_net.
+            own = training.prefix + ".prototxt" if validates or not self.trainings.has_tests else None
+            arguments.append("%s=%s" % (training.title, ",".join(filter(None, [_last_log(training), net or own]))))
         runs = find_runs(arguments, os.getcwd())
         return [self._result(run, runs, net) for run in runs]
 
     def _result(self, run, runs, net):
         described = [repr((self.classes.D is not None and self.classes.D.tolist(), self.weights.of(None, None), TOP)),
-                     net and cli.read_net(net)]
+                     net and self.trainings.content_of(cli.read_net(net))]
         key = hashlib.sha1(repr(described).encode("utf-8")).hexdigest()[:10]
         path = "%s.%s.json" % (os.path.splitext(run.logs[0])[0], key)
         if run.logs[0].endswith(UNFINISHED) or not os.path.exists(path):
@@ -310,18 +327,21 @@ class Comparison(object):
 
     def _report(self, found):
         ways = outcome.ways_of(found, self.metric)
-        best = outcome.best_way(ways, self.metric)
+        best = outcome.best_way(ways, self.metric, self.variants.n_parts())
         report = results.report_of(found, self.classes, TOP, "%s: what helps" % self.net)
         missing = sorted(set(result["name"] for result in found if not result["evaluation"]))
         words = outcome.sentence(ways, best, self.metric, [v.title for v in self.variants.listed if v.like])
         remarks = self.remarks + ["not evaluated, with a seed at least: %s" % ", ".join(missing)] * bool(missing)
-        remarks += [self._seeds_in_words(), "compared on the test data; in brackets the %s" % report["intervals"]]
+        remarks += outcome.remarks(ways) + [self._seeds_in_words(), "in brackets the %s" % report["intervals"]]
         report["outcome"] = {"sentences": [to_unicode(words)], "remarks": [to_unicode(remark) for remark in remarks],
-                             "rows": outcome.rows(report, ways, self.metric) if ways else []}
+                             "rows": outcome.rows(report, ways, self.metric, missing) if ways else []}
         names = [os.path.join(self.args.output, name) for name in ("report.html", "results.json", "results.md")]
         contents = page(report), to_unicode(json.dumps(report, indent=1, sort_keys=True)), outcome.markdown(report)
         for name, content in zip(names, contents):
             cli.write(content.encode("utf-8"), name)
+        if self.args.print_jobs:  # standard output has the lines alone
+            cli.note("%s; the page: %s" % (words, names[0]))
+            return
         if self.args.json:
             cli.say_json(report)
             return
@@ -354,15 +374,30 @@ class Comparison(object):
             runs = [result for result in found if result["name"] == best.method and result["decisions"]]
             lines.append(decision_report.command_of(runs, best.rule, self.classes.options))
         rate = self.settings[variant.title].lr
-        return lines + ["base_lr in the solver: %g times what it is" % rate] * (rate != 1)
+        return lines + ["# and in the solver: base_lr %g times what it is" % rate] * (rate != 1)
 
 
-def _check_tests(text):
-    """Raise ValueError for a net without data in its TEST phase."""
-    net = Net(text)
-    graph = Graph(net, merged("TEST", net.state)._replace(phase="TEST"))
-    if not any(data_layers.is_data(node) for node in graph.nodes):
-        raise ValueError("expected a data layer in the TEST phase, to compare the variants on its data, got none")
+def _check_tests(path):
+    """Raise ValueError for the file of a net without data in its TEST phase."""
+    text = cli.read_net(path)
+    with naming(path):
+        if solvers.is_solver(text):
+            raise ValueError("expected a net, got a solver")
+        net = Net(text)
+        graph = Graph(net, merged("TEST", net.state)._replace(phase="TEST"))
+        if not any(data_layers.is_data(node) for node in graph.nodes):
+            raise ValueError("expected a data layer in the TEST phase, to compare the variants on its data, got none")
+
+
+def _with_seed(text, pattern, seed):
+    """Return the text of a net with the source of seed 0 replaced by that of another seed."""
+    for mark in "\"'":
+        text = text.replace(mark + pattern % 0 + mark, mark + pattern % seed + mark)
+    return text
+
+
+def _training_in_words(training):
+    return "%s, seed %d (%s)" % (training.title, training.seed, log_of(training))
 
 
 def _last_log(training):

@@ -25,6 +25,8 @@ def main():
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="orders to write (default: 1)")
     parser.add_argument("--limit", type=int, metavar="N", help="write at most N images of each class: for a trial")
     args = parser.parse_args()
+    if min(args.seeds, 1 if args.limit is None else args.limit) < 1:
+        parser.error("expected numbers of at least 1")
     images, labels = read("train")
     rng = np.random.RandomState(0)  # always the same images
     chosen = np.concatenate([rng.permutation(np.flatnonzero(labels == k))[:min(n, args.limit or n)]

@@ -3,6 +3,7 @@
 #     with_caffe.sh sh examples/long_tail/make_files.sh
 set -e
 dir=$(dirname "$0")
+if [ "$dir" = . ]; then echo "make_files.sh: run it where caffe runs: the files name H from there" >&2; exit 2; fi
 run() { with_caffe.sh "$@"; }
 
 # The class weights, on the diagonal of H. From the data, once they are there: make_h.py --net softmax_train_val.prototxt

@@ -38,6 +38,8 @@ def main():
     parser.add_argument("--folder", default=os.path.dirname(__file__) or ".", help="default: that of this script")
     parser.add_argument("--limit", type=int, metavar="N", help="write at most N scenes: for a trial")
     args = parser.parse_args()
+    if args.limit is not None and args.limit < 1:
+        parser.error("expected numbers of at least 1")
     images, labels = read("train")
     rng = np.random.RandomState(0)
     chosen = np.concatenate([rng.permutation(np.flatnonzero(labels == k))[:N_IMAGES] for k in range(N_GARMENT_CLASSES)])

@@ -24,6 +24,8 @@ def main():
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="orders to write (default: 1)")
     parser.add_argument("--limit", type=int, metavar="N", help="write at most N images: for a trial")
     args = parser.parse_args()
+    if min(args.seeds, 1 if args.limit is None else args.limit) < 1:
+        parser.error("expected numbers of at least 1")
     images, labels = [part[:args.limit] for part in read("train")]
     for seed in range(args.seeds):
         write_shuffled(os.path.join(args.folder, "train_seed%d_lmdb" % seed), images, labels, seed)

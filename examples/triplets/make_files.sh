@@ -3,6 +3,7 @@
 #     with_caffe.sh sh examples/triplets/make_files.sh
 set -e
 dir=$(dirname "$0")
+if [ "$dir" = . ]; then echo "make_files.sh: run it where caffe runs: the files name H from there" >&2; exit 2; fi
 run() { with_caffe.sh "$@"; }
 
 triplets() { # NET OPTION...: the layers up to the embedding, those that choose triplets, and their loss

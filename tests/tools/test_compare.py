@@ -36,6 +36,7 @@ from caffe_tools.compare.outcome import Way  # noqa: E402
 pytestmark = pytest.mark.scores  # H goes into InfogainLoss
 
 TREE = ("--tree", "tree.txt", "--names", "classes.txt")
+PARTS = {"SoftmaxWithLoss": 0, "H": 1, "label smoothing": 1, "class weights and H": 2}
 COST = Metric("cost", "mean cost", "%.4f", True)
 
 
@@ -59,7 +60,8 @@ def compared(tmp_path_factory):
     replace(folder, "solver.prototxt", "max_iter: 200", "max_iter: 40")
     before = sorted(os.listdir(folder))
     out, err = compare(folder, "--class-weights", "--seeds", "2", *TREE)
-    assert not err and sorted(os.listdir(folder)) == sorted(before + ["compare"])
+    assert sorted(os.listdir(folder)) == sorted(before + ["compare"])
+    assert err.startswith("12 trainings, 2 at a time") and err.count("\n") == 1
     return folder, out
 
 
@@ -96,7 +98,7 @@ def results(folder):
 
 def test_a_user_s_net_ends_with_a_page(compared):
     folder, out = compared
-    assert out.startswith("12 trainings, 2 at a time") and out.endswith("open it in a browser\n")
+    assert out.endswith("open it in a browser\n")
     report = results(folder)
     assert [method["name"] for method in report["methods"]] == [
         "SoftmaxWithLoss", "H", "label smoothing", "H, classes shuffled", "class weights", "class weights and H"]
@@ -115,8 +117,9 @@ def test_a_user_s_net_ends_with_a_page(compared):
 def test_a_second_time_it_trains_nothing(compared, no_page):
     folder, out = compared
     trained = logs(folder)
-    again, _ = compare(folder, "--class-weights", "--seeds", "2", *TREE)
-    assert logs(folder) == trained and again == out.partition("\n")[2]
+    again, err = compare(folder, "--class-weights", "--seeds", "2", *TREE)
+    assert not err
+    assert logs(folder) == trained and again == out
 
 
 def test_the_matrices_of_the_variants(folder, no_page):
@@ -146,7 +149,7 @@ def test_the_lines_at_the_end_make_the_same_net(compared, tmp_path, no_page, mon
     """The variant is made to seem the best."""
     folder = str(tmp_path / "user")
     shutil.copytree(compared[0], folder)
-    monkeypatch.setattr(outcome, "best_way", lambda ways, metric: next(
+    monkeypatch.setattr(outcome, "best_way", lambda ways, metric, n_parts: next(
         way for way in ways if (way.method, way.rule) == (variant, "probable")))
     out, _ = compare(folder, "--class-weights", "--seeds", "2", *TREE)
     lines = [line for line in out.splitlines() if "make_h.py" in line or "use_loss.py" in line]
@@ -174,16 +177,16 @@ def test_killed_and_started_again_it_trains_nothing_twice(folder, end):
     kept = logs(folder)
     assert process.returncode and 2 <= len(kept) < 6
     processes.wait_until(lambda: not processes.running_with("compare/trained"))
-    out, _ = compare(folder, "--class-weights", "--seeds", "3")
-    assert out.startswith("%d trainings, and %d that are kept" % (6 - len(kept), len(kept)))
+    _, err = compare(folder, "--class-weights", "--seeds", "3")
+    assert err.startswith("%d trainings, and %d that are kept" % (6 - len(kept), len(kept)))
     assert len(logs(folder)) == 6
     assert all(logs(folder)[name] == time_before for name, time_before in kept.items())
 
 
 def test_what_is_trained_is_told_apart_by_net_solver_and_data(folder, no_page):
     def n_trained():
-        out, _ = compare(folder, "--class-weights", "1,2,3", "--seeds", "1")
-        return int(out.split()[0]) if "trainings" in out.splitlines()[0] else 0
+        err = compare(folder, "--class-weights", "1,2,3", "--seeds", "1")[1]
+        return int(err.split()[0]) if err else 0
 
     assert n_trained() == 2 and n_trained() == 0
     replace(folder, "solver.prototxt", "base_lr: 0.0001", "base_lr: 0.0002")
@@ -193,8 +196,8 @@ def test_what_is_trained_is_told_apart_by_net_solver_and_data(folder, no_page):
     shutil.rmtree(os.path.join(folder, "test_lmdb"))
     shutil.copytree(os.path.join(folder, "train_lmdb"), os.path.join(folder, "test_lmdb"))
     assert n_trained() == 2 and n_trained() == 0
-    out, _ = compare(folder, "--class-weights", "1,2,4", "--seeds", "1")
-    assert out.startswith("1 training, and 1 that is kept")
+    err = compare(folder, "--class-weights", "1,2,4", "--seeds", "1")[1]
+    assert err.startswith("1 training, and 1 that is kept")
 
 
 def test_one_that_diverges_is_shown_as_such(folder):
@@ -217,8 +220,8 @@ def test_one_that_crashes_does_not_stop_the_rest(folder, no_page):
     out, err = compare(folder, "--seeds", "1", *arguments)
     assert "note: checked, seed 0: " in err and "not evaluated, with a seed at least: " in out
     assert "SoftmaxWithLoss" in out
-    out, _ = compare(folder, "--seeds", "1", *arguments)
-    assert out.startswith("2 trainings, and 1 that is kept")  # what failed is tried again
+    err = compare(folder, "--seeds", "1", *arguments)[1]
+    assert err.startswith("2 trainings, and 1 that is kept")  # what failed is tried again
 
 
 def test_lines_for_parallel(folder, no_page):
@@ -230,22 +233,24 @@ def test_lines_for_parallel(folder, no_page):
     status, _, err = real_nets.run(["sh", "-c", lines.splitlines()[0]], cwd=os.path.dirname(folder))
     assert status == 0, err
     more, err = compare(folder, *arguments)
-    assert more.count("caffe train") == 3 and err.count("missing") == 3 and "mean" not in err
+    assert more.count("caffe train") == more.count("\n") == 3 and err.count("note: missing") == 3
+    assert "compare/report.html" in err
+    with io.open(os.path.join(folder, "compare", "results.md"), encoding="utf-8") as file:
+        assert "not complete: to be trained still are " in file.read()
     if not any(os.access(os.path.join(path, "parallel"), os.X_OK) for path in os.environ["PATH"].split(os.pathsep)):
         pytest.skip("no GNU parallel here")
     with open(os.path.join(folder, "lines"), "w") as file:
-        file.write(more[:more.index("cd " + folder)] + "".join(
-            line + "\n" for line in more.splitlines() if line.startswith("cd ")))
+        file.write(more)
     status, _, err = real_nets.run(["sh", "-c", "parallel --will-cite < lines"], cwd=folder)
     assert status == 0, err
     out, err = compare(folder, *arguments)
-    assert "caffe train" not in out and not err and out.endswith("open it in a browser\n")
+    assert not out and "missing" not in err and err.endswith("compare/report.html\n") and err.count("\n") == 1
 
 
 def test_settings_are_chosen_on_held_out_training_data(folder, no_page):
-    out, _ = compare(folder, "--distances", "D.csv", "--tau", ".3,1", "--lr", "1,.001", "--seeds", "2")
+    out, err = compare(folder, "--distances", "D.csv", "--tau", ".3,1", "--lr", "1,.001", "--seeds", "2")
     assert "SoftmaxWithLoss: chosen is lr 1, by the mean cost on a fifth of the TRAIN data, held out (" in out
-    assert "H: tried with tau 0.3, lr 1; tau 0.3, lr 0.001; tau 1, lr 1; tau 1, lr 0.001" in out
+    assert "H: tried with tau 0.3, lr 1; tau 0.3, lr 0.001; tau 1, lr 1; tau 1, lr 0.001" in err
     (chosen,) = [line.split("chosen is ")[1].split(", by")[0] for line in out.splitlines() if line.startswith("H: chosen")]
     pairs = dict(pair.rsplit(": ", 1) for pair in out.split("H: chosen")[1].split("held out (")[1].split(")")[0]
                  .replace(", lr", " lr").split(", "))
@@ -279,6 +284,26 @@ def test_logit_adjustment(folder, no_page):
     assert len(nets) == 1 and '{"counts": [900, 90, 10], "strength": %s}' % chosen in open(nets[0]).read()
 
 
+def test_a_solver_with_a_test_net_is_not_chosen_on_it(folder, no_page):
+    with open(os.path.join(folder, "train_val.prototxt")) as file:
+        text = file.read()
+    with open(os.path.join(folder, "test.prototxt"), "w") as file:
+        file.write(text)
+    replace(folder, "solver.prototxt", 'net: "train_val.prototxt"', 'train_net: "train_val.prototxt" test_net: "test.prototxt"')
+    out, _ = compare(folder, "--class-weights", "--lr", "1,.1", "--seeds", "1")
+    read = [json.load(open(path)) for path in glob.glob(os.path.join(folder, "compare", "trained", "*.json"))]
+    assert sorted("held_out" in result["source"] for result in read) == [False] * 2 + [True] * 4
+    before = logs(folder)
+    replace(folder, "test.prototxt", "test_lmdb", "train_lmdb")
+    assert "6 trainings" not in out and compare(folder, "--class-weights", "--lr", "1,.1", "--seeds", "1")[1]
+    assert len(logs(folder)) > len(before)
+
+
+def test_json_alone_is_on_standard_output(folder, no_page):
+    out, err = compare(folder, "--class-weights", "--lr", "1,.1", "--seeds", "1", "--json")
+    assert json.loads(out)["outcome"]["sentences"] and "tried with lr 1; lr 0.1" in err
+
+
 def test_a_solver_without_tests(folder, no_page):
     replace(folder, "solver.prototxt", "test_iter: 6  test_interval: 100", "")
     out, _ = compare(folder, "--class-weights", "--seeds", "1")
@@ -300,12 +325,14 @@ def test_the_order_by_seed(folder, no_page):
         assert len(nets) == 2 and all('"seed%d_lmdb"' % seed in open(path).read() for path in nets)
 
 
-def test_a_gpu_for_each_training(folder):
+def test_a_gpu_for_each_training(folder, monkeypatch):
     lines, _ = compare(folder, "--class-weights", "--seeds", "1", "--print-jobs", "--gpu", "0,1")
     (path,) = glob.glob(os.path.join(folder, "compare", "trained", "class_weights*.solver.prototxt"))
     with open(path) as file:
         assert "solver_mode: GPU" in file.read()
     runs = []
+    write_matrix(os.path.join(folder, "w.caffemodel"), np.eye(3))
+    monkeypatch.chdir(folder)
     trained = trainings.Trainings('net: "a" max_iter: 3', folder, "w.caffemodel", [["-gpu", "0"], ["-gpu", "1"]], True)
     trained._run = lambda jobs, on_end, on_wait: runs.append([job.command for job in jobs])
     trained._estimate = lambda training: None
@@ -329,6 +356,13 @@ WRONG = {
     "weights of a net": (["--class-weights", "--weights", "a.caffemodel"], "a.caffemodel: cannot be read: No such file"),
     "validation": (["--class-weights", "--validate", "a.prototxt"], "a.prototxt: cannot be read: No such file"),
     "classes": (["--distances", "D2.csv"], "--distances D2.csv: expected 3 classes, as the scores of loss (line 15) have"),
+    "a variant's name": (["--variant", "SoftmaxWithLoss=--compute-h"], "--variant SoftmaxWithLoss: expected a name of its "
+                                                                       "own, got that of another variant"),
+    "validation by a solver": (["--class-weights", "--validate", "solver.prototxt"], "solver.prototxt: expected a net, got "
+                                                                                      "a solver"),
+    "no such order": (["--class-weights", "--order-by-seed", "a%d"], "--order-by-seed: expected a source of "
+                                                                     "train_val.prototxt for the seed 0, got a0"),
+    "number of names": (["--class-weights", "--names", "D2.csv"], "--names: expected 3 classes"),
     "output": (["--class-weights", "-o", "D.csv"], "-o D.csv: expected a folder, got a file"),
 }
 
@@ -427,7 +461,7 @@ def test_data_that_cannot_be_divided(tmp_path):
 # What is said
 
 def way(method, rule, values):
-    difference, verdict = comparison.compare(COST, [1., 1.1, 1.2], values)
+    difference, verdict = comparison.compare(COST, [1., 1.1, 1.2][:len(values)], values)
     return Way(method, rule, dict(enumerate(values)), difference, verdict)
 
 
@@ -435,22 +469,53 @@ def test_the_sentence():
     first = way("SoftmaxWithLoss", "probable", [1., 1.1, 1.2])
     H, smoothing = way("H", "probable", [.5, .6, .71]), way("label smoothing", "probable", [.8, .9, 1.])
     decision = way("SoftmaxWithLoss", "cheapest", [.51, .61, .72])
-    both = way("H", "cheapest", [.3, .4, .51])
 
     def said(*ways):
         ways = [first] + list(ways)
-        return outcome.sentence(ways, outcome.best_way(ways, COST), COST, ["label smoothing"])
+        return outcome.sentence(ways, outcome.best_way(ways, COST, PARTS), COST, ["label smoothing"])
 
     assert said() == "nothing helped: of 0 variants and decisions none has a better mean cost than SoftmaxWithLoss " \
         "(1.1000) by more than noise; more seeds make the noise smaller: --seeds 10"
     assert said(H, smoothing) == "H helped: mean cost 0.6033, 0.4967 (0.4636 to 0.5297) less than the 1.1000 of " \
         "SoftmaxWithLoss; the controls: label smoothing 0.9000"
+    both = way("H", "cheapest", [.3, .41, .5])
     assert said(H, smoothing, both).startswith(
         "H with the decision by least expected cost helped: mean cost 0.4033")
+    assert "; H with the decision by least expected cost (0.5993) is better by no more than noise" in said(
+        H, way("H", "cheapest", [.49, .6, .708]))
     worse = way("H", "probable", [2., 2.1, 2.2])
-    assert outcome.best_way([first, worse], COST) is None
-    assert outcome.best_way([first, way("H", "probable", [.5, .61, .7]), decision], COST) == decision  # no training
+    assert outcome.best_way([first, worse], COST, PARTS) is None
+    training = way("H", "probable", [.5, .61, .7])
+    assert outcome.best_way([first, training, decision], COST, PARTS) == decision  # no training
+    weighted = way("class weights and H", "probable", [.5, .6, .71])
+    assert outcome.best_way([first, weighted, training], COST, PARTS) == training
     assert outcome.sentence([], None, COST, []) == "no comparison: the net as it is was not evaluated"
+
+
+def test_the_table_of_seeds_that_are_missing():
+    runs = [{"name": name, "seed": seed, "decisions": mean and {
+        "rules": ["probable"], "scores": {"probable": {"cost": {"mean": mean}}}}}
+        for name, means in (("loss", [1., 1.1, 1.2]), ("H", [.5, .6, None]), ("weights", [None] * 3))
+        for seed, mean in enumerate(means)]
+    ways = outcome.ways_of(runs, COST)
+    assert [way.method for way in ways] == ["loss", "H"] and ways[1].difference.n == 2
+    scores = {"scores": {"accuracy": {"mean": .5}, "balanced": {"mean": .5}, "cost": {"mean": .5}}}
+    report = {"top": 1, "D": [[0]], "spatial": False, "decisions": [], "methods": [
+        {"name": "loss", "evaluation": {"probable": scores}}, {"name": "H", "evaluation": {"probable": scores}},
+        {"name": "weights", "evaluation": None}]}
+    rows = outcome.rows(report, ways, COST, ["H", "weights"])
+    assert rows[0][:3] == ["variant", "change in mean cost", "verdict"] and rows[1][1:3] == ["", ""]
+    assert rows[2][0] == "H" and rows[2][2] == "within the noise, 2 of 3 seeds"  # equal differences
+    assert rows[3][:3] == ["weights", "", "not evaluated"] and len(set(map(len, rows))) == 1
+
+
+def test_what_is_known_of_the_comparisons():
+    same = Way("loss", "probable", {0: 1., 1: 1.}, *comparison.compare(COST, [1., 1.], [1., 1.]))
+    assert outcome.remarks([]) == [] and "all seeds of loss gave the same" in outcome.remarks([same])[1]
+    assert outcome.remarks([way("loss", "probable", [1., 1.1, 1.2])] * 48) == [
+        "compared on the test data, with loss in 47 ways: of so many about 0.24 would be better by chance alone"]
+    one = Way("loss", "probable", {0: 1.}, *comparison.compare(COST, [1.], [1.]))
+    assert outcome.sentence([one], None, COST, []).startswith("one seed says nothing of the noise")
 
 
 def test_a_line_a_minute(monkeypatch, capsys):
@@ -462,7 +527,7 @@ def test_a_line_a_minute(monkeypatch, capsys):
         progress.started = time.time() - 60
         progress.ended()
         progress.wait()
-    lines = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().err.splitlines()
     assert lines == ["5 trainings, and 2 that are kept, 2 at a time; about 90 s, without the tests",
                      lines[1],
                      "2 of 5 done, about 2 min left"]

@@ -12,6 +12,7 @@ from caffe_losses.evaluation.metrics import recalls_of
 Metric = collections.namedtuple("Metric", "key title form smaller explanation")
 Metric.__new__.__defaults__ = ("",)
 
+EQUAL = 1e-9  # width of an interval, as a share of its mean, that rounding makes
 BETTER, WORSE, NOISE = "better", "worse", "within the noise"
 
 INTERVALS = ("%d %% confidence intervals of the mean over seeds, by Student's t; differences are paired by seed, "
@@ -22,8 +23,11 @@ def verdict_of(difference, smaller):
     """Return BETTER or WORSE for a paired difference whose interval excludes 0, else NOISE.
 
     difference: Interval of after - before. smaller: whether smaller is better; None: neither is.
+    Equal differences of all seeds are no evidence: the seeds are copies of one, or the test samples too few.
     """
     if smaller is None or difference.low is None or difference.low <= 0 <= difference.high:
+        return NOISE
+    if difference.high - difference.low <= EQUAL * abs(difference.mean):
         return NOISE
     return BETTER if (difference.mean < 0) == smaller else WORSE
 

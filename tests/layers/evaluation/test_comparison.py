@@ -18,6 +18,7 @@ RECALL = Metric("recall", "mean recall", "%.2f", False)
     ([0, 0, 0], [1, 2, 3], NOISE, NOISE),  # 2 +- 5.73 at 99 %
     ([0, 0, 0], [2, 2.1, 1.9], WORSE, BETTER),  # 2 +- .57
     ([.30, .31], [.30, .31], NOISE, NOISE),
+    ([.3, .4, .7], [.2, .3, .6], NOISE, NOISE),  # equal differences: copies of one seed, or too few samples
     ([.3], [.1], NOISE, NOISE),  # one seed says nothing
 ])
 def test_verdicts(before, after, of_cost, of_recall):

@@ -23,6 +23,7 @@ Training = collections.namedtuple("Training", "title seed prefix solver")
 
 FOR_CAFFE = {"GLOG_minloglevel": "0", "GLOG_logtostderr": "1"}  # the log has all, and there is no second one in /tmp
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+TESTS = ("test_iter", "test_interval", "test_net", "test_net_param", "test_state")
 UNFINISHED = ".part"  # of a log, until caffe has ended without an error
 MOST_READ = 2 ** 26  # bytes of a file that are its content; larger ones are told apart by size and time
 CHANGING = ("lock.mdb", "LOCK", "LOG", "LOG.old")  # files of a database that reading changes
@@ -58,14 +59,19 @@ class Trainings(object):
         except text_format.ParseError as error:
             raise ValueError("the solver: expected one that this Caffe can read, got an error at %s" % error)
 
-    def new(self, title, seed, net, rate=1):
-        """Write the net and the solver of a training. net: str, its text. rate: what base_lr is multiplied by."""
+    def new(self, title, seed, net, rate=1, tests=True):
+        """Write the net and the solver of a training.
+
+        net: str, its text. rate: what base_lr is multiplied by. tests: whether the solver tests as the user's does.
+        """
         solver = self._pb2.SolverParameter()
         solver.CopyFrom(self._solver)
         solver.random_seed = seed
         solver.base_lr *= rate
         solver.ClearField("snapshot")
         solver.snapshot_after_train = True
+        for field in () if tests else TESTS:
+            solver.ClearField(field)
         key = self._content.key(net, _text(solver), self.weights)
         prefix = os.path.join(self.folder, "%s_seed%d_%s" % (slug(title), seed, key))
         setattr(solver, self._net, prefix + ".prototxt")
@@ -73,6 +79,10 @@ class Trainings(object):
         cli.write(to_bytes(net), prefix + ".prototxt")
         cli.write(_text(solver), prefix + ".solver.prototxt")
         return Training(title, seed, prefix, _text(solver))
+
+    def content_of(self, net):
+        """Return a short text that differs where a net, or a file that it names, does. net: str, its text."""
+        return self._content.key(net, b"", None)
 
     def missing(self, trainings):
         """Return those that have not been trained yet, each once."""
@@ -97,8 +107,10 @@ class Trainings(object):
 
         def ended(job, status):
             if status:
-                failed[job.log] = logs.read_log([job.log]).status()
-                cli.note("%s, seed %d: %s (%s)" % (by_log[job.log].title, by_log[job.log].seed, failed[job.log], job.log))
+                ended_how = logs.read_log([job.log]).status()
+                if ended_how not in failed.values():
+                    cli.note("%s, seed %d: %s (%s)" % (by_log[job.log].title, by_log[job.log].seed, ended_how, job.log))
+                failed[job.log] = ended_how
             else:
                 for state in glob.glob(by_log[job.log].prefix + "_iter_*.solverstate*"):
                     os.remove(state)
@@ -125,8 +137,8 @@ class Trainings(object):
         solver = self._read(training.solver)
         n_iterations = solver.max_iter
         solver.max_iter, solver.display, solver.snapshot_after_train = min(n_iterations, FIRST_ITERATIONS), 1, False
-        solver.ClearField("test_iter")
-        solver.ClearField("test_interval")
+        for field in TESTS:
+            solver.ClearField(field)
         path, started = os.path.join(self.folder, "estimate.solver.prototxt"), time.time()
         cli.write(_text(solver), path)
         found = [os.path.join(self.folder, "estimate_%d.log" % i) for i in range(len(self.slots))]
@@ -159,7 +171,7 @@ class _Progress(object):
         self.n, self.at_once, self.done, self.seconds, self.started = n, at_once, 0, seconds, time.time()
         self.told, self._bar = time.time(), progress_bar(n, " %ss" % unit)
         if n:
-            self._say("%d %s%s, %d at a time%s" % (
+            say_on_the_way("%d %s%s, %d at a time%s" % (
                 n, unit + "s" * (n != 1), ", and %d that %s kept" % (n_before, "is" if n_before == 1 else "are")
                 if n_before else "", min(at_once, n),
                 "" if seconds is None else "; about %s, without the tests" % duration(self._left())))
@@ -177,7 +189,7 @@ class _Progress(object):
     def wait(self):
         if time.time() - self.told > A_LINE_EACH and not (sys.stderr and sys.stderr.isatty()):
             self.told, left = time.time(), self._left()
-            self._say("%d of %d done%s" % (self.done, self.n, "" if left is None else ", about %s left" % duration(left)))
+            say_on_the_way("%d of %d done%s" % (self.done, self.n, "" if left is None else ", about %s left" % duration(left)))
 
     def _left(self):
         """Return the seconds that are left, or None."""
@@ -185,10 +197,6 @@ class _Progress(object):
         if self.done >= self.at_once:
             return elapsed / self.done * (self.n - self.done)
         return None if self.seconds is None else max(self.seconds * -(-self.n // self.at_once) - elapsed, 0)
-
-    def _say(self, line):
-        cli.say(line)
-        sys.stdout.flush()
 
 
 class _Content(object):
@@ -198,10 +206,10 @@ class _Content(object):
         self._known = {}
 
     def key(self, net, solver, weights):
-        """Return a short text that differs where a training does: its net, the files that it names, its solver."""
-        named = ["".join(pair) for pair in _QUOTED.findall(net.replace('\\"', '"'))] + (weights or "").split(",")
-        files = sorted(set(name for name in map(to_display, named) if name and "\0" not in name and os.path.exists(name)))
-        described = [to_bytes(net), solver] + [self._of(path) for path in files]
+        """Return a short text that differs where a training does: its nets, the files that they name, its solver."""
+        nets = [net] + [cli.read_net(path) for path in _named(from_bytes(solver)) if path.endswith("prototxt")]
+        files = sum(map(_named, nets), (weights or "").split(",") if weights else [])
+        described = [to_bytes(text) for text in nets] + [solver] + [self._of(path) for path in sorted(set(files))]
         return hashlib.sha1(b"\0".join(described)).hexdigest()[:10]
 
     def _of(self, path):
@@ -223,12 +231,24 @@ class _Content(object):
                 return hashlib.sha1(file.read()).digest()
 
 
+def _named(text):
+    """Return the files and folders that are there of those that a text names in quotes."""
+    names = ["".join(pair) for pair in _QUOTED.findall(text.replace('\\"', '"'))]
+    return [name for name in map(to_display, names) if "\0" not in name and os.path.exists(name)]
+
+
 def _listed(path):
     """Return the HDF5 files that a text file lists, as HDF5Data's source does."""
     with open_plain(path) as file:
         start = file.read(2 ** 16)
     names = [] if b"\0" in start else [to_display(from_bytes(line)) for line in start.split()]
     return [name for name in names if name.endswith((".h5", ".hdf5")) and os.path.isfile(name)]
+
+
+def say_on_the_way(line):
+    """Print a line to standard error: standard output has the results alone."""
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
 
 
 def log_of(training):

@@ -102,12 +102,28 @@ class Variants(object):
         if D is not None and weights is not None:
             self.listed.append(Variant("class weights and H", self._gain, True, None, None))
         self.listed += [Variant("logit adjustment", None, False, None, None, True)] * adjusted
-        self.listed += [Variant(title, None, False, None, words) for title, words in others]
+        for title, words in others:
+            if slug(title) in [slug(variant.title) for variant in self.listed]:
+                raise ValueError("--variant %s: expected a name of its own, got that of another variant" % title)
+            self.listed.append(Variant(title, None, False, None, words))
+
+    def n_parts(self):
+        """Return {title: the number of ways in which a variant differs from the net as it is}."""
+        return {variant.title: bool(variant.gain) + variant.weighted + variant.adjusted + bool(variant.words)
+                for variant in self.listed}
+
+    def can_be_set(self, variant, chosen):
+        """Return whether the settings that a variant takes from others are chosen. chosen: {title: Setting}."""
+        needed = [variant.like.title] if variant.like else ["H", "class weights"] * bool(
+            variant.gain and variant.weighted)
+        return all(title in chosen for title in needed)
 
     def settings(self, variant, taus, powers, strengths, rates, chosen):
         """Return the Settings that a variant is to be tried with. chosen: {title: Setting} of the variants before."""
         if variant.like is not None:
             return [chosen[variant.like.title]]
+        if variant.weighted and self.weights["counts"] is None:  # given weights are taken as they are
+            powers = [1.]
         if variant.gain and variant.weighted:  # tau and power are those that are best alone
             taus, powers = [chosen["H"].tau], [chosen["class weights"].power]
         return [Setting(tau, power, rate, strength) for tau in (taus if variant.gain else [None])

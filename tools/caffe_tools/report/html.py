@@ -97,7 +97,8 @@ def _headline(report):
     outcome = report.get("outcome", {"sentences": summary.headlines(report), "rows": [], "remarks": []})
     parts = ['<p class="headline">%s</p>' % _escaped(line) for line in outcome["sentences"]]
     if outcome["rows"]:
-        parts.append(_table(outcome["rows"], "the comparison"))
+        rows = [[_Cell(row[0], "wrap")] + row[1:] for row in outcome["rows"]]
+        parts.append(_table(rows, "the comparison"))
     return "\n".join(parts + [_paragraph(remark) for remark in outcome["remarks"]])
 
 
@@ -133,7 +134,7 @@ def _tests(report):
 def _curves(report):
     names = list(collections.OrderedDict.fromkeys(
         name for run in report["runs"] for name, curve in run["curves"].items()
-        if not (name == "learning rate" and len(curve["values"]) < 2 or name in _same_as_the_loss(run))))
+        if not (name == "learning rate" and len(set(curve["values"])) < 2 or name in _same_as_the_loss(run))))
     if not names:
         return None
     text = ""

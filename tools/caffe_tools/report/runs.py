@@ -13,7 +13,7 @@ from caffe_tools import cli
 from caffe_tools.report import log_notes, summary
 
 SNAPSHOTS = (".caffemodel", ".caffemodel.h5")
-# Names of outputs that are best at their least.
+# Names of outputs that are best at their least; of GoogLeNet's loss1/top-1 the last part.
 IS_SMALLER = re.compile("loss|err|cost|dist|rmse|mae|mse", re.IGNORECASE)
 SEED = re.compile(r"[-_. ]?seed[-_]?(\d+)", re.IGNORECASE)
 
@@ -115,7 +115,7 @@ def _figures(log):
     figures = collections.OrderedDict()
     for name, series in log.outputs():
         if len(series) and not name.startswith("training output"):
-            (at, last), best = series.points()[-1], series.best(series.is_loss or bool(IS_SMALLER.search(name)))
+            (at, last), best = series.points()[-1], series.best(series.is_loss or bool(IS_SMALLER.search(name.rsplit("/", 1)[-1])))
             figures[name] = {"last": _finite(last), "text": summary.exact(last), "iteration": int(at),
                              "best": best and best[1], "best_iteration": best and int(best[0])}
     return figures
