@@ -132,9 +132,11 @@ def _tests(report):
 
 
 def _curves(report):
+    rates = set(rate for run in report["runs"] for rate in run["curves"].get("learning rate", {"values": []})["values"])
     names = list(collections.OrderedDict.fromkeys(
         name for run in report["runs"] for name, curve in run["curves"].items()
-        if not (name == "learning rate" and len(set(curve["values"])) < 2 or name in _same_as_the_loss(run))))
+        if not (name == "learning rate" and min(len(curve["values"]), len(rates)) < 2
+                or name in _same_as_the_loss(run))))
     if not names:
         return None
     text = ""
