@@ -479,6 +479,12 @@ class Page(HTMLParser, object):
         assert names.count("figcaption") == len(self.pictures)
 
 
+def test_one_learning_rate_for_all_makes_no_chart(methods):
+    report(*ALL[:2] + ["--no-evaluation", "-o", "report.html"])
+    assert re.findall("<figcaption>(.*?)</figcaption>", Page("report.html").content) == [
+        "training loss", "test accuracy", "test loss"]
+
+
 def test_the_page(methods):
     report(*ALL + ["--distances", "../D.csv", "--names", "../classes.txt", "-o", "report.html"])
     page = Page("report.html")

@@ -210,3 +210,14 @@ def test_a_line_of_many_digits(of_log, line, digits):
                                    + a_step(20, "1.5")), "--json")
     assert status == 0 and not err
     assert 1.5 in json.loads(out)["runs"][0]["curves"]["training loss"]["values"]
+
+
+def test_the_best_value_of_googlenet_s_accuracies(tmp_path):
+    (tmp_path / "caffe.log").write_text(u"" + glog(SOLVER + "".join(
+        "Iteration %d, Testing net (#0)\n    Test net output #0: loss1/top-1 = %s\n    Test net output #1: loss1/loss1 = %s (* "
+        "0.3 = 0.1 loss)\n" % (100 * i, accuracy, loss) for i, (accuracy, loss) in enumerate(
+            [("0.2", "2.3"), ("0.9", "0.5"), ("0.8", "0.7")]))))
+    status, out, err = run_main("report.py", "caffe.log", "--no-evaluation", cwd=str(tmp_path))
+    assert status == 0, err
+    assert "test loss1/top-1 0.8 at iteration 200, best 0.9 at iteration 100" in out
+    assert "test loss1/loss1 0.7 at iteration 200, best 0.5 at iteration 100" in out
