@@ -5,6 +5,7 @@ import collections
 import contextlib
 import ctypes
 import os
+import time
 import timeit
 
 import numpy as np
@@ -19,16 +20,20 @@ SLOW, FEW = .3, 3  # what takes longer than SLOW seconds is measured in FEW roun
 Ratio = collections.namedtuple("Ratio", "what data against spread ours")
 
 
-def in_turn(runs, rounds, variables=None):
+def in_turn(runs, rounds, variables=None, lead=0):
     """The microseconds of a call of each of several functions, one after the other, round by round.
 
     runs: {name: function}. variables: {name: {variable of the environment: its value while that function runs}}.
+    lead: seconds that each runs before it is measured, in which the threads of the one before stop waiting for more.
     Returns {name: list, one for each round}.
     """
     variables = variables or {}
 
     def seconds_of(name, number):
         with environment(variables.get(name, {})):
+            started = time.time()
+            while time.time() - started < lead:
+                runs[name]()
             return timeit.timeit(runs[name], number=number)
 
     seconds = {name: min(seconds_of(name, 1), seconds_of(name, 1)) for name in runs}
