@@ -5,7 +5,6 @@ import collections
 import contextlib
 import ctypes
 import functools
-import io
 import itertools
 import os
 import signal
@@ -13,7 +12,6 @@ import subprocess
 import time
 
 POLL_SECONDS = 0.01
-LAST_LINES = 8
 
 _prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux has it
 _PR_SET_PDEATHSIG = 1
@@ -54,13 +52,6 @@ def run(jobs, slots, on_end, environment=None, on_wait=lambda: None):
                 process.kill()
             for process in running:
                 process.wait()
-
-
-def last_words(job):
-    """Return the last lines of a job's log, a list of str, without the stack trace that Caffe ends with."""
-    with io.open(job.log, encoding="utf-8", errors="replace") as log:
-        lines = [line.rstrip() for line in log]
-    return list(itertools.takewhile(lambda line: not line.startswith("*** "), lines))[-LAST_LINES:]
 
 
 def _start(job, slot, environment):

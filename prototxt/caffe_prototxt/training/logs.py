@@ -37,6 +37,8 @@ _PREFIX = re.compile(br".*([IWEF])(\d{4})?(\d\d)(\d\d) +(\d+):(\d\d):(\d\d\.\d+)
 # A message with its first word; NVIDIA's stand behind [0.0] or [MultiGPU].
 _MESSAGE = re.compile(br"(?:\s*\[[^\]]*\])*\s*((Iteration|Train|Test|Snapshotting|Creating|Initializing|Solving|"
                       br"Optimization|Restoring|Resuming|terminate) .*)")
+# The last line of a traceback, which says more than the "terminate called" that Caffe ends with after it.
+_RAISED = re.compile(br"[\w.]*(?:Error|Exception): ")
 _CREATED = re.compile(br"Log file created at: (\d{4})/")
 _ITERATION = re.compile(br"Iteration (\d{1,15})\b(, Testing net(?: \(#(\d{1,9})\))?)?")
 _FIGURE = re.compile(br"\b(loss|lr) = ([^\s,]+)")
@@ -215,6 +217,7 @@ class _Reader(object):
     def __init__(self, year):
         self.trainings, self.by_thread = [], {}  # lists of _Logs; the last _Log of each thread
         self.collecting, self.text = None, []  # a function of the text, once that is whole
+        self.raised = None  # the last line of a traceback after which Caffe has printed nothing
         self.margin = 0  # bytes before what Caffe prints
         self.year, self.month = year, 0
         self.readers = {
@@ -231,9 +234,13 @@ class _Reader(object):
         match = _MESSAGE.match(line, prefix.end() if prefix else 0)
         if match:
             message, read = match.group(1).strip(), self.readers.get(match.group(2), _Log.read_progress)
+            if self.raised and match.group(2) == b"terminate":
+                message, read = self.raised, _Log.read_fatal
+            self.raised = None
         elif prefix and prefix.group(1) == b"F":
             message, read = line[prefix.end():].strip(), _Log.read_fatal
         else:
+            self.raised = line.strip() if _RAISED.match(line) else self.raised
             created = _CREATED.match(line)
             self.year = int(created.group(1)) if created else self.year
             return
@@ -285,6 +292,8 @@ class _Reader(object):
     def finish(self):
         if self.collecting:
             self._end_text()
+        if self.raised and self.trainings and not any(log.ended for log in self.trainings[-1]):
+            self._log_of(None, self.raised).read_fatal(self.raised)
         return [_merged([log.finish() for log in training]) for training in self.trainings]
 
 

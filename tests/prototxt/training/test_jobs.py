@@ -9,6 +9,7 @@ import pytest
 
 import processes
 from caffe_prototxt.training import jobs
+from caffe_prototxt.training.logs import read_log
 
 RUN_ONE = "from caffe_prototxt.training import jobs; jobs.run([jobs.Job(%r, %r)], [[]], lambda job, status: None)"
 
@@ -27,15 +28,15 @@ def test_a_job_that_fails_ends_the_others_where_on_end_raises(tmp_path):
         raise ValueError
     with pytest.raises(ValueError):
         jobs.run([waiting, failing], [[], []], on_end)
-    assert ended == [(failing, 7)] and jobs.last_words(failing) == ["a reason"]
+    assert ended == [(failing, 7)] and io.open(failing.log).read() == "a reason\n"
     assert not processes.running_with(mark)
 
 
-def test_the_last_words_of_caffe_are_the_cause_and_not_the_stack_trace(tmp_path):
+def test_the_log_of_caffe_has_the_cause_and_its_status_is_not_the_stack_trace(tmp_path):
     pytest.importorskip("caffe")
     job = jobs.Job(["caffe", "train", "-solver", str(tmp_path / "none")], str(tmp_path / "log"))
     jobs.run([job], [[]], lambda job, status: None)
-    words = " ".join(jobs.last_words(job))
+    words = read_log([job.log]).status()
     assert "File not found" in words and "google::LogMessage" not in words
 
 

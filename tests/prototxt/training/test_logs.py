@@ -213,6 +213,12 @@ def test_a_training_that_failed(read):
     assert read(FATAL).status().startswith("failed: Check failed") and read(FATAL).iterations() is None
     assert read(start + b"terminate called after throwing an instance of 'error_already_set'\n").status().startswith(
         "failed: terminate called")
+    trace = b'Traceback (most recent call last):\n  File "base.py", line 28\nValueError: LabelCheck: got 255\n'
+    for end in (b"terminate called after throwing an instance of 'error_already_set'\n", b""):  # of Python 2 the second
+        log = read(start + trace + end)
+        assert log.status() == "failed: ValueError: LabelCheck: got 255" and points(log.loss) == [(0, .745292)]
+    assert read(start + trace + line(0, b"2.3")).status().startswith("cut off")  # it went on
+    assert read(start + b"I1029 14:53:46.0 25832 caffe.cpp:259] Optimization Done.\n" + trace).status() == "done"
 
 
 def solver_start(thread=25829):
