@@ -54,7 +54,7 @@ import numpy as np
 from caffe_losses.errors import naming
 from caffe_losses.formats import matrix_files
 from caffe_losses.matrices import class_weights, costs, gains, summary
-from caffe_prototxt.data.labels import count_source, per_class
+from caffe_prototxt.data.labels import count_source, per_class_of_several
 from caffe_prototxt.data.net_source import net_source
 from caffe_prototxt.rewrite.fragment import h_fragment
 from caffe_prototxt.training import caffe_process
@@ -295,15 +295,11 @@ def _count(parser, args, gain, names):
         if not args.json:
             cli.say("%s: labels from %s, of layer %s"
                     % (args.net, data.whole.source if data.whole else "Caffe", data.layer))
-    counts, present = per_class(tally, n_classes, ignore_label)
+    counts, present = per_class_of_several(tally, n_classes, ignore_label, "" if args.pixels or args.labels is None else
+                                           class_files.OF_PIXELS)
     if len(counts) > MAX_CLASSES:
         raise ValueError("%s: expected labels below %d, the most classes a .binaryproto can hold, got %d"
                          % (tally.source, MAX_CLASSES, len(counts) - 1))
-    if np.count_nonzero(counts) < 2:
-        raise ValueError("%s: expected labels of several classes, got %s of %d %ss%s" % (
-            tally.source, "none" if not counts.any() else "class %d alone" % counts.argmax(), tally.counts.sum(),
-            tally.unit, "" if args.pixels or args.labels is None else
-            "; labels of pixels, and images of labels, are counted with --pixels"))
     n_ignored = None if ignore_label is None else int(tally.counts.sum() - counts.sum())
     return Weights(None, counts, tally.source, tally.unit, n_ignored), present
 

@@ -140,14 +140,10 @@ def _write_csv(runs, folder):
                 cli.write(content, csv_tables.file_name(run, folder, ending))
 
 
-
 def _argument_of_weights(args):
     """Return what stands after --class-weights, or None."""
     weights = args.class_weights
     return weights and (weights.path or ",".join("%.15g" % number for number in weights))
-
-
-
 
 
 def _print_summary(report, args):

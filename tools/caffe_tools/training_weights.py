@@ -4,11 +4,9 @@ from __future__ import division, print_function
 import contextlib
 import os
 
-import numpy as np
-
 from caffe_losses.compat import to_display
 from caffe_losses.matrices import class_weights
-from caffe_prototxt.data.labels import per_class
+from caffe_prototxt.data.labels import per_class_of_several
 from caffe_prototxt.data.net_source import net_source
 from caffe_prototxt.training.net_labels import count_net
 from caffe_tools.cli import one_line
@@ -63,9 +61,7 @@ class TrainingWeights(object):
         tally = count_net(self.caffe, data, None, self.python, self.seconds, self.caffe.count_source)
         if data.whole and not tally.complete:
             return _none("counting the labels of %s takes more than %d s" % (tally.source, self.seconds))
-        counts, _ = per_class(tally, data.n_classes, data.ignore_label)
-        if np.count_nonzero(counts) < 2:
-            return _none("%s: expected labels of several classes, got one" % tally.source)
+        counts, _ = per_class_of_several(tally, data.n_classes, data.ignore_label)
         weights = class_weights.class_weights(counts, "balanced", scale="sample")
         return _found(weights, "%d %ss of %s" % (counts.sum(), tally.unit, to_display(tally.source)),
                       _options(counts, data, folder), counts)

@@ -101,6 +101,19 @@ def per_class(labels, n_classes=None, ignore_label=None):
                  for numbers in (labels.counts, labels.present))
 
 
+def per_class_of_several(labels, n_classes=None, ignore_label=None, hint=""):
+    """Return what per_class does, of labels of two classes at least. Raises ValueError as it does, and for fewer.
+
+    hint: str, that the message for fewer ends with.
+    """
+    counts, present = per_class(labels, n_classes, ignore_label)
+    if np.count_nonzero(counts) < 2:
+        raise ValueError("%s: expected labels of several classes, got %s of %d %ss%s" % (
+            labels.source, "class %d alone" % counts.argmax() if counts.any() else "none", labels.counts.sum(),
+            labels.unit, hint))
+    return counts, present
+
+
 def is_of_pixels(source, dataset):
     """Return if the labels in an HDF5 file, or the first of a list, are of pixels: more than one for each record."""
     with naming(source), hdf5.open_dataset(hdf5.first_file(source), dataset) as labels:

@@ -5,7 +5,7 @@ import numpy as np
 
 from caffe_losses.compat import to_display
 from caffe_losses.matrices import class_weights, summary
-from caffe_prototxt.data.labels import count_source, per_class
+from caffe_prototxt.data.labels import count_source, per_class_of_several
 from caffe_prototxt.data.net_source import net_source
 from caffe_prototxt.net.adjustments import LOG_PRIOR
 from caffe_prototxt.net.matrix_sources import LayerMatrix
@@ -104,10 +104,8 @@ class LogPriors(object):
             except Uncountable as error:
                 raise ValueError("labels of %s: expected some to count, got none: %s; give --counts or --labels"
                                  % (loss.layer, error))
-        counts, _ = per_class(tally, n_classes, ignored)
-        if np.count_nonzero(counts) < 2:
-            raise ValueError("%s: expected labels of several classes, got %s" % (
-                tally.source, "class %d alone" % counts.argmax() if counts.any() else "none"))
+        counts, _ = per_class_of_several(tally, n_classes, ignored, "" if args.pixels or args.labels is None else
+                                         class_files.OF_PIXELS)
         absent = np.flatnonzero(counts == 0)
         if len(absent):
             self.notes.append("%s: no %s of class %s, taken to be as rare as the rarest that occurs"

@@ -15,6 +15,9 @@ from caffe_losses.matrices import class_trees
 from caffe_tools.cli import one_line, read_text
 
 
+OF_PIXELS = "; labels of pixels, and images of labels, are counted with --pixels"
+
+
 def read_names(path, n_classes=None):
     """Return the class names in a file, one a line, in the order of the labels.
 

@@ -6,7 +6,7 @@ import numpy as np
 from caffe_losses.errors import naming
 from caffe_losses.formats import matrix_files
 from caffe_losses.matrices import class_weights, gains
-from caffe_prototxt.data.labels import count_source, per_class
+from caffe_prototxt.data.labels import count_source, per_class_of_several
 from caffe_prototxt.rewrite.decision import Decision
 from caffe_tools.options import class_files
 
@@ -95,11 +95,8 @@ def read_decision(args, n_classes):
 
 def _count(args, n_classes):
     """Return how often each class occurs in the labels."""
-    counts, _ = per_class(count_source(args.labels, args.dataset or "label", args.pixels), n_classes, args.ignore_label)
-    if np.count_nonzero(counts) < 2:
-        raise ValueError("%s: expected labels of several classes, got %s; of label images: --pixels" % (
-            args.labels, "class %d alone" % np.argmax(counts) if np.any(counts) else "none"))
-    return counts
+    tally = count_source(args.labels, args.dataset or "label", args.pixels)
+    return per_class_of_several(tally, n_classes, args.ignore_label, "" if args.pixels else class_files.OF_PIXELS)[0]
 
 
 def weight_notes(weights):
