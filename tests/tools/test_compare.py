@@ -15,7 +15,6 @@ import time
 import numpy as np
 import pytest
 
-import commands
 import processes
 import real_nets
 import sources
@@ -30,7 +29,7 @@ from commands import run_main
 caffe = pytest.importorskip("caffe")
 pytest.importorskip("matplotlib")
 
-from caffe_tools.compare import held_out, outcome, trainings  # noqa: E402
+from caffe_tools.compare import comparison as comparison_module, held_out, outcome, trainings  # noqa: E402
 from caffe_tools.compare.outcome import Way  # noqa: E402
 
 pytestmark = pytest.mark.scores  # H goes into InfogainLoss
@@ -68,7 +67,7 @@ def compared(tmp_path_factory):
 @pytest.fixture
 def no_page(monkeypatch):
     """Nobody looks at the page, whose pictures take seconds."""
-    monkeypatch.setattr(commands.module_of("compare.py"), "page", lambda report: u"<html>")
+    monkeypatch.setattr(comparison_module, "page", lambda report: u"<html>")
 
 
 def replace(folder, name, old, new):

@@ -46,7 +46,7 @@ def hold_out(text, folder):
                              "of its data out, got none%s" % (layer, ELSE))
         changes.append(_change(layer, parts[tuple(layer.tops)][1]))
     if not training or not testing:
-        raise ValueError("expected data layers of both phases, to hold a part of the training data out, got none%s" % ELSE)
+        raise ValueError("expected data layers of both phases, to hold a part of the data out, got none" + ELSE)
     for change in sorted(changes, reverse=True):
         text = text[:change.start] + '"%s"' % change.source + text[change.end:]
     return text

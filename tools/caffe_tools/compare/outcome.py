@@ -65,8 +65,8 @@ def remarks(ways):
              % (ways[0].method, len(ways) - 1, (len(ways) - 1) * (1 - PERCENT / 100) / 2)]
     values = list(ways[0].values.values())
     if len(values) > 1 and len(set(values)) == 1:
-        found.append("all seeds of %s gave the same: where nothing is drawn (all weights come from a file, and the data "
-                     "are in the same order) they are copies of one, and say nothing of the noise" % ways[0].method)
+        found.append("all seeds of %s gave the same: where nothing is drawn (all weights come from a file, and "
+                     "the data are in the same order) they are copies of one, and say nothing of the noise" % ways[0].method)
     return found
 
 
@@ -100,7 +100,7 @@ def _n_parts(key):
 
 
 def sentence(ways, best, metric, controls):
-    """Return what helped, and by how much, or that nothing did. controls: names of the variants that are H's controls."""
+    """Return what helped, and by how much, or that nothing did. controls: names of the variants that are so for H."""
     if not ways:
         return "no comparison: the net as it is was not evaluated"
     title, first = metric.title, ways[0]

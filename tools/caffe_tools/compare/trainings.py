@@ -189,7 +189,8 @@ class _Progress(object):
     def wait(self):
         if time.time() - self.told > A_LINE_EACH and not (sys.stderr and sys.stderr.isatty()):
             self.told, left = time.time(), self._left()
-            say_on_the_way("%d of %d done%s" % (self.done, self.n, "" if left is None else ", about %s left" % duration(left)))
+            say_on_the_way("%d of %d done" % (self.done, self.n)
+                           + ("" if left is None else ", about %s left" % duration(left)))
 
     def _left(self):
         """Return the seconds that are left, or None."""

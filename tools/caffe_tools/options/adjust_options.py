@@ -20,8 +20,8 @@ MOST_COUNTS = 10  # that are printed
 def add_options(parser, has_net=False):
     """Add --logit-adjust and its own options to a parser. has_net: whether the command has a net with labels to count.
     """
-    parser.add_argument("--logit-adjust", nargs="?", const=1.0, type=float, metavar="STRENGTH", help="add the log prior "
-                        "of the classes, times STRENGTH (default: 1), to the scores in TRAIN%s" % (
+    parser.add_argument("--logit-adjust", nargs="?", const=1.0, type=float, metavar="STRENGTH", help="add the log "
+                        "prior of the classes, times STRENGTH (default: 1), to the scores in TRAIN%s" % (
                             "; 0: take that away" if has_net else ""))
     parser.add_argument("--counts", type=class_files.numbers, metavar="N", help="of --logit-adjust: samples of each "
                         "class, 90,9,1 or a file of numbers%s" % (

@@ -115,7 +115,8 @@ def _figures(log):
     figures = collections.OrderedDict()
     for name, series in log.outputs():
         if len(series) and not name.startswith("training output"):
-            (at, last), best = series.points()[-1], series.best(series.is_loss or bool(IS_SMALLER.search(name.rsplit("/", 1)[-1])))
+            smaller = series.is_loss or bool(IS_SMALLER.search(name.rsplit("/", 1)[-1]))
+            (at, last), best = series.points()[-1], series.best(smaller)
             figures[name] = {"last": _finite(last), "text": summary.exact(last), "iteration": int(at),
                              "best": best and best[1], "best_iteration": best and int(best[0])}
     return figures
