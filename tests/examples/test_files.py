@@ -326,3 +326,16 @@ def test_the_commands_of_the_page_name_what_there_is(name):
     assert lines[0] == "with_caffe.sh examples/%s/create_data.py" % name and len(lines) <= 4
     for path in re.findall(r"examples/[\w/]+\.\w+", "\n".join(lines)):
         assert os.path.exists(os.path.join(real_nets.CHECKOUT, path)) or path.endswith(".caffemodel")
+
+
+def test_what_every_example_writes_its_data_with_is_the_same():
+    """Each script stands alone, to be copied; what it has in common with the others must not drift apart."""
+    functions = {}
+    for folder in ("fashion_mnist", "long_tail", "segmentation", "triplets"):
+        with open(os.path.join(EXAMPLES, folder, "create_data.py")) as file:
+            for text in file.read().split("\n\n\n"):
+                name = text.startswith("def ") and text[len("def "):text.index("(")]
+                if name in ("read", "_read_idx", "write_lmdb"):
+                    functions.setdefault(name, {}).setdefault(text.rstrip(), []).append(folder)
+    assert {name: [len(folders) for folders in of_name.values()] for name, of_name in functions.items()} == {
+        "read": [4], "_read_idx": [4], "write_lmdb": [4]}
