@@ -39,7 +39,7 @@ def draw(results, file):
     """Draw the planes of train.py's results, as PNG into an open file."""
     with matplotlib.rc_context(STYLE):
         figure, axes = pyplot.subplots(1, 2, figsize=(9, 4.6))
-        figure.subplots_adjust(left=.01, right=.99, bottom=.02, top=.92, wspace=.03)
+        figure.subplots_adjust(left=.03, right=.99, bottom=.06, top=.92, wspace=.06)
         for one, name, title in zip(axes, ("pixels", results["methods"][0][0]),
                                     ("The pixels", "The embedding of " + results["methods"][0][1])):
             _draw_plane(one, results, np.array(results["planes"][name]))
@@ -58,7 +58,8 @@ def _draw_plane(axes, results, points):
     for name, place in zip(results["classes"], _apart(middles, (high - low) * [0.16, 0.05])):
         text = axes.text(place[0], place[1], name, ha="center", va="center", fontweight="bold", color=INK)
         text.set_path_effects([patheffects.withStroke(linewidth=3, foreground="white")])
-    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xticks=[], yticks=[])
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xticks=[], yticks=[],
+             xlabel="what parts the classes best (no unit)", ylabel="what parts them second best")
 
 
 def _apart(middles, size):

@@ -21,13 +21,14 @@ def draw(results, file):
     """Draw the results of all benchmarks, as PNG into an open file."""
     growth = results["growth"]["figures"]["sweeps"]
     with matplotlib.rc_context(STYLE):
-        figure = pyplot.figure(figsize=(9, 10.6))
-        rows = gridspec.GridSpec(3, 1, height_ratios=[1, .8, 1.25], hspace=.34, left=.09, right=.965, top=.97, bottom=.06)
+        figure = pyplot.figure(figsize=(9, 10.9))
+        rows = gridspec.GridSpec(3, 1, height_ratios=[1, .8, 1.25], hspace=.34, left=.09, right=.965, top=.97,
+                                 bottom=.08)
         for row, draw_one in ((0, _draw_growth), (1, _draw_shares)):
             columns = gridspec.GridSpecFromSubplotSpec(1, 2, rows[row], wspace=.2 if row == 0 else .36)
             for i, (sweep, _) in enumerate(SWEEPS):
                 draw_one(figure.add_subplot(columns[i]), growth[sweep], sweep)
-        ratios = gridspec.GridSpecFromSubplotSpec(1, 2, rows[2], width_ratios=[.16, 1], wspace=0)
+        ratios = gridspec.GridSpecFromSubplotSpec(1, 2, rows[2], width_ratios=[.2, 1], wspace=0)
         _draw_ratios(figure.add_subplot(ratios[1]), bench_page.every_ratio(results))
         figure.savefig(file, format="png", dpi=200)
         pyplot.close(figure)
@@ -90,14 +91,16 @@ def _draw_ratios(axes, found):
     axes.set_xlim(min(medians + [.5]) / 1.4, max(medians + [2]) * 1.4)
     axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda ratio, _: "%g" % ratio))
     axes.set_yticks(range(len(names)))
-    axes.set_yticklabels(names)
+    axes.set_yticklabels([name.replace(" and ", "\nand ") for name in names])
     axes.set_ylim(len(names) - .5, -.6)
     axes.grid(color="#E8E8E8", axis="x")
     axes.set_axisbelow(True)
     axes.set_xlabel("the other's time / ours: right of 1, ours is faster; a mark for each shape or file")
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=.2, ncol=4, columnspacing=1.4, handletextpad=.2)
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -.13), borderaxespad=.2, ncol=4, columnspacing=1.4,
+                handletextpad=.2)
     set_title(axes, "How many times as fast")
 
 
 def kind_of(ratio):
-    return TORCH if "torch" in ratio.against.lower() else LOOP if "loop" in ratio.against else NUMPY if "numpy" in ratio.against else CAFFE
+    words = [("torch", TORCH), ("loop", LOOP), ("numpy", NUMPY)]
+    return next((kind for word, kind in words if word in ratio.against.lower()), CAFFE)
