@@ -26,7 +26,6 @@ import bench_losses
 import bench_matrix_files
 import bench_native
 import bench_page
-import bench_peers
 import bench_triplets
 import benchmark
 import tables
@@ -54,8 +53,7 @@ TINY = {"losses": lambda: bench_losses.figures(SHAPES, 1),
         "triplets": lambda: bench_triplets.figures([(3, 2)], 1, [(6, 2)]),
         "native": lambda: bench_native.figures(SHAPES, 1),
         "labels": lambda: bench_labels.figures(RECORDS, 1),
-        "matrix_files": lambda: bench_matrix_files.figures([20], 1),
-        "peers": lambda: bench_peers.figures(SHAPES, 1, [(20, 2)])}
+        "matrix_files": lambda: bench_matrix_files.figures([20], 1)}
 
 
 @pytest.fixture(autouse=True)
@@ -68,10 +66,8 @@ def count_here(what, path, condition):
     return 1e-3, sorted(counts.items()), 1, 1
 
 
-@pytest.mark.parametrize("name, one", bench_page.BENCHES)
+@pytest.mark.parametrize("name, one", [one for one in bench_page.BENCHES if one[0] != bench.PEERS])
 def test_runs(name, one, monkeypatch):
-    if name == bench.PEERS:
-        pytest.importorskip("pytorch_metric_learning")
     monkeypatch.setattr(bench_labels, "in_a_process", count_here)  # a process takes its time
     monkeypatch.setattr(bench_matrix_files, "measure_apart", bench_matrix_files.measure)
     figures = TINY[name]()
