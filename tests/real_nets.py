@@ -9,7 +9,14 @@ import tempfile
 
 import numpy as np
 
+from caffe_losses.compat import quote
+
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def quoted(command):
+    """Return a command of tools/ as the others print it for a shell: a checkout may have a blank in its path."""
+    return quote(os.path.join(CHECKOUT, "tools", command))
 
 
 def net(text, phase="TRAIN"):

@@ -54,9 +54,9 @@ def test_from_a_matrix_bit_for_bit_and_as_caffe_reads_it(folder):
         "infogainH.binaryproto: H, 3 x 3, entries 0.125 to 1.125, row sums 1.375 to 1.375, symmetric, "
         "least loss 0.8252 (0.8252 to 0.8252 a class)",
         "with a net, here train_val.prototxt: %s train_val.prototxt --loss InfogainLoss --source infogainH.binaryproto"
-        % os.path.join(real_nets.CHECKOUT, "tools", "use_loss.py"),
+        % real_nets.quoted("use_loss.py"),
         "next: %s --loss InfogainLoss --source infogainH.binaryproto"
-        % os.path.join(real_nets.CHECKOUT, "tools", "make_net.py")]
+        % real_nets.quoted("make_net.py")]
     proto = caffe_pb2.BlobProto()
     with open(os.path.join(folder, "infogainH.binaryproto"), "rb") as file:
         proto.ParseFromString(file.read())
@@ -69,7 +69,7 @@ def test_from_csv_and_between_formats(folder):
     make_h(folder, "H.npy", "-o", "H.csv")
     np.testing.assert_array_equal(made(folder, "H.csv"), np.eye(3) + .125)
     out = make_h(folder, "H.npy", "-o", "my H.csv")  # Caffe's own loss reads no .csv
-    assert out.endswith("make_net.py --loss SoftmaxWithInfogainLoss --source 'my H.csv'\n")
+    assert out.endswith(real_nets.quoted("make_net.py") + " --loss SoftmaxWithInfogainLoss --source 'my H.csv'\n")
     make_h(folder, "made.binaryproto", "-o", "back.npy")
     np.testing.assert_array_equal(np.load(os.path.join(folder, "back.npy")), np.eye(3) + .125)
 
@@ -350,7 +350,7 @@ def test_for_a_data_layer(folder):
     for name, kind, option in (("H.h5", "HDF5Data", "h-file"), ("H.lmdb", "Data", "h-file"), ("H.caffemodel", "Parameter", "h-file")):
         out = make_h(folder, "H.npy", "-o", name)
         assert 'the layer that reads it:\nlayer {\n  name: "H"\n  type: "%s"' % kind in out
-        assert out.endswith("make_net.py --loss InfogainLoss --%s %s\n" % (option, name))
+        assert out.endswith("%s --loss InfogainLoss --%s %s\n" % (real_nets.quoted("make_net.py"), option, name))
         np.testing.assert_array_equal(read_matrix(os.path.join(folder, name)), np.eye(3) + .125)
         summary = json.loads(make_h(folder, name, "-o", "other." + name, "--json"))
         assert 'type: "%s"' % kind in summary["layer"]
@@ -385,7 +385,7 @@ def test_what_is_said_next_fits_the_labels(folder):
     with open(os.path.join(folder, "net.prototxt"), "w") as file:
         file.write(text.replace(loss, loss + " loss_param { ignore_label: 0 }"))
     out = make_h(folder, "--net", "net.prototxt", "-o", "H.binaryproto")
-    assert out.endswith("use_loss.py net.prototxt --loss InfogainLoss --source H.binaryproto\n")
+    assert out.endswith(real_nets.quoted("use_loss.py") + " net.prototxt --loss InfogainLoss --source H.binaryproto\n")
     out = make_h(folder, "--labels", "lmdb", "--ignore-label", "-1", "-o", "H.binaryproto")
     assert out.endswith(" --source H.binaryproto --ignore-label=-1\n")
 

@@ -78,7 +78,7 @@ def test_in_place_and_twice(folder):
     changed, following = out.splitlines()
     assert (status, err) == (0, "") and following.startswith("next: ") and changed == (
         "train_val.prototxt: loss (line 6): SoftmaxWithLoss is now InfogainLoss, matrix from infogainH.binaryproto")
-    assert following.endswith("%s train_val.prototxt" % os.path.join(real_nets.CHECKOUT, "tools", "check_net.py"))
+    assert following.endswith("%s train_val.prototxt" % real_nets.quoted("check_net.py"))
     assert net(folder) == NATIVE
     assert stat.S_IMODE(os.stat(str(folder / "train_val.prototxt")).st_mode) == 0o640
     before = os.stat(str(folder / "train_val.prototxt"))
