@@ -66,8 +66,9 @@ triplets-results: triplets
 real:
 	tools/with_caffe.sh examples/study/real_data.py
 
-study: real
+study:
 	tools/with_caffe.sh examples/study/study.py $(if $(GPU),--gpu $(GPU)) $(ARGS)
+	tools/with_caffe.sh examples/study/real_data.py --study examples/study/output/results.json
 
 study-results: study
 	cd examples/study && cp output/RESULTS.md output/results.json output/*.png output/real/REAL.md \

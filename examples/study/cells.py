@@ -14,13 +14,14 @@ import numpy as np
 import files
 
 # data: "balanced" or "tail". counts: how many training images of each class. net: a key of files.TITLES.
-# rate, weighted_rate: the first learning rate without class weights and with. tau: of H. methods: Methods.
-Cell = collections.namedtuple("Cell", "name data counts net iterations rate weighted_rate tau methods")
+# rate, weighted_rate, adjusted_rate: the first learning rate, with class weights and with logit adjustment another.
+# tau: of H. methods: Methods.
+Cell = collections.namedtuple("Cell", "name data counts net iterations rate weighted_rate adjusted_rate tau methods")
 
 # title: as tables show it. gain: a function of D, a Cell's counts and a seed that gives H; None: SoftmaxWithLoss.
-# weighted: whether class weights are in it. part: of the training images that it is trained with.
-Method = collections.namedtuple("Method", "name title gain weighted part")
-Method.__new__.__defaults__ = (False, 1)
+# rate: which of a Cell's learning rates is its. part: of the training images that it is trained with.
+Method = collections.namedtuple("Method", "name title gain rate part")
+Method.__new__.__defaults__ = ("rate", 1)
 
 NETS = ("mlp", "conv")
 # {how many training images: iterations}; the longest tail in the 60,000 images stands for them.
@@ -52,10 +53,10 @@ def methods(data_set, tau):
               Method("smoothing", "label smoothing", smoothing),
               Method("shuffled", "H from distances, classes shuffled", shuffled)]
     if data_set == "tail":
-        listed += [WEIGHTS,
-                   Method("both", "class weights and distances", _weighted(tree), weighted=True),
+        listed += [WEIGHTS, ADJUSTED,
+                   Method("both", "class weights and distances", _weighted(tree), "weighted_rate"),
                    Method("both_shuffled", "class weights and distances, classes shuffled", _weighted(shuffled),
-                          weighted=True)]
+                          "weighted_rate")]
     return listed
 
 
@@ -67,16 +68,18 @@ def _weighted(gain=None):
 NONE = Method("none", "SoftmaxWithLoss", None)
 # The last fifth of the images tells by which temperature the scores of such a net are too sure.
 HELD_OUT = Method("held_out", "SoftmaxWithLoss on four fifths of the images", None, part=4 / 5)
-WEIGHTS = Method("weights", "class weights", _weighted(), weighted=True)
+WEIGHTS = Method("weights", "class weights", _weighted(), "weighted_rate")
+ADJUSTED = Method("adjusted", "logit adjustment", None, "adjusted_rate")
 
 # What class weights are multiplied by, to see how far they can be scaled.
 SCALES = (1 / 64, 1 / 16, 1 / 4, 1, 2, 4, 8, 16)
 
-# What `study.py --validate` chooses from, on validation images: the learning rates of SoftmaxWithLoss and of class
-# weights in each cell by the mean recall, and then tau in the two cells of each size by the mean cost.
+# What `study.py --validate` chooses from, on validation images: the learning rates of SoftmaxWithLoss and logit
+# adjustment and of class weights in each cell by the mean recall, and then tau in the two cells of each size by the
+# mean cost.
 RATES = (.003, .01, .03, .1, .3)
 WEIGHTED_RATES = (.001, .003, .01, .03, .1)
-TAUS = (.3, .5, .75, 1.2)
+TAUS = (.1, .2, .3, .5, .75, 1.2)
 
 
 def balanced_counts(size):
@@ -89,19 +92,18 @@ def tail_counts(size):
     return np.minimum(LONGEST_TAIL, thinned).tolist()
 
 
-def grid(rates=None, weighted_rates=None, taus=None):
-    """Return the Cells: two data sets, four sizes, two nets. rates ...: {cell name: number}, as in choice.py."""
-    return [_cell(data_set, counts_of(size), size, net, rates or {}, weighted_rates or {}, taus or {})
+def grid(settings=None):
+    """Return the Cells: two data sets, four sizes, two nets. settings: as of choice.settings."""
+    return [_cell(data_set, counts_of(size), size, net, settings or {})
             for data_set, counts_of in (("balanced", balanced_counts), ("tail", tail_counts))
             for size in ITERATIONS for net in NETS]
 
 
-def _cell(data_set, counts, size, net, rates, weighted_rates, taus):
+def _cell(data_set, counts, size, net, settings):
     name = "%s_%d_%s" % (data_set, sum(counts), net)
     iterations = ITERATIONS[size] if sum(counts) > size / 2 else LONGEST_TAIL_ITERATIONS
-    tau = taus.get(name, 1)
-    return Cell(name, data_set, counts, net, iterations, rates.get(name), weighted_rates.get(name), tau,
-                methods(data_set, tau))
+    chosen = {field: settings.get(field, {}).get(name) for field in ("rate", "weighted_rate", "adjusted_rate", "tau")}
+    return Cell(name, data_set, counts, net, iterations, methods=methods(data_set, chosen["tau"]), **chosen)
 
 
 def scaled(grid, scales=SCALES):

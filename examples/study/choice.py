@@ -26,8 +26,9 @@ def rates(tried):
 
 
 def settings(found):
-    """Return the rates, the rates of class weights and the taus that were best: what cells.grid takes."""
-    return rates(found["rates"]), rates(found["weighted_rates"]), taus(found)
+    """Return the rates and taus that were best, {field of a Cell: {cell name: number}}: what cells.grid takes."""
+    return dict({field: rates(found[field + "s"]) for field in ("rate", "weighted_rate", "adjusted_rate")},
+                tau=taus(found))
 
 
 def dense_rates(found):

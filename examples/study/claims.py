@@ -21,8 +21,8 @@ Claim = collections.namedtuple("Claim", "data title before after")
 NONE, CHEAPEST, CALIBRATED_CHEAPEST, WEIGHTED, CALIBRATED_WEIGHTED, WEIGHTED_CHEAPEST, CALIBRATED_BOTH = [
     ("none", rule) for rule in ("probable", "cheapest", "calibrated_cheapest", "weighted", "calibrated_weighted",
                                 "weighted_cheapest", "calibrated_weighted_cheapest")]
-TREE, SMOOTHING, SHUFFLED, WEIGHTS, BOTH, BOTH_SHUFFLED = [
-    (method, "probable") for method in ("tree", "smoothing", "shuffled", "weights", "both", "both_shuffled")]
+TREE, SMOOTHING, SHUFFLED, WEIGHTS, ADJUSTED, BOTH, BOTH_SHUFFLED = [
+    (method, "probable") for method in ("tree", "smoothing", "shuffled", "weights", "adjusted", "both", "both_shuffled")]
 BALANCED = [
     Claim("balanced", "H from distances, against SoftmaxWithLoss", NONE, TREE),
     Claim("balanced", "H from distances, against label smoothing", SMOOTHING, TREE),
@@ -39,6 +39,9 @@ TAIL = [
     Claim("tail", "class weights at test time, calibrated, against SoftmaxWithLoss", NONE, CALIBRATED_WEIGHTED),
     Claim("tail", "class weights, against class weights at test time", WEIGHTED, WEIGHTS),
     Claim("tail", "class weights, against class weights at test time, calibrated", CALIBRATED_WEIGHTED, WEIGHTS),
+    Claim("tail", "logit adjustment, against SoftmaxWithLoss", NONE, ADJUSTED),
+    Claim("tail", "logit adjustment, against class weights", WEIGHTS, ADJUSTED),
+    Claim("tail", "logit adjustment, against class weights at test time", WEIGHTED, ADJUSTED),
     Claim("tail", "distances at test time, against SoftmaxWithLoss", NONE, CHEAPEST),
     Claim("tail", "class weights and distances at test time, against SoftmaxWithLoss", NONE, WEIGHTED_CHEAPEST),
     Claim("tail", "class weights and distances at test time, against class weights at test time", WEIGHTED,

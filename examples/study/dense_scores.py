@@ -45,7 +45,7 @@ def _shuffled(pixels, seed):
 
 
 # Learning rates tried on validation canvases, for "none" and for "median", which stands for all that have weights.
-RATES = (.05, .1, .2, .4)
+RATES = (.025, .05, .1, .2, .4)
 METHODS = [
     Method("none", "no weights", None),
     Method("median", "median frequency", lambda pixels, seed: median_frequency(pixels)),

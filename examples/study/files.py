@@ -9,6 +9,7 @@ import caffe
 import numpy as np
 
 import create_data
+from caffe_tools.compare.variants import Change
 from caffe_tools.options.class_files import read_tree_costs
 
 EXAMPLES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -67,11 +68,17 @@ def digest(*arrays):
     return found.hexdigest()[:12]
 
 
-def train_val(net, lmdbs, matrix=None):
-    """Return the text of a net. net: a key of FILES. lmdbs: what it trains with. matrix: a file with H, or None."""
+def train_val(net, lmdbs, matrix=None, counts=None):
+    """Return the text of a net.
+
+    net: a key of FILES. lmdbs: what it trains with. matrix: a file with H, or None. counts: samples of each class, for
+    logit adjustment, or None.
+    """
     text = read_text(FILES[net][0])
     for before, after in zip(FILES[net][2], lmdbs):
         text = text.replace('"%s"' % before, '"%s"' % after)
+    if counts is not None:
+        return Change(str(text), [], False, None).with_log_prior(counts)
     if matrix is None:
         return text
     return text.replace('type: "SoftmaxWithLoss"',

@@ -36,11 +36,12 @@ class Grid(object):
         lmdb = self.folder("data", "%s_%d_%s_seed%d_%s%s" % (
             cell.data, sum(cell.counts), method.part, seed, of_train, drawn))
         H = method.gain and method.gain(self.D, cell.counts, seed)
-        rate = cell.weighted_rate if method.weighted else cell.rate
+        counts = cell.counts if method is cells.ADJUSTED else None
 
         def net(matrix):
-            return files.train_val(cell.net, [lmdb], method.gain and matrix)
-        return Task("%s_%s" % (cell.name, method.name), seed, of_train + drawn + of_test, H, net, rate, cell.iterations,
+            return files.train_val(cell.net, [lmdb], method.gain and matrix, counts)
+        return Task("%s_%s" % (cell.name, method.name), seed, of_train + drawn + of_test, H, net,
+                    getattr(cell, method.rate), cell.iterations,
                     lambda: self._write_data(lmdb, cell, method, seed),
                     lambda snapshot: self._evaluate(snapshot, cell, method, seed))
 

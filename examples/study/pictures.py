@@ -27,7 +27,7 @@ LINES = {
         (("weights", "probable"), "class weights", ORANGE, "o"),
         (("both", "probable"), "class weights and distances", PURPLE, "D"),
         (("none", "weighted"), "no H; weights at test time", GREEN, "s"),
-        (("tree", "probable"), "H from distances", BLUE, "^"),
+        (("adjusted", "probable"), "logit adjustment", BLUE, "^"),
     ],
 }
 RIM_COLOUR = "#FFFFFF"

@@ -11,13 +11,11 @@ import itertools
 import json
 import multiprocessing
 import os
-import subprocess
 import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-TOOLS = os.path.join(os.path.dirname(os.path.dirname(HERE)), "tools")
-sys.path.insert(1, TOOLS)
+sys.path.insert(1, os.path.join(os.path.dirname(os.path.dirname(HERE)), "tools"))
 os.environ.setdefault("GLOG_minloglevel", "2")  # or every net evaluated would be printed layer by layer
 
 from caffe_tools import cli  # first, as it reports the packages that are missing
@@ -45,6 +43,7 @@ NEAR = {"Satellite": [("grey soil", "damp grey soil", 1), ("damp grey soil", "ve
 FAR = 3
 RATES = [1, .25, .06, .015, .004]  # times the base_lr of the solver
 N_CHOOSING = 5  # seeds by which settings are chosen
+AT_ITS_RATE = ", at the rate of SoftmaxWithLoss"
 DECAY = .0005
 DECAYED = "Shuttle"  # the data on which it is tried
 
@@ -72,8 +71,12 @@ def main():
                         help="trainings at a time (default: as many as cores)")
     parser.add_argument("-o", "--output", default=os.path.join(HERE, "output", "real"), metavar="DIR", help="where all "
                         "goes (default: output/real beside this script)")
+    parser.add_argument("--study", default=os.path.join(HERE, "results.json"), metavar="FILE", help="results of "
+                        "study.py, which stand beside these in the tables (default: results.json beside this script)")
     options = parser.parse_args()
     found, output = [], os.path.abspath(options.output)
+    with io.open(options.study, encoding="utf-8") as file:
+        study = json.load(file)
     for name in NAMES:
         data = read(name)
         _in_folder(os.path.join(output, name))
@@ -82,7 +85,7 @@ def main():
         print("%s took %.0f s" % (name, found[-1]["seconds"]))
     results = {"seeds": options.seeds, "data": found, "decay": DECAY}
     for name, text in (("real_results.json", json.dumps(results, indent=1, sort_keys=True)),
-                       ("REAL.md", real_report.as_markdown(results, json.loads(_read("results.json"))))):
+                       ("REAL.md", real_report.as_markdown(results, study))):
         cli.write(text.encode("utf-8"), os.path.join(output, name))
 
 
@@ -185,9 +188,10 @@ class DataSet(object):
     def _rare(self):
         chosen, held_out = self._chosen(RARE, "recall")
         found = self._trained(RARE, chosen, self.trainings)
+        at_its_rate = {title: chosen[title]._replace(rate=chosen[NONE.title].rate) for title in chosen}
+        found += self._trained(WEIGHTS[:2] + [ADJUSTMENT], at_its_rate, self.trainings, AT_ITS_RATE)
         if self.name == DECAYED:
-            found += [dict(way, title=way["title"] + ", weight decay") for way in self._trained(
-                [NONE, WEIGHTS[0], ADJUSTMENT], chosen, self.with_decay)]
+            found += self._trained([NONE, WEIGHTS[0], ADJUSTMENT], chosen, self.with_decay, ", weight decay")
         return found + self._at_test_time(WEIGHTS + [ADJUSTMENT._replace(kind="power")], held_out, "recall")
 
     def _costs(self):
@@ -237,12 +241,12 @@ class DataSet(object):
                 [_outputs(training, self.n_test.sum()) for training in trained], best)})
         return found
 
-    def _trained(self, remedies, chosen, trainings):
-        """Train remedies with all seeds. Returns what they bring."""
+    def _trained(self, remedies, chosen, trainings, words=""):
+        """Train remedies with all seeds. words: what their titles end with. Returns what they bring."""
         by_title = collections.OrderedDict((remedy.title, [self._training(
             remedy, chosen[remedy.title], seed, trainings) for seed in self.seeds]) for remedy in remedies)
         _train(trainings, sum(by_title.values(), []))
-        return [{"title": title, "setting": list(chosen[title]), "temperature": 1, "scores": self._decided(
+        return [{"title": title + words, "setting": list(chosen[title]), "temperature": 1, "scores": self._decided(
             [_outputs(training, self.n_test.sum()) for training in listed])} for title, listed in by_title.items()]
 
     def _training(self, remedy, setting, seed, trainings=None, held_out=False):
@@ -254,16 +258,11 @@ class DataSet(object):
         """Return the text of a remedy's net."""
         if remedy.kind == "none":
             return self.change.text
+        if remedy.kind == "adjust":
+            return self.change.with_log_prior(self.counts.tolist(), value)
         path = os.path.join("matrices", "%s_%g_seed%d.binaryproto" % (remedy.kind.replace(" ", "_"), value, seed))
-        if remedy.kind != "adjust":
-            write_matrix(path, matrix_of(remedy.kind, value, self.counts, self.D, seed))
-            return self.change.with_matrix(path)
-        path = "adjusted_%g.prototxt" % value
-        if not os.path.exists(path):
-            subprocess.check_output([
-                sys.executable, os.path.join(TOOLS, "use_loss.py"), "train_val.prototxt", "-o", path, "--logit-adjust",
-                "%g" % value, "--counts", ",".join(map(str, self.counts))])
-        return cli.read_net(path)
+        write_matrix(path, matrix_of(remedy.kind, value, self.counts, self.D, seed))
+        return self.change.with_matrix(path)
 
     def _decided(self, outputs, temperature=1, weights=None, by_cost=False):
         """Return {metric: its value for each (scores, labels)} of a decision."""

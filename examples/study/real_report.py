@@ -13,7 +13,8 @@ COST = Metric("cost", "mean cost", "%.4f", True)
 FAMILIES = [("rare", RECALL, [RECALL, ACCURACY]), ("costs", COST, [COST, ACCURACY])]
 # Remedies that the study has on Fashion-MNIST, too: the method and the rule there. The test images are as many of each
 # class, so that its accuracy is the mean recall.
-TAILS = {"class weights": ("weights", "probable"), "class weights at test time": ("none", "weighted"),
+TAILS = {"class weights": ("weights", "probable"), "logit adjustment": ("adjusted", "probable"),
+          "class weights at test time": ("none", "weighted"),
          "class weights at test time, calibrated": ("none", "calibrated_weighted")}
 BALANCED = {"H from distances": ("tree", "probable"), "label smoothing": ("smoothing", "probable"),
             "H from distances, classes shuffled": ("shuffled", "probable"),
@@ -27,6 +28,8 @@ PAIRS = [("logit adjustment", "class weights"), ("logit adjustment", "square roo
          ("class weights", "class weights at test time"), ("square roots of class weights", "class weights"),
          ("effective numbers at test time", "class weights at test time"),
          ("class weights at test time, calibrated", "class weights at test time"),
+         ("class weights, at the rate of SoftmaxWithLoss", "class weights"),
+         ("logit adjustment, at the rate of SoftmaxWithLoss", "class weights, at the rate of SoftmaxWithLoss"),
          ("SoftmaxWithLoss, weight decay", "SoftmaxWithLoss"), ("class weights, weight decay", "class weights"),
          ("logit adjustment, weight decay", "logit adjustment"), ("H from distances", "label smoothing"),
          ("H from distances", "H from distances, classes shuffled"),
@@ -40,7 +43,8 @@ a mean or a change, paired by seed (Student's t). **Bold** is better than Softma
 within the noise. Setting: what was chosen; the last number is the factor of the solver's learning rate. At test time
 the weights multiply the probabilities of a net trained with SoftmaxWithLoss; logit adjustment there is a power of
 balanced weights. Calibrated: by the temperature that fits nets of four fifths of the training half on the last fifth.
-Shuffled: in another order of the classes for each seed. Weight decay: {decay:g}, with the settings that are best
+Shuffled: in another order of the classes for each seed. At the rate of SoftmaxWithLoss: with the learning rate
+that is best for that, as where the loss alone is changed. Weight decay: {decay:g}, with the settings that are best
 without. Vehicle and LetterRecognition are nearly balanced: there is next to nothing for class weights to do.
 """
 

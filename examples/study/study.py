@@ -116,6 +116,9 @@ def validate(options, folder):
     tried = [cell._replace(rate=rate, weighted_rate=rate, methods=[cells.WEIGHTS])
              for cell in listed if cell.data == "tail" for rate in cells.WEIGHTED_RATES]
     found["weighted_rates"] = _tried(grid, options, tried)
+    tried = [cell._replace(rate=rate, adjusted_rate=rate, methods=[cells.ADJUSTED])
+             for cell in listed if cell.data == "tail" for rate in cells.RATES]
+    found["adjusted_rates"] = _tried(grid, options, tried)
     rates = choice.rates(found["rates"])
     for tau in cells.TAUS:
         tried = [cell._replace(rate=rates[cell.name], methods=[cells.distances(tau)]) for cell in listed]
@@ -155,27 +158,34 @@ def _dense_tried(options, folder, train, held_out):
 
 def compare(options, folder):
     """Score every cell and the scenes on the test images, and write the tables and pictures."""
-    start = time.time()
     found = choice.validation()
     train, test = create_data.read("train"), create_data.read("t10k")
-    listed = cells.grid(*choice.settings(found))
+    listed = cells.grid(choice.settings(found))
     if options.quick:
         listed, test = cells.quick(listed), [part[:1000] for part in test]
     scaled = cells.scaled(listed, cells.SCALES[::7] if options.quick else cells.SCALES)
     grid = Grid(folder, files.tree_distances(), train, test)
     dense = Dense(folder, sources(train)[0], test, choice.dense_rates(found), options.quick)
 
-    print("Whole images")
-    results = dict(_of_grid(grid, options, listed, scaled), tried=found, classes=files.class_names(),
-                   n_test=len(test[1]), seeds=options.seeds, near=grid.near_kept(range(options.seeds)))
-    print("Scenes")
-    scores, shown = _of_dense(dense, options, dense_scores.METHODS)
+    with _timed("Whole images"):
+        results = dict(_of_grid(grid, options, listed, scaled), tried=found, classes=files.class_names(),
+                       n_test=len(test[1]), seeds=options.seeds, near=grid.near_kept(range(options.seeds)))
+    with _timed("Scenes"):
+        scores, shown = _of_dense(dense, options, dense_scores.METHODS)
     results["dense"] = dict(dense.described(), scores=scores)
     write_results(folder, results)
     with atomic_write(folder("scenes.png")) as file:
         pictures.draw_scenes(*[part[:N_SHOWN] for part in dense.test] + [shown], file=file)
-    print("\nDone in %.0f s. The pictures: %s, %s" % (
-        time.time() - start, folder("results.png"), folder("scenes.png")))
+    print("\nThe pictures: %s, %s" % (folder("results.png"), folder("scenes.png")))
+
+
+@contextlib.contextmanager
+def _timed(title):
+    """Print what begins, and how long it took."""
+    start = time.time()
+    print(title)
+    yield
+    print("%s took %.0f s" % (title, time.time() - start))
 
 
 def _of_grid(grid, options, listed, scaled):
@@ -184,7 +194,7 @@ def _of_grid(grid, options, listed, scaled):
     outcome = _trained(grid.tasks(listed + list(scaled.values()), seeds), grid.folder, options)
     return {
         "cells": [dict(name=cell.name, data=cell.data, counts=cell.counts, net=cell.net, iterations=cell.iterations,
-                       rate=cell.rate, weighted_rate=cell.weighted_rate, tau=cell.tau,
+                       rate=cell.rate, weighted_rate=cell.weighted_rate, adjusted_rate=cell.adjusted_rate, tau=cell.tau,
                        scores=grid.scores(cell, seeds, outcome))
                   for cell in tqdm(listed, unit="cell", disable=None)],
         "scales": [dict(scale=scale, heaviest=scale * cells.balanced_weights(cell.counts).max(), rate=cell.rate,

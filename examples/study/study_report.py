@@ -73,7 +73,8 @@ def _tail_introduction(results):
         from {most} to {fewest}, in the shortest from {short_most} to {short_fewest}. The test images are as many of
         each class, so that the mean recall is top-1 too. Class weights: balanced, all classes weigh the same in the
         loss, and the average training image weighs 1. At test time the same weights multiply the probabilities,
-        before the distances if those count too. The rare classes are always the same ones; the fifth that a
+        before the distances if those count too. Logit adjustment: of strength 1, by the counts of the training images.
+        The rare classes are always the same ones; the fifth that a
         temperature is fitted on holds next to none of them.""", most=counts[-1][0], fewest=counts[-1][-1],
                  short_most=counts[0][0], short_fewest=counts[0][-1])
 
@@ -211,8 +212,8 @@ def settings_part(tried):
     introduction = prose("""
         What was tried, with {seeds} seeds, on {images} of the training images, as many of each class, which were
         kept from the nets that were tried. First, in every cell, a learning rate for SoftmaxWithLoss, with which
-        all methods without class weights train, and one for class weights, with which all that have them train: by
-        the mean recall. Then tau, for every size, by the mean cost with both nets. For scenes the learning rates
+        all methods without class weights train, one for class weights, with which all that have them train, and one
+        for logit adjustment: by the mean recall. Then tau, for every size, by the mean cost with both nets. For scenes the learning rates
         without and with weights, by the mean IU on canvases of such images. mlp: {mlp}; conv: {conv}. **Bold** was
         chosen. No net has weight decay, nor is its training stopped early. The smaller tau, the closer H is to the
         identity, that is to SoftmaxWithLoss. Seeds and images are few: neighbouring settings are often as good.""",
@@ -222,6 +223,8 @@ def settings_part(tried):
     listed = [_rates_table("Mean recall of SoftmaxWithLoss by learning rate, validation images", tried["rates"]),
               _rates_table("Mean recall with class weights by learning rate, validation images",
                            tried["weighted_rates"]),
+              _rates_table("Mean recall with logit adjustment by learning rate, validation images",
+                           tried["adjusted_rates"]),
               _tried_table("Mean cost by tau, validation images", choice.mean_costs(tried), taus),
               _dense_table(tried)]
     edges = ", ".join(_at_edges(tried)) or "nothing"
@@ -246,6 +249,7 @@ def _at_edges(tried):
     for title, chosen, listed in (
             ("learning rate", choice.rates(tried["rates"]), cells.RATES),
             ("learning rate with class weights", choice.rates(tried["weighted_rates"]), cells.WEIGHTED_RATES),
+            ("learning rate with logit adjustment", choice.rates(tried["adjusted_rates"]), cells.RATES),
             ("tau", {choice.group(cell): tau for cell, tau in choice.taus(tried).items()}, cells.TAUS),
             ("learning rate of scenes", dict(zip(("none", "median"), choice.dense_rates(tried))), dense_scores.RATES)):
         for where, setting in sorted(chosen.items()):
@@ -292,6 +296,7 @@ def cell_table(cell, results):
             if rule in cell["scores"].get(method, {}):
                 rows.append([name, title] + [spread(metric, cell["scores"][method][rule][metric.key])
                                              for metric in claims.METRICS])
-    rates = "%g" % cell["rate"] + (", with class weights %g" % cell["weighted_rate"] if cell["weighted_rate"] else "")
+    rates = "%g" % cell["rate"] + "".join(", with %s %g" % (words, cell[field]) for words, field in (
+        ("class weights", "weighted_rate"), ("logit adjustment", "adjusted_rate")) if cell[field])
     return Table("%s, %s (learning rate %s, tau %g, %d iterations)" % (
         DATA_TITLES[cell["data"]], cell_title(cell), rates, cell["tau"], cell["iterations"]), rows)

@@ -36,6 +36,8 @@ import tasks
 from caffe_losses.evaluation.comparison import BETTER, NOISE, WORSE
 from caffe_losses.evaluation.rules import RULES
 from caffe_losses.matrices.gains import gain_from_costs
+from caffe_tools.compare.variants import Change
+from commands import run_main
 
 D = files.tree_distances()
 RULE = {rule.key: rule for rule in RULES}
@@ -78,7 +80,7 @@ def test_weights_of_the_methods():
 
 
 def test_scaled_cells_scale_h_and_nothing_else():
-    grid = cells.grid({cell.name: .1 for cell in cells.grid()})
+    grid = cells.grid({"rate": {cell.name: .1 for cell in cells.grid()}})
     for scale, cell in cells.scaled(grid).items():
         none, weighted = [method.gain(D, cell.counts, 0) for method in cell.methods]
         assert np.array_equal(none, scale * np.eye(10))
@@ -115,23 +117,39 @@ def test_the_nets_read_other_data_and_take_h(name):
     assert "SoftmaxWithLoss" not in with_h and 'source: "H.binaryproto"' in with_h
 
 
+def test_logit_adjustment_is_as_use_loss_writes_it(tmp_path):
+    net, path = files.FILES["mlp"][0], str(tmp_path / "adjusted.prototxt")
+    counts = cells.tail_counts(300)
+    status, _, err = run_main("use_loss.py", os.path.join(EXAMPLES, net), "-o", path, "--logit-adjust", "0.5",
+                              "--counts", ",".join(map(str, counts)))
+    assert (status, err) == (0, "")
+    adjusted = Change(str(files.read_text(net)), [], False, None).with_log_prior(counts, .5)
+    assert adjusted == files.read_text(path)
+    assert files.train_val("mlp", files.FILES["mlp"][2], counts=counts).replace(": 1}", ": 0.5}") == adjusted
+
+
 # Settings
 
 def test_the_best_settings_are_chosen():
-    found = {"weighted_rates": [],
+    found = {"weighted_rates": [], "adjusted_rates": [dict(cell="x_mlp", rate=.3, accuracy=[.5])],
              "rates": [dict(cell=cell, rate=rate, accuracy=accuracy) for cell, rate, accuracy in (
                  ("a", .1, [.5, .7]), ("a", .01, [.6, .6]), ("b", .01, [.5, .5]), ("b", .1, [.6, .5]))],
              "taus": [dict(cell=cell, tau=tau, cost=cost) for cell, tau, cost in (
                  ("x_mlp", 1, [.2, .3]), ("x_conv", 1, [.1, .1]), ("x_mlp", .5, [.3, .3]), ("x_conv", .5, [0, 0]),
                  ("y_mlp", 1, [.1, .1]), ("y_mlp", .5, [.2, .2]))]}
-    assert choice.settings(found) == ({"a": .01, "b": .1}, {}, {"x_mlp": .5, "x_conv": .5, "y_mlp": 1})
+    assert choice.settings(found) == {"rate": {"a": .01, "b": .1}, "weighted_rate": {}, "adjusted_rate": {"x_mlp": .3},
+                                      "tau": {"x_mlp": .5, "x_conv": .5, "y_mlp": 1}}
+    (cell,) = [cell for cell in cells.grid({"rate": {"tail_299_mlp": .1}, "adjusted_rate": {"tail_299_mlp": .3}})
+               if cell.name == "tail_299_mlp"]
+    assert [getattr(cell, method.rate) for method in (cells.NONE, cells.ADJUSTED)] == [.1, .3]
 
 
 def test_every_cell_has_a_setting():
-    rates, weighted_rates, taus = choice.settings(choice.validation())
+    chosen = choice.settings(choice.validation())
     names = set(cell.name for cell in cells.grid())
-    assert set(rates) == set(taus) == names
-    assert set(weighted_rates) == set(name for name in names if name.startswith("tail"))
+    assert set(chosen["rate"]) == set(chosen["tau"]) == names
+    tails = set(name for name in names if name.startswith("tail"))
+    assert set(chosen["weighted_rate"]) == set(chosen["adjusted_rate"]) == tails
 
 
 # Decisions

@@ -13,7 +13,8 @@ from caffe_losses.matrices.class_weights import class_weights
 from caffe_losses.matrices.costs import shuffled_costs
 from caffe_losses.matrices.gains import equal_smoothing, gain_from_costs, smoothed_identity, weighted_gain
 from caffe_prototxt.net import losses
-from caffe_prototxt.net.matrix_sources import FileMatrix
+from caffe_prototxt.net.adjustments import LOG_PRIOR
+from caffe_prototxt.net.matrix_sources import FileMatrix, LayerMatrix
 from caffe_prototxt.net.nets import Net
 from caffe_prototxt.rewrite import plan, verify
 from caffe_tools import cli
@@ -71,7 +72,15 @@ class Change(object):
     def with_matrix(self, path):
         """Return the text of the net with H of a file."""
         request = plan.Request(losses.KINDS.get(self._loss), FileMatrix(from_display(path)), None)
-        planned = plan.plan(self._net, [losses.read_loss(layer) for layer in self._layers], request)
+        return self._written(plan.plan(self._net, list(map(losses.read_loss, self._layers)), request))
+
+    def with_log_prior(self, counts, strength=1):
+        """Return the text of the net with logit adjustment. counts: samples of each class, a list."""
+        prior = plan.Prior(LayerMatrix("Python", None, LOG_PRIOR, {"counts": counts, "strength": strength}), None)
+        return self._written(plan.plan_adjustments(self._net, [
+            (losses.read_loss(layer), prior) for layer in self._layers]))
+
+    def _written(self, planned):
         after = plan.write(self.text, planned)
         verify.verify(self._net, after, planned)
         return after
