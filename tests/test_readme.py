@@ -17,7 +17,7 @@ import caffe_losses
 import commands
 import real_nets
 import user_files
-from caffe_losses.evaluation.comparison import BETTER, NOISE, compare
+from caffe_losses.evaluation.comparison import BETTER, NOISE, WORSE, compare
 from caffe_losses.formats.matrix_files import write_matrix
 
 caffe = pytest.importorskip("caffe")
@@ -254,8 +254,12 @@ def test_what_is_said_of_choosing_on_real_data(monkeypatch):
     assert rates[weights][max(rates["SoftmaxWithLoss"], key=rates["SoftmaxWithLoss"].get)] < .2
     assert max(rates[weights], key=rates[weights].get) == .004
     assert ways["Satellite", weights]["setting"][1] == ways["Satellite", "SoftmaxWithLoss"]["setting"][1]
-    assert all(cell["weighted_rate"] < cell["rate"] for cell in json.loads(read("examples", "study", "results.json"))[
-        "cells"] if cell["data"] == "tail")
+    for title in (weights, "logit adjustment"):
+        assert ways["Shuttle", title + ", at the rate of SoftmaxWithLoss"]["setting"][1] == ways[
+            "Shuttle", "SoftmaxWithLoss"]["setting"][1]
+    assert verdict("Shuttle", "SoftmaxWithLoss", "logit adjustment, at the rate of SoftmaxWithLoss") == BETTER
+    for name in ("Shuttle", "Satellite"):
+        assert verdict(name, "logit adjustment", weights) == BETTER
     assert np.mean(ways["Shuttle", weights]["scores"]["recall"]) == max(
         np.mean(way["scores"]["recall"]) for (name, title), way in ways.items()
         if name == "Shuttle" and "decay" not in title)
@@ -264,6 +268,27 @@ def test_what_is_said_of_choosing_on_real_data(monkeypatch):
         assert verdict(name, "SoftmaxWithLoss", "class weights, shuffled") != BETTER
     for title in ("SoftmaxWithLoss", weights, "logit adjustment"):
         assert verdict("Shuttle", title, title + ", weight decay") != BETTER
+
+
+def test_what_is_said_of_fashion_mnist(monkeypatch):
+    monkeypatch.syspath_prepend(os.path.join(real_nets.CHECKOUT, "examples", "study"))
+    import claims
+    cells = {cell["name"]: cell for cell in json.loads(read("examples", "study", "results.json"))["cells"]}
+    tails = [cell for cell in cells.values() if cell["data"] == "tail"]
+    assert all(cell["weighted_rate"] < cell["rate"] for cell in tails)
+    assert all(1 / 4 < cell["adjusted_rate"] / cell["rate"] < 4 for cell in tails)  # at most the next of those tried
+
+    def verdicts(before, after, metric=claims.ACCURACY, of=tails):
+        return [claims.difference(cell, claims.Claim(None, None, before, after), metric)[1] for cell in of]
+    assert sorted(verdicts(claims.WEIGHTS, claims.ADJUSTED)) == [BETTER] * 7 + [NOISE]
+    assert WORSE not in verdicts(claims.WEIGHTED, claims.ADJUSTED)
+    for name, cell in cells.items():
+        if cell["data"] == "balanced":
+            helps = sum(cell["counts"]) in (1000, 3000)
+            assert verdicts(claims.NONE, claims.TREE, claims.COST, [cell]) == [BETTER if helps else NOISE]
+            assert cell["tau"] == (.75 if helps else .1)
+        else:
+            assert cell["tau"] in ((.3, .5) if sum(cell["counts"]) <= 3000 else (.1,))
 
 
 @pytest.mark.parametrize("page", PAGES + tuple("examples/%s/README.md" % name for name in (

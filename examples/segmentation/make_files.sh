@@ -11,5 +11,5 @@ run make_h.py --net "$dir/softmax_train_val.prototxt" --weights median_frequency
 run use_loss.py "$dir/softmax_train_val.prototxt" --source "$dir/infogainH.binaryproto" \
     -o "$dir/infogain_train_val.prototxt"
 # With class weights the learning rate cannot be as high.
-sed 's/softmax/infogain/; s/base_lr: 0.2/base_lr: 0.05/' "$dir/solver.prototxt" >"$dir/infogain_solver.prototxt"
+sed 's/softmax/infogain/; s/base_lr: 0.2/base_lr: 0.1/' "$dir/solver.prototxt" >"$dir/infogain_solver.prototxt"
 run make_deploy.py "$dir/softmax_train_val.prototxt" --shape data=1,1,64,64 -o "$dir/deploy.prototxt"
