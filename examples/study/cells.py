@@ -14,7 +14,7 @@ import numpy as np
 import files
 
 # data: "balanced" or "tail". counts: how many training images of each class. net: a key of files.TITLES.
-# rate, weighted_rate, adjusted_rate: the first learning rate, with class weights and with logit adjustment another.
+# rate, weighted_rate, adjusted_rate: the first learning rates of SoftmaxWithLoss, class weights and logit adjustment.
 # tau: of H. methods: Methods.
 Cell = collections.namedtuple("Cell", "name data counts net iterations rate weighted_rate adjusted_rate tau methods")
 
@@ -74,9 +74,8 @@ ADJUSTED = Method("adjusted", "logit adjustment", None, "adjusted_rate")
 # What class weights are multiplied by, to see how far they can be scaled.
 SCALES = (1 / 64, 1 / 16, 1 / 4, 1, 2, 4, 8, 16)
 
-# What `study.py --validate` chooses from, on validation images: the learning rates of SoftmaxWithLoss and logit
-# adjustment and of class weights in each cell by the mean recall, and then tau in the two cells of each size by the
-# mean cost.
+# What `study.py --validate` chooses from, on validation images: in each cell the learning rates, of SoftmaxWithLoss and
+# logit adjustment from RATES, by the mean recall, and then tau in the two cells of each size by the mean cost.
 RATES = (.003, .01, .03, .1, .3)
 WEIGHTED_RATES = (.001, .003, .01, .03, .1)
 TAUS = (.1, .2, .3, .5, .75, 1.2)

@@ -22,7 +22,8 @@ NONE, CHEAPEST, CALIBRATED_CHEAPEST, WEIGHTED, CALIBRATED_WEIGHTED, WEIGHTED_CHE
     ("none", rule) for rule in ("probable", "cheapest", "calibrated_cheapest", "weighted", "calibrated_weighted",
                                 "weighted_cheapest", "calibrated_weighted_cheapest")]
 TREE, SMOOTHING, SHUFFLED, WEIGHTS, ADJUSTED, BOTH, BOTH_SHUFFLED = [
-    (method, "probable") for method in ("tree", "smoothing", "shuffled", "weights", "adjusted", "both", "both_shuffled")]
+    (method, "probable")
+    for method in ("tree", "smoothing", "shuffled", "weights", "adjusted", "both", "both_shuffled")]
 BALANCED = [
     Claim("balanced", "H from distances, against SoftmaxWithLoss", NONE, TREE),
     Claim("balanced", "H from distances, against label smoothing", SMOOTHING, TREE),

@@ -111,14 +111,12 @@ def validate(options, folder):
     grid = Grid(folder, files.tree_distances(), train, held_out)
     listed = [cell._replace(counts=np.minimum(cell.counts, 6000 - choice.N_VALIDATION).tolist())
               for cell in (cells.quick(cells.grid()) if options.quick else cells.grid())]
-    tried = [cell._replace(rate=rate, methods=[cells.NONE]) for cell in listed for rate in cells.RATES]
-    found = {"rates": _tried(grid, options, tried), "taus": []}
-    tried = [cell._replace(rate=rate, weighted_rate=rate, methods=[cells.WEIGHTS])
-             for cell in listed if cell.data == "tail" for rate in cells.WEIGHTED_RATES]
-    found["weighted_rates"] = _tried(grid, options, tried)
-    tried = [cell._replace(rate=rate, adjusted_rate=rate, methods=[cells.ADJUSTED])
-             for cell in listed if cell.data == "tail" for rate in cells.RATES]
-    found["adjusted_rates"] = _tried(grid, options, tried)
+    found = {"taus": []}
+    for method, rates in ((cells.NONE, cells.RATES), (cells.WEIGHTS, cells.WEIGHTED_RATES),
+                          (cells.ADJUSTED, cells.RATES)):
+        tried = [cell._replace(methods=[method], **dict.fromkeys(["rate", method.rate], rate))
+                 for cell in listed if method in cell.methods for rate in rates]
+        found[method.rate + "s"] = _tried(grid, options, tried)
     rates = choice.rates(found["rates"])
     for tau in cells.TAUS:
         tried = [cell._replace(rate=rates[cell.name], methods=[cells.distances(tau)]) for cell in listed]

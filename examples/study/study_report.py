@@ -74,8 +74,8 @@ def _tail_introduction(results):
         each class, so that the mean recall is top-1 too. Class weights: balanced, all classes weigh the same in the
         loss, and the average training image weighs 1. At test time the same weights multiply the probabilities,
         before the distances if those count too. Logit adjustment: of strength 1, by the counts of the training images.
-        The rare classes are always the same ones; the fifth that a
-        temperature is fitted on holds next to none of them.""", most=counts[-1][0], fewest=counts[-1][-1],
+        The rare classes are always the same ones; the fifth that a temperature is fitted on holds next to none of
+        them.""", most=counts[-1][0], fewest=counts[-1][-1],
                  short_most=counts[0][0], short_fewest=counts[0][-1])
 
 
@@ -212,11 +212,12 @@ def settings_part(tried):
     introduction = prose("""
         What was tried, with {seeds} seeds, on {images} of the training images, as many of each class, which were
         kept from the nets that were tried. First, in every cell, a learning rate for SoftmaxWithLoss, with which
-        all methods without class weights train, one for class weights, with which all that have them train, and one
-        for logit adjustment: by the mean recall. Then tau, for every size, by the mean cost with both nets. For scenes the learning rates
-        without and with weights, by the mean IU on canvases of such images. mlp: {mlp}; conv: {conv}. **Bold** was
-        chosen. No net has weight decay, nor is its training stopped early. The smaller tau, the closer H is to the
-        identity, that is to SoftmaxWithLoss. Seeds and images are few: neighbouring settings are often as good.""",
+        the methods from distances train, too, one for class weights, with which all that have them train, and one for
+        logit adjustment: by the mean recall. Then tau, for every size, by the mean cost with both nets. For scenes the
+        learning rates without and with weights, by the mean IU on canvases of such images. mlp: {mlp}; conv: {conv}.
+        **Bold** was chosen. No net has weight decay, nor is its training stopped early. The smaller tau, the closer H
+        is to the identity, that is to SoftmaxWithLoss. Seeds and images are few: neighbouring settings are often as
+        good.""",
                          images=files.N_CLASSES * choice.N_VALIDATION,
                          seeds=len(tried["rates"][0]["accuracy"]), **files.TITLES)
     taus = {choice.group(cell): tau for cell, tau in choice.taus(tried).items()}
