@@ -14,14 +14,14 @@ FAMILIES = [("rare", RECALL, [RECALL, ACCURACY]), ("costs", COST, [COST, ACCURAC
 # Remedies that the study has on Fashion-MNIST, too: the method and the rule there. The test images are as many of each
 # class, so that its accuracy is the mean recall.
 TAILS = {"class weights": ("weights", "probable"), "logit adjustment": ("adjusted", "probable"),
-          "class weights at test time": ("none", "weighted"),
+         "class weights at test time": ("none", "weighted"),
          "class weights at test time, calibrated": ("none", "calibrated_weighted")}
 BALANCED = {"H from distances": ("tree", "probable"), "label smoothing": ("smoothing", "probable"),
             "H from distances, classes shuffled": ("shuffled", "probable"),
             "least expected cost at test time": ("none", "cheapest"),
             "least expected cost at test time, calibrated": ("none", "calibrated_cheapest")}
 OF_STUDY = {"rare": ("tail", "accuracy", "long tails of Fashion-MNIST", TAILS),
-            "costs": ("balanced", "cost", "sizes and nets of Fashion-MNIST", BALANCED)}
+            "costs": ("balanced", "cost", "sizes and nets of balanced Fashion-MNIST", BALANCED)}
 # Pairs that are compared beside the comparison with SoftmaxWithLoss: the first against the second.
 PAIRS = [("logit adjustment", "class weights"), ("logit adjustment", "square roots of class weights"),
          ("logit adjustment", "logit adjustment at test time"), ("class weights", "class weights, shuffled"),

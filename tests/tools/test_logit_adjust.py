@@ -311,3 +311,13 @@ def test_net_spec():
     np.testing.assert_allclose(net.blobs["adjusted"].data, np.tile(2 * LOG_PRIOR, (4, 2, 1)), rtol=1e-6)
     np.testing.assert_allclose(net.blobs["by_labels"].data, np.tile(np.log([5 / 8, 2 / 8, 1 / 8]), (4, 2, 1)), rtol=1e-6)
     assert list(real_nets.net(str(n.to_proto()), "TEST").blobs) == ["data", "label"]
+
+
+def test_a_net_that_is_adjusted_is_not_compared_with_itself(folder):
+    use_loss(NET, "--logit-adjust")
+    status, _, err = run_main("compare.py", "solver.prototxt", "--logit-adjust", "--seeds", "2")
+    assert status == 2 and err.count("\n") == 1
+    assert "expected a net without logit adjustment to compare with, got one with it" in err
+    status, out, err = run_main("compare.py", "solver.prototxt", "--class-weights", "--seeds", "1", "--print-jobs")
+    assert status == 0, err
+    assert "SoftmaxWithLoss, logit-adjusted" in out + err or "SoftmaxWithLoss__logit-adjusted" in out + err

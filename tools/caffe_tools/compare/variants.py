@@ -13,7 +13,7 @@ from caffe_losses.matrices.class_weights import class_weights
 from caffe_losses.matrices.costs import shuffled_costs
 from caffe_losses.matrices.gains import equal_smoothing, gain_from_costs, smoothed_identity, weighted_gain
 from caffe_prototxt.net import losses
-from caffe_prototxt.net.adjustments import LOG_PRIOR
+from caffe_prototxt.net.adjustments import LOG_PRIOR, adjustment
 from caffe_prototxt.net.matrix_sources import FileMatrix, LayerMatrix
 from caffe_prototxt.net.nets import Net
 from caffe_prototxt.rewrite import plan, verify
@@ -59,7 +59,11 @@ class Change(object):
 
     def loss_name(self):
         """Return the name of the Kind of the losses as they are."""
-        return losses.kind_of(self._layers[-1]).name
+        return losses.kind_of(self._layers[-1]).name + ", logit-adjusted" * self.is_adjusted()
+
+    def is_adjusted(self):
+        """Return whether the net has logit adjustment already."""
+        return any(adjustment(layer, losses.read_loss(layer).scores) for layer in self._layers)
 
     def which(self):
         """Return the options of use_loss.py that say which losses change."""
@@ -101,6 +105,9 @@ class Variants(object):
         for what, of_classes in ((" ".join(cost_options), D), ("--class-weights", weights and weights["weights"])):
             if of_classes is not None:
                 change.check_classes(what, len(of_classes))
+        if adjusted and change.is_adjusted():
+            raise ValueError("--logit-adjust: expected a net without logit adjustment to compare with, got one with "
+                             "it; take it away: use_loss.py %s --logit-adjust 0" % path)
         self.listed = [Variant(change.loss_name(), None, False, None, None)]
         if D is not None:
             H = Variant("H", self._gain, False, None, None)
