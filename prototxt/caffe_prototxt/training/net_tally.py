@@ -45,7 +45,7 @@ def write_tally(settings, on_batch):
     if settings["n_names"] not in (None, evaluation.n_classes):
         raise ValueError("--names: expected %d class names, as the net has, got %d"
                          % (evaluation.n_classes, settings["n_names"]))
-    D = np.load(settings["costs"]) if "costs" in settings else None
+    D = np.load(settings["costs"], allow_pickle=False) if "costs" in settings else None
     if D is not None and len(D) != evaluation.n_classes:
         raise ValueError("--distances or --tree: expected costs of %d classes, as the net has, got %d"
                          % (evaluation.n_classes, len(D)))
@@ -92,7 +92,7 @@ def _class_weights(settings, n_classes):
     """Return (class weights or None, why those of the training data do not fit the net, or None)."""
     if "class_weights" not in settings:
         return None, None
-    weights = np.load(settings["class_weights"])
+    weights = np.load(settings["class_weights"], allow_pickle=False)
     if settings["are_given"] and len(weights) != n_classes:
         raise ValueError("--class-weights: expected %d numbers, as the net has classes, got %d"
                          % (n_classes, len(weights)))

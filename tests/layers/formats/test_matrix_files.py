@@ -126,7 +126,7 @@ def test_npy_that_lies_about_its_size(path):
 
 
 def test_npy_with_objects_is_not_unpickled(path):
-    np.save(path("H.npy"), np.array([[{}]], object), allow_pickle=True)
+    np.save(path("H.npy"), np.array([[{}]], object))
     with pytest.raises(ValueError, match="expected a .npy file of numbers, got something else .*bjects"):
         read_matrix(path("H.npy"))
 

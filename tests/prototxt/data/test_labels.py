@@ -350,7 +350,7 @@ HOSTILE = {
     "HDF5 list of words, as Caffe reads it": (lambda: broken("list.txt", b"a b.h5\n"), {}, "line 1: a: No such file"),
     "HDF5 list": (lambda: broken("list.txt", b"\nmissing.h5\n"), {}, "line 2: missing.h5: No such file"),
     "text npy": (lambda: np.save("labels.npy", np.array(["a"])) or "labels.npy", {}, "expected a .npy file of numbers, got .?[US]1"),
-    "object npy": (lambda: np.save("labels.npy", np.array([None]), allow_pickle=True) or "labels.npy", {}, "labels.npy: "),
+    "object npy": (lambda: np.save("labels.npy", np.array([None])) or "labels.npy", {}, "labels.npy: "),
     "cut npy": (lambda: np.save("labels.npy", LABELS) or cut("labels.npy", 200), {}, "labels.npy: "),
     "not npy": (lambda: broken("labels.npy", b"text"), {}, "labels.npy: "),
     "too many numbers": (lambda: np.save("l.npy", np.arange(10 ** 5 + 1)) or "l.npy", {}, "got more than 100000 different numbers"),
