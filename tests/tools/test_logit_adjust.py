@@ -317,7 +317,8 @@ def test_a_net_that_is_adjusted_is_not_compared_with_itself(folder):
     use_loss(NET, "--logit-adjust")
     status, _, err = run_main("compare.py", "solver.prototxt", "--logit-adjust", "--seeds", "2")
     assert status == 2 and err.count("\n") == 1
-    assert "expected a net without logit adjustment to compare with, got one with it" in err
+    assert "expected a net without logit adjustment to compare with, got one with it; take it away: " in err
+    assert err.endswith("use_loss.py train_val.prototxt --logit-adjust 0\n")
     status, out, err = run_main("compare.py", "solver.prototxt", "--class-weights", "--seeds", "1", "--print-jobs")
     assert status == 0, err
-    assert "SoftmaxWithLoss, logit-adjusted" in out + err or "SoftmaxWithLoss__logit-adjusted" in out + err
+    assert "missing: SoftmaxWithLoss, logit-adjusted, seed 0" in err and "missing: SoftmaxWithLoss, seed" not in err

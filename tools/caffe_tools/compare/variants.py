@@ -44,26 +44,27 @@ class Change(object):
         layers = losses.find_losses(self._net)
         if not layers:
             raise ValueError("expected a loss that use_loss.py can change, got none")
-        self._layers = losses.select(layers, names, every)
-        if self._layers is None:
+        selected = losses.select(layers, names, every)
+        if selected is None:
             raise ValueError("expected --layer NAME or --all, as there are %d losses: %s" % (
                 len(layers), ", ".join(to_display(layer.name) for layer in layers)))
+        self._losses = list(map(losses.read_loss, selected))
 
     def check_classes(self, what, n_classes):
         """Raise ValueError where the scores have another number of classes than what a user gave."""
-        for layer in self._layers:
-            expected = losses.read_loss(layer).n_classes()
+        for loss in self._losses:
+            expected = loss.n_classes()
             if expected not in (None, n_classes):
                 raise ValueError("%s: expected %d classes, as the scores of %s have, got %d"
-                                 % (what, expected, layer, n_classes))
+                                 % (what, expected, loss.layer, n_classes))
 
-    def loss_name(self):
-        """Return the name of the Kind of the losses as they are."""
-        return losses.kind_of(self._layers[-1]).name + ", logit-adjusted" * self.is_adjusted()
+    def title(self):
+        """Return in words what the losses are without a change."""
+        return self._losses[-1].kind.name + ", logit-adjusted" * self.is_adjusted()
 
     def is_adjusted(self):
         """Return whether the net has logit adjustment already."""
-        return any(adjustment(layer, losses.read_loss(layer).scores) for layer in self._layers)
+        return any(adjustment(loss.layer, loss.scores) for loss in self._losses)
 
     def which(self):
         """Return the options of use_loss.py that say which losses change."""
@@ -76,13 +77,12 @@ class Change(object):
     def with_matrix(self, path):
         """Return the text of the net with H of a file."""
         request = plan.Request(losses.KINDS.get(self._loss), FileMatrix(from_display(path)), None)
-        return self._written(plan.plan(self._net, list(map(losses.read_loss, self._layers)), request))
+        return self._written(plan.plan(self._net, self._losses, request))
 
     def with_log_prior(self, counts, strength=1):
         """Return the text of the net with logit adjustment. counts: samples of each class, a list."""
         prior = plan.Prior(LayerMatrix("Python", None, LOG_PRIOR, {"counts": counts, "strength": strength}), None)
-        return self._written(plan.plan_adjustments(self._net, [
-            (losses.read_loss(layer), prior) for layer in self._layers]))
+        return self._written(plan.plan_adjustments(self._net, [(loss, prior) for loss in self._losses]))
 
     def _written(self, planned):
         after = plan.write(self.text, planned)
@@ -107,8 +107,8 @@ class Variants(object):
                 change.check_classes(what, len(of_classes))
         if adjusted and change.is_adjusted():
             raise ValueError("--logit-adjust: expected a net without logit adjustment to compare with, got one with "
-                             "it; take it away: use_loss.py %s --logit-adjust 0" % path)
-        self.listed = [Variant(change.loss_name(), None, False, None, None)]
+                             "it; take it away: %s" % cli.command_line("use_loss.py", path, "--logit-adjust", "0"))
+        self.listed = [Variant(change.title(), None, False, None, None)]
         if D is not None:
             H = Variant("H", self._gain, False, None, None)
             self.listed += [H, Variant("label smoothing", self._smoothing, False, H, None),
