@@ -16,7 +16,7 @@ help:
 	@echo 'make triplets-results  as triplets, and keep table and picture'
 	@echo 'make study      rerun every claim of the README on whole images and on scenes, and on real data, in'
 	@echo '                examples/study: half an hour on two quiet cores; what was trained is kept, so that it can be'
-	@echo '                stopped and goes on (GPU: its number; ARGS: --seeds N, of all but real data)'
+	@echo '                stopped and goes on (GPU, ARGS: of all but real data)'
 	@echo 'make real       the part of study that is on real data, 6 minutes'
 	@echo 'make study-results  as study, and keep tables and pictures'
 	@echo 'make bench      run all benchmarks and make tests/bench/RESULTS.md of what they find, 5 minutes'
@@ -69,7 +69,7 @@ real:
 
 study:
 	tools/with_caffe.sh examples/study/study.py $(if $(GPU),--gpu $(GPU)) $(ARGS)
-	tools/with_caffe.sh examples/study/real_data.py --study examples/study/output/results.json
+	tools/with_caffe.sh examples/study/real_data.py
 
 study-results: study
 	cd examples/study && cp output/RESULTS.md output/results.json output/*.png output/real/REAL.md \

@@ -71,12 +71,8 @@ def main():
                         help="trainings at a time (default: as many as cores)")
     parser.add_argument("-o", "--output", default=os.path.join(HERE, "output", "real"), metavar="DIR", help="where all "
                         "goes (default: output/real beside this script)")
-    parser.add_argument("--study", default=os.path.join(HERE, "results.json"), metavar="FILE", help="results of "
-                        "study.py, which stand beside these in the tables (default: results.json beside this script)")
     options = parser.parse_args()
     found, output = [], os.path.abspath(options.output)
-    with io.open(options.study, encoding="utf-8") as file:
-        study = json.load(file)
     for name in NAMES:
         data = read(name)
         _in_folder(os.path.join(output, name))
@@ -85,8 +81,14 @@ def main():
         print("%s took %.0f s" % (name, found[-1]["seconds"]))
     results = {"seeds": options.seeds, "data": found, "decay": DECAY}
     for name, text in (("real_results.json", json.dumps(results, indent=1, sort_keys=True)),
-                       ("REAL.md", real_report.as_markdown(results, study))):
+                       ("REAL.md", real_report.as_markdown(results, json.loads(_read(of_study()))))):
         cli.write(text.encode("utf-8"), os.path.join(output, name))
+
+
+def of_study():
+    """Return the name of the results of study.py: of those that it wrote here, or else of those committed."""
+    made = os.path.join("output", "results.json")
+    return made if os.path.exists(os.path.join(HERE, made)) else "results.json"
 
 
 def _in_folder(folder):
